@@ -1,0 +1,1 @@
+"""What both ends use: the contract that crosses the wire. No pixels, no torch, no numpy."""

@@ -1,0 +1,192 @@
+"""What a job says and how an item ended, to and from JSON with a schema version."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Final, Literal, TypeAlias
+
+from shared.errors import InvalidOption
+
+SCHEMA: Final = 1
+"""Version of both documents here; a reader takes its own version and the one before."""
+
+Json: TypeAlias = Any
+"""A value that `json` can write."""
+
+
+class ImageOutput(StrEnum):
+    """What becomes of the pictures; the names are the node's."""
+
+    HIDE = "Hide"
+    PREVIEW = "Preview"
+    SAVE = "Save"
+    HIDE_SAVE = "Hide/Save"
+
+
+class Naming(StrEnum):
+    """How output keys are made: from the source's key, or counted as ComfyUI does."""
+
+    SOURCE = "source"
+    COMFYUI = "comfyui"
+
+
+class Existing(StrEnum):
+    """What to do about another picture at the output key."""
+
+    REPLACE = "replace"
+    KEEP = "keep"
+    FAIL = "fail"
+
+
+class Priority(StrEnum):
+    """Which lane a job's tickets take; interactive ones (at most 64 images) overtake."""
+
+    BULK = "bulk"
+    INTERACTIVE = "interactive"
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    RUNNING = "running"
+    FINISHING = "finishing"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+TERMINAL_STATES: Final = frozenset({JobState.DONE, JobState.CANCELLED})
+MAX_INTERACTIVE_ITEMS: Final = 64
+"""Most images of an interactive job (design, section 4.10)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureOptions:
+    """The parameters that change pixels or verdicts; all of them are hashed."""
+
+    edges: Literal["estimate", "source", "seed"] = "source"
+    """Colours of the soft edge: estimated, the source's, or the node's darkened ones."""
+    stretch: Literal["guarded", "seed"] = "guarded"
+    """`guarded`: an empty picture gives an empty mask; `seed`: always stretched, as in the node."""
+    alpha: Literal["keep", "ignore"] = "keep"
+    """What is done with a source's own alpha: multiplied into the mask, or dropped."""
+    truncated: Literal["fail", "accept"] = "fail"
+    """A file that ends too early: failed, or used as far as it goes."""
+    png: Literal["fast", "small"] = "fast"
+    """How hard PNGs are compressed; the pixels are the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSpec:
+    """All that a job says, fixed at submission. Its keys stand in the manifest."""
+
+    input_bucket: str
+    output_bucket: str
+    save_prefix: str = "ComfyUI"
+    """With dates already expanded (producer's local time); see `shared.keys`."""
+    rem_mode: str = "RMBG-1.4"
+    weights_sha256: str
+    """Identity of the model in the registry at submission, not of a worker's own file."""
+    image_output: ImageOutput = ImageOutput.SAVE
+    naming: Naming = Naming.SOURCE
+    existing: Existing = Existing.REPLACE
+    priority: Priority = Priority.BULK
+    options: PictureOptions = field(default_factory=PictureOptions)
+    counter_base: int = 0
+    """With `Naming.COMFYUI`: item i is written with number base + i."""
+    date: str = ""
+    """Day of submission, `YYYY-MM-DD` in UTC; part of preview keys."""
+    review_prefix: str | None = None
+    """Prefix under which cutouts with a doubtful verdict are copied as well, or None."""
+    prompt: Json = None
+    extra_pnginfo: dict[str, Json] | None = None
+
+    @property
+    def params_hash(self) -> str:
+        """Hash of what decides the pixels: model, weights, output parameters (16 hex digits).
+
+        Device, precision, version, batch, job id and priority are left out, or a mixed fleet
+        would overwrite its own work.
+        """
+        pictures = {"model": self.rem_mode, "weights": self.weights_sha256, **asdict(self.options)}
+        texts = {"prompt": self.prompt, "extra_pnginfo": self.extra_pnginfo}
+        return _digest(pictures | texts)[:16]
+
+    def fingerprint(self, keys_sha256: str) -> str:
+        """Hash of everything that makes two submissions the same job: parameters and keys."""
+        body = asdict(self) | {"keys": keys_sha256}
+        for at_submission in ("counter_base", "date"):
+            del body[at_submission]
+        return _digest(body)
+
+    def to_json(self) -> str:
+        """Return one line of JSON that `from_json` reads."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> JobSpec:
+        """Read what `to_json` wrote.
+
+        Raises:
+            InvalidOption: If the document is of a schema this version does not read.
+        """
+        body = json.loads(text)
+        schema = body.pop("schema", None)
+        if schema not in (SCHEMA, SCHEMA - 1):
+            msg = f"job document of schema {schema}; this version reads {SCHEMA - 1} and {SCHEMA}"
+            raise InvalidOption(msg)
+        return cls(
+            **body
+            | {
+                "image_output": ImageOutput(body["image_output"]),
+                "naming": Naming(body["naming"]),
+                "existing": Existing(body["existing"]),
+                "priority": Priority(body["priority"]),
+                "options": PictureOptions(**body["options"]),
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemRecord:
+    """How one image ended: a line of `results.jsonl`, about 400 bytes."""
+
+    index: int
+    image_key: str
+    state: Literal["done", "failed"]
+    cutout_key: str | None = None
+    mask_key: str | None = None
+    error: dict[str, str] | None = None
+    """`{"class": ..., "reason": ...}` of a failed item."""
+    width: int | None = None
+    height: int | None = None
+    device: str | None = None
+    attempts: int = 1
+    existing: Literal["same", "kept", "superseded"] | None = None
+    """What was found at the output key, where this job did not write it itself."""
+    qc: dict[str, Json] | None = None
+    """Quality figures; see `worker.stations.qc`."""
+    notes: tuple[str, ...] = ()
+    """Things a user may want to know: colour profile damaged, first frame of several, ..."""
+    model: str | None = None
+    weights_sha256: str | None = None
+    """Of the file that the worker really loaded."""
+    licence: str | None = None
+
+    def to_json(self) -> str:
+        """Return one line of JSON."""
+        return json.dumps(asdict(self), separators=(",", ":"), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> ItemRecord:
+        """Read what `to_json` wrote; fields of a later version are left out."""
+        body = json.loads(text)
+        known = {name: body[name] for name in cls.__dataclass_fields__ if name in body}
+        return cls(**known | {"notes": tuple(known.get("notes", ()))})
+
+
+def _digest(body: dict[str, Json]) -> str:
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

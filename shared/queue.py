@@ -1,0 +1,91 @@
+"""Queue names, the task's name and the Celery app that both ends make."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Final
+
+from celery import Celery
+from kombu import Queue
+
+INTERACTIVE: Final = "rmbg.interactive"
+RECOVERY: Final = "rmbg.recovery"
+BULK: Final = "rmbg.bulk"
+SUSPECT: Final = "rmbg.suspect"
+QUEUES: Final = (INTERACTIVE, RECOVERY, BULK, SUSPECT)
+"""In the order in which workers consume them."""
+TASK: Final = "rmbg.ticket"
+"""Name of the one task: claim the ticket's range and work it off."""
+CONCURRENCY: Final = 3
+"""Tickets a worker holds at once: enough to hide one's tail behind the next one's head."""
+
+
+def make_app(redis_url: str, *, concurrency: int = CONCURRENCY) -> Celery:
+    """Return a Celery app over *redis_url*, as producers and workers both use it.
+
+    Nothing is connected yet. The settings answer measured faults: without socket timeouts a
+    half-open connection is never noticed, a pool that retries for ever rides out any restart,
+    and messages are acknowledged late only so that a lost worker's ticket comes back sooner than
+    its lease ends; the job store decides what is really done.
+    """
+    app = Celery("rmbg", broker=redis_url, set_as_current=False)
+    app.conf.update(_BROKER, **_TASKS, **_WORKER, worker_concurrency=concurrency)
+    return app
+
+
+_KEEPALIVE: Final = {
+    getattr(socket, name): value
+    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, name)
+}
+_BROKER: Final[dict[str, Any]] = {
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "broker_pool_limit": 4,
+    "broker_transport_options": {
+        "visibility_timeout": 3600,  # a safety net only; leases do the recovery
+        "unacked_restore_interval": 10,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 10,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "socket_keepalive_options": _KEEPALIVE,
+        "health_check_interval": 10,
+        "max_connections": 20,
+        "queue_order_strategy": "priority",
+        "client_name": "rmbg",
+    },
+}
+_TASKS: Final[dict[str, Any]] = {
+    "task_queues": [Queue(name) for name in QUEUES],
+    "task_default_queue": BULK,
+    "task_create_missing_queues": False,
+    "task_serializer": "json",
+    "result_serializer": "json",
+    "event_serializer": "json",
+    "accept_content": ["json"],
+    "result_backend": None,
+    "task_ignore_result": True,
+    "task_store_errors_even_if_ignored": False,
+    "task_acks_late": True,
+    "task_reject_on_worker_lost": True,
+    "task_acks_on_failure_or_timeout": True,
+    "task_publish_retry": True,
+    "task_publish_retry_policy": {
+        "max_retries": 20,
+        "interval_start": 0.1,
+        "interval_step": 0.2,
+        "interval_max": 2,
+    },
+}
+_WORKER: Final[dict[str, Any]] = {
+    "worker_pool": "threads",
+    "worker_prefetch_multiplier": 1,
+    "worker_enable_prefetch_count_reduction": False,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,  # threads cannot be killed
+    "worker_soft_shutdown_timeout": 0,
+    "worker_send_task_events": False,
+    "task_send_sent_event": False,
+    "worker_enable_remote_control": False,
+    "worker_hijack_root_logger": False,
+}

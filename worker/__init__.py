@@ -1,0 +1,1 @@
+"""Takes tickets, makes cutouts and masks."""

@@ -1,0 +1,1 @@
+"""The network and its weights. With `worker.stations.segment`, all that knows torch."""

@@ -1,0 +1,1 @@
+"""Stations take values and return values; they know no queue, no store and no settings."""

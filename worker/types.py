@@ -1,0 +1,17 @@
+"""The arrays that pass between stations, with shape and meaning."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+RgbImage: TypeAlias = npt.NDArray[np.uint8]
+"""``(H, W, 3)`` uint8, C-contiguous, sRGB, upright: the first row is the picture's top."""
+
+Mask: TypeAlias = npt.NDArray[np.uint8]
+"""``(H, W)`` uint8: 0 is background, 255 foreground, between is soft edge."""
+
+Cutout: TypeAlias = npt.NDArray[np.uint8]
+"""``(H, W, 4)`` uint8 RGBA with straight (unassociated) alpha."""
