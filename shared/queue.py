@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
 
 from celery import Celery
 from kombu import Queue
+from kombu.exceptions import KombuError, OperationalError
+from redis.exceptions import RedisError
+
+from shared.errors import RedisUnavailable
+
+if TYPE_CHECKING:
+    from shared.jobstore.values import Issued
 
 INTERACTIVE: Final = "rmbg.interactive"
 RECOVERY: Final = "rmbg.recovery"
@@ -33,6 +41,59 @@ def make_app(redis_url: str, *, concurrency: int = CONCURRENCY) -> Celery:
     return app
 
 
+def publish(app: Celery, issued: Iterable[Issued]) -> int:
+    """Send a message for each issued ticket, over one connection; return how many were sent.
+
+    A second message for the same ticket is harmless, so a publication that failed half-way may be
+    repeated as a whole; tickets that were never sent are re-issued by the workers.
+
+    Raises:
+        RedisUnavailable: If the broker does not take them within a few seconds.
+    """
+    sent = 0
+    try:
+        with app.producer_pool.acquire(block=True, timeout=_PUBLISH_S) as producer:
+            # A broken connection is otherwise retried for ever, before any retry policy applies.
+            if producer.connection is not None:
+                producer.connection.ensure_connection(**_CONNECT, timeout=_PUBLISH_S)
+            for one in issued:
+                app.send_task(
+                    TASK,
+                    args=one.ticket.to_args(),
+                    queue=one.queue,
+                    producer=producer,
+                    retry_policy=_CONNECT,
+                )
+                sent += 1
+    except (KombuError, RedisError, OSError) as err:
+        at = app.connection_for_write().as_uri()
+        raise RedisUnavailable(f"the broker at {at} took {sent} tickets, then: {err}") from err
+    return sent
+
+
+def depths(app: Celery) -> dict[str, int]:
+    """Return how many messages wait in each queue.
+
+    Raises:
+        RedisUnavailable: If the broker cannot be asked.
+    """
+    try:
+        pooled: Any = app.pool.acquire(block=True)  # its stubs know no channels
+        with pooled as connection:
+            channel = connection.default_channel
+            return {name: channel.queue_declare(name).message_count for name in QUEUES}
+    except (OperationalError, RedisError) as err:
+        raise RedisUnavailable(f"queues could not be asked: {err}") from err
+
+
+_PUBLISH_S: Final = 5
+_CONNECT: Final[dict[str, Any]] = {
+    "max_retries": 3,
+    "interval_start": 0.1,
+    "interval_step": 0.2,
+    "interval_max": 1,
+}
+"""Short, unlike the app's own policy: who submits waits for it, and may simply submit again."""
 _KEEPALIVE: Final = {
     getattr(socket, name): value
     for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))

@@ -1,0 +1,118 @@
+"""The seam to Redis: the client, the scripts, and its errors turned into ours."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Self
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from shared.errors import RedisFull, RedisUnavailable
+from shared.job import Json
+from shared.jobstore import loader
+from shared.jobstore.rules import Rules
+from shared.jobstore.values import Issued, Lease
+from shared.ticket import Ticket
+
+SOCKET_TIMEOUT_S: Final = 8.0
+"""Longest wait for one answer. With the retries below, a call fails before a lease of 30 s ends."""
+CONNECT_TIMEOUT_S: Final = 3.0
+_RETRIES: Final = 2
+_KEEPALIVE: Final = {
+    getattr(socket, name): value
+    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, name)
+}
+
+
+class Connection:
+    """A client, the scripts it runs and the rules they run by.
+
+    Safe to use from several threads. Every script may be sent twice, since a reply can be lost:
+    each says at its top what a repetition does.
+    """
+
+    def __init__(self, client: redis.Redis, *, rules: Rules | None = None) -> None:
+        """Use *client*, which must not decode responses: a manifest is bytes."""
+        self._client = client
+        self._rules = rules or Rules()
+        self._scripts = {n: client.register_script(loader.source(n)) for n in loader.names()}
+
+    @classmethod
+    def connect(cls, url: str, *, rules: Rules | None = None) -> Self:
+        """Return a store over the server at *url*; nothing is connected yet.
+
+        Timeouts and keepalive, because a half-open connection is otherwise never noticed; two
+        quick retries, because after a restart the pooled connections are all dead.
+        """
+        client = redis.Redis.from_url(
+            url,
+            socket_timeout=SOCKET_TIMEOUT_S,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            socket_keepalive=True,
+            socket_keepalive_options=_KEEPALIVE,
+            health_check_interval=10,
+            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), _RETRIES),
+            client_name="rmbg-store",
+        )
+        return cls(client, rules=rules)
+
+    def close(self) -> None:
+        """Close the connections; the next call opens new ones."""
+        self._client.close()
+
+    def ping(self) -> None:
+        """Ask the server whether it is there.
+
+        Raises:
+            RedisUnavailable: If not, naming host, port and database.
+        """
+        with self._translated():
+            self._client.ping()
+
+    def _run(self, script: str, *args: str | bytes | float) -> Any:  # noqa: ANN401 - each has its own
+        with self._translated():
+            return self._scripts[script](args=args)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn Redis's errors into ours; whoever talks to it does so in here.
+
+        Raises:
+            RedisFull: If Redis is at its memory limit.
+            RedisUnavailable: For anything else that it, or the way to it, has to say.
+        """
+        try:
+            yield
+        except redis.exceptions.OutOfMemoryError as err:
+            raise RedisFull(f"{self._where()} is at its memory limit: {err}") from err
+        except redis.RedisError as err:
+            raise RedisUnavailable(f"{self._where()}: {err}") from err
+
+    def _where(self) -> str:
+        """Name the server without its password."""
+        to = self._client.get_connection_kwargs()
+        return f"Redis at {to.get('host', to.get('path'))}:{to.get('port', '')}/{to.get('db', 0)}"
+
+
+def to_ms(seconds: float) -> int:
+    """Return whole milliseconds, as the scripts count them."""
+    return round(seconds * 1000)
+
+
+def fence(lease: Lease) -> tuple[str, str, int, str]:
+    """Return what a script tests a lease by."""
+    return lease.ticket.job_id, lease.ticket.unit, lease.ticket.epoch, lease.owner
+
+
+def issued_from(flat: Iterable[Json]) -> list[Issued]:
+    """Read the tickets that a script issued: job, unit, epoch, queue, and so on."""
+    walk = iter(flat)
+    return [
+        Issued(Ticket(job.decode(), unit.decode(), int(epoch)), queue.decode())
+        for job, unit, epoch, queue in zip(walk, walk, walk, walk, strict=True)
+    ]

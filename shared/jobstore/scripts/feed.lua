@@ -1,0 +1,60 @@
+#!lua flags=allow-oom
+-- Issues first tickets, up to the high-water marks, going round the jobs that have items to feed.
+--
+-- ARGV  1 high-water mark of rmbg.bulk          2 that of rmbg.interactive
+--       3 items a slot does in a ticket's time, 0 while unknown
+--       4 tickets that a job should have at least, so that the whole fleet takes part
+--       5 items of a ticket at most             6 items while the rate is unknown
+-- Answers  issued tickets, flat: job, unit, epoch, queue, ...
+-- Repeated: tops up what has been claimed since.
+
+local high_water = { [BULK] = tonumber(ARGV[1]), [INTERACTIVE] = tonumber(ARGV[2]) }
+local by_rate, tickets_wanted = tonumber(ARGV[3]), tonumber(ARGV[4])
+local most, unknown = tonumber(ARGV[5]), tonumber(ARGV[6])
+local issued = {}
+
+local function ticket_items(total)
+  if by_rate == 0 then return unknown end
+  local items = math.min(by_rate, math.floor(total / math.max(tickets_wanted, 1)))
+  return math.max(1, math.min(items, most))
+end
+
+-- The next range of a job that holds items to do, or nil; and whether more come after it. In a
+-- retry such items are few and far between, so a range grows while it asks for no more work than
+-- another would.
+local function next_range(job)
+  local found = call('HMGET', job_key(job), 'state', 'cursor', 'total')
+  if found[1] ~= RUNNING then return nil end
+  local total = tonumber(found[3])
+  local first = next_item(job, tonumber(found[2]), total)
+  if not first then return nil end
+  local items = ticket_items(total)
+  local stop = math.min(first + items, total)
+  while stop < total do
+    local wider = math.min(first + 2 * (stop - first), total, first + 16 * most)
+    if wider == stop or left_to_do(job, first, wider) > items then break end
+    stop = wider
+  end
+  return first, stop, next_item(job, stop, total) ~= nil
+end
+
+for _, queue in ipairs({ INTERACTIVE, BULK }) do
+  local feeding = feeding_key(queue)
+  local room = high_water[queue] - call('ZCARD', queued_key(queue))
+  while room > 0 do
+    local job = call('LINDEX', feeding, 0)
+    if not job then break end
+    local first, stop, has_more = next_range(job)
+    if first then
+      issue(job, string.format('%d-%d', first, stop), queue, issued)
+      call('HSET', job_key(job), 'cursor', stop)
+      room = room - 1
+    end
+    if has_more then
+      call('LMOVE', feeding, feeding, 'LEFT', 'RIGHT')
+    else
+      call('LPOP', feeding)
+    end
+  end
+end
+return issued

@@ -1,0 +1,187 @@
+"""What goes into the job store and what comes out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from shared.job import ItemRecord, JobSpec, JobState
+from shared.ticket import Ticket
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A job as it is asked for; its keys lie staged."""
+
+    spec: JobSpec
+    total: int
+    """Items, at least 1."""
+    keys_sha256: str
+    """Hash over all keys in order; with the parameters it makes out what is the same job."""
+    job_id: str | None
+    """An id of the user's choice, or None: then one is derived."""
+    manifest: str
+    """The nonce under which the keys were staged."""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The job that a submission made or joined."""
+
+    job_id: str
+    created: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobStatus:
+    """Where a job stands, at one moment."""
+
+    job_id: str
+    state: JobState
+    """`FINISHING` also from a cancellation until what was in flight is recorded."""
+    waiting_for: str | None
+    """Why a running job does not go on, or None."""
+    total: int
+    done: int
+    failed: int
+    created_at: datetime
+    finished_at: datetime | None
+    images_per_s: float | None
+    """Items ended a second over the last minute; None unless running, and before any ended."""
+    eta_s: float | None
+    """Seconds to the end at that rate; None where there is no rate, or none is left."""
+    generation: int
+    """1, and one more with each retry."""
+    error_classes: dict[str, int]
+    """Failed items by class; the values add up to `failed`."""
+    verdicts: dict[str, int]
+    """Done items by quality verdict."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to work a ticket off, until it runs out or is given back."""
+
+    ticket: Ticket
+    owner: str
+    """Worker id and a nonce of the claim: a process's older claim has no say over its newer."""
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A ticket that somebody must now publish to a queue."""
+
+    ticket: Ticket
+    queue: str
+
+
+class ClaimAnswer(StrEnum):
+    """What a claim comes to. All but `OK` and `CANCELLED` mean: drop the message."""
+
+    OK = "OK"
+    STALE = "STALE"
+    """The ticket was issued again since."""
+    GONE = "GONE"
+    """There is no such ticket or job, or not any more."""
+    BUSY = "BUSY"
+    """Another worker holds it."""
+    CANCELLED = "CANCELLED"
+    """The job is cancelled; the lease is for closing only: shard what is recorded."""
+    DUP = "DUP"
+    """This very worker holds it; the message was delivered twice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """The answer to a claim; everything but `answer` is empty unless a lease was granted."""
+
+    answer: ClaimAnswer
+    lease: Lease | None = None
+    spec: JobSpec | None = None
+    sequence: int = 0
+    """The job's place among all jobs; a later one's pictures are never replaced."""
+    generation: int = 0
+    ended: frozenset[int] = frozenset()
+    """Items of the range that have ended; all of them: go straight to the shard."""
+    queue: str = ""
+    """The queue that the ticket was issued to."""
+    attempts: dict[int, int] = field(default_factory=dict)
+    """Attempts made in earlier generations, of the items for which that is not
+    `generation - 1`."""
+    manifest: str = ""
+    """The nonce under which chunks lie that are not in Redis."""
+
+
+@dataclass(frozen=True)
+class ItemResult:
+    """How an item ended, and how its picture was judged."""
+
+    record: ItemRecord
+    verdict: str | None
+    """Counted for done items only."""
+
+
+class MarkAnswer(StrEnum):
+    """Whether a group of ends was recorded, and what to do next."""
+
+    OK = "OK"
+    LOST = "LOST"
+    """Not recorded: the lease does not stand any more."""
+    CANCELLED = "CANCELLED"
+    """Recorded; start nothing new."""
+
+
+class ClosingAnswer(StrEnum):
+    """Whether a range's records are handed out."""
+
+    OK = "OK"
+    LOST = "LOST"
+
+
+@dataclass(frozen=True)
+class Closing:
+    """A range's records, for its shard."""
+
+    answer: ClosingAnswer
+    complete: bool
+    """Whether the range may be closed: all its items have ended, or its job is cancelled.
+    Otherwise it must be released."""
+    records: tuple[str, ...]
+    """JSON documents in item order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerInfo:
+    """What a worker says of itself."""
+
+    worker_id: str
+    slots: int
+    """Tickets it works off at once."""
+    models: tuple[str, ...]
+    """Models it serves."""
+    refused: Mapping[str, str]
+    """Models it cannot serve, with the reason."""
+    device: str
+    images_per_s: float | None
+    """Measured over the whole worker, all slots together; None before that."""
+    version: str
+    host: str
+    pid: int
+
+    def serves(self, model: str) -> bool:
+        """Tell whether it may serve *model*: it does, or has not tried yet."""
+        return model in self.models or model not in self.refused
+
+    def to_json(self) -> str:
+        """Return one line of JSON."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> WorkerInfo:
+        """Read what `to_json` wrote; fields of a later version are left out."""
+        body = json.loads(text)
+        known = {name: body[name] for name in cls.__dataclass_fields__ if name in body}
+        return cls(**known | {"models": tuple(known["models"])})
