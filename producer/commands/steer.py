@@ -1,0 +1,32 @@
+"""`rmbg cancel | retry`: change what a job does."""
+
+from __future__ import annotations
+
+import click
+
+from producer import watch as watching
+from producer.commands.common import services_of
+from producer.submit import DURABLE_S
+
+
+@click.command
+@click.argument("job")
+@click.pass_context
+def cancel(ctx: click.Context, job: str) -> None:
+    """Stop a job: nothing new starts; what was in flight still counts and is recorded."""
+    services = services_of(ctx)
+    services.jobs.cancel(job)
+    services.feed()
+    click.echo(watching.describe(services.jobs.status(job)))
+
+
+@click.command
+@click.argument("job")
+@click.pass_context
+def retry(ctx: click.Context, job: str) -> None:
+    """Redo the failed images of a done job, and only those."""
+    services = services_of(ctx)
+    count = services.jobs.retry(job)
+    services.feed()
+    services.jobs.durable(DURABLE_S)
+    click.echo(f"{count} images of {job} are tried again")

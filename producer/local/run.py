@@ -1,0 +1,144 @@
+"""`rmbg run`: the whole system on one machine, from a folder of pictures to a folder of cutouts."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import click
+
+from producer.local.collect import Collector
+from producer.local.helper import WorkerProcess
+from producer.local.pictures import Folder, scan, upload
+from producer.local.servers import EmbeddedServers
+from producer.options import JobOptions
+from producer.results import follow, records
+from producer.services import Services
+from producer.sources import KeySource
+from producer.submit import plan, submit
+from producer.watch import exit_code, screen_for, watch
+from shared import models, weights
+from shared.errors import NoKeys
+from shared.job import TERMINAL_STATES, JobState
+from shared.jobstore.values import JobStatus
+from shared.keys import report_key
+from shared.settings import ServiceSettings
+
+DATA: Final = ".rmbg"
+"""Below OUT_DIR: data of the embedded servers, until the job has ended."""
+SURROUNDINGS: Final = ("RMBG_REDIS_URL", "RMBG_S3_", "RMBG_INPUT_BUCKETS", "RMBG_OUTPUT_BUCKET")
+"""Variables of other systems that this one must not touch."""
+FOLLOW_S: Final = 0.5
+
+
+def run(src: Path, out: Path, options: JobOptions, env: Mapping[str, str]) -> int:
+    """Remove the backgrounds of the pictures below *src*; return the exit code.
+
+    The same call goes on where an earlier one was interrupted.
+
+    Raises:
+        NoKeys: If there is no picture below *src*.
+        InvalidOption: If another run uses *out*, or the embedded servers are not installed.
+        WeightsInvalid: If the model's weights are neither here nor to be had.
+        ServiceUnavailable: If the job cannot go on; the same call tries again.
+    """
+    folder = scan(src, without=out)
+    if not folder.keys:
+        raise NoKeys(f"{src}: no picture among {folder.ignored} files")
+    out.mkdir(parents=True, exist_ok=True)
+    env = {name: text for name, text in env.items() if not name.startswith(SURROUNDINGS)}
+    settings = ServiceSettings.from_env(env)
+    _fetch_weights(options, settings, env)
+    with EmbeddedServers(out / DATA) as servers:
+        env |= servers.settings()
+        services = Services(ServiceSettings.from_env(env))
+        code = _Run(services, folder, out, options).to_its_end(env)
+    shutil.rmtree(out / DATA)
+    return code
+
+
+class _GivenUp(Exception):
+    """The run ends before its job does: nothing more is fetched now."""
+
+
+class _Run:
+    """One job over one folder, with servers that are up."""
+
+    def __init__(self, services: Services, folder: Folder, out: Path, options: JobOptions) -> None:
+        self._services = services
+        self._folder = folder
+        self._options = options
+        bucket = services.settings.output_bucket
+        self._collector = Collector(services.objects, bucket, out, options.naming)
+        self._log = out / DATA / "worker.log"
+
+    def to_its_end(self, env: Mapping[str, str]) -> int:
+        """Submit or join the job, have it worked off, fetch all results; return the exit code."""
+        services, folder = self._services, self._folder
+        click.echo(
+            f"{len(folder.keys)} pictures ({folder.ignored} other files ignored), "
+            f"{self._options.rem_mode}",
+            err=True,
+        )
+        upload(folder, services.objects, services.settings.input_buckets[0])
+        job_id = self._submit()
+        ended = threading.Event()
+        with (
+            WorkerProcess(env, self._options.rem_mode, self._log) as worker,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            fetched = pool.submit(self._collect, job_id, ended)
+
+            def poll() -> JobStatus:
+                status = services.jobs.status(job_id)
+                worker.keep_alive(ended=status.done + status.failed)
+                return status
+
+            try:
+                status = watch(poll, screen_for(sys.stderr))
+            finally:
+                ended.set()
+            fetched.result()
+        self._collector.results(records(services, job_id))
+        if status.state is JobState.DONE:
+            self._collector.document(report_key(job_id), "report.html")
+        return exit_code(status)
+
+    def _submit(self) -> str:
+        """Return the job's id, which follows from pictures and options: a resumed run joins it."""
+        spec = plan(self._services, self._options)
+        said = f"{self._folder.digest()}\0{replace(spec, date='').to_json()}"
+        job_id = self._options.job_id or f"run-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+        source = KeySource(self._folder.keys)
+        return submit(self._services, source, spec, job_id=job_id).job_id
+
+    def _collect(self, job_id: str, ended: threading.Event) -> None:
+        """Fetch pictures as they are known; all of them if the job ended, some if we gave up."""
+
+        def pause() -> None:
+            if ended.wait(FOLLOW_S) and not self._has_ended(job_id):
+                raise _GivenUp
+
+        with suppress(_GivenUp):
+            self._collector.pictures(follow(self._services, job_id, pause=pause))
+
+    def _has_ended(self, job_id: str) -> bool:
+        return self._services.jobs.status(job_id).state in TERMINAL_STATES
+
+
+def _fetch_weights(options: JobOptions, settings: ServiceSettings, env: Mapping[str, str]) -> None:
+    """Have the model's weights here before anything is started, or say why that cannot be."""
+    if env.get("RMBG_WEIGHTS"):
+        return
+    model = models.get(options.rem_mode)
+    if weights.locate(model, settings.home) is None:
+        click.echo(f"fetching the weights of {model.name} ({model.licence})", err=True)
+        weights.pull(model, settings.home, base_url=settings.weights_url, offline=settings.offline)
