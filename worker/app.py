@@ -1,0 +1,217 @@
+"""Builds everything once, from settings, and runs it until it is told to leave."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Final
+
+from celery import Celery
+from celery.signals import worker_ready, worker_shutting_down
+
+from shared import models
+from shared.jobstore.rules import Rules
+from shared.jobstore.store import JobStore
+from shared.jobstore.values import WorkerInfo
+from shared.objects import ObjectStore, S3Store
+from shared.queue import QUEUES, make_app, publish
+from worker import tasks
+from worker.effects import Effects
+from worker.engine import Engine, EngineLimits
+from worker.flow import Model
+from worker.leases import Leases
+from worker.line import Stations, real_stations
+from worker.models import Loader
+from worker.rack import Rack
+from worker.rate import RateMeter
+from worker.recovery import Recovery
+from worker.settings import WorkerSettings
+from worker.tickets import Tickets
+
+logger = logging.getLogger(__name__)
+
+UNFIT_EXIT: Final = 70
+"""Exit code of a process that can do no more work; its supervisor starts another."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One worker process, built and not yet running."""
+
+    settings: WorkerSettings
+    celery: Celery
+    rack: Rack
+    engine: Engine
+    leases: Leases
+    tickets: Tickets
+    recovery: Recovery
+
+    def run(self) -> int:
+        """Load the models, then serve tickets until SIGTERM or SIGINT; return the exit code.
+
+        Raises:
+            ModelRefused: If a model that is to be loaded at start cannot be.
+        """
+        for name in self.settings.models:
+            self.rack.get(name)
+        worker_ready.connect(self._on_ready, weak=False)
+        worker_shutting_down.connect(self._on_leaving, weak=False)
+        celery_worker = self.celery.Worker(
+            hostname=f"rmbg-{os.getpid()}@{socket.gethostname()}",
+            queues=list(QUEUES),
+            pool_cls="threads",
+            concurrency=self.settings.concurrency,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            quiet=True,
+        )
+        celery_worker.start()
+        self.recovery.close()
+        self.leases.close()
+        return int(celery_worker.exitcode or 0)
+
+    def leave(self, code: int) -> None:
+        """Give everything back and end the process, now."""
+        self.tickets.drain()
+        self.engine.drain()
+        deadline_s = time.monotonic() + self.settings.drain_s
+        while len(self.leases) and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        os._exit(code)
+
+    def _on_ready(self, **_: object) -> None:
+        self.recovery.start()
+        logger.info("ready", extra={"models": self.rack.loaded})
+
+    def _on_leaving(self, **_: object) -> None:
+        # In a thread of its own: this is called from a signal handler, which must not wait for
+        # a lock that the interrupted code may hold.
+        threading.Thread(target=self._drain, name="drain", daemon=True).start()
+        timer = threading.Timer(self.settings.drain_s, lambda: os._exit(1))
+        timer.daemon = True
+        timer.start()
+
+    def _drain(self) -> None:
+        logger.info("draining")
+        self.tickets.drain()
+        self.engine.drain()
+
+
+def build_app(
+    settings: WorkerSettings,
+    *,
+    load: Callable[[str], Model] | None = None,
+    objects: ObjectStore | None = None,
+    stations: Stations | None = None,
+) -> Worker:
+    """Return a worker; benchmarks and fault tests pass a model, a store or stations of their own.
+
+    Nothing is connected and no weights are read yet.
+    """
+    worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    services = settings.services
+    objects = objects or S3Store(services.objects, max_connections=2 * settings.io_threads + 4)
+    store = JobStore.connect(services.store_url, rules=rules_of(settings))
+    celery = make_app(services.broker_url, concurrency=settings.concurrency)
+    loader = Loader(settings)
+    rack = Rack(load or loader.load)
+
+    def unfit(err: BaseException) -> None:
+        logger.critical("unfit, leaving", exc_info=err)
+        threading.Thread(target=worker.leave, args=(UNFIT_EXIT,), daemon=True).start()
+
+    engine = Engine(
+        Effects(objects, max_bytes=settings.max_bytes),
+        stations or stations_of(settings),
+        limits=limits_of(settings),
+        version=version("rmbg-queue"),
+        unfit=unfit,
+    )
+    leases = Leases(
+        store,
+        ttl_s=settings.lease_s,
+        beat_s=settings.lease_s / 3,
+        is_progressing=lambda: engine.is_progressing(settings.stall_s),
+    )
+    tickets = Tickets(
+        worker_id=worker_id,
+        ttl_s=settings.lease_s,
+        store=store,
+        objects=objects,
+        engine=engine,
+        leases=leases,
+        rack=rack,
+        publish=lambda issued: publish(celery, issued),
+    )
+    tasks.register(celery, tickets)
+    recovery = Recovery(
+        app=celery,
+        store=store,
+        objects=objects,
+        output_bucket=services.output_bucket,
+        tickets=tickets,
+        describe=_describer(worker_id, settings, engine, rack, loader.refused()),
+        every_s=settings.recover_s,
+    )
+    worker = Worker(settings, celery, rack, engine, leases, tickets, recovery)
+    return worker
+
+
+def limits_of(settings: WorkerSettings) -> EngineLimits:
+    """Return the engine's share of the settings."""
+    return EngineLimits(
+        max_items=settings.max_items,
+        budget_px=settings.budget_px,
+        io_threads=settings.io_threads,
+        cpu_threads=settings.cpu_threads,
+        max_batch_wait_s=settings.batch_wait_s,
+    )
+
+
+def stations_of(settings: WorkerSettings) -> Stations:
+    """Return the real stations under the settings' limits."""
+    return real_stations(
+        max_pixels=settings.max_pixels,
+        max_bytes=settings.max_bytes,
+        children=settings.cpu_threads,
+    )
+
+
+def rules_of(settings: WorkerSettings) -> Rules:
+    """Return the job store's share of the settings."""
+    return Rules(lost_after_s=settings.lost_s)
+
+
+def _describer(
+    worker_id: str,
+    settings: WorkerSettings,
+    engine: Engine,
+    rack: Rack,
+    refused: dict[str, str],
+) -> Callable[[], WorkerInfo]:
+    meter = RateMeter()
+
+    def describe() -> WorkerInfo:
+        reasons = refused | rack.refused
+        rate = meter.sample(time.monotonic(), engine.ended, working=engine.inside > 0)
+        return WorkerInfo(
+            worker_id=worker_id,
+            slots=settings.concurrency,
+            models=tuple(name for name in models.REGISTRY if name not in reasons),
+            refused=reasons,
+            device=settings.device,
+            images_per_s=rate,
+            version=version("rmbg-queue"),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+        )
+
+    return describe

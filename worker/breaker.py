@@ -1,0 +1,63 @@
+"""Pauses requests to a service that is down, so that an outage costs no item an attempt."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+
+
+class Breaker:
+    """Opens after some failures in a row; while open, one request a few seconds may probe.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        *,
+        failures: int = 5,
+        probe_s: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._max_failures = failures
+        self._probe_s = probe_s
+        self._clock = clock
+        self._failures = 0
+        self._next_probe_s = 0.0
+        self._lock = threading.Lock()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the service is held to be down."""
+        return self._failures >= self._max_failures
+
+    def allows(self) -> bool:
+        """Return whether a request may be made now; while open this grants one probe at a time."""
+        with self._lock:
+            if not self.is_open:
+                return True
+            if self._clock() < self._next_probe_s:
+                return False
+            self._schedule_probe()
+            return True
+
+    def wait_s(self) -> float:
+        """Return how long to wait before asking again, spread so that not all ask at once."""
+        return self._probe_s * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load, hides nothing
+
+    def failed(self) -> None:
+        """Note that the service could not be asked."""
+        with self._lock:
+            self._failures += 1
+            if self._failures == self._max_failures:
+                self._schedule_probe()
+
+    def succeeded(self) -> None:
+        """Note that the service answered, with whatever answer."""
+        with self._lock:
+            self._failures = 0
+
+    def _schedule_probe(self) -> None:
+        self._next_probe_s = self._clock() + self.wait_s()

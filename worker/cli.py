@@ -1,0 +1,59 @@
+"""`rmbg-worker`: serve tickets, or check that this machine could."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from shared import log
+from shared.errors import ConfigError, RmbgError
+
+CONFIG_EXIT = 2
+"""What was asked for cannot be done: starting it again would not help."""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--check", is_flag=True, help="Run one made picture through all stages and exit.")
+@click.option(
+    "--devices",
+    type=click.Choice(["all"]),
+    help="Start and supervise one process for each GPU.",
+)
+@click.version_option(package_name="rmbg-queue")
+def main(*, check: bool, devices: str | None) -> None:
+    """Take tickets from Redis, make cutouts and masks, write them to the bucket.
+
+    Settings come from RMBG_* variables; see docs/operations.md.
+    """
+    log.configure(sys.stderr)
+    try:
+        sys.exit(_run(check=check, devices=devices))
+    except ImportError as err:
+        click.echo(f"rmbg-worker: {err}: pip install 'rmbg-queue[worker]'", err=True)
+        sys.exit(CONFIG_EXIT)
+    except ConfigError as err:
+        click.echo(f"rmbg-worker: {err}", err=True)
+        sys.exit(CONFIG_EXIT)
+    except RmbgError as err:
+        click.echo(f"rmbg-worker: {err}", err=True)
+        sys.exit(1)
+
+
+def _run(*, check: bool, devices: str | None) -> int:
+    # Imported here: torch takes seconds, and `--help` and a missing extra should not.
+    from worker.settings import WorkerSettings  # noqa: PLC0415
+
+    settings = WorkerSettings.from_env(os.environ)
+    if check:
+        from worker.check import check as run_check  # noqa: PLC0415
+
+        return run_check(settings)
+    if devices == "all":
+        from worker.fleet import supervise  # noqa: PLC0415
+
+        return supervise(settings, os.environ)
+    from worker.app import build_app  # noqa: PLC0415
+
+    return build_app(settings).run()

@@ -1,0 +1,108 @@
+"""The one thread that talks to the device: batch after batch, whatever model they are for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from worker.batching import Batcher
+from worker.flow import Flow, Output
+
+Ran = Callable[[Flow, Output], None]
+Broke = Callable[[Flow, BaseException], None]
+IDLE_CHECK_S: Final = 0.5
+"""How long the thread sleeps at most; it is woken by every arrival, so this is only a safety."""
+
+
+class DeviceThread:
+    """Gathers prepared pictures and runs the network over them.
+
+    *upstream* tells how many items may still arrive: when there are none, a batch does not wait
+    for company that cannot come.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_wait_s: float,
+        upstream: Callable[[], int],
+        ran: Ran,
+        broke: Broke,
+    ) -> None:
+        self._batcher: Batcher[Flow] = Batcher(max_wait_s)
+        self._upstream = upstream
+        self._ran = ran
+        self._broke = broke
+        self._changed = threading.Condition()
+        self._closed = False
+        self.busy_s = 0.0
+        self.batches = 0
+        self.items = 0
+        self._thread = threading.Thread(target=self._serve, name="device", daemon=True)
+        self._thread.start()
+
+    def put(self, flow: Flow) -> None:
+        """Add one prepared picture."""
+        model = flow.work.model
+        with self._changed:
+            self._batcher.add(
+                model.name,
+                flow,
+                rank=flow.rank,
+                max_items=model.segmenter.batch_size,
+                now_s=time.monotonic(),
+            )
+            self._changed.notify()
+
+    def nudge(self) -> None:
+        """Look again: something upstream has ended without arriving here."""
+        with self._changed:
+            self._changed.notify()
+
+    def withdraw(self) -> list[Flow]:
+        """Take out and return all that waits; what the device is working on goes on."""
+        withdrawn: list[Flow] = []
+        with self._changed:
+            while batch := self._batcher.take(time.monotonic(), hurry=True):
+                withdrawn += batch
+        return withdrawn
+
+    def close(self) -> None:
+        """End the thread once nothing waits."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def _serve(self) -> None:
+        while (batch := self._next()) is not None:
+            started_s = time.monotonic()
+            self._forward(batch)
+            self.busy_s += time.monotonic() - started_s
+            self.batches += 1
+            self.items += len(batch)
+            del batch  # the pictures must not live until the next batch is there
+
+    def _next(self) -> list[Flow] | None:
+        with self._changed:
+            while True:
+                now_s = time.monotonic()
+                hurry = self._closed or self._upstream() <= len(self._batcher)
+                if batch := self._batcher.take(now_s, hurry=hurry):
+                    return batch
+                if self._closed:
+                    return None
+                wait_s = self._batcher.wait_s(now_s)
+                self._changed.wait(IDLE_CHECK_S if wait_s is None else min(wait_s, IDLE_CHECK_S))
+
+    def _forward(self, batch: Sequence[Flow]) -> None:
+        segmenter = batch[0].work.model.segmenter
+        try:
+            outputs = segmenter.forward([flow.prepared for flow in batch])
+        except BaseException as err:  # noqa: BLE001 - the engine sorts it, item by item
+            for flow in batch:
+                self._broke(flow, err)
+            return
+        for flow, output in zip(batch, outputs, strict=True):
+            self._ran(flow, output)

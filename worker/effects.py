@@ -1,0 +1,210 @@
+"""What an item leaves in the bucket: written once, recognised when it is already there."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal, TypeAlias
+
+from shared.errors import InvalidKey, OutputExists, StoreUnavailable
+from shared.job import Existing, ImageOutput, ItemRecord, Naming
+from shared.keys import output_key
+from shared.objects import Body, ObjectInfo, ObjectStore, PreconditionFailed
+from worker.flow import Work
+
+SOURCE: Final = "rmbg-source"
+"""Metadata: ETag of the picture that this was made from."""
+PARAMS: Final = "rmbg-params"
+"""Metadata: hash of the parameters, see `JobSpec.params_hash`."""
+SEQUENCE: Final = "rmbg-sequence"
+"""Metadata: the job's place among all jobs."""
+JOB: Final = "rmbg-job"
+"""Metadata: the job's id, for people."""
+RECORD: Final = "rmbg-record"
+"""Metadata: the image's record, JSON in base64; S3 allows 2,048 bytes of metadata in all."""
+MAX_RECORD_BYTES: Final = 1500
+MAX_ROUNDS: Final = 3
+"""How often an output that changes under our hands is looked at before it is tried later."""
+OUTPUTS: Final = ("mask", "cutout")
+"""In the order they are written: a cutout in the bucket has its mask."""
+
+Found: TypeAlias = Literal["same", "kept", "superseded"] | None
+"""What was at the key, where it was not this item that wrote it now."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Where an item's two pictures go."""
+
+    cutout: str
+    mask: str
+
+
+def keys_of(work: Work, *, width: int, height: int) -> Keys:
+    """Return the item's output keys.
+
+    Raises:
+        InvalidKey: If no output key can be made from its image key.
+    """
+
+    def key(output: str) -> str:
+        return output_key(
+            work.spec,
+            job_id=work.job_id,
+            output=output,
+            index=work.index,
+            image_key=work.image_key,
+            width=width,
+            height=height,
+        )
+
+    return Keys(cutout=key("cutout"), mask=key("mask"))
+
+
+class Effects:
+    """Downloads sources and writes outputs, each under the rules of what is there already."""
+
+    def __init__(self, store: ObjectStore, *, max_bytes: int) -> None:
+        self._store = store
+        self._max_bytes = max_bytes
+
+    def download(self, work: Work) -> Body:
+        """Return the source's bytes.
+
+        Raises:
+            ObjectMissing: If there is nothing at the key.
+            ImageTooLarge: If it is over the limit of bytes.
+            StoreUnavailable: If the store cannot be asked now.
+            BucketUnavailable: If the input bucket is missing or forbidden.
+        """
+        return self._store.get(work.spec.input_bucket, work.image_key, max_bytes=self._max_bytes)
+
+    def recall(self, work: Work) -> ItemRecord | None:
+        """Return the record of an item that an earlier process finished, or None.
+
+        Only this very job's own pictures of the source as it is now count; anything else is
+        decided on writing. It spares a redo the download and the network.
+        """
+        spec = work.spec
+        if spec.naming is not Naming.SOURCE or spec.image_output is ImageOutput.HIDE:
+            return None
+        keys = keys_of(work, width=0, height=0)
+        found = self._store.head(spec.output_bucket, keys.cutout)
+        if found is None or not self._is_own(work, found):
+            return None
+        mask = self._store.head(spec.output_bucket, keys.mask)
+        source = self._store.head(spec.input_bucket, work.image_key)
+        if mask is None or source is None or not self._is_own(work, mask):
+            return None
+        if found.metadata.get(SOURCE) != source.etag or RECORD not in found.metadata:
+            return None
+        return _unpack(found.metadata[RECORD], work, keys)
+
+    def publish(
+        self, work: Work, pictures: Mapping[str, bytes], record: ItemRecord, *, source_etag: str
+    ) -> ItemRecord:
+        """Write an item's pictures and return its record as it then is.
+
+        Writing twice is harmless: what this job, or an equal one, already wrote is recognised by
+        its metadata and left as it is, so its ETag never changes.
+
+        Raises:
+            OutputExists: With `Existing.FAIL`, if another picture is at a key.
+            StoreUnavailable: If the store cannot be asked now, or a key changed in every round.
+            BucketUnavailable: If the output bucket is missing or forbidden.
+        """
+        metadata = {
+            SOURCE: source_etag,
+            PARAMS: work.spec.params_hash,
+            SEQUENCE: str(work.sequence),
+            JOB: work.job_id,
+            RECORD: _pack(record),
+        }
+        keys = {"cutout": record.cutout_key, "mask": record.mask_key}
+        founds = [
+            self._write(work, _present(keys[output]), pictures[output], metadata)
+            for output in OUTPUTS
+            if output in pictures
+        ]
+        for weightiest in ("superseded", "kept", "same"):
+            if weightiest in founds:
+                return replace(record, existing=weightiest)
+        return record
+
+    def copy_for_review(self, work: Work, picture: bytes) -> None:
+        """Write a doubtful cutout under the review prefix as well; a repetition replaces it."""
+        key = f"{_present(work.spec.review_prefix)}/{work.image_key}.png"
+        self._store.put(work.spec.output_bucket, key, picture, content_type="image/png")
+
+    def _write(self, work: Work, key: str, picture: bytes, metadata: Mapping[str, str]) -> Found:
+        bucket = work.spec.output_bucket
+        match: str | None = None
+        for _ in range(MAX_ROUNDS):
+            try:
+                self._store.put(
+                    bucket,
+                    key,
+                    picture,
+                    content_type="image/png",
+                    metadata=metadata,
+                    if_absent=match is None,
+                    if_match=match,
+                )
+            except PreconditionFailed:
+                there = self._store.head(bucket, key)
+            else:
+                return None
+            if there is None:
+                match = None
+                continue
+            if decided := _judge(work, key, there, metadata):
+                return decided
+            match = there.etag
+        raise StoreUnavailable(f"{bucket}/{key} changed {MAX_ROUNDS} times while it was written")
+
+    def _is_own(self, work: Work, found: ObjectInfo) -> bool:
+        return found.metadata.get(PARAMS) == work.spec.params_hash and found.metadata.get(
+            SEQUENCE
+        ) == str(work.sequence)
+
+
+def _judge(work: Work, key: str, there: ObjectInfo, metadata: Mapping[str, str]) -> Found:
+    """Decide about an object at our key: its meaning, or None where it is to be replaced."""
+    if all(there.metadata.get(name) == metadata[name] for name in (SOURCE, PARAMS)):
+        return "same"
+    sequence = there.metadata.get(SEQUENCE, "")
+    if sequence.isdecimal() and int(sequence) > work.sequence:
+        return "superseded"
+    if work.spec.existing is Existing.KEEP:
+        return "kept"
+    if work.spec.existing is Existing.FAIL:
+        raise OutputExists(f"{key}: another picture is there, and the job says --existing fail")
+    return None
+
+
+def _pack(record: ItemRecord) -> str:
+    """Return the record for the metadata, without the keys, which whoever reads it knows."""
+    body = json.loads(replace(record, image_key="", cutout_key=None, mask_key=None).to_json())
+    packed = base64.b64encode(json.dumps(body).encode())
+    if len(packed) > MAX_RECORD_BYTES:
+        packed = base64.b64encode(json.dumps(body | {"notes": []}).encode())
+    return packed.decode()
+
+
+def _unpack(packed: str, work: Work, keys: Keys) -> ItemRecord:
+    record = ItemRecord.from_json(base64.b64decode(packed))
+    return replace(
+        record,
+        index=work.index,
+        image_key=work.image_key,
+        cutout_key=keys.cutout,
+        mask_key=keys.mask,
+    )
+
+
+def _present(key: str | None) -> str:
+    if key is None:
+        raise InvalidKey("an output without a key")
+    return key

@@ -1,0 +1,80 @@
+"""`rmbg-worker --devices all`: one supervised process for each GPU of this machine."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from shared.errors import DeviceMissing
+from worker.settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+CONFIG_EXIT: Final = 2
+RESTART_S: Final = 5.0
+"""Rest before a process that ended is started again, so that a fault does not spin."""
+TICK_S: Final = 0.2
+
+
+def supervise(settings: WorkerSettings, env: Mapping[str, str]) -> int:
+    """Run `rmbg-worker` once for each CUDA device until SIGTERM; return the exit code.
+
+    A process that ends is started again, unless it said that its settings cannot be used.
+
+    Raises:
+        DeviceMissing: If this machine has no CUDA device.
+    """
+    count = _cuda_devices()
+    if not count:
+        raise DeviceMissing("--devices all: no CUDA device on this machine (RMBG_DEVICE=cpu?)")
+    leaving = False
+
+    def leave(*_: object) -> None:
+        nonlocal leaving
+        leaving = True
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
+    children = {n: _start(n, env) for n in range(count)}
+    code = 0
+    while not leaving and children:
+        for n, child in list(children.items()):
+            if child.poll() is None:
+                continue
+            logger.warning("worker ended", extra={"device": n, "exit": child.returncode})
+            if child.returncode == CONFIG_EXIT:
+                code = CONFIG_EXIT
+                del children[n]
+            else:
+                time.sleep(RESTART_S)
+                children[n] = _start(n, env)
+        time.sleep(TICK_S)
+    _stop(list(children.values()), settings.drain_s)
+    return code
+
+
+def _start(device: int, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    command = [sys.argv[0]]
+    return subprocess.Popen(command, env={**env, "RMBG_DEVICE": f"cuda:{device}"})  # noqa: S603
+
+
+def _stop(children: list[subprocess.Popen[bytes]], drain_s: float) -> None:
+    for child in children:
+        child.terminate()
+    deadline_s = time.monotonic() + drain_s + 1
+    for child in children:
+        try:
+            child.wait(max(0.0, deadline_s - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()
+
+
+def _cuda_devices() -> int:
+    import torch  # noqa: PLC0415 - seconds, and only this command needs it
+
+    return torch.cuda.device_count()

@@ -1,0 +1,70 @@
+"""Which models this worker can serve, and how one is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from shared import models, weights
+from shared.errors import LicenceRefused, WeightsInvalid
+from worker.flow import Model
+from worker.settings import WorkerSettings
+from worker.stations.segment import Segmenter
+
+
+class Loader:
+    """Finds, fetches where allowed, checks and loads the weights of registered models."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+
+    def load(self, name: str) -> Model:
+        """Return the model on its device.
+
+        Raises:
+            UnknownModel: If the registry does not have it.
+            LicenceRefused: If it is non-commercial and `RMBG_COMMERCIAL=1`.
+            WeightsInvalid: If its weights are missing or not the registered ones.
+            DeviceMissing: If the device asked for is not there.
+        """
+        model = models.get(name)
+        if self._settings.services.commercial and not model.commercial:
+            raise LicenceRefused(
+                f"{name}: {model.licence} does not allow commercial use (RMBG_COMMERCIAL=1)"
+            )
+        segmenter = Segmenter.load(
+            self._weights(model), device=self._settings.device, precision=self._settings.precision
+        )
+        return Model(name=name, licence=model.licence, segmenter=segmenter)
+
+    def refused(self) -> dict[str, str]:
+        """Return the registered models that cannot be served here, with reasons, loading none."""
+        services = self._settings.services
+        found: dict[str, str] = {}
+        for name, model in models.REGISTRY.items():
+            if services.commercial and not model.commercial:
+                found[name] = f"{model.licence}, and RMBG_COMMERCIAL=1"
+            elif services.offline and not self._has(model):
+                found[name] = "its weights are not here, and RMBG_OFFLINE=1"
+        return found
+
+    def _has(self, model: models.Model) -> bool:
+        own = self._settings.weights is not None and model.name == self._settings.models[0]
+        return own or weights.locate(model, self._settings.services.home) is not None
+
+    def _weights(self, model: models.Model) -> Path:
+        own = self._settings.weights
+        if own is not None and model.name == self._settings.models[0]:
+            if not own.is_file():
+                raise WeightsInvalid(f"RMBG_WEIGHTS={own}: no such file")
+            return own
+        services = self._settings.services
+        return weights.pull(
+            model, services.home, base_url=services.weights_url, offline=services.offline
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

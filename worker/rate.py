@@ -1,0 +1,32 @@
+"""How many images a second this worker ends while it has work."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SMOOTHING: Final = 0.5
+"""Weight of the newest sample: tickets should fit a rate of the last few samples."""
+
+
+class RateMeter:
+    """A smoothed rate over the spans in which there was work throughout."""
+
+    def __init__(self) -> None:
+        self._last: tuple[float, int] | None = None
+        self.images_per_s: float | None = None
+        """None until something was measured."""
+
+    def sample(self, now_s: float, ended: int, *, working: bool) -> float | None:
+        """Take one sample of the count of ended items and return the rate.
+
+        A span that begins or ends idle says nothing about speed and is left out.
+        """
+        last, self._last = self._last, (now_s, ended) if working else None
+        if last is None or not working or now_s <= last[0]:
+            return self.images_per_s
+        rate = (ended - last[1]) / (now_s - last[0])
+        if self.images_per_s is None:
+            self.images_per_s = rate or None
+        else:
+            self.images_per_s += SMOOTHING * (rate - self.images_per_s)
+        return self.images_per_s
