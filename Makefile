@@ -1,0 +1,55 @@
+# Every command of this project. `.ci/run` calls `make check`.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+SEED ?= 1
+SECONDS ?= 60
+ITEMS ?= 2000
+PYTEST_ARGS ?=
+
+.PHONY: install demo test check lint types imports wheel fmt bench chaos constraints
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[worker,heif,local,dev]'
+	touch $@
+
+demo: install
+	$(BIN)/python examples/demo.py
+
+test: install
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: lint types imports test wheel
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+types: install
+	$(BIN)/mypy
+
+imports: install
+	$(BIN)/lint-imports
+
+wheel: install
+	rm -rf dist
+	$(BIN)/python -m build --wheel --outdir dist >/dev/null
+	$(BIN)/python tests/packaging/check_wheel.py dist
+
+fmt: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python benchmarks/run.py
+
+chaos: install
+	$(BIN)/python tests/chaos/run.py --seed $(SEED) --seconds $(SECONDS) --items $(ITEMS) $(if $(SABOTAGE),--sabotage $(SABOTAGE))
+
+constraints:
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt

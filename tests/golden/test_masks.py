@@ -1,0 +1,117 @@
+"""Masks of real photographs against the original node's, with the open IS-Net weights."""
+
+import numpy as np
+import pytest
+import torch
+from golden.reference import reference_mask, reference_output
+from support.photographs import enlarged, photograph
+from support.weights import isnet_weights
+
+from worker.stations.segment import Segmenter
+from worker.stations.segment.devices import cpu_multiplies_bf16
+
+pytestmark = [pytest.mark.weights, pytest.mark.timeout(600)]
+
+PICTURES = {
+    "square": lambda: photograph("astronaut"),
+    "small, wide": lambda: photograph("cat"),
+    "table": lambda: photograph("coffee"),
+    "portrait crop": lambda: photograph("flower")[:, 100:340],
+    "1024 exactly": lambda: enlarged("astronaut", 1024, 1024),
+    "large": lambda: enlarged("motorcycle", 1500, 2222),
+    "strip": lambda: photograph("temple")[150:250],
+}
+"""Photographs with a subject, of different sizes and shapes."""
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return isnet_weights()
+
+
+@pytest.fixture(scope="module", params=PICTURES)
+def picture(request):
+    return PICTURES[request.param]()
+
+
+@pytest.fixture(scope="module")
+def expected(picture, weights):
+    return reference_mask(reference_output(picture, weights), *picture.shape[:2])
+
+
+@pytest.fixture(scope="module")
+def exact(weights):
+    return Segmenter.load(weights, device="cpu", precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def fast(weights):
+    if not cpu_multiplies_bf16():
+        pytest.skip("this CPU does not multiply bf16")
+    return Segmenter.load(weights, device="cpu", precision="bf16")
+
+
+def mask_of(segmenter, image):
+    (output,) = segmenter.forward([segmenter.prepare(image)])
+    return segmenter.finish(output, *image.shape[:2], stretch="seed").mask
+
+
+def levels_apart(mask, expected):
+    assert mask.shape == expected.shape
+    return np.abs(mask.astype(int) - expected)
+
+
+def test_a_mask_is_the_nodes_to_one_level_in_fp32(picture, expected, exact):
+    assert expected.std() > 30
+    assert levels_apart(mask_of(exact, picture), expected).max() <= 1
+
+
+def test_a_mask_in_bf16_stays_within_its_tolerance(picture, expected, fast):
+    """Over the whole picture 0.2 of 255 in the mean and 10 at most."""
+    apart = levels_apart(mask_of(fast, picture), expected)
+
+    assert apart.mean() <= 0.2
+    assert apart.max() <= 10
+
+
+def test_a_mask_is_the_same_alone_and_in_any_company(exact):
+    """Neither batch mates nor the place in the batch change it by more than a level."""
+    images = [PICTURES[name]() for name in ("square", "small, wide", "portrait crop")]
+    prepared = [exact.prepare(image) for image in images]
+    sizes = [image.shape[:2] for image in images]
+    alone = [mask_of(exact, image) for image in images]
+    together = exact._forward(prepared)
+    turned = exact._forward(prepared[::-1])[::-1]
+
+    for outputs in (together, turned):
+        for output, size, mask in zip(outputs, sizes, alone, strict=True):
+            company = exact.finish(output, *size, stretch="seed").mask
+            assert levels_apart(company, mask).max() <= 1
+
+
+EMPTY = {
+    "white": lambda: np.full((700, 900, 3), 255, np.uint8),
+    "grey": lambda: np.full((700, 900, 3), 128, np.uint8),
+    "gradient": lambda: np.tile(np.linspace(90, 250, 900, dtype=np.uint8)[:, None], (700, 1, 3)),
+    "noise": lambda: np.random.default_rng(0).integers(0, 256, (700, 900, 3), dtype=np.uint8),
+    "bare table": lambda: photograph("coffee")[250:400, :180],
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_an_empty_picture_has_an_empty_mask_unless_the_nodes_is_asked_for(exact, name):
+    image = EMPTY[name]()
+    (output,) = exact.forward([exact.prepare(image)])
+    guarded = exact.finish(output, *image.shape[:2], stretch="guarded")
+
+    assert not guarded.mask.any()
+    assert 0 <= guarded.low < guarded.high <= 0.11
+    assert exact.finish(output, *image.shape[:2], stretch="seed").mask.max() == 255
+
+
+def test_the_output_is_float32_whatever_the_network_counts_in(fast):
+    (output,) = fast.forward([fast.prepare(photograph("cat"))])
+
+    assert output.dtype == torch.float32
+    assert (0 <= output).all()
+    assert (output <= 1).all()

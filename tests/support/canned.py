@@ -1,0 +1,95 @@
+"""A web server that answers what it is told to, for answers no real store gives on demand."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+def error(status: int, code: str) -> bytes:
+    """Return an S3 error answer, as raw HTTP."""
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>-</Message></Error>".encode()
+    return _http(status, body, {"Content-Type": "application/xml"})
+
+
+def found(body: bytes, *, claimed_bytes: int | None = None) -> bytes:
+    """Return an object's answer; *claimed_bytes* over the body's length makes it a torn one."""
+    return _http(200, body, {"ETag": '"e"'}, claimed_bytes)
+
+
+def _http(
+    status: int, body: bytes, headers: dict[str, str], claimed_bytes: int | None = None
+) -> bytes:
+    lines = [f"HTTP/1.1 {status} -", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += [f"Content-Length: {len(body) if claimed_bytes is None else claimed_bytes}", "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+class CannedServer:
+    """Answers the n-th connection with the n-th answer, later ones with the last."""
+
+    def __init__(self, answers: Sequence[bytes | None]) -> None:
+        self.answers = answers
+        self.requests = 0
+        self._held: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def close(self) -> None:
+        """Stop listening and drop the connections that were left without an answer."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+        for connection in self._held:
+            connection.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            answer = self.answers[min(self.requests, len(self.answers) - 1)]
+            self.requests += 1
+            if answer is None:
+                self._held.append(connection)
+                continue
+            with connection:
+                _read_request(connection)
+                connection.sendall(answer)
+                connection.shutdown(socket.SHUT_WR)
+
+
+def _read_request(connection: socket.socket) -> None:
+    """Read head and body, or closing the connection would reset it before the answer is read."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += connection.recv(65536)
+    head, _, body = head.partition(b"\r\n\r\n")
+    fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    if fields.get(b"expect") == b"100-continue":
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+    while len(body) < int(fields.get(b"content-length", 0)):
+        body += connection.recv(65536)
+
+
+@contextmanager
+def canned(*answers: bytes | None) -> Iterator[CannedServer]:
+    """Run a server that gives *answers*, one a connection; None: takes it and says nothing."""
+    server = CannedServer(answers)
+    try:
+        yield server
+    finally:
+        server.close()

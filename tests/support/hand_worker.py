@@ -1,0 +1,155 @@
+"""A worker of a few lines: real messages, real leases, real shards; only the pictures are made up.
+
+It does what a worker must do to the job store and the bucket, in order and one ticket at a time,
+so that a test can stop it anywhere.
+"""
+
+import itertools
+import os
+import time
+
+from shared.job import ImageOutput, ItemRecord
+from shared.jobstore.store import JobStore
+from shared.jobstore.values import ClaimAnswer, ItemResult, WorkerInfo
+from shared.keys import output_key, results_key, shard_key
+from shared.manifest import CHUNK_KEYS, chunks_of, unpack
+from shared.objects import S3Store
+from shared.queue import QUEUES, make_app, publish
+from shared.shards import groups, overlay
+from shared.ticket import Ticket
+
+TTL_S = 30.0
+
+
+class HandWorker:
+    """Works off tickets when told to. Keys that contain `bad` fail."""
+
+    def __init__(self, settings, *, model="RMBG-1.4"):
+        self.jobs = JobStore.connect(settings.store_url)
+        self.objects = S3Store(settings.objects)
+        self.app = make_app(settings.broker_url)
+        self.connection = self.app.connection_for_read()
+        self.queues = {name: self.connection.SimpleQueue(name) for name in QUEUES}
+        self.bad = "bad"
+        self.info = WorkerInfo(
+            worker_id="hand",
+            slots=3,
+            models=(model,),
+            refused={},
+            device="cpu",
+            images_per_s=None,
+            version="0",
+            host="localhost",
+            pid=os.getpid(),
+        )
+        self.jobs.register(self.info, ttl_s=600)
+
+    def close(self):
+        for queue in self.queues.values():
+            queue.close()
+        self.connection.release()
+        self.app.close()
+        self.jobs.close()
+
+    def next_ticket(self):
+        """Take a message from the first queue that has one; None where all are empty."""
+        for name, queue in self.queues.items():
+            try:
+                message = queue.get_nowait()
+            except queue.Empty:
+                continue
+            message.ack()
+            args, _, _ = message.payload
+            return name, Ticket.from_args(*args)
+        return None
+
+    def step(self, *, finish=True):
+        """Work off one ticket; False if there was none. Without *finish*, leave it open."""
+        publish(self.app, self.jobs.recover(empty_queues=()))
+        taken = self.next_ticket()
+        if taken is None:
+            return False
+        claim = self.jobs.claim(taken[1], "hand", ttl_s=TTL_S)
+        if claim.answer not in (ClaimAnswer.OK, ClaimAnswer.CANCELLED):
+            return True
+        if claim.lease.ticket.is_merge:
+            self._merge(claim)
+            return True
+        if claim.answer is ClaimAnswer.OK:
+            results = [self._do(claim, i) for i in claim.lease.ticket.span if i not in claim.ended]
+            self.jobs.mark(claim.lease, results)
+        if finish:
+            self._finish(claim)
+        return True
+
+    def run(self, job_id, *, limit_s=60):
+        """Work until the job has ended, and return its status."""
+        deadline = time.monotonic() + limit_s
+        while self.jobs.status(job_id).finished_at is None:
+            assert time.monotonic() < deadline, self.jobs.status(job_id)
+            self.step()
+        return self.jobs.status(job_id)
+
+    def _key(self, claim, index):
+        job_id = claim.lease.ticket.job_id
+        [number] = chunks_of(range(index, index + 1))
+        return unpack(self.jobs.manifest_chunk(job_id, number))[index % CHUNK_KEYS]
+
+    def _do(self, claim, index):
+        key = self._key(claim, index)
+        attempts = claim.attempts.get(index, claim.generation - 1) + 1
+        if self.bad in key:
+            error = {"class": "ObjectMissing", "reason": f"there is no object {key}"}
+            record = ItemRecord(
+                index=index, image_key=key, state="failed", error=error, attempts=attempts
+            )
+            return ItemResult(record, None)
+        names = {
+            output: output_key(
+                claim.spec,
+                job_id=claim.lease.ticket.job_id,
+                output=output,
+                index=index,
+                image_key=key,
+                width=4,
+                height=3,
+            )
+            for output in ("cutout", "mask")
+            if claim.spec.image_output is not ImageOutput.HIDE
+        }
+        for name in names.values():
+            self.objects.put(claim.spec.output_bucket, name, b"png", content_type="image/png")
+        record = ItemRecord(
+            index=index,
+            image_key=key,
+            state="done",
+            cutout_key=names.get("cutout"),
+            mask_key=names.get("mask"),
+            attempts=attempts,
+            width=4,
+            height=3,
+            device="cpu",
+        )
+        return ItemResult(record, "fine")
+
+    def _finish(self, claim):
+        ticket = claim.lease.ticket
+        closing = self.jobs.finish_begin(claim.lease)
+        body = "".join(f"{line}\n" for line in closing.records).encode()
+        self._put(claim, shard_key(ticket.job_id, ticket.unit, ticket.epoch), body)
+        accepted, issued = self.jobs.finish_commit(claim.lease)
+        assert accepted
+        publish(self.app, issued)
+
+    def _merge(self, claim):
+        job_id = claim.lease.ticket.job_id
+        bucket = claim.spec.output_bucket
+        lines = itertools.chain.from_iterable(
+            overlay(self.objects.get(bucket, shard_key(job_id, *shard)).data for shard in group)
+            for group in groups(self.jobs.accepted_shards(job_id))
+        )
+        self._put(claim, results_key(job_id), "".join(f"{line}\n" for line in lines).encode())
+        self.jobs.merge_commit(claim.lease)
+
+    def _put(self, claim, key, body):
+        self.objects.put(claim.spec.output_bucket, key, body, content_type="application/jsonl")

@@ -1,0 +1,89 @@
+"""One embedded Redis and S3 for a whole test session; a bucket of its own for each test.
+
+A pytest plugin: `tests/conftest.py` names it in `pytest_plugins`. Without pytest, use
+`embedded_servers` as a context manager.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+import redis
+
+from producer.local.servers import EmbeddedServers
+from shared.objects import S3Store
+from shared.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mypy_boto3_s3.client import S3Client
+
+LIMITED_IDENTITIES = {
+    "reader": ("Read:inbox", "List:inbox"),
+    "writer": ("Read:cutouts", "Write:cutouts"),
+}
+"""Identities with some rights only, for `servers.settings(name)`."""
+
+
+@contextmanager
+def embedded_servers() -> Iterator[EmbeddedServers]:
+    """Run both servers in a folder that is removed afterwards."""
+    with (
+        tempfile.TemporaryDirectory(prefix="rmbg-test-") as folder,
+        EmbeddedServers(Path(folder), identities=LIMITED_IDENTITIES) as servers,
+    ):
+        yield servers
+
+
+def raw_s3(settings: ServiceSettings) -> S3Client:
+    """Return a plain boto3 client, for what our own store has no method for."""
+    return boto3.client(
+        "s3",
+        endpoint_url=settings.objects.endpoint,
+        region_name=settings.objects.region,
+        aws_access_key_id=settings.objects.access_key_id,
+        aws_secret_access_key=settings.objects.secret_access_key,
+    )
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[EmbeddedServers]:
+    """The session's servers; a test that kills or stops one starts its own instead."""
+    with embedded_servers() as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(servers: EmbeddedServers) -> str:
+    """Name of an empty bucket that no other test uses; for input and output."""
+    name = f"t{uuid.uuid4().hex[:20]}"
+    raw_s3(ServiceSettings.from_env(servers.settings())).create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def service_env(servers: EmbeddedServers, bucket: str) -> Mapping[str, str]:
+    """`RMBG_*` variables for the test's own bucket, over an emptied Redis."""
+    env = servers.settings() | {"RMBG_INPUT_BUCKETS": bucket, "RMBG_OUTPUT_BUCKET": bucket}
+    with redis.Redis.from_url(env["RMBG_REDIS_URL"]) as client:
+        client.flushall()
+    return env
+
+
+@pytest.fixture
+def service_settings(service_env: Mapping[str, str]) -> ServiceSettings:
+    """The same, read."""
+    return ServiceSettings.from_env(service_env)
+
+
+@pytest.fixture(scope="session")
+def object_store(servers: EmbeddedServers) -> S3Store:
+    """A store with every right."""
+    return S3Store(ServiceSettings.from_env(servers.settings()).objects)

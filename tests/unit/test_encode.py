@@ -1,0 +1,76 @@
+"""PNG files as the worker writes them: levels, texts, sizes."""
+
+import io
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.photographs import photograph
+
+from worker.stations.compose import compose
+from worker.stations.encode import encode_png, png_texts
+
+
+def cutout(side_px=420):
+    """Return the middle of a photograph, cut out as a disc with a soft edge, and its mask."""
+    y, x = np.mgrid[:side_px, :side_px] - side_px / 2
+    mask = np.clip((0.4 * side_px - np.hypot(x, y)) * 60 + 128, 0, 255).astype(np.uint8)
+    image = np.ascontiguousarray(photograph("flower")[:side_px, 100 : 100 + side_px])
+    return compose(image, mask), mask
+
+
+def decoded(file):
+    with Image.open(io.BytesIO(file)) as image:
+        return np.array(image)
+
+
+@pytest.mark.parametrize("level", ["fast", "small"])
+def test_both_levels_keep_every_pixel_of_cutout_and_mask(level):
+    for pixels in cutout():
+        assert np.array_equal(decoded(encode_png(pixels, texts={}, level=level)), pixels)
+
+
+def test_small_is_no_larger_than_pillows_level_6_and_fast_stays_within_a_quarter():
+    pixels, _ = cutout()
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=6)
+
+    assert len(encode_png(pixels, texts={}, level="small")) <= file.tell()
+    assert len(encode_png(pixels, texts={}, level="fast")) <= 1.25 * file.tell()
+
+
+def test_the_same_pixels_give_the_same_bytes_in_any_thread():
+    """A second writing of an output must not change its ETag."""
+    pixels, _ = cutout(300)
+
+    with ThreadPoolExecutor(4) as pool:
+        files = set(
+            pool.map(lambda _: encode_png(pixels, texts={"a": "b"}, level="fast"), range(8))
+        )
+
+    assert len(files) == 1
+
+
+def test_texts_are_the_nodes_and_one_of_ours():
+    texts = png_texts({"3": {"class_type": "x"}}, {"workflow": {"n": "é切"}}, {"model": "m"})
+
+    file = encode_png(np.zeros((2, 2), np.uint8), texts=texts, level="fast")
+
+    with Image.open(io.BytesIO(file)) as image:
+        assert {key: json.loads(text) for key, text in image.text.items()} == {
+            "prompt": {"3": {"class_type": "x"}},
+            "workflow": {"n": "é切"},
+            "rmbg": {"model": "m"},
+        }
+
+
+def test_a_job_without_prompt_carries_our_chunk_alone():
+    assert png_texts(None, None, {"model": "m"}) == {"rmbg": '{"model": "m"}'}
+
+
+def test_extra_information_cannot_replace_prompt_or_our_chunk():
+    texts = png_texts({"a": 1}, {"rmbg": 0, "prompt": 0, "workflow": 2}, {"model": "m"})
+
+    assert texts == {"prompt": '{"a": 1}', "workflow": "2", "rmbg": '{"model": "m"}'}
