@@ -135,7 +135,9 @@ class LineSource:
         try:
             text = line.decode("utf-8-sig" if self.lines == 1 else "utf-8")
         except UnicodeDecodeError as err:
-            raise InvalidOption(f"{self.name}, line {self.lines} is not UTF-8: {err.reason}") from err
+            raise InvalidOption(
+                f"{self.name}, line {self.lines} is not UTF-8: {err.reason}"
+            ) from err
         return text.rstrip("\r\n")
 
     def emptiness(self) -> str:

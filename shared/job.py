@@ -163,6 +163,8 @@ class ItemRecord:
     width: int | None = None
     height: int | None = None
     device: str | None = None
+    sizes: dict[str, int] | None = None
+    """Bytes of each output; what lies at its key with another length is damaged."""
     attempts: int = 1
     existing: Literal["same", "kept", "superseded"] | None = None
     """What was found at the output key, where this job did not write it itself."""

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Final
 
 from celery import Celery
 from celery.signals import worker_ready, worker_shutting_down
@@ -34,11 +33,9 @@ from worker.rate import RateMeter
 from worker.recovery import Recovery
 from worker.settings import WorkerSettings
 from worker.tickets import Tickets
+from worker.watchdogs import UNFIT_EXIT, LoopStamp, Watchdogs, checks_of
 
 logger = logging.getLogger(__name__)
-
-UNFIT_EXIT: Final = 70
-"""Exit code of a process that can do no more work; its supervisor starts another."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +49,7 @@ class Worker:
     leases: Leases
     tickets: Tickets
     recovery: Recovery
+    loop: LoopStamp
 
     def run(self) -> int:
         """Load the models, then serve tickets until SIGTERM or SIGINT; return the exit code.
@@ -89,6 +87,8 @@ class Worker:
 
     def _on_ready(self, **_: object) -> None:
         self.recovery.start()
+        checks = checks_of(self.settings, self.engine, self.loop)
+        Watchdogs(checks, self.leave).start()
         logger.info("ready", extra={"models": self.rack.loaded})
 
     def _on_leaving(self, **_: object) -> None:
@@ -161,7 +161,7 @@ def build_app(
         describe=_describer(worker_id, settings, engine, rack, loader.refused()),
         every_s=settings.recover_s,
     )
-    worker = Worker(settings, celery, rack, engine, leases, tickets, recovery)
+    worker = Worker(settings, celery, rack, engine, leases, tickets, recovery, LoopStamp(celery))
     return worker
 
 

@@ -30,7 +30,7 @@ def main(*, check: bool, devices: str | None) -> None:
     log.configure(sys.stderr)
     try:
         sys.exit(_run(check=check, devices=devices))
-    except ImportError as err:
+    except ModuleNotFoundError as err:
         click.echo(f"rmbg-worker: {err}: pip install 'rmbg-queue[worker]'", err=True)
         sys.exit(CONFIG_EXIT)
     except ConfigError as err:

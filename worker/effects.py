@@ -22,6 +22,8 @@ SEQUENCE: Final = "rmbg-sequence"
 """Metadata: the job's place among all jobs."""
 JOB: Final = "rmbg-job"
 """Metadata: the job's id, for people."""
+BYTES: Final = "rmbg-bytes"
+"""Metadata: how long the object was when it was written; another length is damage."""
 RECORD: Final = "rmbg-record"
 """Metadata: the image's record, JSON in base64; S3 allows 2,048 bytes of metadata in all."""
 MAX_RECORD_BYTES: Final = 1500
@@ -92,15 +94,16 @@ class Effects:
             return None
         keys = keys_of(work, width=0, height=0)
         found = self._store.head(spec.output_bucket, keys.cutout)
-        if found is None or not self._is_own(work, found):
+        if found is None or not _is_own(work, found):
             return None
         mask = self._store.head(spec.output_bucket, keys.mask)
         source = self._store.head(spec.input_bucket, work.image_key)
-        if mask is None or source is None or not self._is_own(work, mask):
+        if mask is None or source is None or not _is_own(work, mask):
             return None
         if found.metadata.get(SOURCE) != source.etag or RECORD not in found.metadata:
             return None
-        return _unpack(found.metadata[RECORD], work, keys)
+        record = _unpack(found.metadata[RECORD], work, keys)
+        return replace(record, sizes={"cutout": found.size_bytes, "mask": mask.size_bytes})
 
     def publish(
         self, work: Work, pictures: Mapping[str, bytes], record: ItemRecord, *, source_etag: str
@@ -123,13 +126,14 @@ class Effects:
             RECORD: _pack(record),
         }
         keys = {"cutout": record.cutout_key, "mask": record.mask_key}
-        founds = [
-            self._write(work, _present(keys[output]), pictures[output], metadata)
+        there = {
+            output: self._write(work, _present(keys[output]), pictures[output], metadata)
             for output in OUTPUTS
             if output in pictures
-        ]
+        }
+        record = replace(record, sizes={output: size for output, (_, size) in there.items()})
         for weightiest in ("superseded", "kept", "same"):
-            if weightiest in founds:
+            if any(found == weightiest for found, _ in there.values()):
                 return replace(record, existing=weightiest)
         return record
 
@@ -138,8 +142,12 @@ class Effects:
         key = f"{_present(work.spec.review_prefix)}/{work.image_key}.png"
         self._store.put(work.spec.output_bucket, key, picture, content_type="image/png")
 
-    def _write(self, work: Work, key: str, picture: bytes, metadata: Mapping[str, str]) -> Found:
+    def _write(
+        self, work: Work, key: str, picture: bytes, metadata: Mapping[str, str]
+    ) -> tuple[Found, int]:
+        """Have a picture at *key*; return what was there, and the length of what is there now."""
         bucket = work.spec.output_bucket
+        metadata = {**metadata, BYTES: str(len(picture))}
         match: str | None = None
         for _ in range(MAX_ROUNDS):
             try:
@@ -155,25 +163,30 @@ class Effects:
             except PreconditionFailed:
                 there = self._store.head(bucket, key)
             else:
-                return None
+                return None, len(picture)
             if there is None:
                 match = None
                 continue
             if decided := _judge(work, key, there, metadata):
-                return decided
+                return decided, there.size_bytes
             match = there.etag
         raise StoreUnavailable(f"{bucket}/{key} changed {MAX_ROUNDS} times while it was written")
 
-    def _is_own(self, work: Work, found: ObjectInfo) -> bool:
-        return found.metadata.get(PARAMS) == work.spec.params_hash and found.metadata.get(
-            SEQUENCE
-        ) == str(work.sequence)
+
+def _is_own(work: Work, found: ObjectInfo) -> bool:
+    """Return whether this very job wrote the object, and it is whole."""
+    own = {PARAMS: work.spec.params_hash, SEQUENCE: str(work.sequence)}
+    return _is_whole(found) and all(found.metadata.get(name) == own[name] for name in own)
+
+
+def _is_whole(found: ObjectInfo) -> bool:
+    return found.metadata.get(BYTES, str(found.size_bytes)) == str(found.size_bytes)
 
 
 def _judge(work: Work, key: str, there: ObjectInfo, metadata: Mapping[str, str]) -> Found:
     """Decide about an object at our key: its meaning, or None where it is to be replaced."""
     if all(there.metadata.get(name) == metadata[name] for name in (SOURCE, PARAMS)):
-        return "same"
+        return "same" if _is_whole(there) else None
     sequence = there.metadata.get(SEQUENCE, "")
     if sequence.isdecimal() and int(sequence) > work.sequence:
         return "superseded"

@@ -141,6 +141,10 @@ class Engine:
             self.progressed_at_s = time.monotonic()
         return time.monotonic() - self.progressed_at_s < stall_s
 
+    def longest_s(self) -> float:
+        """Return how long the oldest picture has been decoding or drawing, in seconds."""
+        return self._cpu_pool.longest_s()
+
     def drain(self) -> None:
         """Give back every item that has not been through the network; finish the others."""
         self._draining = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -24,6 +25,7 @@ class Pool:
         self._count = itertools.count()
         self._ready = threading.Condition()
         self._closed = False
+        self._running: dict[int, float] = {}
         self._threads = [
             threading.Thread(target=self._serve, name=f"{name}-{n}", daemon=True)
             for n in range(threads)
@@ -36,6 +38,11 @@ class Pool:
         with self._ready:
             heapq.heappush(self._calls, (rank, next(self._count), call))
             self._ready.notify()
+
+    def longest_s(self) -> float:
+        """Return how long the oldest call has been running, in seconds; 0 if none is."""
+        started = list(self._running.values())
+        return time.monotonic() - min(started) if started else 0.0
 
     def close(self) -> None:
         """End the threads once the queue is empty; a second time does nothing."""
@@ -51,5 +58,8 @@ class Pool:
                 if not self._calls:
                     return
                 _, _, call = heapq.heappop(self._calls)
+            me = threading.get_ident()
+            self._running[me] = time.monotonic()
             call()
+            del self._running[me]
             del call  # a finished item's pixels must not live until the next call

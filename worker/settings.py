@@ -54,6 +54,9 @@ class WorkerSettings:
     """Threads that download, and as many that upload (`RMBG_IO_THREADS`)."""
     cpu_threads: int = 2
     """Threads that decode and encode (`RMBG_CPU_THREADS`); default: one a core."""
+    max_rss_bytes: int = 0
+    """Memory at which the process drains and leaves, to be started afresh (`RMBG_MAX_RSS_BYTES`);
+    0: three quarters of what the container or machine has."""
     batch_wait_s: float = 0.05
     """Longest wait of a batch's first item for company, in seconds (`RMBG_BATCH_WAIT_S`)."""
 
@@ -84,6 +87,7 @@ class WorkerSettings:
             budget_px=reader.whole("RMBG_BUDGET_PX", cls.budget_px, least=1),
             io_threads=reader.whole("RMBG_IO_THREADS", cls.io_threads, least=1, most=512),
             cpu_threads=reader.whole("RMBG_CPU_THREADS", os.cpu_count() or 2, least=1, most=512),
+            max_rss_bytes=reader.whole("RMBG_MAX_RSS_BYTES", cls.max_rss_bytes),
             batch_wait_s=reader.seconds("RMBG_BATCH_WAIT_S", cls.batch_wait_s, most=10),
         )
         reader.finish()

@@ -109,6 +109,11 @@ def fence(lease: Lease) -> tuple[str, str, int, str]:
     return lease.ticket.job_id, lease.ticket.unit, lease.ticket.epoch, lease.owner
 
 
+def to_bytes(value: bytes | str) -> bytes:
+    """Return what is bytes already; the client's types leave that open."""
+    return value if isinstance(value, bytes) else value.encode()
+
+
 def issued_from(flat: Iterable[Json]) -> list[Issued]:
     """Read the tickets that a script issued: job, unit, epoch, queue, and so on."""
     walk = iter(flat)

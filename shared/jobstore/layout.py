@@ -29,10 +29,15 @@ the server's, in milliseconds. A ticket of a job is written `job|unit`.
 | `rmbg:parked` | sorted set | ticket -> when it shall be issued |
 | `rmbg:workers` | sorted set | worker -> when it counts as gone |
 | `rmbg:worker_infos` | hash | worker -> what it says of itself (JSON) |
+| `rmbg:durable` | string | nothing: it is written in order to wait for it |
 | `rmbg:events` | stream | one event a job and generation: job_id, event, generation, total, done, failed |
 """  # noqa: E501 - a table's row is a line
 
 from __future__ import annotations
+
+from typing import Final
+
+DURABLE: Final = "rmbg:durable"
 
 
 def job(job_id: str) -> str:
@@ -48,9 +53,6 @@ def part(job_id: str, name: str) -> str:
 def records(job_id: str, unit: str) -> str:
     """Return the key of the records of an open ticket."""
     return f"rmbg:job:{job_id}:records:{unit}"
-
-
-DURABLE = "rmbg:durable"
 
 
 def staged(nonce: str) -> str:

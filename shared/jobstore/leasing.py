@@ -71,9 +71,8 @@ class Leasing(Connection):
             if result.record.index not in lease.ticket.span:
                 raise ValueError(f"item {result.record.index} is not of {lease.ticket.unit}")
             asked += _marking(result)
-        rules = self._rules
-        kept = -(-rules.rate_window_s // rules.rate_bucket_s) + 1
-        answer = self._run("mark", *fence(lease), to_ms(rules.rate_bucket_s), int(kept), *asked)
+        buckets = (to_ms(self._rules.rate_bucket_s), self._rules.rate_buckets)
+        answer = self._run("mark", *fence(lease), *buckets, *asked)
         return MarkAnswer(answer.decode())
 
     def trying(self, lease: Lease, index: int, *, image_key: str) -> bool:

@@ -50,9 +50,9 @@ class Rules:
 
     waiting_fresh_s: float = 30.0
     """What a released ticket's job was waiting for is believed for so long."""
-    rate_window_s: float = 60.0
-    """The window over which a job's rate is taken."""
     rate_bucket_s: float = 5.0
-    """The steps in which that window slides."""
+    """Ends are counted in buckets of so long, from which a job's rate is taken."""
+    rate_buckets: int = 12
+    """As many buckets as make up the window of the rate, the current one included."""
     events_kept: int = 10_000
     """About so many events stay readable in the stream."""

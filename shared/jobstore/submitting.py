@@ -28,9 +28,9 @@ class Submitting(Connection):
         """
         self._refuse_if_full()
         key = layout.staged(nonce)
-        numbered = {str(first_chunk + n): chunk for n, chunk in enumerate(chunks)}
         with self._translated(), self._client.pipeline() as pipe:
-            pipe.hset(key, mapping=numbered)
+            for number, chunk in enumerate(chunks, start=first_chunk):
+                pipe.hset(key, str(number), chunk)
             pipe.pexpire(key, to_ms(self._rules.staged_s))
             pipe.execute()
 
@@ -125,8 +125,8 @@ class Submitting(Connection):
         with self._translated(), self._client.pipeline(transaction=False) as pipe:
             # WAITAOF waits for the writes of its own connection, hence one on that connection;
             # everything before it reaches the disk first.
-            pipe.hset(layout.DURABLE, "asked", 1)
-            pipe.execute_command("WAITAOF", 1, 0, to_ms(timeout_s))
+            pipe.set(layout.DURABLE, 1)
+            pipe.waitaof(1, 0, to_ms(timeout_s))
             answer = pipe.execute(raise_on_error=False)[1]
         return not isinstance(answer, ResponseError) and answer[0] == 1
 

@@ -57,7 +57,7 @@ _KINDS: Final[dict[str, _Kind]] = {
     ),
     **dict.fromkeys(NO_KEY, (ObjectMissing, "there is no such object")),
     **dict.fromkeys(
-        ("InvalidURI", "KeyTooLong", "KeyTooLongError"),
+        ("InvalidURI", "KeyTooLongError"),
         (InvalidKey, "the store takes no such key"),
     ),
     **dict.fromkeys(("412", "PreconditionFailed"), (PreconditionFailed, "the condition fails")),

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import pytest
 from support.canned import canned, error, found
@@ -119,6 +120,14 @@ def test_head_tells_size_tag_time_and_metadata(store, bucket):
     assert abs(info.modified_at - datetime.now(UTC)) < timedelta(minutes=5)
 
 
+def test_names_of_metadata_come_in_lower_case_from_a_store_that_writes_them_large():
+    with canned(found(b"", X_Amz_Meta_Source_Etag="x")) as server:
+        info = at(server.url).head("bucket", "k")
+
+    assert info.metadata == {"source-etag": "x"}
+    assert info.modified_at == datetime(2026, 11, 23, 1, 2, 3, tzinfo=UTC)
+
+
 def test_metadata_holds_a_records_kilobyte_and_a_half(store, bucket):
     record = "A" * 1500
     store.put(bucket, "k", b"", content_type=PNG, metadata={"record": record})
@@ -218,12 +227,19 @@ def test_of_sixteen_writers_of_an_absent_key_one_wins(store, bucket):
 
 def test_a_conflict_of_conditional_writes_is_tried_again():
     """409: another write of the key is under way; the file is sent again from its start."""
+    file = io.BytesIO(b"headbody")
+    file.seek(4)
     with canned(error(409, "ConditionalRequestConflict"), found(b"")) as server:
-        etag = at(server.url).put(
-            "bucket", "k", io.BytesIO(b"1"), content_type=PNG, if_absent=True
-        )
+        etag = at(server.url).put("bucket", "k", file, content_type=PNG, if_absent=True)
 
-        assert (etag, server.requests) == ("e", 2)
+        assert etag == "e"
+        assert server.bodies == [b"body", b"body"]
+
+
+def test_a_store_that_says_not_found_to_a_condition_says_that_it_fails():
+    """Amazon's answer to If-Match where nothing is; SeaweedFS says 412."""
+    with canned(error(404, "NoSuchKey")) as server, pytest.raises(PreconditionFailed):
+        at(server.url).put("bucket", "k", b"1", content_type=PNG, if_match="e")
 
 
 def test_a_lasting_conflict_is_given_up_after_three_rounds():
@@ -425,6 +441,35 @@ def test_the_surroundings_aws_variables_do_not_matter(settings, bucket, monkeypa
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
 
     S3Store(settings).check(bucket)
+
+
+def test_without_an_endpoint_it_is_amazons_whatever_the_surroundings_name(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+
+    url = at(None, attempts=1).sign("my-bucket", "k", expires_s=60)
+
+    assert urlsplit(url).hostname.startswith("my-bucket.s3.")
+    assert urlsplit(url).hostname.endswith(".amazonaws.com")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "fault", "text"),
+    [
+        (400, "ExpiredToken", StoreUnavailable, "credentials"),
+        (400, "InvalidToken", StoreUnavailable, "credentials"),
+        (403, "RequestExpired", StoreUnavailable, "credentials"),
+        (403, "RequestTimeTooSkewed", StoreUnavailable, "clock"),
+        (403, "AccountProblem", BucketUnavailable, "no right"),
+        (403, "AllAccessDisabled", BucketUnavailable, "no right"),
+        (400, "InvalidBucketName", BucketUnavailable, "no such bucket"),
+        (400, "InvalidURI", InvalidKey, "no such key"),
+        (409, "OperationAborted", StoreUnavailable, "another write"),
+        (418, "Unheard-of", StoreUnavailable, "Unheard-of, HTTP 418"),
+    ],
+)
+def test_what_no_test_can_provoke_is_sorted_as_well(status, code, fault, text):
+    with canned(error(status, code)) as server, pytest.raises(fault, match=text):
+        at(server.url, attempts=1).put("bucket", "k", b"1", content_type=PNG)
 
 
 # --- a store that is away, slow or out of order

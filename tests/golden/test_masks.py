@@ -105,7 +105,7 @@ def test_an_empty_picture_has_an_empty_mask_unless_the_nodes_is_asked_for(exact,
     guarded = exact.finish(output, *image.shape[:2], stretch="guarded")
 
     assert not guarded.mask.any()
-    assert 0 <= guarded.low < guarded.high <= 0.11
+    assert 0 <= guarded.low < guarded.high <= 0.15
     assert exact.finish(output, *image.shape[:2], stretch="seed").mask.max() == 255
 
 
@@ -113,5 +113,5 @@ def test_the_output_is_float32_whatever_the_network_counts_in(fast):
     (output,) = fast.forward([fast.prepare(photograph("cat"))])
 
     assert output.dtype == torch.float32
-    assert (0 <= output).all()
+    assert (output >= 0).all()
     assert (output <= 1).all()

@@ -62,6 +62,13 @@ def below(pid):
     return psutil.Process(pid).children(recursive=True)
 
 
+@pytest.fixture
+def ours():
+    """Returns this test's own child processes; the session may have others."""
+    before = set(below(os.getpid()))
+    return lambda: set(below(os.getpid())) - before
+
+
 @contextmanager
 def owner_process(folder):
     """Another process that owns servers over *folder*, once they are up."""
@@ -127,11 +134,11 @@ def test_servers_that_were_killed_come_back_with_their_data(tmp_path):
             assert client.get("k") == b"kept"
 
 
-def test_only_this_machine_can_reach_any_of_their_ports(tmp_path):
+def test_only_this_machine_can_reach_any_of_their_ports(tmp_path, ours):
     with EmbeddedServers(tmp_path):
         listening = {
             connection.laddr.ip
-            for process in below(os.getpid())
+            for process in ours()
             for connection in process.net_connections()
             if connection.status == psutil.CONN_LISTEN
         }
@@ -139,10 +146,10 @@ def test_only_this_machine_can_reach_any_of_their_ports(tmp_path):
         assert listening == {"127.0.0.1"}
 
 
-def test_secrets_are_in_a_file_of_the_owners_and_in_no_list_of_processes(tmp_path):
+def test_secrets_are_in_a_file_of_the_owners_and_in_no_list_of_processes(tmp_path, ours):
     with EmbeddedServers(tmp_path) as servers:
         secret = servers.settings()["RMBG_S3_SECRET_ACCESS_KEY"]
-        shown = [" ".join(process.cmdline()) for process in below(os.getpid())]
+        shown = [" ".join(process.cmdline()) for process in ours()]
 
         assert len(shown) >= 4
         assert not any(secret in line for line in shown)
@@ -167,7 +174,7 @@ def test_two_runs_in_two_folders_do_not_meet(tmp_path):
 
 
 def test_nothing_outlives_an_owner_that_is_killed_and_the_next_one_finds_its_data(tmp_path):
-    """Started again at once, while the old servers are still ending, the data are not opened twice."""
+    """A start while the old servers are ending waits: their data are not opened twice."""
     with owner_process(tmp_path) as owner:
         left = below(owner.pid)
         assert len(left) == 4  # two reapers, two servers
@@ -252,13 +259,13 @@ def test_further_redis_arguments_and_buckets_are_used(tmp_path):
             }
 
 
-def test_a_server_that_does_not_come_up_says_why_and_leaves_nothing(tmp_path):
+def test_a_server_that_does_not_come_up_says_why_and_leaves_nothing(tmp_path, ours):
     servers = EmbeddedServers(tmp_path, redis_args=("--no-such-directive", "1"))
 
     with pytest.raises(RedisUnavailable, match="no-such-directive"):
         servers.start()
 
-    assert below(os.getpid()) == []
+    assert ours() == set()
     with EmbeddedServers(tmp_path) as servers:  # the folder is free again
         store_of(servers).check("inbox")
 

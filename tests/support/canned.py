@@ -17,9 +17,11 @@ def error(status: int, code: str) -> bytes:
     return _http(status, body, {"Content-Type": "application/xml"})
 
 
-def found(body: bytes, *, claimed_bytes: int | None = None) -> bytes:
+def found(body: bytes, *, claimed_bytes: int | None = None, **headers: str) -> bytes:
     """Return an object's answer; *claimed_bytes* over the body's length makes it a torn one."""
-    return _http(200, body, {"ETag": '"e"'}, claimed_bytes)
+    fields = {"ETag": '"e"', "Last-Modified": "Mon, 23 Nov 2026 01:02:03 GMT"}
+    further = {name.replace("_", "-"): value for name, value in headers.items()}
+    return _http(200, body, fields | further, claimed_bytes)
 
 
 def _http(
@@ -37,6 +39,7 @@ class CannedServer:
     def __init__(self, answers: Sequence[bytes | None]) -> None:
         self.answers = answers
         self.requests = 0
+        self.bodies: list[bytes] = []
         self._held: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -67,13 +70,13 @@ class CannedServer:
                 self._held.append(connection)
                 continue
             with connection:
-                _read_request(connection)
+                self.bodies.append(_read_request(connection))
                 connection.sendall(answer)
                 connection.shutdown(socket.SHUT_WR)
 
 
-def _read_request(connection: socket.socket) -> None:
-    """Read head and body, or closing the connection would reset it before the answer is read."""
+def _read_request(connection: socket.socket) -> bytes:
+    """Read head and body, or closing the connection would reset it; return the body."""
     head = b""
     while b"\r\n\r\n" not in head:
         head += connection.recv(65536)
@@ -83,6 +86,7 @@ def _read_request(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
     while len(body) < int(fields.get(b"content-length", 0)):
         body += connection.recv(65536)
+    return body
 
 
 @contextmanager

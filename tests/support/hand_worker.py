@@ -53,33 +53,44 @@ class HandWorker:
 
     def next_ticket(self):
         """Take a message from the first queue that has one; None where all are empty."""
-        for name, queue in self.queues.items():
+        for queue in self.queues.values():
             try:
                 message = queue.get_nowait()
             except queue.Empty:
                 continue
             message.ack()
             args, _, _ = message.payload
-            return name, Ticket.from_args(*args)
+            return Ticket.from_args(*args)
         return None
 
-    def step(self, *, finish=True):
-        """Work off one ticket; False if there was none. Without *finish*, leave it open."""
+    def claim_next(self):
+        """Publish what is due and claim the next ticket; None if there was none to be had."""
         publish(self.app, self.jobs.recover(empty_queues=()))
-        taken = self.next_ticket()
-        if taken is None:
-            return False
-        claim = self.jobs.claim(taken[1], "hand", ttl_s=TTL_S)
-        if claim.answer not in (ClaimAnswer.OK, ClaimAnswer.CANCELLED):
-            return True
+        while (taken := self.next_ticket()) is not None:
+            claim = self.jobs.claim(taken, "hand", ttl_s=TTL_S)
+            if claim.lease is not None:
+                return claim
+        return None
+
+    def work_off(self, claim, *, finish=True):
+        """Do what a claimed ticket asks for. Without *finish*, leave it open."""
         if claim.lease.ticket.is_merge:
             self._merge(claim)
-            return True
+            return
         if claim.answer is ClaimAnswer.OK:
             results = [self._do(claim, i) for i in claim.lease.ticket.span if i not in claim.ended]
             self.jobs.mark(claim.lease, results)
         if finish:
             self._finish(claim)
+        else:
+            self.held = claim
+
+    def step(self, *, finish=True):
+        """Work off one ticket; False if there was none."""
+        claim = self.claim_next()
+        if claim is None:
+            return False
+        self.work_off(claim, finish=finish)
         return True
 
     def run(self, job_id, *, limit_s=60):
@@ -89,6 +100,10 @@ class HandWorker:
             assert time.monotonic() < deadline, self.jobs.status(job_id)
             self.step()
         return self.jobs.status(job_id)
+
+    def finish_held(self):
+        """Close the ticket that was left open."""
+        self._finish(self.held)
 
     def _key(self, claim, index):
         job_id = claim.lease.ticket.job_id

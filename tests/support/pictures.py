@@ -9,8 +9,6 @@ import zlib
 import numpy as np
 from PIL import Image
 
-LOSSLESS = ("PNG", "TIFF", "GIF", "BMP", "WEBP")
-
 
 def quadrants(width: int = 48, height: int = 32) -> np.ndarray:
     """Return ``(H, W, 3)`` uint8: red, green / blue, white quarters, so no turn looks the same."""
@@ -167,11 +165,6 @@ def ycck_jpeg(cmyk: np.ndarray) -> bytes:
     data = bytearray(encoded(inverted, "JPEG", "CMYK", quality=100, subsampling=0))
     data[data.index(b"Adobe") + 11] = 2  # the transform: YCCK
     return bytes(data)
-
-
-def jpeg_segment(data: bytes, marker: int, content: bytes) -> bytes:
-    """Return the JPEG *data* with one more segment at its beginning."""
-    return data[:2] + struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content + data[2:]
 
 
 def header_only(image_format: str, width: int, height: int) -> bytes:

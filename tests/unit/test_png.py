@@ -1,6 +1,7 @@
 """The PNG writer, against the specification and against other people's readers."""
 
 import io
+import itertools
 import struct
 import zlib
 
@@ -18,8 +19,8 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(7)
 
 
-def written(pixels, texts=None) -> bytes:
-    return png.write(pixels, texts=texts or {}, deflate=png.deflate_fast())
+def written(pixels, texts=None, row_filter=png.up) -> bytes:
+    return png.write(pixels, texts=texts or {}, row_filter=row_filter, deflate=zlib.compressobj(1))
 
 
 def chunks(file: bytes) -> list[tuple[bytes, bytes]]:
@@ -46,29 +47,44 @@ def read_by_libpng(file: bytes) -> np.ndarray:
     return pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, order[pixels.shape[2]])
 
 
+FILTERS = [png.up, png.adaptive]
 SHAPES = [(1, 1), (1, 700), (700, 1), (2, 3), (333, 517), (90, 3000)]
 
 
-@pytest.mark.parametrize("deflate", ["fast", "pictures", "masks"])
+@pytest.mark.parametrize("row_filter", FILTERS)
 @pytest.mark.parametrize("channels", [(), (3,), (4,)], ids=["grey", "rgb", "rgba"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_other_readers_see_the_same_pixels(shape, channels, deflate, rng):
+def test_other_readers_see_the_same_pixels(shape, channels, row_filter, rng):
     pixels = rng.integers(0, 256, (*shape, *channels), np.uint8)
-    compressor = png.deflate_fast() if deflate == "fast" else png.deflate_small(deflate)
 
-    file = png.write(pixels, texts={}, deflate=compressor)
+    file = written(pixels, row_filter=row_filter)
 
     assert np.array_equal(read_by_pillow(file), pixels)
     assert np.array_equal(read_by_libpng(file), pixels)
 
 
-def test_a_picture_of_many_bands_and_one_wider_than_a_band_are_whole(rng, monkeypatch):
+@pytest.mark.parametrize("row_filter", FILTERS)
+def test_bands_are_cut_anywhere_and_may_be_smaller_than_a_row(row_filter, rng, monkeypatch):
     """Bands are cut by size: the last may be short, and a row may be larger than a band."""
-    monkeypatch.setattr(png, "_BAND_BYTES", 1000)
-    for shape in ((100, 40, 4), (101, 40, 4), (5, 400, 4), (24, 41)):
+    for band_bytes, shape in itertools.product(
+        (100, 1000, 5000), ((100, 40, 4), (101, 40, 4), (5, 400, 4), (24, 41))
+    ):
+        monkeypatch.setattr(png, "_BAND_BYTES", band_bytes)
+        monkeypatch.setattr(png, "_ADAPTIVE_BAND_BYTES", band_bytes)
         pixels = rng.integers(0, 256, shape, np.uint8)
 
-        assert np.array_equal(read_by_pillow(written(pixels)), pixels), shape
+        assert np.array_equal(read_by_pillow(written(pixels, row_filter=row_filter)), pixels)
+
+
+def test_the_adaptive_filter_takes_what_fits_each_row():
+    """Ramps along a row are flat to "Sub", columns of noise to "Up", black rows to all: "None"."""
+    noise = np.random.default_rng(0).integers(0, 256, 400).astype(np.uint8)
+    ramp = (np.arange(400) * 3 % 256).astype(np.uint8)
+    rows = np.stack([np.zeros(400, np.uint8), noise, noise, ramp, np.zeros(400, np.uint8)])
+
+    kinds = np.concatenate([band[:, 0].copy() for band in png.adaptive(rows, 1)])
+
+    assert kinds[[0, 2, 3, 4]].tolist() == [0, 2, 1, 0]
 
 
 def test_pixels_that_are_not_contiguous_are_read_rightly(rng):

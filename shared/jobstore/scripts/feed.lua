@@ -19,15 +19,9 @@ local function ticket_items(total)
   return math.max(1, math.min(items, most))
 end
 
--- The next range of a job that holds items to do, or nil; and whether more come after it. In a
--- retry such items are few and far between, so a range grows while it asks for no more work than
--- another would.
-local function next_range(job)
-  local found = call('HMGET', job_key(job), 'state', 'cursor', 'total')
-  if found[1] ~= RUNNING then return nil end
-  local total = tonumber(found[3])
-  local first = next_item(job, tonumber(found[2]), total)
-  if not first then return nil end
+-- Where a range shall stop that begins at *first*. In a retry, items to do are few and far between:
+-- then a range grows while it asks for no more work than another would, and stops at its last item.
+local function stop_of(job, first, total)
   local items = ticket_items(total)
   local stop = math.min(first + items, total)
   while stop < total do
@@ -35,6 +29,22 @@ local function next_range(job)
     if wider == stop or left_to_do(job, first, wider) > items then break end
     stop = wider
   end
+  if left_to_do(job, first, stop) == stop - first then return stop end
+  local last, index = first, first
+  while index do
+    last, index = index, next_item(job, index + 1, stop)
+  end
+  return last + 1
+end
+
+-- The next range of a job that holds items to do, or nil; and whether more come after it.
+local function next_range(job)
+  local found = call('HMGET', job_key(job), 'state', 'cursor', 'total')
+  if found[1] ~= RUNNING then return nil end
+  local total = tonumber(found[3])
+  local first = next_item(job, tonumber(found[2]), total)
+  if not first then return nil end
+  local stop = stop_of(job, first, total)
   return first, stop, next_item(job, stop, total) ~= nil
 end
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from worker.stations.decode.files import FOREIGN
 
@@ -26,6 +27,10 @@ def orientation(image: ImageFile) -> tuple[int, tuple[str, ...]]:
     Pillow turns TIFF and HEIC pictures itself while loading and then takes the tag away.
     """
     try:
+        data = image.info.get("exif")
+        if isinstance(data, bytes):
+            # Pillow tells of damage only the first time, and may have asked while it opened.
+            Image.Exif().load(data)
         value = image.getexif().get(_TAG, UPRIGHT)
     except FOREIGN:
         return UPRIGHT, (DAMAGED,)

@@ -1,0 +1,167 @@
+"""From mask to bytes, 2000 x 2000: PNG against Pillow's levels, and every step's processor time.
+
+Run ``python benchmarks/codecs.py``. Ways are measured in turn, round after round, on one thread, so
+that a busy machine is unfair to none; the figures are medians of processor time. Writes
+``benchmarks/results/codecs.json`` and prints tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from support.photographs import enlarged  # noqa: E402 - where it lies is known only now
+
+from worker.stations.compose import combine, compose  # noqa: E402
+from worker.stations.encode import encode_png  # noqa: E402
+from worker.stations.qc import judge, measure  # noqa: E402
+
+SIDE_PX = 2000
+PILLOW_LEVELS = (0, 1, 4, 6, 9)
+
+
+def outline() -> np.ndarray:
+    """Return a mask: a wavy disc with an edge some 12 pixels wide (1.7 % of it soft)."""
+    y, x = np.mgrid[:SIDE_PX, :SIDE_PX].astype(np.float32) - SIDE_PX / 2
+    radius = np.hypot(x, 0.8 * y) + 40 * np.sin(9 * np.arctan2(y, x))
+    return np.clip((780 - radius) * 255 / 12 + 128, 0, 255).astype(np.uint8)
+
+
+def through_jpeg(image: np.ndarray) -> np.ndarray:
+    """Return *image* as it comes out of a JPEG file: no input of this system is fresher."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=90)
+    return np.array(Image.open(file))
+
+
+def product() -> np.ndarray:
+    """Return a made product: smooth shading, large print, little grain, as from a studio."""
+    rng = np.random.default_rng(0)
+    shade = np.cos((np.mgrid[:SIDE_PX, :SIDE_PX][1] - 900) / 700)[..., None]
+    image = 120 + 80 * shade * [1, 0.8, 0.6] + rng.normal(0, 1, (SIDE_PX, SIDE_PX, 3))
+    image = np.clip(image, 0, 255).astype(np.uint8)
+    cv2.putText(image, "PRODUCT", (400, 1000), cv2.FONT_HERSHEY_SIMPLEX, 8, (250, 250, 250), 30)
+    return through_jpeg(image)
+
+
+def photo(name: str) -> np.ndarray:
+    """Return a packaged photograph, enlarged and with a camera's grain."""
+    image = enlarged(name, SIDE_PX, SIDE_PX)
+    grain = np.random.default_rng(1).normal(0, 2, image.shape)
+    return through_jpeg(np.clip(image + grain, 0, 255).astype(np.uint8))
+
+
+def by_pillow(pixels: np.ndarray, level: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=level)
+    return file.getvalue()
+
+
+def interleaved(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, dict[str, float]]:
+    """Run every way once a round; return the median milliseconds, and bytes where they come."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    sizes: dict[str, int] = {}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            begun_s = time.process_time()
+            result = way()
+            times[name].append((time.process_time() - begun_s) * 1000)
+            if isinstance(result, bytes):
+                sizes[name] = len(result)
+    return {
+        name: {"ms": round(statistics.median(values), 1)}
+        | ({"bytes": sizes[name]} if name in sizes else {})
+        for name, values in times.items()
+    }
+
+
+def png_ways(pixels: np.ndarray) -> dict[str, Callable[[], bytes]]:
+    ways: dict[str, Callable[[], bytes]] = {
+        level: lambda level=level: encode_png(pixels, texts={}, level=level)
+        for level in ("fast", "small")
+    }
+    for level in PILLOW_LEVELS:
+        ways[f"Pillow {level}"] = lambda level=level: by_pillow(pixels, level)
+    return ways
+
+
+def step_ways(image: np.ndarray, mask: np.ndarray) -> dict[str, Callable[[], object]]:
+    return {
+        "compose source": lambda: compose(image, mask),
+        "compose seed": lambda: compose(image, mask, edges="seed"),
+        "compose estimate": lambda: compose(image, mask, edges="estimate"),
+        "combine with own alpha": lambda: combine(mask, mask),
+        "measure and judge": lambda: judge(measure(mask)),
+    }
+
+
+def threaded_speedup(pixels: np.ndarray, files: int = 8) -> float:
+    """Return how much faster two threads write *files* files than one does, by the clock."""
+
+    def write(count: int) -> None:
+        for _ in range(count):
+            encode_png(pixels, texts={}, level="fast")
+
+    seconds = []
+    for threads in (1, 2):
+        crew = [threading.Thread(target=write, args=(files // threads,)) for _ in range(threads)]
+        begun_s = time.perf_counter()
+        for one in crew:
+            one.start()
+        for one in crew:
+            one.join()
+        seconds.append(time.perf_counter() - begun_s)
+    return round(seconds[0] / seconds[1], 2)
+
+
+def print_table(title: str, rows: dict[str, dict[str, float]]) -> None:
+    base = rows.get("Pillow 6")
+    print(f"\n{title}")
+    for name, row in rows.items():
+        line = f"  {name:<24}{row['ms']:>9.1f} ms"
+        if "bytes" in row:
+            line += f"{row['bytes']:>11,} bytes"
+        if base:
+            line += f"{base['ms'] / row['ms']:>8.1f} x as fast"
+            line += f"{row['bytes'] / base['bytes']:>8.3f} x as large as Pillow 6"
+        print(line)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/codecs.json")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    mask = outline()
+    images = {"product": product(), "flower": photo("flower"), "coffee": photo("coffee")}
+    pictures = {name: compose(image, mask) for name, image in images.items()} | {"mask": mask}
+    results: dict[str, object] = {"side_px": SIDE_PX, "rounds": options.rounds}
+    png = results["png"] = {}
+    for name, pixels in pictures.items():
+        png[name] = interleaved(png_ways(pixels), options.rounds)
+        print_table(f"PNG of {name}", png[name])
+    steps = results["steps"] = interleaved(step_ways(images["flower"], mask), 3 * options.rounds)
+    print_table("Steps, flower", steps)
+    results["two_threads_speedup"] = threaded_speedup(pictures["flower"])
+    print(f"\nTwo threads write {results['two_threads_speedup']} x as many files as one")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

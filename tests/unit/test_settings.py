@@ -1,0 +1,274 @@
+"""From variables to settings; every problem at once, and no secret in any text."""
+
+from __future__ import annotations
+
+import doctest
+from pathlib import Path
+
+import pytest
+
+from shared import reader as reader_module
+from shared.errors import InvalidOption
+from shared.settings import Reader, ServiceSettings, StoreSettings, redact
+
+HOME = {"HOME": "/home/u"}
+
+
+def read(**env):
+    return ServiceSettings.from_env(HOME | env)
+
+
+def problems(**env):
+    with pytest.raises(InvalidOption) as caught:
+        read(**env)
+    return str(caught.value)
+
+
+def test_the_defaults_are_the_documented_ones():
+    assert read() == ServiceSettings(
+        broker_url="redis://127.0.0.1:6379/0",
+        store_url="redis://127.0.0.1:6379/1",
+        objects=StoreSettings(),
+        input_buckets=("inbox",),
+        output_bucket="cutouts",
+        home=Path("/home/u/.cache/rmbg"),
+        offline=False,
+        commercial=False,
+        weights_url=None,
+    )
+    assert StoreSettings().region == "us-east-1"
+
+
+def test_every_variable_is_read():
+    settings = read(
+        RMBG_REDIS_URL="rediss://u:p@r:1/4?ssl_cert_reqs=required",
+        RMBG_S3_ENDPOINT="https://s3.example:9000/",
+        RMBG_S3_REGION="eu-central-1",
+        RMBG_S3_ACCESS_KEY_ID="id",
+        RMBG_S3_SECRET_ACCESS_KEY="se/cret+=",
+        RMBG_INPUT_BUCKETS="one, two,one ,",
+        RMBG_OUTPUT_BUCKET="out",
+        RMBG_HOME="/data",
+        RMBG_OFFLINE="1",
+        RMBG_COMMERCIAL="yes",
+        RMBG_WEIGHTS_URL="https://mirror.example/w",
+    )
+
+    assert settings == ServiceSettings(
+        broker_url="rediss://u:p@r:1/4?ssl_cert_reqs=required",
+        store_url="rediss://u:p@r:1/5?ssl_cert_reqs=required",
+        objects=StoreSettings(
+            endpoint="https://s3.example:9000",
+            region="eu-central-1",
+            access_key_id="id",
+            secret_access_key="se/cret+=",
+        ),
+        input_buckets=("one", "two"),
+        output_bucket="out",
+        home=Path("/data"),
+        offline=True,
+        commercial=True,
+        weights_url="https://mirror.example/w",
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "store"),
+    [
+        ("redis://h", "redis://h/1"),
+        ("redis://h/", "redis://h/1"),
+        ("redis://h:1/0", "redis://h:1/1"),
+        ("redis://:p%40ss@h/9", "redis://:p%40ss@h/10"),
+        ("redis://[::1]:6379/2", "redis://[::1]:6379/3"),
+    ],
+)
+def test_the_job_store_takes_the_next_database(given, store):
+    settings = read(RMBG_REDIS_URL=given)
+
+    assert (settings.broker_url, settings.store_url) == (given, store)
+
+
+def test_blank_is_unset():
+    assert read(RMBG_OUTPUT_BUCKET="  ", RMBG_S3_ENDPOINT="", RMBG_OFFLINE=" ") == read()
+
+
+def test_all_problems_come_at_once_each_with_its_variable():
+    bad = {
+        "RMBG_REDIS_URL": "http://h/0",
+        "RMBG_S3_ENDPOINT": "localhost:9000",
+        "RMBG_S3_SECRET_ACCESS_KEY": "half",
+        "RMBG_INPUT_BUCKETS": "ok-bucket,x",
+        "RMBG_OUTPUT_BUCKET": "s3://b",
+        "RMBG_OFFLINE": "maybe",
+        "RMBG_COMMERCIAL": "2",
+        "RMBG_WEIGHTS_URL": "ftp://h",
+    }
+
+    text = problems(**bad)
+
+    named = {line.split(":")[0] for line in text.splitlines()[1:]}
+    assert named == bad.keys() - {"RMBG_S3_SECRET_ACCESS_KEY"} | {"RMBG_S3_ACCESS_KEY_ID"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h/x",
+        "redis://h/0/1",
+        "redis://h/-1",
+        "redis://",
+        "redis:///0",
+        "redis://h:port/0",
+        "redis://h:99999/0",
+        "unix:///tmp/s",
+        "nonsense",
+        "redis://h/0?db=3",
+        "redis://[::1/0",
+    ],
+)
+def test_a_redis_url_that_cannot_be_used_is_refused(url):
+    assert "RMBG_REDIS_URL" in problems(RMBG_REDIS_URL=url)
+
+
+@pytest.mark.parametrize("buckets", [",", " , ", "a/b/c", "UPPER OK?", "-abc"])
+def test_names_that_are_no_buckets_are_refused(buckets):
+    assert "RMBG_INPUT_BUCKETS" in problems(RMBG_INPUT_BUCKETS=buckets)
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"RMBG_REDIS_URL": "redis://:hunter2@h/x"},
+        {"RMBG_REDIS_URL": "redis://:hun/ter2@h/x"},
+        {"RMBG_REDIS_URL": "http://user:hunter2@h"},
+        {"RMBG_REDIS_URL": "redis://h/x?password=hunter2"},
+        {"RMBG_S3_ENDPOINT": "http://user:hunter2@h"},
+        {"RMBG_S3_ENDPOINT": "ftp://user:hunter2@h"},
+        {"RMBG_S3_ACCESS_KEY_ID": "hunter2"},
+        {"RMBG_S3_SECRET_ACCESS_KEY": "hunter2"},
+    ],
+)
+def test_no_problem_tells_a_secret(env):
+    text = problems(**env)
+
+    assert text.count("\nRMBG_") == 1
+    assert "ter2" not in text
+
+
+def test_settings_show_no_secret():
+    shown = repr(
+        read(
+            RMBG_REDIS_URL="redis://:hunter2@h/0",
+            RMBG_S3_ACCESS_KEY_ID="hunter2",
+            RMBG_S3_SECRET_ACCESS_KEY="hunter2",
+            RMBG_WEIGHTS_URL="https://u:hunter2@h/",
+        )
+    )
+
+    assert "hunter2" not in shown
+    assert "cutouts" in shown
+
+
+@pytest.mark.parametrize(
+    ("env", "home"),
+    [
+        ({"XDG_CACHE_HOME": "/xdg"}, "/xdg/rmbg"),
+        ({"XDG_CACHE_HOME": "relative"}, "/home/u/.cache/rmbg"),
+        ({"XDG_CACHE_HOME": ""}, "/home/u/.cache/rmbg"),
+        ({"XDG_CACHE_HOME": "/xdg", "RMBG_HOME": "/own"}, "/own"),
+        ({"RMBG_HOME": "~/own"}, "/home/u/own"),
+        ({"RMBG_HOME": "~"}, "/home/u"),
+    ],
+)
+def test_the_mapping_decides_where_weights_are_kept(env, home, monkeypatch):
+    monkeypatch.setenv("HOME", "/the/process/own")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/the/process/own")
+
+    assert read(**env).home == Path(home)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://h:1/0", "redis://h:1/0"),
+        ("redis://:pw@h:1/0", "redis://***@h:1/0"),
+        ("redis://user:p@ss/w:ord@h/0", "redis://***@h/0"),
+        ("redis://h/0?password=pw&x=1", "redis://h/0?password=***&x=1"),
+        ("not a url", "not a url"),
+    ],
+)
+def test_redact_hides_user_and_password(url, shown):
+    assert redact(url) == shown
+
+
+def test_the_examples_in_the_docstrings_hold():
+    assert doctest.testmod(reader_module) == (0, 1)
+
+
+# --- the reader, for who has more to read
+
+
+def one(method, value, *args, **options):
+    """What a `Reader` makes of *value*, and whether it noted a problem."""
+    reader = Reader({} if value is None else {"X": value})
+    result = getattr(reader, method)("X", *args, **options)
+    try:
+        reader.finish()
+    except InvalidOption as err:
+        return result, "problem" if "\nX: " in str(err) else str(err)
+    return result, None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("1", True),
+        ("True", True),
+        ("ON", True),
+        ("yes", True),
+        ("0", False),
+        ("off", False),
+        ("no", False),
+        ("false", False),
+    ],
+)
+def test_flags_are_read_in_any_case(value, expected):
+    assert one("flag", value, default=not expected) == (expected, None)
+
+
+@pytest.mark.parametrize("value", ["2", "ja", "1.0"])
+def test_other_flags_are_problems(value):
+    assert one("flag", value) == (False, "problem")
+
+
+@pytest.mark.parametrize(("value", "expected"), [("1.5", 1.5), ("0", 0), ("10", 10), (None, 3.0)])
+def test_seconds_are_numbers_within_their_bounds(value, expected):
+    assert one("seconds", value, 3.0, most=10) == (expected, None)
+
+
+@pytest.mark.parametrize("value", ["-1", "10.1", "nan", "inf", "5s", "1e999"])
+def test_other_seconds_are_problems(value):
+    assert one("seconds", value, 3.0, most=10) == (3.0, "problem")
+
+
+@pytest.mark.parametrize(("value", "expected"), [("1", 1), ("8", 8), (None, 4)])
+def test_whole_numbers_are_within_their_bounds(value, expected):
+    assert one("whole", value, 4, least=1, most=8) == (expected, None)
+
+
+@pytest.mark.parametrize("value", ["0", "9", "1.0", "-1", "1_0", "٣", "1" * 5000])
+def test_other_whole_numbers_are_problems(value):
+    assert one("whole", value, 4, least=1, most=8) == (4, "problem")
+
+
+def test_a_choice_is_one_of_its_choices():
+    choices = ("auto", "fp32")
+
+    assert one("choice", "fp32", "auto", choices) == ("fp32", None)
+    assert one("choice", None, "auto", choices) == ("auto", None)
+    assert one("choice", "FP32", "auto", choices) == ("auto", "problem")
+
+
+def test_names_lose_blanks_and_repetitions_and_keep_their_order():
+    assert one("names", " b, a,b,, c", ("x",)) == (("b", "a", "c"), None)
+    assert one("names", None, ("x",)) == (("x",), None)

@@ -1,0 +1,146 @@
+"""What ends a process that looks alive and is not: a blocked loop, a hung stage, a swollen heap."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+from celery import Celery, bootsteps
+
+from worker.engine import Engine
+from worker.settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+UNFIT_EXIT: Final = 70
+"""Exit code of a process that can do no more work; its supervisor starts another."""
+LOOP_S: Final = 60.0
+"""Longest that Celery's event loop may stand still while it is connected, in seconds."""
+DECODE_S: Final = 60.0
+"""Longest that a thread may decode or draw one picture, in seconds (design, section 5)."""
+MEMORY_SHARE: Final = 0.75
+"""Share of the memory this process may use at which it makes room by leaving."""
+EVERY_S: Final = 1.0
+_CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing to look at, and how the process leaves if it is wrong."""
+
+    wrong: Callable[[], str | None]
+    """What is wrong, or None."""
+    exit_code: int
+
+
+class Watchdogs:
+    """Looks at everything once a second, and leaves at the first thing that is wrong."""
+
+    def __init__(self, checks: Sequence[Check], leave: Callable[[int], None]) -> None:
+        self._checks = checks
+        self._leave = leave
+
+    def start(self) -> None:
+        """Begin to look, in a thread of their own."""
+        threading.Thread(target=self._serve, name="watchdogs", daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            time.sleep(EVERY_S)
+            for check in self._checks:
+                if (reason := check.wrong()) is not None:
+                    logger.critical("leaving", extra={"cause": reason, "exit": check.exit_code})
+                    self._leave(check.exit_code)
+                    return
+
+
+class LoopStamp:
+    """Notes when Celery's event loop last turned, while it is connected.
+
+    Away from Redis the loop waits for a new connection, as it should for hours if need be; only
+    a loop that has its connection and stands still is wedged.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._turned_at_s: float | None = None
+        stamp = self
+
+        class Step(bootsteps.StartStopStep):
+            requires = ("celery.worker.consumer.connection:Connection",)
+
+            def start(self, parent: Any) -> None:  # noqa: ANN401 - Celery's consumer
+                stamp.turned()
+                if parent.hub is not None:
+                    parent.hub.call_repeatedly(EVERY_S, stamp.turned)
+
+            def stop(self, parent: Any) -> None:  # noqa: ANN401, ARG002 - Celery's consumer
+                stamp.disconnected()
+
+        app.steps["consumer"].add(Step)
+
+    def turned(self) -> None:
+        """Note that the loop is alive."""
+        self._turned_at_s = time.monotonic()
+
+    def disconnected(self) -> None:
+        """Note that the loop has no connection: nothing is expected of it."""
+        self._turned_at_s = None
+
+    def lag_s(self) -> float:
+        """Return how long the loop has stood still, in seconds; 0 while it is not connected."""
+        turned_at_s = self._turned_at_s
+        return 0.0 if turned_at_s is None else time.monotonic() - turned_at_s
+
+    def wrong(self) -> str | None:
+        """See `Check.wrong`."""
+        lag_s = self.lag_s()
+        return f"the event loop has stood still for {lag_s:.0f} s" if lag_s > LOOP_S else None
+
+
+def checks_of(settings: WorkerSettings, engine: Engine, loop: LoopStamp) -> tuple[Check, ...]:
+    """Return what is looked at in a worker."""
+    limit_bytes = settings.max_rss_bytes or default_memory_limit_bytes()
+    # A hung engine first loses its leases; only then is it certain to be of no more use.
+    hung_s = settings.stall_s + settings.lease_s
+
+    def stuck() -> str | None:
+        longest_s = engine.longest_s()
+        if longest_s <= DECODE_S:
+            return None
+        return f"a picture has been decoding or drawing for {longest_s:.0f} s"
+
+    def hung() -> str | None:
+        return None if engine.is_progressing(hung_s) else f"nothing has moved for {hung_s:.0f} s"
+
+    return (
+        Check(loop.wrong, UNFIT_EXIT),
+        Check(stuck, UNFIT_EXIT),
+        Check(hung, UNFIT_EXIT),
+        Check(lambda: too_large(limit_bytes), 0),
+    )
+
+
+def too_large(limit_bytes: int) -> str | None:
+    """Say so if this process holds more than *limit_bytes* of memory."""
+    rss_bytes = psutil.Process(os.getpid()).memory_info().rss
+    if rss_bytes <= limit_bytes:
+        return None
+    return f"{rss_bytes / 2**20:.0f} MiB of memory held, the limit is {limit_bytes / 2**20:.0f} MiB"
+
+
+def default_memory_limit_bytes() -> int:
+    """Return `MEMORY_SHARE` of what the container, or else the machine, lets us use."""
+    total_bytes: int = psutil.virtual_memory().total
+    try:
+        limit = _CGROUP_LIMIT.read_text().strip()
+    except OSError:
+        limit = "max"
+    allowed_bytes = min(total_bytes, int(limit)) if limit.isdecimal() else total_bytes
+    return int(MEMORY_SHARE * allowed_bytes)
