@@ -31,7 +31,7 @@ from worker.stations.encode import encode_png  # noqa: E402
 BACKGROUNDS = {"white": (255, 255, 255), "black": (0, 0, 0), "green": (0, 255, 0)}
 COLUMNS = ("seed", "source", "estimate")
 ROWS = ((255, 255, 255), (20, 60, 160))
-PHOTOGRAPHS = {"astronaut": (205, 10), "flower": (310, 95), "cat": (20, 0)}
+PHOTOGRAPHS = {"astronaut": (205, 10), "flower": (310, 95)}
 """Name, and the left and top of the part that is shown."""
 PART_PX, ZOOM, GAP_PX, TITLE_PX = 100, 3, 6, 24
 
@@ -129,7 +129,7 @@ def draw() -> None:
     made = {picture.name: picture for picture in layered_pictures()}
     for name, chosen in (("hair", "hair: grain on stripes"), ("made", "crisp: gradient on plain")):
         panels[name] = panel(made[chosen].image, made[chosen].alpha, 90, 100)
-    segmenter = Segmenter.load(isnet_weights(), device="cpu", precision="float32")
+    segmenter = Segmenter.load(isnet_weights(), device="cpu", precision="fp32")
     for name, corner in PHOTOGRAPHS.items():
         image = photograph(name)
         (output,) = segmenter.forward([segmenter.prepare(image)])

@@ -98,9 +98,8 @@ def call(args: Sequence[str], env: Mapping[str, str]) -> int:
         return _complain(str(err), _exit_code(err))
     except (click.Abort, KeyboardInterrupt):
         return _complain("interrupted", EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has had enough; without this Python complains when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:
+        # Click's way out when whoever read our output has had enough, as `head` does: no fault.
         code = 0
     return code if isinstance(code, int) else 0
 

@@ -9,7 +9,6 @@ from shared import models, weights
 from shared.errors import LicenceRefused, WeightsInvalid
 from worker.flow import Model
 from worker.settings import WorkerSettings
-from worker.stations.segment import Segmenter
 
 
 class Loader:
@@ -27,6 +26,9 @@ class Loader:
             WeightsInvalid: If its weights are missing or not the registered ones.
             DeviceMissing: If the device asked for is not there.
         """
+        # torch takes 2 s to import, and who passes a model of his own does not need it
+        from worker.stations.segment import Segmenter  # noqa: PLC0415
+
         model = models.get(name)
         if self._settings.services.commercial and not model.commercial:
             raise LicenceRefused(

@@ -10,9 +10,10 @@ from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from producer.options import DEFAULT_MODEL, DEFAULT_PREFIX, JobOptions
-from shared.errors import InvalidOption
+from shared.errors import InvalidOption, UnknownJob
 from shared.job import Existing, ImageOutput, Json, Naming, PictureOptions, Priority
 from shared.settings import ServiceSettings
+from shared.ticket import JOB_ID
 
 if TYPE_CHECKING:
     from producer.services import Services
@@ -39,6 +40,11 @@ def services_of(ctx: click.Context) -> Services:
     from producer.services import Services  # noqa: PLC0415 - `rmbg run --help` needs no redis
 
     return Services(settings_of(ctx))
+
+
+def job_argument(command: _Command) -> _Command:
+    """Add the argument JOB; what cannot be an id is refused before it becomes part of a key."""
+    return click.argument("job", callback=_job_id)(command)
 
 
 def job_options(command: _Command) -> _Command:
@@ -88,6 +94,12 @@ def read_options(given: Mapping[str, Any]) -> JobOptions:
 def echo_json(body: Json) -> None:
     """Print one object on one line; times become ISO 8601 in UTC."""
     click.echo(json.dumps(body, default=_iso, ensure_ascii=False))
+
+
+def _job_id(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    if not JOB_ID.fullmatch(value):
+        raise UnknownJob(f"no job can be called {value!r}")
+    return value
 
 
 def _iso(value: object) -> str:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from producer import watch as watching
-from producer.commands.common import echo_json, services_of
+from producer.commands.common import echo_json, job_argument, services_of
 
 if TYPE_CHECKING:
     from producer.services import Services
 
 
 @click.command
-@click.argument("job")
+@job_argument
 @click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON object.")
 @click.pass_context
 def status(ctx: click.Context, job: str, *, as_json: bool) -> None:
@@ -32,7 +32,7 @@ def status(ctx: click.Context, job: str, *, as_json: bool) -> None:
 
 
 @click.command
-@click.argument("job")
+@job_argument
 @click.pass_context
 def watch(ctx: click.Context, job: str) -> int:
     """Show a job's progress until it has ended; exit with 1 if images failed."""

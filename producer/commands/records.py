@@ -8,13 +8,13 @@ from typing import Final
 import click
 
 from producer import results as reading
-from producer.commands.common import echo_json, services_of
+from producer.commands.common import echo_json, job_argument, services_of
 
 _PAUSE_S: Final = 1.0
 
 
 @click.command
-@click.argument("job")
+@job_argument
 @click.option("--follow", is_flag=True, help="Wait for more until the job has ended.")
 @click.option("--links", is_flag=True, help="Add signed links, good for an hour.")
 @click.pass_context
@@ -39,7 +39,7 @@ def results(ctx: click.Context, job: str, *, follow: bool, links: bool) -> None:
 
 
 @click.command
-@click.argument("job")
+@job_argument
 @click.option("--json", "as_json", is_flag=True, help="Print whole records as JSON lines.")
 @click.pass_context
 def failures(ctx: click.Context, job: str, *, as_json: bool) -> None:

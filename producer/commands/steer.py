@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from producer import watch as watching
-from producer.commands.common import services_of
+from producer.commands.common import job_argument, services_of
 from producer.submit import DURABLE_S
 
 
 @click.command
-@click.argument("job")
+@job_argument
 @click.pass_context
 def cancel(ctx: click.Context, job: str) -> None:
     """Stop a job: nothing new starts; what was in flight still counts and is recorded."""
@@ -21,7 +21,7 @@ def cancel(ctx: click.Context, job: str) -> None:
 
 
 @click.command
-@click.argument("job")
+@job_argument
 @click.pass_context
 def retry(ctx: click.Context, job: str) -> None:
     """Redo the failed images of a done job, and only those."""

@@ -89,7 +89,12 @@ class Leasing(Connection):
         return bool(self._run("trying", *fence(lease), index, record.to_json()))
 
     def finish_begin(self, lease: Lease) -> Closing:
-        """Return what is recorded of the range, by whomever, for its shard."""
+        """Return what is recorded of the range, by whomever, for its shard.
+
+        Raises:
+            ValueError: If the lease is of a merge ticket, here and in `finish_commit`.
+        """
+        _refuse_merge(lease)
         word, *found = self._run("finish_begin", *fence(lease))
         answer = ClosingAnswer(word.decode())
         if answer is ClosingAnswer.LOST:
@@ -107,6 +112,7 @@ class Leasing(Connection):
             Whether it was accepted, and what to publish. False, and nothing happens, if the
             lease is lost, the range may not be closed, or records came since `finish_begin`.
         """
+        _refuse_merge(lease)
         word, *flat = self._run("finish_commit", *fence(lease))
         return word == b"OK", issued_from(flat)
 
@@ -134,6 +140,11 @@ class Leasing(Connection):
         """
         rest = (to_ms(delay_s), waiting_for or "", to_ms(self._rules.waiting_fresh_s))
         return issued_from(self._run("release", *fence(lease), *rest))
+
+
+def _refuse_merge(lease: Lease) -> None:
+    if lease.ticket.is_merge:
+        raise ValueError("a merge ticket has no range to close; see merge_commit")
 
 
 def _marking(result: ItemResult) -> tuple[int, str, str, str, str, int]:

@@ -59,7 +59,7 @@ class Submitting(Connection):
             submission.total,
             -(-in_redis // CHUNK_KEYS),
             spec.to_json(),
-            "rmbg.interactive" if spec.priority is Priority.INTERACTIVE else "rmbg.bulk",
+            "rmbg.interactive" if spec.priority == Priority.INTERACTIVE else "rmbg.bulk",
             submission.manifest,
             to_ms(self._rules.join_after_end_s),
         )

@@ -1,8 +1,11 @@
 """What a job's records look like from outside, while it runs, when it has ended, and after that."""
 
+import subprocess
+import urllib.request
+
 import pytest
 import redis
-from support.command import complaint
+from support.command import RMBG, complaint, environment
 from support.producing import json_lines
 
 from producer import results
@@ -15,8 +18,8 @@ KEYS = [f"p/{n:02}{'bad' if n in (3, 20) else ''}.jpg" for n in range(40)]
 
 
 @pytest.fixture
-def job(submitted):
-    return submitted(*KEYS)
+def job(client):
+    return client.submit(KEYS)
 
 
 def forget(settings):
@@ -62,14 +65,13 @@ def test_a_job_that_has_not_begun_has_no_records(job, run_rmbg):
 
 
 def test_following_yields_each_record_once_and_ends_with_the_job(job, hand, services):
-    seen_before = []
-    following = results.follow(services, job, pause=lambda: hand.step())
+    seen = [
+        (record.index, services.jobs.status(job).done)
+        for record in results.follow(services, job, pause=hand.step)
+    ]
 
-    for record in following:
-        seen_before.append((record.index, services.jobs.status(job).done))
-
-    assert [index for index, _ in seen_before] == list(range(40))
-    assert seen_before[0][1] < 38  # the first came before the job had ended
+    assert [index for index, _ in seen] == list(range(40))
+    assert seen[0][1] < 38  # the first came before the job had ended
 
 
 def test_following_waits_for_an_item_and_does_not_skip_it(job, hand, services):
@@ -126,7 +128,7 @@ def test_a_job_that_is_being_redone_is_followed_from_its_end(job, hand, services
     hand.bad = "nothing"
     services.jobs.retry(job)
 
-    followed = list(results.follow(services, job, pause=lambda: hand.step()))
+    followed = list(results.follow(services, job, pause=hand.step))
 
     assert [record.state for record in followed] == ["done"] * 40
 
@@ -172,7 +174,7 @@ def test_records_are_read_from_the_bucket_when_redis_has_forgotten_the_job(
 
 
 def test_an_index_of_shards_in_place_of_the_results_is_followed(
-    job, hand, services, service_settings, object_store, bucket
+    job, hand, services, service_settings
 ):
     """That is what a job of over a million items leaves in the bucket."""
     hand.run(job)
@@ -181,7 +183,8 @@ def test_an_index_of_shards_in_place_of_the_results_is_followed(
         for unit, epoch in services.jobs.accepted_shards(job)
     ]
     body = "".join(lines).encode()
-    object_store.put(bucket, f"_jobs/{job}/results.jsonl", body, content_type="text/plain")
+    bucket = service_settings.output_bucket
+    hand.objects.put(bucket, f"_jobs/{job}/results.jsonl", body, content_type="text/plain")
     forget(service_settings)
 
     assert [record.index for record in results.records(services, job)] == list(range(40))
@@ -207,21 +210,26 @@ def test_a_job_that_nobody_knows_exits_with_2(run_rmbg, services):
 @pytest.mark.parametrize(
     ("output", "linked"), [("Save", True), ("Hide/Save", False), ("Hide", False)]
 )
-def test_links_are_signed_only_for_pictures_that_are_shown(
-    submitted, hand, run_rmbg, service_settings, output, linked
-):
-    job = submitted("a.jpg", "bad.jpg", args=("--image-output", output))
+def test_links_are_signed_only_for_pictures_that_are_shown(client, hand, services, output, linked):
+    job = client.submit(["a.jpg", "bad.jpg"], image_output=output)
     hand.run(job)
 
-    [good, bad] = json_lines(run_rmbg("results", job, "--links"))
+    [good, bad] = map(results.linker(services, job), results.records(services, job))
 
     assert (bad["cutout_url"], bad["mask_url"]) == (None, None)
     for url in (good["cutout_url"], good["mask_url"]):
         assert (url is not None) is linked
-        if linked:
-            assert url.startswith(f"{service_settings.objects.endpoint}/")
-            assert "Expires=3600" in url
-            assert service_settings.objects.secret_access_key not in url
+
+
+def test_a_link_reads_the_picture_without_credentials_for_an_hour(client, hand, run_rmbg):
+    job = client.submit(["a.jpg"])
+    hand.run(job)
+
+    [record] = json_lines(run_rmbg("results", job, "--links"))
+
+    assert "Expires=3600" in record["cutout_url"]
+    with urllib.request.urlopen(record["cutout_url"]) as answer:
+        assert answer.read() == b"png"
     assert "cutout_url" not in json_lines(run_rmbg("results", job))[0]
 
 
@@ -232,11 +240,7 @@ def test_no_links_for_a_job_whose_parameters_are_forgotten(job, hand, run_rmbg, 
     assert "may be shown" in complaint(run_rmbg("results", job, "--links"))
 
 
-def test_a_reader_that_has_had_enough_is_no_error(job, hand, service_env, tmp_path):
-    import subprocess
-
-    from support.command import RMBG, environment
-
+def test_a_reader_that_has_had_enough_is_no_error(job, hand, service_env):
     hand.run(job)
     with subprocess.Popen(
         [RMBG, "results", job],

@@ -5,12 +5,12 @@ import subprocess
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import redis
 from support.command import RMBG, complaint, environment, rmbg
 
-from producer.client import Client
 from shared.errors import InvalidOption, JobConflict, UnknownJob
 from shared.job import ImageOutput
 
@@ -27,7 +27,7 @@ def working(hand):
             while not stop.is_set():
                 if not hand.step():
                     stop.wait(0.02)
-        except BaseException as err:  # shown below
+        except BaseException as err:  # noqa: BLE001 - shown below
             faults.append(err)
 
     thread = threading.Thread(target=work)
@@ -40,14 +40,9 @@ def working(hand):
     assert faults == []
 
 
-@pytest.fixture
-def client(service_env):
-    return Client.from_env(service_env)
-
-
 @pytest.mark.parametrize(("key", "code"), [("b.jpg", 0), ("b-bad.jpg", 1)])
-def test_watch_exits_with_1_if_images_failed(submitted, hand, run_rmbg, key, code):
-    job = submitted("a.jpg", key)
+def test_watch_exits_with_1_if_images_failed(client, hand, run_rmbg, key, code):
+    job = client.submit(["a.jpg", key])
     with working(hand):
         done = run_rmbg("watch", job)
 
@@ -172,8 +167,6 @@ def test_doctor_tells_each_fault_and_what_to_do(service_env):
 
 
 def test_doctor_tells_which_models_a_worker_refuses(hand, run_rmbg):
-    from dataclasses import replace
-
     hand.jobs.register(
         replace(hand.info, models=(), refused={"RMBG-1.4": "no weights; `rmbg weights pull`"}),
         ttl_s=60,
@@ -228,15 +221,15 @@ def test_a_wrong_password_is_told_without_showing_it(service_env):
     assert "s3cret" not in line
 
 
-def test_watching_outlasts_nothing_when_redis_goes_away(submitted, service_env, service_settings):
+def test_watching_outlasts_nothing_when_redis_goes_away(client, service_env, service_settings):
     """A watcher whose Redis stops answering exits with 3 and does not hang."""
-    job = submitted("a.jpg")
+    job = client.submit(["a.jpg"])
     with subprocess.Popen(
         [RMBG, "watch", job], stderr=subprocess.PIPE, env=environment(dict(service_env))
     ) as process:
         process.stderr.readline()
-        with redis.Redis.from_url(service_settings.store_url) as client:
-            client.delete(f"rmbg:job:{job}")
+        with redis.Redis.from_url(service_settings.store_url) as raw:
+            raw.delete(f"rmbg:job:{job}")
         deadline = time.monotonic() + 30
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)

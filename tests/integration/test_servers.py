@@ -159,7 +159,7 @@ def test_secrets_are_in_a_file_of_the_owners_and_in_no_list_of_processes(tmp_pat
 
 def test_a_second_run_over_the_same_folder_is_refused_and_harms_nothing(tmp_path):
     with EmbeddedServers(tmp_path) as servers:
-        with pytest.raises(InvalidOption, match=str(tmp_path)):
+        with pytest.raises(InvalidOption, match=f"{tmp_path} is in use by another run"):
             EmbeddedServers(tmp_path).start()
 
         assert servers.redis.is_running

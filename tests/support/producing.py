@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 
+from producer.client import Client
 from producer.services import Services
 from support.command import rmbg
 from support.hand_worker import HandWorker
@@ -21,6 +22,11 @@ def hand(service_settings):
 @pytest.fixture
 def services(service_settings):
     return Services(service_settings)
+
+
+@pytest.fixture
+def client(service_settings):
+    return Client(service_settings)
 
 
 @pytest.fixture

@@ -165,6 +165,11 @@ def test_extra_pnginfo_must_be_an_object(tmp_path):
     assert "no JSON object" in line
 
 
+@pytest.mark.parametrize("command", ["status", "watch", "results", "failures", "cancel", "retry"])
+def test_what_cannot_be_a_job_s_id_is_refused(command):
+    assert "'../x'" in complaint(rmbg(command, "../x"))
+
+
 def test_variables_that_cannot_be_used_are_reported_together():
     done = rmbg("jobs", env={"RMBG_REDIS_URL": "http://x", "RMBG_OFFLINE": "perhaps"})
 

@@ -20,45 +20,61 @@ BATCH_NORM_EPS: Final = 1e-5
 
 
 class Block(nn.Module):
-    """Convolution 3 x 3, batch norm, ReLU; the size stays."""
+    """Convolution 3 x 3, batch norm, ReLU; the size stays.
 
-    def __init__(self, inputs: int, outputs: int, *, dilation: int = 1, norm: bool = True) -> None:
+    Args:
+        inputs: Channels of each part.
+        outputs: Channels of the result.
+        parts: How many maps it takes, side by side: 1, or 2 where two ways meet.
+        dilation: Distance of the convolution's nine points, in pixels.
+        norm: With batch norm or without.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, *, parts: int = 1, dilation: int = 1, norm: bool = True
+    ) -> None:
         super().__init__()
-        self.conv_s1 = nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation)
+        self.parts = parts
+        self.conv_s1 = nn.Conv2d(inputs * parts, outputs, 3, padding=dilation, dilation=dilation)
         self.bn_s1 = nn.BatchNorm2d(outputs, eps=BATCH_NORM_EPS) if norm else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Turn `(N, inputs, h, w)` into `(N, outputs, h, w)`, nowhere negative."""
-        normed: Tensor = self.bn_s1(self.conv_s1(x))
+    def forward(self, *parts: Tensor) -> Tensor:
+        """Turn maps `(N, inputs, h, w)` into one `(N, outputs, h, w)`, nowhere negative."""
+        joined = parts[0] if self.parts == 1 else torch.cat(parts, 1)
+        normed: Tensor = self.bn_s1(self.conv_s1(joined))
         return F.relu_(normed)
 
 
 class Rsu(nn.Module):
-    """A small U that pools on its way down: RSU-L with L = *depth*."""
+    """A small U that pools on its way down: RSU-L with L = *depth*.
 
-    def __init__(self, depth: int, inputs: int, mid: int, outputs: int, *, norm: bool) -> None:
+    Other arguments as for `Block`; *inputs* and *parts* are those of its first block.
+    """
+
+    def __init__(
+        self, depth: int, inputs: int, mid: int, outputs: int, *, parts: int = 1, norm: bool
+    ) -> None:
         super().__init__()
         self.depth = depth
-        self.rebnconvin = Block(inputs, outputs, norm=norm)
+        self.rebnconvin = Block(inputs, outputs, parts=parts, norm=norm)
         self.add_module("rebnconv1", Block(outputs, mid, norm=norm))
         for level in range(2, depth):
             self.add_module(f"rebnconv{level}", Block(mid, mid, norm=norm))
         self.add_module(f"rebnconv{depth}", Block(mid, mid, dilation=2, norm=norm))
         for level in range(depth - 1, 1, -1):
-            self.add_module(f"rebnconv{level}d", Block(2 * mid, mid, norm=norm))
-        self.add_module("rebnconv1d", Block(2 * mid, outputs, norm=norm))
+            self.add_module(f"rebnconv{level}d", Block(mid, mid, parts=2, norm=norm))
+        self.add_module("rebnconv1d", Block(mid, outputs, parts=2, norm=norm))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Turn `(N, inputs, h, w)` into `(N, outputs, h, w)`."""
-        whole = self.rebnconvin(x)
+    def forward(self, *parts: Tensor) -> Tensor:
+        """Turn maps `(N, inputs, h, w)` into one `(N, outputs, h, w)`."""
+        whole = self.rebnconvin(*parts)
         skips: list[Tensor] = [self._block("1")(whole)]
         for level in range(2, self.depth):
             skips.append(self._block(f"{level}")(_halve(skips[-1])))
         deeper: Tensor = self._block(f"{self.depth}")(skips[-1])
         for level in range(self.depth - 1, 0, -1):
             skip = skips.pop()
-            joined = torch.cat((upsample_like(deeper, skip), skip), 1)
-            deeper = self._block(f"{level}d")(joined)
+            deeper = self._block(f"{level}d")(upsample_like(deeper, skip), skip)
         return deeper.add_(whole)
 
     def _block(self, suffix: str) -> nn.Module:
@@ -68,28 +84,27 @@ class Rsu(nn.Module):
 class RsuFlat(nn.Module):
     """A small U that dilates instead of pooling, for maps that are small already: RSU-4F."""
 
-    def __init__(self, inputs: int, mid: int, outputs: int, *, norm: bool) -> None:
+    def __init__(self, inputs: int, mid: int, outputs: int, *, parts: int = 1, norm: bool) -> None:
         super().__init__()
-        self.rebnconvin = Block(inputs, outputs, norm=norm)
+        self.rebnconvin = Block(inputs, outputs, parts=parts, norm=norm)
         self.rebnconv1 = Block(outputs, mid, norm=norm)
         self.rebnconv2 = Block(mid, mid, dilation=2, norm=norm)
         self.rebnconv3 = Block(mid, mid, dilation=4, norm=norm)
         self.rebnconv4 = Block(mid, mid, dilation=8, norm=norm)
-        self.rebnconv3d = Block(2 * mid, mid, dilation=4, norm=norm)
-        self.rebnconv2d = Block(2 * mid, mid, dilation=2, norm=norm)
-        self.rebnconv1d = Block(2 * mid, outputs, norm=norm)
+        self.rebnconv3d = Block(mid, mid, parts=2, dilation=4, norm=norm)
+        self.rebnconv2d = Block(mid, mid, parts=2, dilation=2, norm=norm)
+        self.rebnconv1d = Block(mid, outputs, parts=2, norm=norm)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Turn `(N, inputs, h, w)` into `(N, outputs, h, w)`."""
-        whole = self.rebnconvin(x)
+    def forward(self, *parts: Tensor) -> Tensor:
+        """Turn maps `(N, inputs, h, w)` into one `(N, outputs, h, w)`."""
+        whole = self.rebnconvin(*parts)
         first = self.rebnconv1(whole)
         second = self.rebnconv2(first)
         third = self.rebnconv3(second)
-        deeper: Tensor = self.rebnconv4(third)
-        deeper = self.rebnconv3d(torch.cat((deeper, third), 1))
-        deeper = self.rebnconv2d(torch.cat((deeper, second), 1))
-        deeper = self.rebnconv1d(torch.cat((deeper, first), 1))
-        return deeper.add_(whole)
+        deeper = self.rebnconv3d(self.rebnconv4(third), third)
+        deeper = self.rebnconv2d(deeper, second)
+        result: Tensor = self.rebnconv1d(deeper, first)
+        return result.add_(whole)
 
 
 class Network(nn.Module):
@@ -111,11 +126,11 @@ class Network(nn.Module):
         self.stage4 = Rsu(4, 256, 128, 512, norm=norm)
         self.stage5 = RsuFlat(512, 256, 512, norm=norm)
         self.stage6 = RsuFlat(512, 256, 512, norm=norm)
-        self.stage5d = RsuFlat(1024, 256, 512, norm=norm)
-        self.stage4d = Rsu(4, 1024, 128, 256, norm=norm)
-        self.stage3d = Rsu(5, 512, 64, 128, norm=norm)
-        self.stage2d = Rsu(6, 256, 32, 64, norm=norm)
-        self.stage1d = Rsu(7, 128, 16, 64, norm=norm)
+        self.stage5d = RsuFlat(512, 256, 512, parts=2, norm=norm)
+        self.stage4d = Rsu(4, 512, 128, 256, parts=2, norm=norm)
+        self.stage3d = Rsu(5, 256, 64, 128, parts=2, norm=norm)
+        self.stage2d = Rsu(6, 128, 32, 64, parts=2, norm=norm)
+        self.stage1d = Rsu(7, 64, 16, 64, parts=2, norm=norm)
         self.side1 = nn.Conv2d(64, 1, 3, padding=1)
         for number, width in enumerate((64, 128, 256, 512, 512), start=2):
             self.add_module(f"side{number}", nn.Conv2d(width, 1, 3, padding=1))
@@ -136,7 +151,7 @@ class Network(nn.Module):
         deeper = self.stage6(_halve(skips[-1]))
         for stage in (self.stage5d, self.stage4d, self.stage3d, self.stage2d, self.stage1d):
             skip = skips.pop()
-            deeper = stage(torch.cat((upsample_like(deeper, skip), skip), 1))
+            deeper = stage(upsample_like(deeper, skip), skip)
         return torch.sigmoid_(upsample_like(self.side1(deeper).float(), x))
 
 

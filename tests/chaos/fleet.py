@@ -1,0 +1,170 @@
+"""Several worker processes, started again whenever they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from standins import CLOSING_STAGES, ENDING_STAGES, ITEM_STAGES
+
+MAIN: Final = Path(__file__).with_name("worker_main.py")
+ROOT: Final = Path(__file__).parents[2]
+DOOMED_SHARE: Final = 0.6
+"""Of the processes that are started; the others live until a fault of the schedule."""
+LEAVING_S: Final = 25.0
+"""From SIGTERM to the end (issue B, item 5)."""
+
+
+@dataclass
+class _Member:
+    """One process."""
+
+    process: subprocess.Popen[bytes]
+    resume_at_s: float = 0.0
+    terminated_at_s: float = 0.0
+
+
+class Fleet:
+    """As many workers as were asked for, as long as the context lasts.
+
+    Processes are started by the thread that entered the context, as they end with it.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        env: Mapping[str, str],
+        folder: Path,
+        chance: random.Random,
+        *,
+        sabotage: str | None,
+        doomed_share: float = DOOMED_SHARE,
+    ) -> None:
+        self._size = size
+        self._env = dict(env)
+        self._folder = folder
+        self._chance = chance
+        self._sabotage = sabotage
+        self._doomed_share = doomed_share
+        self._calm = folder / "calm"
+        self._causes = folder / "causes"
+        self._causes.touch()
+        self._members: list[_Member] = []
+        self._started = 0
+        self.deaths = 0
+        """Processes that ended other than by SIGTERM."""
+        self.slowest_leave_s = 0.0
+        """Longest time from SIGTERM to the end."""
+
+    def __enter__(self) -> Self:
+        self._members = [self._start() for _ in range(self._size)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for member in self._members:
+            member.process.kill()  # stopped ones, too
+        for member in self._members:
+            member.process.wait()
+
+    def tick(self) -> None:
+        """Start again what has ended, resume what was frozen long enough."""
+        now_s = time.monotonic()
+        for n, member in enumerate(self._members):
+            if member.resume_at_s and now_s >= member.resume_at_s:
+                member.process.send_signal(signal.SIGCONT)
+                member.resume_at_s = 0.0
+            if member.process.poll() is not None:
+                self._count(member, now_s)
+                self._members[n] = self._start()
+            elif member.terminated_at_s and now_s - member.terminated_at_s > LEAVING_S:
+                member.process.kill()
+
+    def kill(self, chance: random.Random) -> int:
+        """SIGKILL one, and return its process id."""
+        member = chance.choice(self._members)
+        member.process.kill()
+        return member.process.pid
+
+    def terminate(self, chance: random.Random) -> None:
+        """SIGTERM to one; what is frozen will see it later."""
+        member = chance.choice(self._members)
+        member.process.terminate()
+        if not member.resume_at_s:
+            member.terminated_at_s = member.terminated_at_s or time.monotonic()
+
+    def freeze(self, chance: random.Random, seconds: float) -> None:
+        """SIGSTOP to one, and SIGCONT after *seconds*."""
+        member = chance.choice(self._members)
+        if not member.resume_at_s and not member.terminated_at_s:
+            member.process.send_signal(signal.SIGSTOP)
+            member.resume_at_s = time.monotonic() + seconds
+
+    def calm_down(self) -> None:
+        """Let nobody die of himself any more, and resume all that are frozen."""
+        self._calm.touch()
+        for member in self._members:
+            member.resume_at_s = min(member.resume_at_s, time.monotonic())
+
+    def causes(self) -> dict[str, int]:
+        """Return how many ended at each stage, by themselves."""
+        counts: dict[str, int] = {}
+        for line in self._causes.read_text().splitlines():
+            counts[line] = counts.get(line, 0) + 1
+        return counts
+
+    def _count(self, member: _Member, now_s: float) -> None:
+        if member.terminated_at_s and member.process.returncode >= 0:
+            leave_s = now_s - member.terminated_at_s
+            self.slowest_leave_s = max(self.slowest_leave_s, leave_s)
+        else:
+            self.deaths += 1
+
+    def _start(self) -> _Member:
+        self._started += 1
+        with (self._folder / f"worker-{self._started:03}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, str(MAIN)],
+                cwd=ROOT,
+                env={"PATH": os.defpath, "HOME": str(self._folder), "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+            )
+        if process.stdin is None:
+            raise RuntimeError("a process without its standard input")
+        with process.stdin as stdin:
+            stdin.write(json.dumps(self._order()).encode())
+        return _Member(process)
+
+    def _order(self) -> dict[str, Any]:
+        stage, passages = self._doom()
+        return {
+            "env": self._env,
+            "sabotage": self._sabotage,
+            "stage": stage,
+            "passages": passages,
+            "calm": str(self._calm),
+            "causes": str(self._causes),
+        }
+
+    def _doom(self) -> tuple[str, int]:
+        """Choose where the next process dies of itself, if at all.
+
+        Never of its first few items: a range goes on at the item at which it was left, and three
+        deaths there would rightly be laid at that item's door.
+        """
+        if self._chance.random() >= self._doomed_share:
+            return "", 1
+        stage = self._chance.choice(ITEM_STAGES + CLOSING_STAGES + ENDING_STAGES)
+        if stage in ITEM_STAGES:
+            return stage, self._chance.randint(5, 120)
+        return stage, self._chance.randint(1, 2) if stage in CLOSING_STAGES else 1

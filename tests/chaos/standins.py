@@ -1,0 +1,190 @@
+"""What a worker of these runs has instead of pictures and a network, and what kills it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+import numpy as np
+
+from shared.objects import Body, ObjectInfo, ObjectStore
+from worker.flow import Model, Segmented
+from worker.line import Stations
+from worker.stations.decode import Decoded
+
+KILLER: Final = b"killer"
+"""How the bytes of a picture begin whose decoding ends the process."""
+ITEM_STAGES: Final = (
+    "downloaded",
+    "decoded",
+    "in the network",
+    "encoded",
+    "before the mask",
+    "between mask and cutout",
+    "between upload and record",
+)
+CLOSING_STAGES: Final = ("before the shard", "between shard and commit")
+ENDING_STAGES: Final = ("before the results", "between results and report", "before the end")
+_PIXEL: Final = np.zeros((1, 1, 3), np.uint8)
+
+
+@dataclass
+class Doom:
+    """Ends this process with SIGKILL at the n-th passage of a stage."""
+
+    stage: str
+    passages: int
+    calm: Path
+    """Once this exists, nothing dies here any more."""
+    causes: Path
+    """Gets a line for each process that ended so."""
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def reach(self, stage: str) -> None:
+        """Note that *stage* is reached."""
+        with self._lock:
+            if stage != self.stage or self.calm.exists():
+                return
+            self.passages -= 1
+            if self.passages == 0:
+                with self.causes.open("a") as file:
+                    file.write(f"{stage}\n")
+                die()
+
+
+def die() -> None:
+    """End this process as a crash would."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+class Segmenter:
+    """Takes as long as a GPU: 20 ms a batch and 6 ms an image (design, section 5)."""
+
+    device = "cpu"
+    weights_sha256 = "0" * 64
+    batch_size = 16
+
+    def __init__(self, doom: Doom) -> None:
+        self._doom = doom
+
+    def prepare(self, image):
+        return image
+
+    def forward(self, batch: Sequence[object]) -> Sequence[object]:
+        time.sleep(0.020 + 0.006 * len(batch))
+        self._doom.reach("in the network")
+        return batch
+
+    def finish(self, output, height: int, width: int, *, stretch: str) -> Segmented:
+        return Segmented(np.zeros((height, width), np.uint8), 0.0, 1.0)
+
+
+def model(name: str, doom: Doom) -> Model:
+    """Return a model that answers with nothing."""
+    return Model(name=name, licence="none", segmenter=Segmenter(doom))
+
+
+def stations(doom: Doom) -> Stations:
+    """Return stations that never write the same bytes twice, so that a rewrite shows."""
+
+    def decode(data: bytes, _options: object, _isolate: bool) -> Decoded:  # noqa: FBT001
+        if data.startswith(KILLER):
+            with doom.causes.open("a") as file:
+                file.write("killer\n")
+            die()
+        doom.reach("decoded")
+        return Decoded(_PIXEL, None, ())
+
+    def encode(*_: object) -> bytes:
+        doom.reach("encoded")
+        return secrets.token_bytes(64)
+
+    return Stations(
+        peek=lambda _data: 1,
+        decode=decode,
+        measure=lambda *_: ({"verdict": "good"}, "good"),
+        compose=lambda _image, mask, _options: mask,
+        encode=encode,
+    )
+
+
+class DoomedStore:
+    """A store that ends the process between its calls; everything else is *store*'s."""
+
+    def __init__(self, store: ObjectStore, doom: Doom, *, blind: bool) -> None:
+        """Wrap *store*; *blind* drops the conditions of every write."""
+        self._store = store
+        self._doom = doom
+        self._blind = blind
+
+    def get(self, bucket: str, key: str, *, max_bytes: int | None = None) -> Body:
+        body = self._store.get(bucket, key, max_bytes=max_bytes)
+        if not key.startswith("_jobs/"):
+            self._doom.reach("downloaded")
+        return body
+
+    def head(self, bucket: str, key: str) -> ObjectInfo | None:
+        return self._store.head(bucket, key)
+
+    def put(
+        self,
+        bucket: str,
+        key: str,
+        data: bytes | IO[bytes],
+        *,
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
+        if_absent: bool = False,
+        if_match: str | None = None,
+    ) -> str:
+        before, after = stages_around(key)
+        self._doom.reach(before)
+        etag = self._store.put(
+            bucket,
+            key,
+            data,
+            content_type=content_type,
+            metadata=metadata,
+            if_absent=if_absent and not self._blind,
+            if_match=None if self._blind else if_match,
+        )
+        self._doom.reach(after)
+        return etag
+
+    def list(self, bucket: str, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
+        return self._store.list(bucket, prefix, start_after=start_after)
+
+    def delete(self, bucket: str, keys: Iterable[str]) -> None:
+        self._store.delete(bucket, keys)
+
+    def sign(self, bucket: str, key: str, *, expires_s: int) -> str:
+        return self._store.sign(bucket, key, expires_s=expires_s)
+
+    def check(self, bucket: str) -> None:
+        self._store.check(bucket)
+
+
+def stages_around(key: str) -> tuple[str, str]:
+    """Return the stages before and after a write of *key*."""
+    pairs: dict[str, Callable[[str], bool]] = {
+        "before the shard|between shard and commit": lambda k: "/shards/" in k,
+        "before the results|between results and report": lambda k: k.endswith("/results.jsonl"),
+        "|before the end": lambda k: k.endswith("/report.html"),
+        "before the mask|": lambda k: "/mask/" in k,
+        "between mask and cutout|between upload and record": lambda k: "/cutout/" in k,
+    }
+    for pair, fits in pairs.items():
+        if fits(key):
+            before, _, after = pair.partition("|")
+            return before, after
+    return "", ""

@@ -1,0 +1,55 @@
+"""One worker process of a chaos run: the product's, with stand-ins where the pictures would be.
+
+Reads its order as JSON from standard input. The protections that a sabotaged run does without are
+switched off here, and nowhere in the product.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from standins import Doom, DoomedStore, model, stations
+
+from shared import log
+from shared.objects import S3Store
+from worker.app import build_app
+from worker.settings import WorkerSettings
+
+PR_SET_PDEATHSIG: Final = 1
+NEVER_S: Final = 1e9
+READ_TIMEOUT_S: Final = 2.0
+"""A tenth of the product's, as all times of these runs."""
+
+
+def main(order: dict[str, Any]) -> int:
+    """Serve until SIGTERM, or until something kills us."""
+    log.configure(sys.stderr, json=True)
+    settings = WorkerSettings.from_env(order["env"])
+    if order["sabotage"] == "lost-ticket":
+        settings = dataclasses.replace(settings, lost_s=NEVER_S)
+    doom = Doom(order["stage"], order["passages"], Path(order["calm"]), Path(order["causes"]))
+    store = S3Store(
+        settings.services.objects,
+        max_connections=2 * settings.io_threads + 4,
+        connect_timeout_s=1.0,
+        read_timeout_s=READ_TIMEOUT_S,
+    )
+    worker = build_app(
+        settings,
+        load=lambda name: model(name, doom),
+        objects=DoomedStore(store, doom, blind=order["sabotage"] == "if-none-match"),
+        stations=stations(doom),
+    )
+    return worker.run()
+
+
+if __name__ == "__main__":
+    if sys.platform == "linux":  # whatever becomes of the run, no worker outlives it
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    sys.exit(main(json.loads(sys.stdin.read())))

@@ -1,0 +1,34 @@
+"""The memory store of the tests keeps the promises of the real one: the same tests, run on it."""
+
+import pytest
+from contracts.test_objects import (  # noqa: F401 - collected from here
+    test_a_body_over_the_limit_is_refused,
+    test_a_file_is_sent_from_where_it_stands,
+    test_a_key_the_store_cannot_have_is_the_items_fault,
+    test_a_listing_is_in_order_below_the_prefix_and_after_the_start,
+    test_a_listing_tells_what_head_tells_but_metadata,
+    test_a_missing_bucket_is_the_buckets_fault,
+    test_deleting_what_is_not_there_is_no_error,
+    test_getting_what_is_not_there_names_bucket_and_key,
+    test_head_of_what_is_not_there_is_none,
+    test_head_tells_size_tag_time_and_metadata,
+    test_if_absent_writes_once,
+    test_if_match_of_what_is_gone_fails_and_writes_nothing,
+    test_if_match_replaces_only_what_it_saw,
+    test_of_sixteen_writers_of_an_absent_key_one_wins,
+    test_put_twice_keeps_the_last,
+    test_what_is_put_can_be_got,
+)
+from support.memory_store import MemoryStore
+
+
+@pytest.fixture
+def store():
+    memory = MemoryStore()
+    memory.missing.add("no-such-bucket")
+    return memory
+
+
+@pytest.fixture
+def bucket():
+    return "bucket"
