@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shared.objects import ObjectStore
 
 
-ANSWER_S: Final = 8.0
+ANSWER_S: Final = 6.0
 """How long Redis may take for its first answer: a command fails in less than 10 s."""
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-pytest_plugins = ["support.redis_server", "support.servers"]
+pytest_plugins = ["support.producing", "support.redis_server", "support.servers"]
 
 
 @pytest.fixture(autouse=True)

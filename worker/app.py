@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from celery import Celery
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import setup_logging, worker_ready, worker_shutting_down
+from celery.worker import state
 
 from shared import models
 from shared.jobstore.rules import Rules
@@ -59,6 +60,7 @@ class Worker:
         """
         for name in self.settings.models:
             self.rack.get(name)
+        setup_logging.connect(_leave_logging_alone, weak=False)
         worker_ready.connect(self._on_ready, weak=False)
         worker_shutting_down.connect(self._on_leaving, weak=False)
         celery_worker = self.celery.Worker(
@@ -77,13 +79,13 @@ class Worker:
         return int(celery_worker.exitcode or 0)
 
     def leave(self, code: int) -> None:
-        """Give everything back and end the process, now."""
-        self.tickets.drain()
-        self.engine.drain()
-        deadline_s = time.monotonic() + self.settings.drain_s
-        while len(self.leases) and time.monotonic() < deadline_s:
-            time.sleep(0.05)
-        os._exit(code)
+        """Take no more tickets, give everything back, and have `run` return *code*.
+
+        Celery is told what a signal would tell it: otherwise it would go on to fetch the very
+        tickets that are given back here.
+        """
+        state.should_stop = code  # type: ignore[assignment]  # the stubs know its default only
+        self._begin_to_drain(code)
 
     def _on_ready(self, **_: object) -> None:
         self.recovery.start()
@@ -92,10 +94,14 @@ class Worker:
         logger.info("ready", extra={"models": self.rack.loaded})
 
     def _on_leaving(self, **_: object) -> None:
+        self._begin_to_drain(1)
+
+    def _begin_to_drain(self, late_code: int) -> None:
+        """Drain in the background; a process that is not gone by then ends with *late_code*."""
         # In a thread of its own: this is called from a signal handler, which must not wait for
         # a lock that the interrupted code may hold.
         threading.Thread(target=self._drain, name="drain", daemon=True).start()
-        timer = threading.Timer(self.settings.drain_s, lambda: os._exit(1))
+        timer = threading.Timer(self.settings.drain_s, lambda: os._exit(late_code))
         timer.daemon = True
         timer.start()
 
@@ -126,7 +132,7 @@ def build_app(
 
     def unfit(err: BaseException) -> None:
         logger.critical("unfit, leaving", exc_info=err)
-        threading.Thread(target=worker.leave, args=(UNFIT_EXIT,), daemon=True).start()
+        worker.leave(UNFIT_EXIT)
 
     engine = Engine(
         Effects(objects, max_bytes=settings.max_bytes),
@@ -215,3 +221,7 @@ def _describer(
         )
 
     return describe
+
+
+def _leave_logging_alone(**_: object) -> None:
+    """Being there is enough: otherwise Celery would let nothing below a warning through."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from shared.errors import WorkerUnfit
 from worker.batching import Batcher
 from worker.flow import Flow, Output
 
@@ -97,12 +98,21 @@ class DeviceThread:
                 self._changed.wait(IDLE_CHECK_S if wait_s is None else min(wait_s, IDLE_CHECK_S))
 
     def _forward(self, batch: Sequence[Flow]) -> None:
+        """Run one batch; one that fails is run again picture by picture, so each has its own end.
+
+        Where the device itself is lost, there is nothing to try again.
+        """
         segmenter = batch[0].work.model.segmenter
         try:
             outputs = segmenter.forward([flow.prepared for flow in batch])
+            ran = list(zip(batch, outputs, strict=True))
         except BaseException as err:  # noqa: BLE001 - the engine sorts it, item by item
+            again = len(batch) > 1 and not isinstance(err, WorkerUnfit)
             for flow in batch:
-                self._broke(flow, err)
+                if again:
+                    self._forward([flow])
+                else:
+                    self._broke(flow, err)
             return
-        for flow, output in zip(batch, outputs, strict=True):
+        for flow, output in ran:
             self._ran(flow, output)

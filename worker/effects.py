@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 
 from shared.errors import InvalidKey, OutputExists, StoreUnavailable
 from shared.job import Existing, ImageOutput, ItemRecord, Naming
-from shared.keys import output_key
+from shared.keys import check_image_key, output_key
 from shared.objects import Body, ObjectInfo, ObjectStore, PreconditionFailed
 from worker.flow import Work
 
@@ -31,6 +31,9 @@ MAX_ROUNDS: Final = 3
 """How often an output that changes under our hands is looked at before it is tried later."""
 OUTPUTS: Final = ("mask", "cutout")
 """In the order they are written: a cutout in the bucket has its mask."""
+
+DOUBTFUL: Final = frozenset({"review", "reject"})
+"""Verdicts of which a copy goes under the job's review prefix."""
 
 Found: TypeAlias = Literal["same", "kept", "superseded"] | None
 """What was at the key, where it was not this item that wrote it now."""
@@ -76,11 +79,13 @@ class Effects:
         """Return the source's bytes.
 
         Raises:
+            InvalidKey: If no output could be named after the key; the store is not asked then.
             ObjectMissing: If there is nothing at the key.
             ImageTooLarge: If it is over the limit of bytes.
             StoreUnavailable: If the store cannot be asked now.
             BucketUnavailable: If the input bucket is missing or forbidden.
         """
+        check_image_key(work.image_key)
         return self._store.get(work.spec.input_bucket, work.image_key, max_bytes=self._max_bytes)
 
     def recall(self, work: Work) -> ItemRecord | None:
@@ -103,6 +108,8 @@ class Effects:
         if found.metadata.get(SOURCE) != source.etag or RECORD not in found.metadata:
             return None
         record = _unpack(found.metadata[RECORD], work, keys)
+        if self._lacks_review_copy(work, record):
+            return None
         return replace(record, sizes={"cutout": found.size_bytes, "mask": mask.size_bytes})
 
     def publish(
@@ -139,8 +146,14 @@ class Effects:
 
     def copy_for_review(self, work: Work, picture: bytes) -> None:
         """Write a doubtful cutout under the review prefix as well; a repetition replaces it."""
-        key = f"{_present(work.spec.review_prefix)}/{work.image_key}.png"
+        key = _review_key(work)
         self._store.put(work.spec.output_bucket, key, picture, content_type="image/png")
+
+    def _lacks_review_copy(self, work: Work, record: ItemRecord) -> bool:
+        """Tell whether a doubtful cutout was written and its copy, which comes last, was not."""
+        if work.spec.review_prefix is None or (record.qc or {}).get("verdict") not in DOUBTFUL:
+            return False
+        return self._store.head(work.spec.output_bucket, _review_key(work)) is None
 
     def _write(
         self, work: Work, key: str, picture: bytes, metadata: Mapping[str, str]
@@ -215,6 +228,10 @@ def _unpack(packed: str, work: Work, keys: Keys) -> ItemRecord:
         cutout_key=keys.cutout,
         mask_key=keys.mask,
     )
+
+
+def _review_key(work: Work) -> str:
+    return f"{_present(work.spec.review_prefix)}/{work.image_key}.png"
 
 
 def _present(key: str | None) -> str:

@@ -30,7 +30,7 @@ from shared.job import ImageOutput
 from worker.breaker import Breaker
 from worker.budget import PixelBudget
 from worker.device import DeviceThread
-from worker.effects import Effects
+from worker.effects import DOUBTFUL, Effects
 from worker.flow import Ended, Flow, GivenBack, Outcome, Output, Work
 from worker.later import Later
 from worker.line import Stations
@@ -40,10 +40,11 @@ from worker.stations.compose import combine
 
 logger = logging.getLogger(__name__)
 
+DOWNLOAD: Final = 0
+DECODE: Final = 1
 FORWARD: Final = 2
 UPLOAD: Final = 4
 """Places in the order below."""
-DOUBTFUL: Final = frozenset({"review", "reject"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,7 @@ class Engine:
         self._limits = limits
         self._version = version
         self._unfit = unfit
+        self._is_unfit = False
         self._order = itertools.count()
         self._room = threading.Semaphore(limits.max_items)
         self._lock = threading.Lock()
@@ -158,7 +160,9 @@ class Engine:
         work = flow.work
         if work.redo:
             flow.record = self._effects.recall(work)
-        if flow.record is None:
+        if flow.record is not None:
+            flow.verdict = (flow.record.qc or {}).get("verdict")
+        else:
             body = self._effects.download(work)
             flow.body, flow.source_etag = body.data, body.etag
         self.breaker.succeeded()
@@ -267,7 +271,7 @@ class Engine:
         """Sort a failure by what is done about it."""
         match err:
             case ItemError():
-                if flow.step in (0, UPLOAD):
+                if flow.step in (DOWNLOAD, UPLOAD):
                     self.breaker.succeeded()
                 self._end(flow, Ended(failed_record(flow, err)))
             case BucketUnavailable():
@@ -277,7 +281,7 @@ class Engine:
                 self._try_again(flow, err, counts=not self.breaker.is_open)
             case WorkerUnfit():
                 self._end(flow, GivenBack())
-                self._unfit(err)
+                self._say_unfit(err)
             case MemoryError():
                 self._try_again(flow, err, counts=True)
             case _:
@@ -288,11 +292,19 @@ class Engine:
                 )
                 self._end(flow, Ended(failed_record(flow, err)))
 
+    def _say_unfit(self, err: BaseException) -> None:
+        """Tell it once, however many items of a batch have come back for the same reason."""
+        with self._lock:
+            told, self._is_unfit = self._is_unfit, True
+        if not told:
+            self._unfit(err)
+
     def _try_again(self, flow: Flow, err: BaseException, *, counts: bool) -> None:
         if self._draining:
             self._end(flow, GivenBack())
             return
-        self._release_pixels(flow)
+        if flow.step == DECODE:
+            self._release_pixels(flow)  # it asks for them again; later steps still hold the picture
         flow.attempts += counts
         if flow.attempts >= self._limits.max_attempts:
             reason = f"{flow.work.image_key}: {flow.attempts} attempts, the last: {err}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import IO, Final
 
 from shared import keys
-from shared.errors import ItemError
+from shared.errors import BucketUnavailable, ItemError
 from shared.job import ImageOutput, ItemRecord, JobSpec
 from shared.jobstore.store import JobStore
 from shared.jobstore.values import Claim, Lease
@@ -20,6 +20,8 @@ from worker.stations.thumbnail import thumbnail
 
 MAX_MERGED_ITEMS: Final = 1_000_000
 """Larger jobs get an index of their shards instead of one file (design, section 4.6)."""
+MAX_SHOWN_PX: Final = 25_000_000
+"""Larger pictures are left out of the report: what is decoded here, no budget counts."""
 SPOOL_BYTES: Final = 32 * 2**20
 """Results above this are written through a temporary file, so that memory stays flat."""
 
@@ -38,7 +40,7 @@ class _Sample:
         if record.state == "failed":
             if len(self.failed) < MAX_FAILURES:
                 self.failed.append(record)
-        elif record.cutout_key and record.index % self.every == 0 and len(self.done) < MAX_PAIRS:
+        elif record.index % self.every == 0 and len(self.done) < MAX_PAIRS and _is_shown(record):
             self.done.append(record)
 
 
@@ -103,8 +105,13 @@ class Merger:
                 before = self._objects.get(spec.input_bucket, record.image_key).data
                 after = self._objects.get(spec.output_bucket, record.cutout_key or "").data
                 yield Pair(record, thumbnail(before), thumbnail(after))
-            except ItemError:
+            except (ItemError, BucketUnavailable):
                 continue  # somebody removed it since; the report does without
+
+
+def _is_shown(record: ItemRecord) -> bool:
+    pixels = (record.width or 0) * (record.height or 0)
+    return record.cutout_key is not None and pixels <= MAX_SHOWN_PX
 
 
 def _write_index(job_id: str, shards: list[Shard], file: IO[bytes]) -> None:

@@ -6,6 +6,8 @@ from typing import Final
 
 SMOOTHING: Final = 0.5
 """Weight of the newest sample: tickets should fit a rate of the last few samples."""
+LEAST_SPAN_S: Final = 2.0
+"""A shorter span says too little: a few milliseconds hold no item, or one too many."""
 
 
 class RateMeter:
@@ -21,8 +23,10 @@ class RateMeter:
 
         A span that begins or ends idle says nothing about speed and is left out.
         """
+        if working and self._last is not None and now_s - self._last[0] < LEAST_SPAN_S:
+            return self.images_per_s
         last, self._last = self._last, (now_s, ended) if working else None
-        if last is None or not working or now_s <= last[0]:
+        if last is None or not working:
             return self.images_per_s
         rate = (ended - last[1]) / (now_s - last[0])
         if self.images_per_s is None:

@@ -78,8 +78,7 @@ class TicketRun:
         should it end this process it alone is blamed.
         """
         while self._may_offer() or self._flying or self._ended:
-            alone = self._range.isolate
-            if self._may_offer() and not (alone and (self._flying or self._ended)):
+            if self._may_offer_now():
                 self._offer()
             self._collect()
             if self._is_due():
@@ -90,6 +89,10 @@ class TicketRun:
             self._stopped = True
             self._ended.clear()  # another process owns them now; ours would be refused
         return bool(self._pending) and not self._stopped
+
+    def _may_offer_now(self) -> bool:
+        alone = self._range.isolate and (self._flying or self._ended)
+        return self._may_offer() and not alone
 
     def _offer(self) -> None:
         work = self._work(self._pending[0])
@@ -116,7 +119,7 @@ class TicketRun:
 
     def _collect(self) -> None:
         """Take the outcomes that are there; wait a tick for one if nothing else is to be done."""
-        wait_s = 0.0 if self._may_offer() and self._flying < MARK_ITEMS else TICK_S
+        wait_s = 0.0 if self._may_offer_now() and self._flying < MARK_ITEMS else TICK_S
         while self._flying:
             try:
                 outcome = self._outcomes.get(block=wait_s > 0, timeout=wait_s)
@@ -131,7 +134,7 @@ class TicketRun:
                 self.waiting_for = self.waiting_for or outcome.waiting_for
 
     def _is_due(self) -> bool:
-        if not self._ended:
+        if not self._ended or self._range.held.lost:
             return False
         everything = not self._flying and not self._may_offer()
         late = time.monotonic() - self._marked_at_s >= MARK_S

@@ -90,5 +90,7 @@ class WorkerSettings:
             max_rss_bytes=reader.whole("RMBG_MAX_RSS_BYTES", cls.max_rss_bytes),
             batch_wait_s=reader.seconds("RMBG_BATCH_WAIT_S", cls.batch_wait_s, most=10),
         )
+        if not settings.models:
+            reader.problem("RMBG_MODELS", "names no model")
         reader.finish()
         return settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -24,6 +25,8 @@ from worker.runs import Range, TicketRun
 logger = logging.getLogger(__name__)
 
 GRANTED: Final = frozenset({ClaimAnswer.OK, ClaimAnswer.CANCELLED})
+CLOSE_AGAIN_S: Final = 1.0
+"""Rest before a ticket is closed again when Redis could not be asked, in seconds."""
 RETRY_S: Final = 5.0
 """How long a ticket rests after a fault of the store, in seconds."""
 
@@ -123,13 +126,14 @@ class Tickets:
                 run = self._start(held, claim, queue)
             except ModelRefused:
                 delay_s = RETRY_S  # another worker may serve it; the registry says why we do not
-            except StoreUnavailable:
+            except (RedisUnavailable, StoreUnavailable):
                 delay_s = RETRY_S
+            except BucketUnavailable as err:
+                delay_s, waiting_for = RETRY_S, f"bucket: {err}"
             else:
                 waiting_for = self._run(run)
                 delay_s = RETRY_S if waiting_for else 0.0
-        if not held.lost:
-            self._close(held, claim, delay_s=delay_s, waiting_for=waiting_for)
+        self._close_patiently(held, claim, delay_s=delay_s, waiting_for=waiting_for)
 
     def _has_items(self, claim: Claim, held: Held) -> bool:
         open_items = len(held.lease.ticket.span) > len(claim.ended)
@@ -178,6 +182,24 @@ class Tickets:
         return self._objects.get(claim.spec.output_bucket, key).data
 
     # ---- closing
+
+    def _close_patiently(
+        self, held: Held, claim: Claim, *, delay_s: float, waiting_for: str | None
+    ) -> None:
+        """Close the ticket as soon as Redis can be asked.
+
+        Left to expire, its lease would be counted as a death, and the range become suspect.
+        """
+        while not held.lost:
+            try:
+                self._close(held, claim, delay_s=delay_s, waiting_for=waiting_for)
+            except RedisUnavailable as err:
+                if self._draining:
+                    raise
+                logger.warning("ticket waits", extra=_named(held.lease.ticket, cause=str(err)))
+                time.sleep(CLOSE_AGAIN_S)
+            else:
+                return
 
     def _close(self, held: Held, claim: Claim, *, delay_s: float, waiting_for: str | None) -> None:
         """Put the range's shard and drop the ticket; give it back if it is not complete."""

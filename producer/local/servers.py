@@ -18,7 +18,7 @@ from producer.local.binaries import (
 from producer.local.layout import OWNER, choose_ports, make_credentials
 from producer.local.lock import Lock
 from producer.local.supervise import Server
-from shared.errors import RedisUnavailable, ServiceUnavailable, StoreUnavailable
+from shared.errors import ObjectMissing, RedisUnavailable, ServiceUnavailable, StoreUnavailable
 from shared.objects import S3Store
 from shared.settings import StoreSettings
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+_READY_KEY: Final = "_jobs/.ready"
+"""An object of the output bucket that is read to find out whether S3 is ready."""
 _S3_MEMORY: Final = "256MiB"
 """SeaweedFS' heap goal; without one it grows to 650 MB beside the worker."""
 
@@ -142,14 +144,15 @@ class EmbeddedServers:
             access_key_id=self._credentials[OWNER].access_key_id,
             secret_access_key=self._credentials[OWNER].secret_access_key,
         )
-        probe = S3Store(store, connect_timeout_s=1, read_timeout_s=5)
+        # a request that comes too early may hang: better a new one than a long wait
+        probe = S3Store(store, connect_timeout_s=1, read_timeout_s=1, attempts=1)
         return Server(
             name="S3 (SeaweedFS)",
             command=weed_command(binary, self._ports, self._buckets),
             folder=self._folder / "s3",
             env=self._environment() | {"GOMEMLIMIT": _S3_MEMORY},
             lock_fd=lock.fd,
-            is_ready=lambda: _has_all(probe, self._buckets),
+            is_ready=lambda: _serves(probe, self._buckets),
             fault=StoreUnavailable,
             leftovers=weed_leftovers(self._folder, self._ports),
         )
@@ -167,10 +170,26 @@ def _answers_ping(port: int) -> bool:
     return False
 
 
-def _has_all(store: S3Store, buckets: Sequence[str]) -> bool:
+def _serves(store: S3Store, buckets: Sequence[str]) -> bool:
+    """Tell whether SeaweedFS has all *buckets* and finds its data.
+
+    It answers for keys before it knows where its volumes are, and until then fails every read:
+    only an object that can be read, written at the first start, shows that it is ready.
+    """
     try:
         for bucket in buckets:
             store.check(bucket)
+        store.get(buckets[-1], _READY_KEY)
+    except ObjectMissing:
+        return _can_write(store, buckets[-1])
+    except ServiceUnavailable:
+        return False
+    return True
+
+
+def _can_write(store: S3Store, bucket: str) -> bool:
+    try:
+        store.put(bucket, _READY_KEY, b"ready", content_type="text/plain")
     except ServiceUnavailable:
         return False
     return True

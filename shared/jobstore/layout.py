@@ -17,7 +17,7 @@ the server's, in milliseconds. A ticket of a job is written `job|unit`.
 | `rmbg:job:{job}:verdicts` | hash | verdict -> done items |
 | `rmbg:job:{job}:attempts` | hash | item index -> attempts, where that is not once a generation |
 | `rmbg:job:{job}:rate` | hash | bucket of time -> items that ended in it |
-| `rmbg:jobs` | sorted set | job -> time of submission |
+| `rmbg:jobs` | sorted set | job -> its sequence number |
 | `rmbg:sequence` | string | sequence number of the latest job |
 | `rmbg:derived:{fingerprint}` | string | latest job without a given id, of these keys and parameters |
 | `rmbg:staged:{nonce}` | hash | chunk number -> packed keys, before submission |

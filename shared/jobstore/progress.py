@@ -24,6 +24,16 @@ class Found:
     rate: Hash
     now_ms: int
 
+    @classmethod
+    def read(cls, job_id: str, hashes: Sequence[Sequence[bytes]], *, now_ms: int) -> Found:
+        """Read what the script `status` answers: four hashes, each as name, value, ..."""
+        job, errors, verdicts, rate = (
+            dict(zip(flat[::2], flat[1::2], strict=True)) for flat in hashes
+        )
+        return cls(
+            job_id=job_id, job=job, errors=errors, verdicts=verdicts, rate=rate, now_ms=now_ms
+        )
+
 
 def status_of(found: Found, workers: Sequence[WorkerInfo], rules: Rules) -> JobStatus:
     """Return the status of the job as found, with *workers* there to serve it."""

@@ -89,19 +89,10 @@ class Reading(Fleet):
 
     def _statuses(self, job_ids: Sequence[str]) -> list[JobStatus]:
         """Return the status of each job that is known, all as of one moment."""
-        with self._translated(), self._client.pipeline() as pipe:
-            pipe.time()
-            for job_id in job_ids:
-                pipe.hgetall(layout.job(job_id))
-                for part in ("errors", "verdicts", "rate"):
-                    pipe.hgetall(layout.part(job_id, part))
-            (seconds, micros), *hashes = pipe.execute()
-        now_ms = seconds * 1000 + micros // 1000
-        walk = iter(hashes)
-        four_each = zip(job_ids, walk, walk, walk, walk, strict=True)
+        now_ms, *answers = self._run("status", *job_ids)
         found = [
-            Found(job_id=name, job=job, errors=errors, verdicts=verdicts, rate=rate, now_ms=now_ms)
-            for name, job, errors, verdicts, rate in four_each
+            Found.read(job_id, hashes, now_ms=now_ms)
+            for job_id, hashes in zip(job_ids, answers, strict=True)
         ]
         workers = self.workers()
         return [status_of(each, workers, self._rules) for each in found if each.job]

@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from standins import CLOSING_STAGES, ENDING_STAGES, ITEM_STAGES
+from stages import CLOSING_STAGES, ENDING_STAGES, ITEM_STAGES
+
+from shared.jobstore.store import JobStore
 
 MAIN: Final = Path(__file__).with_name("worker_main.py")
 ROOT: Final = Path(__file__).parents[2]
 DOOMED_SHARE: Final = 0.6
 """Of the processes that are started; the others live until a fault of the schedule."""
+READY_S: Final = 30.0
 LEAVING_S: Final = 25.0
 """From SIGTERM to the end (issue B, item 5)."""
 
@@ -75,6 +78,13 @@ class Fleet:
         for member in self._members:
             member.process.wait()
 
+    def wait_ready(self, jobs: JobStore) -> None:
+        """Return when half of them serve, or have had time enough."""
+        deadline_s = time.monotonic() + READY_S
+        while len(jobs.workers()) < self._size / 2 and time.monotonic() < deadline_s:
+            self.tick()
+            time.sleep(0.1)
+
     def tick(self) -> None:
         """Start again what has ended, resume what was frozen long enough."""
         now_s = time.monotonic()
@@ -95,11 +105,11 @@ class Fleet:
         return member.process.pid
 
     def terminate(self, chance: random.Random) -> None:
-        """SIGTERM to one; what is frozen will see it later."""
+        """SIGTERM to one; not to a frozen one, which would see it only later."""
         member = chance.choice(self._members)
-        member.process.terminate()
-        if not member.resume_at_s:
-            member.terminated_at_s = member.terminated_at_s or time.monotonic()
+        if not member.resume_at_s and not member.terminated_at_s:
+            member.process.terminate()
+            member.terminated_at_s = time.monotonic()
 
     def freeze(self, chance: random.Random, seconds: float) -> None:
         """SIGSTOP to one, and SIGCONT after *seconds*."""

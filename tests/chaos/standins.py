@@ -7,12 +7,13 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
 import numpy as np
+import stages
 
 from shared.objects import Body, ObjectInfo, ObjectStore
 from worker.flow import Model, Segmented
@@ -21,17 +22,6 @@ from worker.stations.decode import Decoded
 
 KILLER: Final = b"killer"
 """How the bytes of a picture begin whose decoding ends the process."""
-ITEM_STAGES: Final = (
-    "downloaded",
-    "decoded",
-    "in the network",
-    "encoded",
-    "before the mask",
-    "between mask and cutout",
-    "between upload and record",
-)
-CLOSING_STAGES: Final = ("before the shard", "between shard and commit")
-ENDING_STAGES: Final = ("before the results", "between results and report", "before the end")
 _PIXEL: Final = np.zeros((1, 1, 3), np.uint8)
 
 
@@ -52,7 +42,7 @@ class Doom:
     def reach(self, stage: str) -> None:
         """Note that *stage* is reached."""
         with self._lock:
-            if stage != self.stage or self.calm.exists():
+            if not stage or stage != self.stage or self.calm.exists():
                 return
             self.passages -= 1
             if self.passages == 0:
@@ -89,12 +79,12 @@ class Segmenter:
         return Segmented(np.zeros((height, width), np.uint8), 0.0, 1.0)
 
 
-def model(name: str, doom: Doom) -> Model:
+def made_model(name: str, doom: Doom) -> Model:
     """Return a model that answers with nothing."""
     return Model(name=name, licence="none", segmenter=Segmenter(doom))
 
 
-def stations(doom: Doom) -> Stations:
+def made_stations(doom: Doom) -> Stations:
     """Return stations that never write the same bytes twice, so that a rewrite shows."""
 
     def decode(data: bytes, _options: object, _isolate: bool) -> Decoded:  # noqa: FBT001
@@ -147,7 +137,7 @@ class DoomedStore:
         if_absent: bool = False,
         if_match: str | None = None,
     ) -> str:
-        before, after = stages_around(key)
+        before, after = stages.around(key)
         self._doom.reach(before)
         etag = self._store.put(
             bucket,
@@ -172,19 +162,3 @@ class DoomedStore:
 
     def check(self, bucket: str) -> None:
         self._store.check(bucket)
-
-
-def stages_around(key: str) -> tuple[str, str]:
-    """Return the stages before and after a write of *key*."""
-    pairs: dict[str, Callable[[str], bool]] = {
-        "before the shard|between shard and commit": lambda k: "/shards/" in k,
-        "before the results|between results and report": lambda k: k.endswith("/results.jsonl"),
-        "|before the end": lambda k: k.endswith("/report.html"),
-        "before the mask|": lambda k: "/mask/" in k,
-        "between mask and cutout|between upload and record": lambda k: "/cutout/" in k,
-    }
-    for pair, fits in pairs.items():
-        if fits(key):
-            before, _, after = pair.partition("|")
-            return before, after
-    return "", ""

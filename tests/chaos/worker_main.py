@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from standins import Doom, DoomedStore, model, stations
+from standins import Doom, DoomedStore, made_model, made_stations
 
 from shared import log
 from shared.objects import S3Store
@@ -42,9 +42,9 @@ def main(order: dict[str, Any]) -> int:
     )
     worker = build_app(
         settings,
-        load=lambda name: model(name, doom),
+        load=lambda name: made_model(name, doom),
         objects=DoomedStore(store, doom, blind=order["sabotage"] == "if-none-match"),
-        stations=stations(doom),
+        stations=made_stations(doom),
     )
     return worker.run()
 

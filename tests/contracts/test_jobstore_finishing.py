@@ -236,7 +236,7 @@ def test_a_forgotten_job_leaves_nothing_behind_but_its_event(make_store, redis_c
     run_to_end(store, failing={3})
 
     assert until(lambda: store.jobs() == [])
-    left = {key.decode() for key in redis_client.keys()}
+    left = {key.decode() for key in redis_client.scan_iter()}
     assert left <= {"rmbg:sequence", "rmbg:claimed", "rmbg:events"}
     assert submit(store, 5) != job
 

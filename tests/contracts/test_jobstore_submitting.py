@@ -33,9 +33,7 @@ def test_a_submission_makes_a_running_job_that_says_what_was_asked_for(store):
 def test_the_staged_keys_become_the_jobs_manifest_and_do_not_expire(store, redis_client):
     job = submit(store, 600)
 
-    names = [
-        name for n in range(2) for name in manifest.unpack(store.manifest_chunk(job, n))
-    ]
+    names = [name for n in range(2) for name in manifest.unpack(store.manifest_chunk(job, n))]
     assert names == [f"{n}.jpg" for n in range(600)]
     assert redis_client.ttl(f"rmbg:job:{job}:manifest") == -1
     assert not redis_client.keys("rmbg:staged:*")

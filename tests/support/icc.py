@@ -40,10 +40,12 @@ def cmyk_profile(corners) -> bytes:
     for ink in itertools.product((0, 1), repeat=4):
         lightness, a, b = corners(*ink)
         table += bytes([round(lightness * 2.55), round(a) + 128, round(b) + 128])
+    # Paper is not white; relative colorimetric takes it for white all the same.
+    paper = _xyz(D50 * (0.9, 0.88, 0.7))
     identity = struct.pack(">9i", *(65536 * (n % 4 == 0) for n in range(9)))
     ramp = bytes(range(256))
     body = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + identity + ramp * 4 + bytes(table) + ramp * 3
-    return _profile(b"prtr", b"CMYK", b"Lab ", {b"A2B0": body})
+    return _profile(b"prtr", b"CMYK", b"Lab ", {b"wtpt": paper, b"A2B0": body})
 
 
 def to_d50(primaries) -> np.ndarray:

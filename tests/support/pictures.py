@@ -196,11 +196,11 @@ def header_only(image_format: str, width: int, height: int) -> bytes:
             data = bytes(claim)
         case _:
             brand = {"AVIF": b"avif", "HEIF": b"heic"}[image_format]
-            ispe = _box(b"ispe", bytes(4) + wide)
-            meta = _box(b"meta", bytes(4) + _box(b"iprp", _box(b"ipco", ispe)))
-            data = _box(b"ftyp", brand + bytes(4) + b"mif1" + brand) + meta
+            ispe = box(b"ispe", bytes(4) + wide)
+            meta = box(b"meta", bytes(4) + box(b"iprp", box(b"ipco", ispe)))
+            data = box(b"ftyp", brand + bytes(4) + b"mif1" + brand) + meta
     return data
 
 
-def _box(kind: bytes, content: bytes) -> bytes:
+def box(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I4s", len(content) + 8, kind) + content

@@ -34,7 +34,11 @@ server.wait()
 
 
 class RedisServer:
-    """A server on loopback, in a folder of its own; started by `with`."""
+    """A server on loopback, in a folder of its own; started by `with`.
+
+    With *append_only* each write is on disk before it is answered: with `everysec` a write that
+    meets a running fsync is put off, and a kill then loses it.
+    """
 
     def __init__(self, *, append_only=False, options=()):
         self.append_only = append_only
@@ -58,11 +62,12 @@ class RedisServer:
 
     def start(self):
         """Start it, and wait until it answers."""
-        durability = ["--appendonly", "yes" if self.append_only else "no", "--save", ""]
+        append_only = ["--appendonly", "yes", "--appendfsync", "always"]
+        options = ["--save", "", *(append_only if self.append_only else []), *self._options]
         place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        server = [str(get_binary_path()), *place, *options]
         self._keeper = subprocess.Popen(
-            [sys.executable, "-c", _KEEPER, str(get_binary_path())]
-            + [*place, *durability, *self._options],
+            [sys.executable, "-c", _KEEPER, *server],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,

@@ -6,6 +6,7 @@ from support import icc
 from support.pictures import encoded, plain, png, tiff
 
 from worker.stations.decode import Limits, decode
+from worker.stations.decode.colour import Conversion
 
 LIMITS = Limits()
 DAMAGED = "colour profile damaged; colours taken as they are"
@@ -83,6 +84,22 @@ def test_an_srgb_profile_leaves_the_pixels_alone():
     decoded = decode(encoded(colours, "PNG", icc_profile=profile), LIMITS)
 
     assert np.array_equal(decoded.image, colours)
+
+
+def test_an_srgb_profile_is_known_by_what_it_does():
+    """Whatever it is called: then nothing has to be converted."""
+    assert not Conversion("RGB", icc.rgb_profile(icc.SRGB)).changes_colours
+    assert Conversion("RGB", DISPLAY_P3).changes_colours
+
+
+def test_a_profile_longer_than_pillow_allows_by_itself_is_used():
+    data = encoded(plain((60, 180, 60)), "PNG", icc_profile=ADOBE_RGB + bytes(2 * 2**20))
+
+    decoded = decode(data, LIMITS)
+
+    expected = expected_of(icc.ADOBE_RGB, (60, 180, 60), gamma=563 / 256)
+    assert np.abs(decoded.image[8, 8] - expected).max() <= 2
+    assert decoded.notes == ()
 
 
 def test_a_grey_profile_is_applied_to_grey():

@@ -7,7 +7,17 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from support.pictures import encoded, header_only, photo, plain, png, png_chunk, quadrants, tiff
+from support.pictures import (
+    box,
+    encoded,
+    header_only,
+    photo,
+    plain,
+    png,
+    png_chunk,
+    quadrants,
+    tiff,
+)
 
 from shared.errors import ImageTooLarge, UndecodableImage, UnsupportedImage
 from worker.stations.decode import Limits, decode, peek
@@ -15,6 +25,16 @@ from worker.stations.decode.jpeg import MAX_SCANS
 
 LIMITS = Limits()
 FORMATS = ["JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "GIF", "BMP"]
+AVIF_START = box(b"ftyp", b"avif\0\0\0\0")
+
+
+def nested(depth):
+    data = b""
+    for _ in range(depth):
+        data = box(b"iprp", data)
+    return data
+
+
 NOT_PICTURES = {
     "empty": (b"", UndecodableImage, "^0 bytes$"),
     "html": (b"<!DOCTYPE html>\n<html><body>404", UndecodableImage, "is text/HTML, not a picture"),
@@ -37,6 +57,12 @@ NOT_PICTURES = {
     "png-signature-only": (b"\x89PNG\r\n\x1a\n", UndecodableImage, "PNG: "),
     "webp-of-nothing": (b"RIFF\0\0\0\0WEBP", UndecodableImage, "no picture size"),
     "avif-of-nothing": (b"\0\0\0\x10ftypavif\0\0\0\0", UndecodableImage, "no picture size"),
+    "avif-of-boxes-in-boxes": (AVIF_START + nested(5_000), UndecodableImage, "no picture size"),
+    "avif-of-many-boxes": (
+        AVIF_START + box(b"free", b"") * 10_001,
+        UndecodableImage,
+        "more than 10,000 boxes",
+    ),
     "tiff-float": (
         tiff(np.ones((4, 4), np.float32), photometric=1),
         UnsupportedImage,
@@ -108,7 +134,11 @@ def test_the_pixel_limit_is_inclusive(image_format):
 
 def test_a_picture_between_pillows_limit_and_ours_makes_no_warning():
     """Pillow warns from 89 MP on; the limit here is 100."""
-    assert peek(header_only("PNG", 9_900, 10_000), LIMITS) == (9_900, 10_000, "PNG")
+    data = header_only("TIFF", 9_900, 10_000)
+
+    assert peek(data, LIMITS) == (9_900, 10_000, "TIFF")
+    with pytest.raises(UndecodableImage, match="truncated"):
+        decode(data, LIMITS)
 
 
 def test_a_long_file_is_refused_before_it_is_looked_at():

@@ -1,6 +1,7 @@
 """Many together, or one alone."""
 
 import threading
+from contextlib import suppress
 
 from support.until import until
 
@@ -93,11 +94,8 @@ def test_who_waits_to_be_alone_keeps_newcomers_out():
 def test_a_visitor_that_fails_lets_the_next_one_in():
     gate = Gate()
     for enter in (gate.together, gate.alone):
-        try:
-            with enter():
-                raise KeyError
-        except KeyError:
-            pass
+        with suppress(KeyError), enter():
+            raise KeyError
 
     with gate.alone():
         pass

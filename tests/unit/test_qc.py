@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 
-from worker.stations import qc
 from worker.stations.qc import Figures, Thresholds, judge, measure
 
 GOOD = Figures(
@@ -57,7 +56,7 @@ def test_an_empty_mask_has_no_box():
 
 def test_haze_and_specks_do_not_widen_the_box():
     """Alpha above 0 is not the subject: 10 of 255 is the limit, and lone specks do not count."""
-    mask = np.full((600, 800), qc.SUBJECT_ABOVE, np.uint8)
+    mask = np.full((600, 800), 10, np.uint8)
     with_rectangle(200, 100, 400, 300, mask=mask)
     mask[590, 790] = mask[2, 5] = 255
 
@@ -65,7 +64,7 @@ def test_haze_and_specks_do_not_widen_the_box():
 
 
 def test_a_pale_subject_counts_from_eleven():
-    assert measure(with_rectangle(9, 8, 309, 208, value=qc.SUBJECT_ABOVE + 1)).box == (
+    assert measure(with_rectangle(9, 8, 309, 208, value=11)).box == (
         9,
         8,
         300,
@@ -89,13 +88,20 @@ def test_edges_are_touched_where_the_subject_is_cut(rectangle, touched):
     assert measure(with_rectangle(*rectangle)).touches == touched
 
 
+def test_one_pixel_at_an_edge_is_no_touch():
+    mask = blank(60, 60)
+    mask[30, 0] = 255
+
+    assert measure(mask).touches == ()
+
+
 def test_parts_and_holes_are_counted_without_specks():
     mask = with_rectangle(50, 50, 350, 350)
     with_rectangle(150, 150, 250, 250, value=0, mask=mask)  # a hole
     with_rectangle(300, 300, 303, 303, value=0, mask=mask)  # a speck of one
     with_rectangle(450, 50, 700, 350, mask=mask)
     with_rectangle(500, 0, 600, 200, value=0, mask=mask)  # a bay, open to the frame
-    mask[500, 500] = 255
+    with_rectangle(500, 500, 508, 508, mask=mask)  # a speck
 
     figures = measure(mask)
 
@@ -193,7 +199,7 @@ def test_rejection_outranks_review_and_names_only_its_own_reasons():
 
 def test_a_figure_at_its_limit_is_not_beyond_it():
     limits = Thresholds()
-    at = replace(GOOD, coverage=limits.review_coverage_above, soft=limits.review_soft_above)
+    at = replace(GOOD, coverage=limits.review_coverage_above, high=limits.review_high_below)
 
     assert judge(at).verdict == "ok"
 

@@ -36,6 +36,8 @@ def test_a_span_in_which_nothing_ended_is_no_first_rate():
 def test_asking_again_at_once_changes_nothing():
     """Two samples a few milliseconds apart hold no item, or one too many."""
     asked_once = rates((0, 0, True), (4, 8, True), (8, 16, True))
-    asked_twice = rates((0, 0, True), (4, 8, True), (4.005, 8, True), (8, 16, True), (8.001, 17, True))
+    asked_twice = rates(
+        (0, 0, True), (4, 8, True), (4.005, 8, True), (8, 16, True), (8.001, 17, True)
+    )
 
     assert asked_twice[-1] == pytest.approx(asked_once[-1])

@@ -77,7 +77,7 @@ class FusedBlock(nn.Module):
 
 
 def _lay_out(weight: Tensor, dilation: list[int]) -> Tensor:
-    laid_out: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
+    laid_out: Tensor = torch.ops.mkldnn._reorder_convolution_weight(  # noqa: SLF001
         weight.contiguous(memory_format=torch.channels_last), dilation, [1, 1], dilation, 1, None
     )
     return laid_out
@@ -87,7 +87,7 @@ def _convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, dilation: list[int], *, then: str
 ) -> Tensor:
     """Convolve 3 x 3, padded as far as dilated, so that the size stays."""
-    result: Tensor = torch.ops.mkldnn._convolution_pointwise(
+    result: Tensor = torch.ops.mkldnn._convolution_pointwise(  # noqa: SLF001
         x, weight, bias, dilation, [1, 1], dilation, 1, then, [], ""
     )
     return result
@@ -95,8 +95,6 @@ def _convolve(
 
 def _is_supported(dtype: torch.dtype) -> bool:
     """Try both ways of a block on a small map, against the plain one."""
-    if not torch.backends.mkldnn.is_available():
-        return False
     plain = Block(MIN_SPLIT_CHANNELS, 8, parts=2, norm=False).to(dtype)
     parts = [torch.ones(1, MIN_SPLIT_CHANNELS, 8, 8, dtype=dtype) for _ in range(2)]
     try:

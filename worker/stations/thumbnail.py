@@ -8,6 +8,7 @@ from typing import Final
 from PIL import Image, ImageOps
 
 from shared.errors import UndecodableImage
+from worker.stations.decode.files import FOREIGN
 
 SIDE_PX: Final = 320
 QUALITY: Final = 80
@@ -24,7 +25,7 @@ def thumbnail(data: bytes, *, side_px: int = SIDE_PX) -> bytes:
             image.draft("RGB", (2 * side_px, 2 * side_px))
             small = ImageOps.exif_transpose(image)
             small = small.convert("RGBA" if small.has_transparency_data else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as err:
+    except FOREIGN as err:
         raise UndecodableImage(f"no thumbnail: {err}") from err
     small.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
     body = io.BytesIO()

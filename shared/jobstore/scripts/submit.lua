@@ -63,6 +63,6 @@ end
 -- At its full length from the start: BITPOS answers 0 for a bitmap that is not there, whatever
 -- range it was asked about.
 call('SETBIT', part_key(job, 'ended'), total - 1, 0)
-call('ZADD', JOBS, time, job)
+call('ZADD', JOBS, sequence, job)
 call('RPUSH', feeding_key(queue), job)
 return { 'CREATED', job }

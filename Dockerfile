@@ -1,0 +1,44 @@
+# Two images from one wheel: `--target producer` (no torch) and `--target worker`.
+# TORCH_INDEX picks the build of torch (CPU or a CUDA version). Weights baked in: --build-arg BAKE=isnet-general-use.
+ARG PYTHON=python:3.11-slim-bookworm
+
+FROM ${PYTHON} AS wheel
+WORKDIR /src
+RUN pip install --no-cache-dir build
+COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
+COPY shared shared
+COPY producer producer
+COPY worker worker
+RUN python -m build --wheel --outdir /wheel
+
+FROM ${PYTHON} AS base
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN useradd --uid 10001 --create-home rmbg && mkdir -p /work /weights && chown rmbg /work /weights
+COPY constraints.txt /tmp/constraints.txt
+COPY --from=wheel /wheel /tmp/wheel
+LABEL org.opencontainers.image.title="rmbg-queue" \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+FROM base AS producer
+RUN pip install -c /tmp/constraints.txt /tmp/wheel/*.whl && rm -r /tmp/wheel /tmp/constraints.txt
+USER rmbg
+# Empty on purpose: `worker`, `producer` and `shared` must come from the wheel alone.
+WORKDIR /work
+HEALTHCHECK NONE
+CMD ["rmbg", "--help"]
+
+FROM base AS worker
+# Address of a package index with CPU builds of torch; empty: whatever the configured index has.
+ARG TORCH_INDEX=
+ARG BAKE=
+RUN set -eu; \
+    wheel=$(ls /tmp/wheel/*.whl); \
+    if [ -n "$TORCH_INDEX" ]; then extra="--extra-index-url $TORCH_INDEX"; else extra=""; fi; \
+    pip install $extra -c /tmp/constraints.txt "$wheel[worker,heif]"; \
+    rm -r /tmp/wheel /tmp/constraints.txt
+ENV RMBG_HOME=/weights MALLOC_ARENA_MAX=2
+LABEL rmbg.weights.licence="RMBG-1.4: Bria, non-commercial; isnet-general-use: Apache-2.0"
+USER rmbg
+RUN if [ -n "$BAKE" ]; then rmbg weights pull "$BAKE"; fi
+WORKDIR /work
+CMD ["rmbg-worker"]

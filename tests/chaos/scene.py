@@ -1,0 +1,113 @@
+"""All that a run takes place in: servers, proxies before them, and ways past the proxies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import redis
+from loop import Loop
+from power import AppendOnlyFile
+from redis_proxy import HOST, RedisProxy
+from s3_proxy import S3Proxy
+
+from producer.client import Client
+from producer.local.servers import EmbeddedServers
+from shared.jobstore.store import JobStore
+from shared.objects import S3Store
+from shared.settings import ServiceSettings
+
+LEASE_S: Final = 3.0
+TIMES: Final = {
+    "RMBG_LEASE_S": f"{LEASE_S:g}",
+    "RMBG_LOST_S": "4",
+    "RMBG_RECOVER_S": "0.5",
+    "RMBG_STALL_S": "20",
+    "RMBG_DRAIN_S": "10",
+    "RMBG_CPU_THREADS": "2",
+    "RMBG_IO_THREADS": "8",
+}
+"""The workers' times at a tenth of their defaults, so that a minute holds many lives."""
+_PUTTERS: Final = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """What faults are done to, and what is looked at afterwards."""
+
+    folder: Path
+    servers: EmbeddedServers
+    redis_proxy: RedisProxy
+    s3_proxy: S3Proxy
+    append_only: AppendOnlyFile
+    settings: ServiceSettings
+    """Past the proxies."""
+    client: Client
+    objects: S3Store
+    jobs: JobStore
+    broker: redis.Redis
+    store: redis.Redis
+    worker_env: Mapping[str, str]
+    """What workers are told: the proxies, and short times."""
+
+    @property
+    def input_bucket(self) -> str:
+        """Where the pictures are."""
+        return self.settings.input_buckets[0]
+
+    @property
+    def output_bucket(self) -> str:
+        """Where the workers write."""
+        return self.settings.output_bucket
+
+    def put_pictures(self, pictures: Mapping[str, bytes]) -> None:
+        """Write the sources."""
+
+        def put(item: tuple[str, bytes]) -> None:
+            key, data = item
+            self.objects.put(self.input_bucket, key, data, content_type="image/png")
+
+        with ThreadPoolExecutor(_PUTTERS) as pool:
+            list(pool.map(put, pictures.items()))
+
+
+@contextmanager
+def set_up(folder: Path) -> Iterator[Scene]:
+    """Start everything but the workers; end it with the context."""
+    with EmbeddedServers(folder / "data") as servers, Loop() as loop:
+        env = servers.settings()
+        settings = ServiceSettings.from_env(env)
+        redis_proxy = RedisProxy(loop, _port(env["RMBG_REDIS_URL"]))
+        s3_proxy = S3Proxy(loop, _port(env["RMBG_S3_ENDPOINT"]))
+        append_only = AppendOnlyFile(folder / "data" / "redis")
+        try:
+            yield Scene(
+                folder=folder,
+                servers=servers,
+                redis_proxy=redis_proxy,
+                s3_proxy=s3_proxy,
+                append_only=append_only,
+                settings=settings,
+                client=Client(settings),
+                objects=S3Store(settings.objects),
+                jobs=JobStore.connect(settings.store_url),
+                broker=redis.Redis.from_url(settings.broker_url),
+                store=redis.Redis.from_url(settings.store_url),
+                worker_env={
+                    **env,
+                    **TIMES,
+                    "RMBG_REDIS_URL": f"redis://{HOST}:{redis_proxy.port}/0",
+                    "RMBG_S3_ENDPOINT": f"http://{HOST}:{s3_proxy.port}",
+                    "RMBG_HOME": str(folder / "home"),
+                },
+            )
+        finally:
+            append_only.close()
+
+
+def _port(url: str) -> int:
+    return int(url.rpartition(":")[2].partition("/")[0])

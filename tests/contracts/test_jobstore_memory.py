@@ -1,0 +1,44 @@
+"""What a large job costs Redis (design, sections 4.1 and 4.2)."""
+
+import hashlib
+from itertools import islice
+
+import pytest
+from support.jobs import feed, grant, submission, worker
+
+from shared.manifest import CHUNK_KEYS, pack
+
+ITEMS = 1_000_000
+
+
+def keys(number):
+    """Keys as shops have them, of 52 characters, which compress no better than real ones."""
+    for n in range(number):
+        article = hashlib.md5(b"%d" % (n // 4), usedforsecurity=False).hexdigest()[:8]
+        yield f"catalogue/2026/spring/{article}/front-{n:09}-large.jpg"
+
+
+@pytest.fixture(scope="module")
+def chunks():
+    """Packed chunks of a million keys."""
+    walk = keys(ITEMS)
+    return [pack(list(islice(walk, CHUNK_KEYS))) for _ in range(0, ITEMS, CHUNK_KEYS)]
+
+
+def test_a_job_of_a_million_items_fits_in_20_megabytes(store, redis_client, chunks):
+    """Manifest, bitmaps and all the tickets that a fleet of a hundred slots has queued."""
+    store.register(worker(slots=100, images_per_s=200.0), ttl_s=600)
+    before_bytes = redis_client.info("memory")["used_memory"]
+
+    asked = submission(ITEMS)
+    for first in range(0, len(chunks), 64):
+        store.stage(asked.manifest, first, chunks[first : first + 64])
+    store.submit(asked)
+    issued = feed(store)
+    leases = [grant(store, one).lease for one in issued[:100]]
+    issued += feed(store)
+
+    used_bytes = redis_client.info("memory")["used_memory"] - before_bytes
+    assert used_bytes < 20_000_000
+    assert len(issued) == 400
+    assert len(leases) == 100

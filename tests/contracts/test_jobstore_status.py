@@ -1,0 +1,244 @@
+"""What can be known about jobs and workers while they go about their work."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support.jobs import done, feed, first_lease, grant, run_to_end, submit, worker
+from support.until import until
+
+from shared.job import JobState
+from shared.jobstore.progress import Found, status_of
+from shared.jobstore.rules import Rules
+from shared.jobstore.values import WorkerInfo
+
+BUCKET = "bucket: cutouts is forbidden"
+
+
+def waiting_for(store, job):
+    return store.status(job).waiting_for
+
+
+# ---- jobs
+
+
+def test_jobs_are_listed_newest_first(store):
+    jobs = [submit(store, 3, keys=name) for name in "abc"]
+
+    assert [status.job_id for status in store.jobs()] == jobs[::-1]
+
+
+def test_without_any_job_the_list_is_empty(store):
+    assert store.jobs() == []
+
+
+def test_a_jobs_times_are_the_servers_in_utc(store):
+    job = submit(store, 3)
+    run_to_end(store)
+
+    status = store.status(job)
+
+    assert status.created_at.tzinfo is UTC
+    assert status.created_at <= status.finished_at
+    assert abs(status.finished_at - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+# ---- rate
+
+NOW_MS = 1_800_000_000_000
+NOW_BUCKET = NOW_MS // 5000
+
+
+def status_with(rate, *, started_s_ago, total=1000, done_=200, failed_=0, state=b"running"):
+    """The status of a job whose items ended in buckets of five seconds, counted from now."""
+    job = {
+        b"state": state,
+        b"total": b"%d" % total,
+        b"done": b"%d" % done_,
+        b"failed": b"%d" % failed_,
+        b"created_ms": b"%d" % (NOW_MS - 10**6),
+        b"started_ms": b"%d" % (NOW_MS - started_s_ago * 1000),
+        b"finished_ms": b"%d" % NOW_MS,
+        b"generation": b"1",
+    }
+    buckets = {b"%d" % (NOW_BUCKET - ago): b"%d" % count for ago, count in rate.items()}
+    found = Found(job_id="j", job=job, errors={}, verdicts={}, rate=buckets, now_ms=NOW_MS)
+    return status_of(found, [], Rules())
+
+
+def test_the_rate_is_taken_over_the_last_minute():
+    status = status_with({1: 60, 5: 40, 11: 10, 12: 1000}, started_s_ago=600)
+
+    assert status.images_per_s == pytest.approx(110 / 55)
+    assert status.eta_s == pytest.approx(800 / 2)
+
+
+def test_the_rate_of_a_young_job_is_taken_since_its_start():
+    status = status_with({0: 10, 1: 30}, started_s_ago=8)
+
+    assert status.images_per_s == pytest.approx(5.0)
+
+
+def test_a_job_that_stands_still_has_no_end_in_sight():
+    status = status_with({50: 100}, started_s_ago=600)
+
+    assert (status.images_per_s, status.eta_s) == (0.0, None)
+
+
+def test_before_the_first_item_there_is_no_rate():
+    status = status_with({}, started_s_ago=5)
+
+    assert (status.images_per_s, status.eta_s) == (None, None)
+
+
+@pytest.mark.parametrize("state", [b"finishing", b"done", b"cancelled"])
+def test_only_a_running_job_has_a_rate_and_waits_for_something(state):
+    status = status_with({0: 10}, started_s_ago=5, state=state)
+
+    assert (status.images_per_s, status.eta_s, status.waiting_for) == (None, None, None)
+
+
+def test_marking_feeds_the_rate(store):
+    job = submit(store, 16)
+    lease = first_lease(store)
+    store.mark(lease, [done(i) for i in range(8)])
+    store.mark(lease, [done(i) for i in range(8)])
+
+    status = store.status(job)
+
+    assert status.images_per_s > 0
+    assert status.eta_s == pytest.approx(8 / status.images_per_s)
+
+
+def test_what_falls_out_of_the_window_takes_no_memory(make_store, redis_client):
+    store = make_store(rate_bucket_s=0.001, rate_buckets=3)
+    job = submit(store, 16)
+    lease = first_lease(store)
+    for index in range(16):
+        store.mark(lease, [done(index)])
+
+    assert redis_client.hlen(f"rmbg:job:{job}:rate") <= 4
+
+
+# ---- waiting
+
+
+def test_a_job_without_workers_waits_for_one(store):
+    job = submit(store, 3)
+    assert waiting_for(store, job) == "no worker"
+
+    store.register(worker(), ttl_s=60)
+
+    assert waiting_for(store, job) is None
+
+
+def test_a_job_whose_model_every_worker_refuses_says_why(store):
+    job = submit(store, 3)
+    for name in "ab":
+        refuses = worker(name, models=(), refused={"RMBG-1.4": "weights missing"})
+        store.register(refuses, ttl_s=60)
+
+    assert waiting_for(store, job) == "no worker serves RMBG-1.4: weights missing"
+
+
+@pytest.mark.parametrize(
+    "able",
+    [worker("b"), worker("b", models=())],
+    ids=["serves it", "has not tried yet"],
+)
+def test_one_worker_that_may_serve_the_model_is_enough(store, able):
+    job = submit(store, 3)
+    store.register(worker("a", models=(), refused={"RMBG-1.4": "licence"}), ttl_s=60)
+    store.register(able, ttl_s=60)
+
+    assert waiting_for(store, job) is None
+
+
+@pytest.fixture
+def released(store):
+    """A job whose ticket was given back since its bucket is forbidden."""
+    store.register(worker(), ttl_s=60)
+    job = submit(store, 10)
+    [one] = feed(store)
+    [again] = store.release(grant(store, one).lease, waiting_for=BUCKET)
+    return job, again
+
+
+def test_the_reason_of_a_release_is_what_the_job_waits_for(store, released):
+    assert waiting_for(store, released[0]) == BUCKET
+
+
+def test_the_reason_is_forgotten_once_items_end_again(store, released):
+    job, again = released
+    store.mark(grant(store, again).lease, [done(0)])
+
+    assert waiting_for(store, job) is None
+
+
+def test_the_reason_is_believed_for_a_while_only(make_store):
+    store = make_store(waiting_fresh_s=0.05)
+    store.register(worker(), ttl_s=60)
+    job = submit(store, 10)
+    store.release(first_lease(store), waiting_for=BUCKET)
+
+    assert until(lambda: waiting_for(store, job) is None)
+
+
+def test_the_reason_is_believed_as_long_as_the_ticket_rests(make_store):
+    store = make_store(waiting_fresh_s=0.0)
+    store.register(worker(), ttl_s=60)
+    job = submit(store, 10)
+    store.release(first_lease(store), delay_s=60, waiting_for=BUCKET)
+
+    assert waiting_for(store, job) == BUCKET
+
+
+def test_a_job_that_is_done_waits_for_nothing(store):
+    job = submit(store, 3)
+    run_to_end(store)
+
+    assert store.status(job).state is JobState.DONE
+    assert waiting_for(store, job) is None
+
+
+# ---- workers
+
+
+def test_a_registered_worker_is_listed_as_it_described_itself(store):
+    info = worker("b", refused={"BEN2": "no weights: ä"}, images_per_s=2.5)
+    store.register(info, ttl_s=60)
+    store.register(worker("a"), ttl_s=60)
+
+    assert store.workers() == [worker("a"), info]
+
+
+def test_a_worker_that_registers_again_is_listed_once_as_it_is_now(store):
+    store.register(worker(), ttl_s=60)
+    store.register(worker(slots=9), ttl_s=60)
+
+    assert store.workers() == [worker(slots=9)]
+
+
+def test_a_worker_that_falls_silent_is_forgotten(store, redis_client):
+    store.register(worker("silent"), ttl_s=0.001)
+    until(lambda: store.workers() == [])
+
+    store.register(worker("alive"), ttl_s=60)
+
+    assert redis_client.hkeys("rmbg:worker_infos") == [b"alive"]
+
+
+def test_a_worker_that_signs_off_is_gone_at_once(store, redis_client):
+    store.register(worker("a"), ttl_s=60)
+    store.register(worker("b"), ttl_s=60)
+
+    store.unregister("a")
+    store.unregister("never there")
+
+    assert [info.worker_id for info in store.workers()] == ["b"]
+    assert redis_client.hlen("rmbg:worker_infos") == 1
+
+
+def test_what_a_later_version_says_of_itself_is_read_as_far_as_it_is_known():
+    said = worker().to_json().removesuffix("}") + ',"colour":"blue"}'
+
+    assert WorkerInfo.from_json(said) == worker()

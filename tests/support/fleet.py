@@ -1,0 +1,220 @@
+"""A made fleet over a made broker, driven by a seed: everything that can go wrong goes wrong.
+
+Messages get lost, doubled and sent again much later; workers die, freeze and wake up as zombies,
+give tickets back, or die between any two steps. Only the job store is real. Time passes when the
+simulation says so: leases end, and tickets grow old, by a change of what Redis holds.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from shared.jobstore.values import ClaimAnswer, ClosingAnswer, Lease, MarkAnswer
+from shared.queue import QUEUES, SUSPECT
+from support.jobs import done, failed
+
+LONG_S = 3600.0
+MINUTE_MS = 61_000
+
+
+@dataclass
+class Held:
+    """A ticket in a worker's hands, with what it believes is left to do."""
+
+    lease: Lease
+    queue: str
+    left: list[int]
+
+
+@dataclass
+class SimWorker:
+    """One process; a death empties its hands and gives it a new name."""
+
+    name: str
+    held: list[Held] = field(default_factory=list)
+
+
+class Died(Exception):
+    """The worker is no more."""
+
+
+class Fleet:
+    """Workers, broker and bucket around a job store."""
+
+    def __init__(self, store, client, *, seed, workers=4, bad=(), killers=()):
+        self.store, self.client = store, client
+        self.random = random.Random(seed)
+        self.workers = [SimWorker(f"w{n}") for n in range(workers)]
+        self.zombies: list[Held] = []
+        self.broker = {queue: [] for queue in QUEUES}
+        self.sent = []
+        self.bucket = {}
+        self.results = defaultdict(dict)
+        self.bad, self.killers = set(bad), set(killers)
+        self.deaths = 0
+
+    def run(self, *, until, steps=100_000):
+        """Let things happen until *until* answers true."""
+        happenings = (
+            (self._take, 30),
+            (self._work, 60),
+            (self._recover, 8),
+            (self._freeze, 0.4),
+            (self._wake_a_zombie, 1),
+            (self._send_again, 1),
+            (self._let_time_pass, 0.3),
+        )
+        what, weights = zip(*happenings, strict=True)
+        for _ in range(steps // 10):
+            for happening in self.random.choices(what, weights, k=10):
+                happening()
+            if until():
+                return
+        raise AssertionError(f"no end after {steps} steps: {self.store.jobs()}")
+
+    # ---- broker
+
+    def _publish(self, issued):
+        for one in issued:
+            fate = self.random.random()
+            copies = 0 if fate < 0.04 else 2 if fate < 0.1 else 1
+            self.broker[one.queue] += [one.ticket] * copies
+            self.sent.append(one)
+
+    def _recover(self):
+        empty = [queue for queue, waiting in self.broker.items() if not waiting]
+        self._publish(self.store.recover(empty_queues=empty))
+
+    def _send_again(self):
+        """The broker restores a message that was acknowledged long ago."""
+        if self.sent:
+            one = self.random.choice(self.sent)
+            self.broker[one.queue].append(one.ticket)
+
+    def _let_time_pass(self):
+        """Make everything that is queued a minute older; leases that nobody beats for run out."""
+        beaten = {held.lease.owner for worker in self.workers for held in worker.held}
+        for member in self.client.zrange("rmbg:leased", 0, -1):
+            job_id, _, unit = member.decode().partition("|")
+            owner = self.client.hget(f"rmbg:job:{job_id}:ticket:{unit}", "owner")
+            if owner.decode() not in beaten:
+                self.client.zadd("rmbg:leased", {member: 0})
+        for queue in QUEUES:
+            key = f"rmbg:queued:{queue}"
+            for member in self.client.zrange(key, 0, -1):
+                self.client.zincrby(key, -MINUTE_MS, member)
+            if self.client.hexists("rmbg:claimed", queue):
+                self.client.hincrby("rmbg:claimed", queue, -MINUTE_MS)
+
+    # ---- workers
+
+    def _take(self):
+        worker = self.random.choice(self.workers)
+        if len(worker.held) >= 2 or any(held.queue == SUSPECT for held in worker.held):
+            return
+        queues = [q for q in QUEUES if self.broker[q] and (q != SUSPECT or not worker.held)]
+        if not queues:
+            return
+        ticket = self.broker[queues[0]].pop(0)
+        claim = self.store.claim(ticket, worker.name, ttl_s=LONG_S)
+        if claim.answer in (ClaimAnswer.OK, ClaimAnswer.CANCELLED):
+            go_on = claim.answer is ClaimAnswer.OK
+            left = [i for i in ticket.span if go_on and i not in claim.ended]
+            worker.held.append(Held(claim.lease, claim.queue, left))
+
+    def _work(self):
+        worker = self.random.choice(self.workers)
+        if not worker.held:
+            return
+        held = self.random.choice(worker.held)
+        try:
+            if not self._step(held):
+                worker.held.remove(held)
+        except Died:
+            self._die(worker)
+
+    def _step(self, held):
+        """Do a little; return whether the ticket is still held."""
+        if held.lease.ticket.is_merge:
+            return self._merge(held.lease)
+        if held.left and self.random.random() < 0.02:
+            delay_s = self.random.choice([0.0, 0.001])
+            self._publish(self.store.release(held.lease, delay_s=delay_s))
+            return False
+        return self._do_items(held) if held.left else self._close(held.lease)
+
+    def _do_items(self, held):
+        alone = held.queue == SUSPECT
+        group = held.left[: 1 if alone else self.random.randint(1, 8)]
+        if alone and not self.store.trying(held.lease, group[0], image_key=f"{group[0]}.jpg"):
+            return False
+        if self.killers & set(group):
+            raise Died
+        ended = [failed(i) if i in self.bad else done(i) for i in group]
+        answer = self.store.mark(held.lease, ended)
+        held.left = [] if answer is MarkAnswer.CANCELLED else held.left[len(group) :]
+        return answer is not MarkAnswer.LOST
+
+    def _close(self, lease):
+        closing = self.store.finish_begin(lease)
+        if closing.answer is ClosingAnswer.LOST:
+            return False
+        self._may_die()
+        self.bucket[lease.ticket] = closing.records
+        self._may_die()
+        _, issued = self.store.finish_commit(lease)
+        self._may_die()
+        self._publish(issued)
+        return False
+
+    def _merge(self, lease):
+        job_id = lease.ticket.job_id
+        results = {}
+        for unit, epoch in self.store.accepted_shards(job_id):
+            [shard] = [
+                records
+                for ticket, records in self.bucket.items()
+                if (ticket.job_id, ticket.unit, ticket.epoch) == (job_id, unit, epoch)
+            ]
+            results |= {json.loads(record)["index"]: json.loads(record) for record in shard}
+        self._may_die()
+        if self.store.merge_commit(lease):
+            self.results[job_id] = results
+        return False
+
+    def _may_die(self):
+        if self.random.random() < 0.03:
+            raise Died
+
+    def _die(self, worker):
+        self.deaths += 1
+        for held in worker.held:
+            self._end(held.lease)
+        worker.held = []
+        worker.name = f"{worker.name.partition('/')[0]}/{self.deaths}"
+
+    def _freeze(self):
+        """Stop a worker for longer than its leases last; it wakes up without a notion of it."""
+        worker = self.random.choice(self.workers)
+        if any(held.queue == SUSPECT for held in worker.held):
+            return
+        self.zombies += worker.held
+        self._die(worker)
+
+    def _wake_a_zombie(self):
+        if self.zombies:
+            zombie = self.zombies.pop(self.random.randrange(len(self.zombies)))
+            zombie.left = [i for i in zombie.left if i not in self.killers]
+            try:
+                if self._step(zombie):
+                    self.zombies.append(zombie)
+            except Died:
+                pass
+
+    def _end(self, lease):
+        """Let a lease run out now."""
+        member = f"{lease.ticket.job_id}|{lease.ticket.unit}"
+        self.client.zadd("rmbg:leased", {member: 0}, xx=True)
