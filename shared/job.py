@@ -66,7 +66,7 @@ MAX_INTERACTIVE_ITEMS: Final = 64
 class PictureOptions:
     """The parameters that change pixels or verdicts; all of them are hashed."""
 
-    edges: Literal["estimate", "source", "seed"] = "source"
+    edges: Literal["estimate", "source", "seed"] = "estimate"
     """Colours of the soft edge: estimated, the source's, or the node's darkened ones."""
     stretch: Literal["guarded", "seed"] = "guarded"
     """`guarded`: an empty picture gives an empty mask; `seed`: always stretched, as in the node."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 
+import cv2
 from celery import Celery
 from celery.signals import setup_logging, worker_ready, worker_shutting_down
 from celery.worker import state
@@ -122,6 +123,7 @@ def build_app(
 
     Nothing is connected and no weights are read yet.
     """
+    cv2.setNumThreads(1)  # the pool is the parallelism
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     services = settings.services
     objects = objects or S3Store(services.objects, max_connections=2 * settings.io_threads + 4)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 _PICTURES: Final = {
-    "edges": (("source", "seed", "estimate"), "Colours of soft edges."),
+    "edges": (("estimate", "source", "seed"), "Colours of soft edges."),
     "stretch": (("guarded", "seed"), "What is made of a picture without a subject."),
     "alpha": (("keep", "ignore"), "What becomes of a picture's own transparency."),
     "truncated": (("fail", "accept"), "What becomes of files that end too early."),

@@ -5,7 +5,7 @@ the server's, in milliseconds. A ticket of a job is written `job|unit`.
 
 | key | type | holds |
 |---|---|---|
-| `rmbg:job:{job}` | hash | state, cancelled, total, done, failed, generation, sequence, cursor (first item not yet fed), first_epoch, highest_epoch, queue, spec, fingerprint, manifest (nonce), created_ms, started_ms, finished_ms, waiting_for, waiting_until_ms |
+| `rmbg:job:{job}` | hash | state, cancelled, total, done, failed, generation, sequence, cursor (first item not yet fed), first_epoch, highest_epoch, queue, spec, model, fingerprint, manifest (nonce), created_ms, started_ms, finished_ms, waiting_for, waiting_until_ms |
 | `rmbg:job:{job}:ended` | bitmap | items that have ended, in this or an earlier generation |
 | `rmbg:job:{job}:failed` | bitmap | those of them that failed |
 | `rmbg:job:{job}:manifest` | hash | chunk number -> packed keys (`shared.manifest`) |

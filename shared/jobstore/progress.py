@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from shared.job import TERMINAL_STATES, JobSpec, JobState
+from shared.job import TERMINAL_STATES, JobState
 from shared.jobstore.rules import Rules
 from shared.jobstore.values import JobStatus, WorkerInfo
 
@@ -45,7 +45,7 @@ def status_of(found: Found, workers: Sequence[WorkerInfo], rules: Rules) -> JobS
     return JobStatus(
         job_id=found.job_id,
         state=state,
-        waiting_for=_waiting_for(found, workers) if runs else None,
+        waiting_for=_waiting_for(found, state, workers),
         total=total,
         done=done,
         failed=failed,
@@ -70,11 +70,13 @@ def _images_per_s(found: Found, rules: Rules) -> float | None:
     return ended * 1000 / max(found.now_ms - since_ms, 1)
 
 
-def _waiting_for(found: Found, workers: Sequence[WorkerInfo]) -> str | None:
+def _waiting_for(found: Found, state: JobState, workers: Sequence[WorkerInfo]) -> str | None:
+    if state in TERMINAL_STATES:
+        return None
     if not workers:
         return "no worker"
-    model = JobSpec.from_json(found.job[b"spec"]).rem_mode
-    if not any(worker.serves(model) for worker in workers):
+    model = found.job[b"model"].decode()
+    if state is JobState.RUNNING and not any(worker.serves(model) for worker in workers):
         return f"no worker serves {model}: {workers[0].refused[model]}"
     if int(found.job.get(b"waiting_until_ms", 0)) > found.now_ms:
         return found.job[b"waiting_for"].decode()

@@ -62,6 +62,7 @@ class Submitting(Connection):
             "rmbg.interactive" if spec.priority == Priority.INTERACTIVE else "rmbg.bulk",
             submission.manifest,
             to_ms(self._rules.join_after_end_s),
+            spec.rem_mode,
         )
         if answer == b"UNSTAGED":
             raise RedisUnavailable(f"{self._where()} has not the staged keys (any more)")

@@ -43,7 +43,7 @@ class JobStatus:
     state: JobState
     """`FINISHING` also from a cancellation until what was in flight is recorded."""
     waiting_for: str | None
-    """Why a running job does not go on, or None."""
+    """Why a job that has not ended does not go on, or None."""
     total: int
     done: int
     failed: int

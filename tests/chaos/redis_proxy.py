@@ -64,7 +64,8 @@ class RedisProxy:
         link = _Link(writer, upstream[1])
         self._links.add(link)
         try:
-            await asyncio.gather(link.pump(reader, upstream[1]), link.pump(upstream[0], writer))
+            with suppress(asyncio.CancelledError):  # the run is over
+                await asyncio.gather(link.pump(reader, upstream[1]), link.pump(upstream[0], writer))
         finally:
             self._links.discard(link)
             link.abort()

@@ -59,8 +59,8 @@ class S3Proxy:
                     break
                 writer.write(answer)
                 await writer.drain()
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # one end is gone; so is the other now
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # one end is gone, or the run is over
         finally:
             upstream[1].transport.abort()
             writer.transport.abort()

@@ -161,6 +161,20 @@ def test_a_worker_that_dies_in_a_cancelled_job_leaves_it_able_to_end(store, reco
     assert len(store.accepted_shards(job)) == min(records, 1)
 
 
+def test_in_a_cancelled_job_nobody_is_suspected(store, redis_client):
+    """There is no image left to die of."""
+    job = submit(store, 10)
+    [one] = feed(store)
+    store.mark(grant(store, one).lease, [done(3)])
+    store.cancel(job)
+    for _ in range(4):
+        [(member, _)] = redis_client.zrange("rmbg:leased", 0, 0, withscores=True)
+        redis_client.zadd("rmbg:leased", {member: 0})
+        [one] = feed(store)
+        assert one.queue == RECOVERY
+        grant(store, one)
+
+
 def test_cancelling_again_changes_nothing(store, redis_client):
     job = submit(store, 40)
     first, *_ = feed(store)

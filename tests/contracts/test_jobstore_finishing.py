@@ -74,6 +74,16 @@ def test_a_shard_is_accepted_only_after_its_records_were_handed_out(store, ticke
     assert store.finish_commit(claim.lease) == (False, [])
 
 
+def test_a_successor_must_have_the_records_handed_out_itself(store, tickets):
+    """Its shard has a name of its own, which its predecessor has not written."""
+    first = grant(store, tickets[0])
+    mark_all(store, first)
+    store.finish_begin(first.lease)
+    [again] = store.release(first.lease)
+
+    assert store.finish_commit(grant(store, again).lease) == (False, [])
+
+
 def test_a_record_that_came_after_the_shard_was_written_is_not_lost(store, job, tickets):
     """In a cancelled job a range may be closed before everything in flight has ended."""
     lease = grant(store, tickets[0]).lease

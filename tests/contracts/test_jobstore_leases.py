@@ -320,6 +320,31 @@ def test_a_dead_lease_releases_nothing(store, dead_lease):
     assert store.release(dead_lease, waiting_for="bucket: no") == []
 
 
+@pytest.mark.parametrize(
+    ("edit", "answered"),
+    [
+        pytest.param(("", "state", "done"), MarkAnswer.LOST, id="job has ended"),
+        pytest.param((":ticket:0-10", "epoch", 8), MarkAnswer.LOST, id="epoch is older"),
+        pytest.param((":ticket:0-10", "epoch", 6), MarkAnswer.OK, id="epoch is of the future"),
+        pytest.param((":ticket:0-10", "owner", "w:x"), MarkAnswer.LOST, id="owner is another"),
+    ],
+)
+def test_job_epoch_and_owner_each_have_a_say(store, one, redis_client, edit, answered):
+    """Whatever a Redis that went back in time may hold. The lease is of epoch 7."""
+    part, field, value = edit
+    lease = claim(store, Ticket(one.ticket.job_id, one.ticket.unit, 7)).lease
+    redis_client.hset(f"rmbg:job:{one.ticket.job_id}{part}", field, value)
+
+    assert store.mark(lease, [done(0)]) is answered
+    assert (store.beat([lease], ttl_s=TTL_S) == []) is (answered is MarkAnswer.OK)
+
+
+def test_a_ticket_that_is_left_of_an_ended_job_is_gone(store, one, redis_client):
+    redis_client.hset(f"rmbg:job:{one.ticket.job_id}", "state", "done")
+
+    assert answer(store, one.ticket) is ClaimAnswer.GONE
+
+
 def test_a_zombie_cannot_drop_its_successors_ticket(store, one):
     """It was stopped after its last mark, and wakes up when another holds the full range."""
     zombie = grant(store, one, "zombie", ttl_s=0.001)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.jobs import done, feed, first_lease, grant, run_to_end, submit, worker
+from support.jobs import done, feed, first_lease, grant, run_to_end, submit, work_off, worker
 from support.until import until
 
 from shared.job import JobState
@@ -52,6 +52,7 @@ def status_with(rate, *, started_s_ago, total=1000, done_=200, failed_=0, state=
     """The status of a job whose items ended in buckets of five seconds, counted from now."""
     job = {
         b"state": state,
+        b"model": b"RMBG-1.4",
         b"total": b"%d" % total,
         b"done": b"%d" % done_,
         b"failed": b"%d" % failed_,
@@ -91,10 +92,10 @@ def test_before_the_first_item_there_is_no_rate():
 
 
 @pytest.mark.parametrize("state", [b"finishing", b"done", b"cancelled"])
-def test_only_a_running_job_has_a_rate_and_waits_for_something(state):
+def test_only_a_running_job_has_a_rate(state):
     status = status_with({0: 10}, started_s_ago=5, state=state)
 
-    assert (status.images_per_s, status.eta_s, status.waiting_for) == (None, None, None)
+    assert (status.images_per_s, status.eta_s) == (None, None)
 
 
 def test_marking_feeds_the_rate(store):
@@ -189,6 +190,27 @@ def test_the_reason_is_believed_as_long_as_the_ticket_rests(make_store):
     job = submit(store, 10)
     store.release(first_lease(store), delay_s=60, waiting_for=BUCKET)
 
+    assert waiting_for(store, job) == BUCKET
+
+
+@pytest.fixture
+def finishing(store):
+    """A job with only its merge left to do, and the ticket for that."""
+    job = submit(store, 3)
+    [one] = feed(store)
+    [merge] = work_off(store, one)
+    return job, merge
+
+
+def test_a_finishing_job_may_wait_too(store, finishing):
+    """For a worker, or for the bucket that its results are written to; no longer for a model."""
+    job, merge = finishing
+    assert waiting_for(store, job) == "no worker"
+
+    store.register(worker(models=(), refused={"RMBG-1.4": "licence"}), ttl_s=60)
+    assert waiting_for(store, job) is None
+
+    store.release(grant(store, merge).lease, waiting_for=BUCKET)
     assert waiting_for(store, job) == BUCKET
 
 

@@ -178,6 +178,16 @@ def test_later_jobs_have_higher_sequence_numbers_even_when_redis_forgot_the_earl
     assert numbers == sorted(set(numbers))
 
 
+def test_a_key_that_occurs_twice_is_two_items(store):
+    asked = submission(2)
+    store.stage(asked.manifest, 0, [manifest.pack(["same.jpg", "same.jpg"])])
+    job = store.submit(asked).job_id
+
+    run_to_end(store)
+
+    assert (store.status(job).total, store.status(job).done) == (2, 2)
+
+
 def test_an_empty_job_is_not_made(store):
     with pytest.raises(NoKeys):
         store.submit(submission(0))

@@ -123,6 +123,19 @@ def test_a_job_that_is_being_redone_shows_the_latest_known(job, hand, services):
     assert states.count("failed") == 2
 
 
+def test_of_an_item_that_was_just_redone_the_newer_record_is_shown(job, hand, services):
+    """Its earlier failure lies in an accepted shard still, the newer record in Redis alone."""
+    hand.run(job)
+    hand.bad = "nothing"
+    services.jobs.retry(job)
+    hand.step(finish=False)
+
+    by_index = {record.index: record for record in results.records(services, job)}
+
+    assert by_index[3].state == "done"
+    assert sorted(by_index) == list(range(40))
+
+
 def test_a_job_that_is_being_redone_is_followed_from_its_end(job, hand, services):
     hand.run(job)
     hand.bad = "nothing"

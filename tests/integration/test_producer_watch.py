@@ -206,12 +206,15 @@ def test_redis_down_exits_with_3_in_time_and_says_which_and_where(service_env, a
 def test_redis_that_takes_connections_and_never_answers_exits_with_3_in_time(service_env, args):
     """The client's own timeouts add up to more than a minute there."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as mute:
-        env = dict(service_env) | {"RMBG_REDIS_URL": f"redis://127.0.0.1:{mute.getsockname()[1]}/0"}
+        url = f"redis://:s3cret@127.0.0.1:{mute.getsockname()[1]}/0"
+        env = dict(service_env) | {"RMBG_REDIS_URL": url}
 
         done = rmbg(*args, stdin=b"a.jpg\n", env=env)
 
     assert done.returncode == 3
-    assert "no answer within 6 s" in (done.stderr + done.stdout).decode()
+    said = (done.stderr + done.stdout).decode()
+    assert "no answer within 6 s" in said
+    assert "s3cret" not in said
 
 
 def test_a_wrong_password_is_told_without_showing_it(service_env):

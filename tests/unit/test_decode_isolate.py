@@ -138,6 +138,13 @@ def test_the_process_is_kept_between_pictures(shared):
     assert len(before) == 1
 
 
+def test_signals_to_the_workers_group_do_not_reach_the_process(shared):
+    """Ctrl-C lets the worker finish what is in flight."""
+    shared.decode(encoded(quadrants(), "GIF"))
+
+    assert os.getpgid(shared.pids[0]) != os.getpgid(0)
+
+
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads /proc")
 def test_the_process_does_not_load_torch(shared):
     shared.decode(encoded(quadrants(), "GIF"))

@@ -47,6 +47,19 @@ def test_a_compressed_tiff_is_turned_once(orientation):
     assert np.array_equal(decode(data, LIMITS).image, quadrants())
 
 
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_torn_tiff_is_turned_too(deep):
+    upright = quadrants()[..., 0].astype(np.uint16) * 257 if deep else quadrants()
+    data = encoded(stored(upright, 6), "TIFF", exif=exif(6))
+
+    image = decode(data[: len(data) * 4 // 5], LIMITS, truncated="accept").image
+
+    # The camera stored the left end last.
+    expected = np.repeat(quadrants()[..., :1], 3, -1) if deep else quadrants()
+    assert np.array_equal(image[:, 12:], expected[:, 12:])
+    assert not image[:, :4].any()
+
+
 def test_the_alpha_is_turned_with_the_picture():
     alpha = np.zeros((32, 48), np.uint8)
     alpha[:16, :24] = 255

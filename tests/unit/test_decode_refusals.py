@@ -41,6 +41,7 @@ NOT_PICTURES = {
     "xml": (b"<?xml version='1.0'?><Error><Code>AccessDenied", UndecodableImage, "is text/XML"),
     "json": (b'{"error": "not found"}', UndecodableImage, "is text/JSON"),
     "text": ("Grüße".encode(), UndecodableImage, "is text/plain"),
+    "text-cut-within-a-letter": (("a" + "ü" * 600).encode(), UndecodableImage, "is text/plain"),
     "utf-16": ("hello there".encode("utf-16"), UndecodableImage, "is text/plain"),
     "text-that-begins-with-bm": (b"BMW and other cars, a list", UndecodableImage, "is text/plain"),
     "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", UnsupportedImage, "SVG"),

@@ -3,6 +3,7 @@ import torch
 
 from shared.errors import WeightsInvalid
 from worker.model.fold import build, fold
+from worker.model.fuse import FusedBlock, fuse
 from worker.model.network import Network, RsuFlat, convolutions
 
 
@@ -126,3 +127,24 @@ def test_a_state_of_another_network_is_refused(published, damage, reason):
 
     with pytest.raises(WeightsInvalid, match=reason):
         build(state)
+
+
+def test_fusing_replaces_every_block_and_not_the_output(published):
+    pictures = torch.rand(2, 3, 128, 128) - 0.5
+    fused = fuse(build(published.state_dict()))
+    with torch.inference_mode():
+        plain = build(published.state_dict())(pictures)
+        outputs = fused(pictures)
+
+    blocks = [module for module in fused.modules() if isinstance(module, FusedBlock)]
+    assert len(blocks) == 112
+    assert plain.std() > 0.005
+    assert (outputs - plain).abs().max() < 1e-4
+
+
+def test_where_the_operators_are_missing_the_network_stays_plain(published, monkeypatch):
+    """They are torch's private ones, and a later version may do without them."""
+    monkeypatch.setattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+    network = fuse(build(published.state_dict()))
+
+    assert not any(isinstance(module, FusedBlock) for module in network.modules())

@@ -63,6 +63,14 @@ def test_haze_and_specks_do_not_widen_the_box():
     assert measure(mask).box == (200, 100, 200, 200)
 
 
+def test_a_lone_pixel_of_a_very_large_mask_does_not_widen_the_box():
+    mask = blank(9000, 300)
+    mask[4000:6000, 100:200] = 255
+    mask[8990, 5] = 255
+
+    assert measure(mask).box == (100, 4000, 100, 2000)
+
+
 def test_a_pale_subject_counts_from_eleven():
     assert measure(with_rectangle(9, 8, 309, 208, value=11)).box == (
         9,

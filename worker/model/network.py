@@ -152,8 +152,7 @@ class Network(nn.Module):
         for stage in (self.stage5d, self.stage4d, self.stage3d, self.stage2d, self.stage1d):
             skip = skips.pop()
             deeper = stage(upsample_like(deeper, skip), skip)
-        logits = self.side1(deeper.to(self.side1.weight.dtype)).float()
-        return torch.sigmoid_(upsample_like(logits, x))
+        return torch.sigmoid_(upsample_like(self.side1(deeper).float(), x))
 
 
 def convolutions(network: Network) -> dict[str, nn.Conv2d]:

@@ -16,10 +16,9 @@ import numpy.typing as npt
 from isal import isal_zlib
 
 from shared.errors import InvalidOption
+from shared.texts import keyword_bytes
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-MAX_KEYWORD_CHARS: Final = 79
-"""PNG (third edition), 11.3.3.2: a keyword has 1 to 79 Latin-1 characters."""
 MAX_CHUNK_BYTES: Final = 2**31 - 1
 """PNG, 5.3."""
 
@@ -84,7 +83,7 @@ def text_chunk(keyword: str, text: str) -> Sequence[bytes]:
     Raises:
         InvalidOption: If *keyword* or *text* cannot stand in a PNG.
     """
-    name = _keyword(keyword)
+    name = keyword_bytes(keyword)
     if "\0" in text:
         raise InvalidOption(f"text {keyword!r}: a PNG text cannot hold a NUL character")
     try:
@@ -170,15 +169,3 @@ def _chunk(kind: bytes, parts: Iterable[bytes]) -> Sequence[bytes]:
     for part in body:
         checksum = isal_zlib.crc32(part, checksum)
     return [struct.pack(">I", size_bytes), kind, *body, struct.pack(">I", checksum)]
-
-
-def _keyword(keyword: str) -> bytes:
-    """Return *keyword* in Latin-1 if PNG allows it."""
-    allowed = all(" " <= c <= "~" or "\xa1" <= c <= "\xff" for c in keyword)
-    tidy = keyword == keyword.strip() and "  " not in keyword
-    if not (allowed and tidy and 1 <= len(keyword) <= MAX_KEYWORD_CHARS):
-        raise InvalidOption(
-            f"text keyword {keyword!r}: PNG allows 1 to {MAX_KEYWORD_CHARS} Latin-1 characters,"
-            " without spaces at its ends or two in a row"
-        )
-    return keyword.encode("latin-1")

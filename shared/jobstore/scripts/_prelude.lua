@@ -19,7 +19,9 @@ local MERGE = 'merge' -- as in shared/ticket.py
 local JOBS, SEQUENCE = 'rmbg:jobs', 'rmbg:sequence'
 local LEASED, PARKED, CLAIMED = 'rmbg:leased', 'rmbg:parked', 'rmbg:claimed'
 local WORKERS, WORKER_INFOS, EVENTS = 'rmbg:workers', 'rmbg:worker_infos', 'rmbg:events'
-local JOB_PARTS = { 'ended', 'failed', 'manifest', 'shards', 'errors', 'verdicts', 'attempts', 'rate' }
+local JOB_PARTS = { -- all that is left of a job when no ticket is open
+  'ended', 'failed', 'manifest', 'shards', 'errors', 'verdicts', 'attempts', 'rate',
+}
 
 local function queued_key(queue) return 'rmbg:queued:' .. queue end
 local function feeding_key(queue) return 'rmbg:feeding:' .. queue end

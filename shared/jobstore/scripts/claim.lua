@@ -16,17 +16,6 @@ local job, unit, epoch, worker, owner = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARG
 local ttl_ms = tonumber(ARGV[6])
 local key, member = ticket_key(job, unit), member_of(job, unit)
 
-local found = call('HMGET', job_key(job), 'state', 'spec', 'sequence', 'generation', 'manifest')
-if found[1] ~= RUNNING and found[1] ~= FINISHING then return { 'GONE' } end
-local ticket = call('HMGET', key, 'epoch', 'owner', 'worker', 'queue')
-if not ticket[1] then return { 'GONE' } end
-if epoch < tonumber(ticket[1]) then return { 'STALE' } end
--- A lease that has run out keeps its ticket until `expire` has counted the death; whoever comes
--- first would otherwise wipe that out.
-if ticket[2] and ticket[2] ~= owner then
-  return { ticket[3] == worker and 'DUP' or 'BUSY' }
-end
-
 -- Attempts of the items that are left, where they are not what the generation says.
 local function attempts_before(first, stop)
   local attempts = {}
@@ -43,7 +32,17 @@ local function attempts_before(first, stop)
   return attempts
 end
 
-local time = now()
+local found = call('HMGET', job_key(job), 'state', 'spec', 'sequence', 'generation', 'manifest')
+if found[1] ~= RUNNING and found[1] ~= FINISHING then return { 'GONE' } end
+local ticket = call('HMGET', key, 'epoch', 'owner', 'worker', 'queue')
+if not ticket[1] then return { 'GONE' } end
+if epoch < tonumber(ticket[1]) then return { 'STALE' } end
+-- A lease that has run out keeps its ticket until `expire` has counted the death; whoever comes
+-- first would otherwise wipe that out.
+if ticket[2] and ticket[2] ~= owner then
+  return { ticket[3] == worker and 'DUP' or 'BUSY' }
+end
+
 local queue = ticket[4] or fast_lane(job)
 local queued_ms = call('ZSCORE', queued_key(queue), member)
 if queued_ms and tonumber(queued_ms) > tonumber(call('HGET', CLAIMED, queue) or '0') then
@@ -52,13 +51,14 @@ end
 vacate(job, unit)
 set_epoch(job, unit, epoch)
 call('HSET', key, 'owner', owner, 'worker', worker)
-call('ZADD', LEASED, time + ttl_ms, member)
+call('ZADD', LEASED, now() + ttl_ms, member)
 
 if unit == MERGE then
   return { 'OK', queue, found[2], tonumber(found[3]), tonumber(found[4]), found[5], '', {} }
 end
-call('HSETNX', job_key(job), 'started_ms', time)
+call('HSETNX', job_key(job), 'started_ms', now())
 local first, stop = span(unit)
-local bytes = call('GETRANGE', part_key(job, 'ended'), math.floor(first / 8), math.floor((stop - 1) / 8))
+local bytes = call('GETRANGE', part_key(job, 'ended'),
+  math.floor(first / 8), math.floor((stop - 1) / 8))
 return { is_cancelled(job) and 'CANCELLED' or 'OK', queue, found[2], tonumber(found[3]),
   tonumber(found[4]), found[5], bytes, attempts_before(first, stop) }

@@ -24,8 +24,9 @@ local function add(key, counts)
   end
 end
 
-local function count_in_window(ended)
+local function note_progress(ended)
   if ended == 0 then return end
+  call('HDEL', job_key(job), 'waiting_for', 'waiting_until_ms') -- whatever it was, it is over
   local rate, bucket = part_key(job, 'rate'), math.floor(now() / bucket_ms)
   if call('HINCRBY', rate, bucket, ended) > ended then return end
   for _, old in ipairs(call('HKEYS', rate)) do -- a bucket was begun: drop those behind the window
@@ -51,6 +52,5 @@ end
 add(job_key(job), counters)
 add(part_key(job, 'errors'), errors)
 add(part_key(job, 'verdicts'), verdicts)
-count_in_window(counters.done + counters.failed)
-call('HDEL', job_key(job), 'waiting_for', 'waiting_until_ms') -- whatever it was, it is over
+note_progress(counters.done + counters.failed)
 return is_cancelled(job) and 'CANCELLED' or 'OK'

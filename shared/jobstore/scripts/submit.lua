@@ -5,6 +5,7 @@
 --       3 number of items                   4 chunks that must lie staged
 --       5 the job's document (JSON)         6 queue of its tickets
 --       7 nonce under which chunks lie      8 how long after its end it is joined, in ms
+--       9 name of its model
 -- Answers  {'CREATED', job id}
 --          {'JOINED', job id}     the given id is known with these keys and parameters, or they
 --                                 are those of a job without an id that runs or is just done
@@ -54,12 +55,10 @@ if given == '' then
 end
 call('HSET', job_key(job), 'state', RUNNING, 'total', total, 'done', 0, 'failed', 0,
   'generation', 1, 'sequence', sequence, 'cursor', 0,
-  'first_epoch', 1, 'highest_epoch', 0, 'queue', queue, 'spec', spec,
+  'first_epoch', 1, 'highest_epoch', 0, 'queue', queue, 'spec', spec, 'model', ARGV[9],
   'fingerprint', fingerprint, 'manifest', nonce, 'created_ms', time)
-if chunks > 0 then
-  call('RENAME', staged_key(nonce), part_key(job, 'manifest'))
-  call('PERSIST', part_key(job, 'manifest'))
-end
+call('RENAME', staged_key(nonce), part_key(job, 'manifest'))
+call('PERSIST', part_key(job, 'manifest'))
 -- At its full length from the start: BITPOS answers 0 for a bitmap that is not there, whatever
 -- range it was asked about.
 call('SETBIT', part_key(job, 'ended'), total - 1, 0)

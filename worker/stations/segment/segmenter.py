@@ -10,6 +10,7 @@ import torch
 from shared.errors import DeviceLost
 from shared.weights import file_sha256
 from worker.model.fold import build
+from worker.model.fuse import fuse
 from worker.model.tensors import load_state_dict
 from worker.stations.segment import postprocess, preprocess
 from worker.stations.segment.devices import pick_device, pick_dtype, precision_name
@@ -79,7 +80,9 @@ class Segmenter:
         if where.type == "cuda" and dtype == torch.float32:
             # By default cuDNN's fp32 is TF32, with the mantissa of fp16.
             torch.backends.cudnn.allow_tf32 = False
-        network = build(load_state_dict(path))
+        network = build(load_state_dict(path)).to(dtype)
+        if where.type == "cpu":
+            network = fuse(network)
         return cls(network, device=where, dtype=dtype, weights_sha256=file_sha256(path))
 
     def prepare(self, image: RgbImage) -> Tensor:

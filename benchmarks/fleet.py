@@ -1,0 +1,109 @@
+"""Worker processes of a benchmark, and what they and Redis say of themselves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Self
+
+import psutil
+import redis
+
+from shared.jobstore.store import JobStore
+
+MAIN: Final = Path(__file__).with_name("worker_main.py")
+READY_S: Final = 120.0
+
+
+class Workers:
+    """As many workers with stand-ins as were asked for, as long as the context lasts."""
+
+    def __init__(
+        self, count: int, env: Mapping[str, str], folder: Path, *, codecs: bool = False
+    ) -> None:
+        self._count = count
+        self._env = dict(env)
+        self._folder = folder
+        self._codecs = codecs
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        for n in range(self._count):
+            self._processes.append(self._start(n))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.wait()
+
+    def wait_ready(self, jobs: JobStore) -> None:
+        """Return when all of them serve.
+
+        Raises:
+            TimeoutError: After two minutes.
+        """
+        deadline_s = time.monotonic() + READY_S
+        while len(jobs.workers()) < self._count:
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"of {self._count} workers {len(jobs.workers())} are ready")
+            time.sleep(0.1)
+
+    @property
+    def processes(self) -> list[psutil.Process]:
+        return [psutil.Process(process.pid) for process in self._processes]
+
+    def cpu_s(self) -> float:
+        """Return the processor time of all of them since they were started."""
+        return sum(sum(process.cpu_times()[:2]) for process in self.processes)
+
+    def device_notes(self) -> list[dict[str, float]]:
+        """Return the devices' figures, a quarter of a second old at most."""
+        return [json.loads(self._notes(n).read_text()) for n in range(self._count)]
+
+    def _notes(self, n: int) -> Path:
+        return self._folder / f"device-{n}.json"
+
+    def _start(self, n: int) -> subprocess.Popen[bytes]:
+        order = {"env": self._env, "notes": str(self._notes(n)), "codecs": self._codecs}
+        with (self._folder / f"worker-{n}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, str(MAIN)], stdin=subprocess.PIPE, stdout=log, stderr=log
+            )
+        if process.stdin is not None:
+            process.stdin.write(json.dumps(order).encode())
+            process.stdin.close()
+        return process
+
+
+class Traffic:
+    """What goes through Redis from `begin` on, by its own counters.
+
+    Redis counts commands that scripts call as it counts those of clients, so the latter come
+    from the workers, which count what they send.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from here."""
+        self._begun = self._client.info("stats")
+        self.begun_bytes = self.peak_bytes = self.memory_bytes()
+
+    def look(self) -> None:
+        """Note the memory that is used now, if it is the most so far."""
+        self.peak_bytes = max(self.peak_bytes, self.memory_bytes())
+
+    def grown(self, name: str) -> int:
+        """Return by how much a counter of `INFO stats` has grown."""
+        return int(self._client.info("stats")[name]) - int(self._begun[name])
+
+    def memory_bytes(self) -> int:
+        return int(self._client.info("memory")["used_memory"])

@@ -1,0 +1,185 @@
+"""(d) The system without its arithmetic: how it scales, and what an image costs Redis and Python.
+
+Workers with a stand-in for the device (20 ms a batch, 6 ms an image, 16 a batch) and for the
+pictures; broker, job store, job documents and everything between them are real.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import redis
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT)]
+
+from benchmarks.fleet import Traffic, Workers  # noqa: E402 - where it lies is known only now
+from benchmarks.stand_ins import IMAGES_PER_S  # noqa: E402
+from producer.local.servers import EmbeddedServers  # noqa: E402
+from shared.job import TERMINAL_STATES  # noqa: E402
+from shared.jobstore.store import JobStore  # noqa: E402
+from shared.settings import ServiceSettings  # noqa: E402
+
+MODEL: Final = "isnet-general-use"
+POLL_S: Final = 0.1
+SETTLE_S: Final = 1.5
+"""After a job, until the devices' last figures are there and the workers are idle."""
+FULL: Final = ((1, 10_000), (1, 100_000), (2, 10_000), (2, 100_000), (4, 10_000), (4, 100_000),
+               (8, 10_000), (8, 100_000), (8, 1_000_000))  # fmt: skip
+QUICK: Final = ((1, 300), (2, 600))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one job showed."""
+
+    workers: int
+    items: int
+    images_per_s: float
+    """Over the seconds from the job's creation until the last item had ended."""
+    of_devices: float
+    """The same as a share of what so many devices do at most."""
+    seconds: float
+    merge_s: float
+    """From the last item's end to the job's: shards joined, report written."""
+    device_busy: float
+    """Share of those seconds that devices spent in the network, averaged over them."""
+    slots_full: float
+    """Pictures a batch, of 16."""
+    cpu_ms: float
+    """Processor time of all workers, per image."""
+    commands: float
+    """Commands that workers sent to Redis, per image."""
+    commands_with_scripts: float
+    """The same with those that scripts called inside Redis."""
+    redis_bytes: float
+    """Bytes to and from Redis, per image."""
+    redis_peak_mb: float
+    """Most memory of Redis in the run, above that before the submission."""
+    exact: bool
+    """Whether done is the total and failed is nothing, in the counters."""
+    producer_cpu_s: float
+    queued_mb: float
+    """Memory of Redis for queue and state just after the submission."""
+
+
+def measure(plan: Sequence[tuple[int, int]], folder: Path) -> list[Run]:
+    """Run jobs of so many items on so many workers, and print each as it ends."""
+    runs: list[Run] = []
+    with EmbeddedServers(folder / "servers") as servers:
+        env = {"PATH": os.defpath, **servers.settings(), "RMBG_MODELS": MODEL}
+        jobs = JobStore.connect(ServiceSettings.from_env(env).store_url)
+        for count in dict.fromkeys(count for count, _ in plan):
+            with Workers(count, env, folder) as workers:
+                workers.wait_ready(jobs)
+                time.sleep(SETTLE_S)
+                for items in (items for each, items in plan if each == count):
+                    runs.append(_measure_one(workers, items, env, folder))
+                    print(json.dumps(asdict(runs[-1])), flush=True)
+            _wait_until_gone(jobs)
+    return runs
+
+
+def table(runs: Sequence[Run]) -> str:
+    """Return the runs as a Markdown table."""
+    head = (
+        "| workers | images | images/s | of the devices | device busy | batch | CPU ms an image "
+        "| Redis commands | Redis bytes | Redis peak MB | counters |\n|" + "---:|" * 11
+    )
+    rows = [
+        f"| {r.workers} | {r.items:,} | {r.images_per_s:.1f} | {r.of_devices:.1%} "
+        f"| {r.device_busy:.1%} | {r.slots_full:.1f} | {r.cpu_ms:.2f} | {r.commands:.3f} "
+        f"| {r.redis_bytes:.0f} | {r.redis_peak_mb:.1f} | {'exact' if r.exact else 'WRONG'} |"
+        for r in runs
+    ]
+    return "\n".join((head, *rows))
+
+
+def _measure_one(workers: Workers, items: int, env: Mapping[str, str], folder: Path) -> Run:
+    jobs = JobStore.connect(ServiceSettings.from_env(env).store_url)
+    traffic = Traffic(redis.Redis.from_url(env["RMBG_REDIS_URL"], decode_responses=True))
+    cpu_s, notes = workers.cpu_s(), workers.device_notes()
+    job_id, producer_cpu_s = _submit(items, env, folder)
+    queued_bytes = traffic.memory_bytes() - traffic.begun_bytes
+    while (status := jobs.status(job_id)).done + status.failed < items:
+        time.sleep(POLL_S)
+        traffic.look()
+    ended_at = datetime.now(UTC)
+    cpu_s = workers.cpu_s() - cpu_s
+    through_redis = {name: traffic.grown(name) for name in _COUNTERS}
+    time.sleep(SETTLE_S)
+    devices = _sums(workers.device_notes()) - _sums(notes)
+    while (status := jobs.status(job_id)).state not in TERMINAL_STATES:
+        time.sleep(POLL_S)
+    seconds = (ended_at - status.created_at).total_seconds()
+    count = len(workers.processes)
+    return Run(
+        workers=count,
+        items=items,
+        seconds=seconds,
+        images_per_s=items / seconds,
+        of_devices=items / seconds / (count * IMAGES_PER_S),
+        merge_s=((status.finished_at or ended_at) - ended_at).total_seconds(),
+        device_busy=devices["busy_s"] / (count * seconds),
+        slots_full=devices["items"] / devices["batches"],
+        cpu_ms=1000 * cpu_s / items,
+        commands=devices["commands"] / items,
+        commands_with_scripts=through_redis["total_commands_processed"] / items,
+        redis_bytes=sum(through_redis[name] for name in _COUNTERS[1:]) / items,
+        redis_peak_mb=(traffic.peak_bytes - traffic.begun_bytes) / 1e6,
+        queued_mb=queued_bytes / 1e6,
+        producer_cpu_s=producer_cpu_s,
+        exact=(status.done, status.failed, status.total) == (items, 0, items),
+    )
+
+
+_COUNTERS: Final = ("total_commands_processed", "total_net_input_bytes", "total_net_output_bytes")
+
+
+def _submit(items: int, env: Mapping[str, str], folder: Path) -> tuple[str, float]:
+    """Submit a job of so many keys with `rmbg submit`; return its id and the processor time."""
+    keys = folder / "keys.txt"
+    with keys.open("w") as file:
+        file.writelines(f"catalogue/2026/spring/{n // 1000:04}/{n:07}.jpg\n" for n in range(items))
+    command = [str(Path(sys.executable).with_name("rmbg")), "submit", "--rem-mode", MODEL]
+    command += ["--keys", str(keys), "--save-prefix", f"out-{time.time_ns()}"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, env=dict(env), check=True, capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return done.stdout.strip(), cpu_s
+
+
+def _sums(notes: Sequence[Mapping[str, float]]) -> Counter[str]:
+    return sum((Counter(note) for note in notes), Counter())
+
+
+def _wait_until_gone(jobs: JobStore) -> None:
+    """Return when no worker is registered any more."""
+    while jobs.workers():
+        time.sleep(POLL_S)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="*", help="WORKERS:ITEMS, such as 8:100000")
+    asked = [tuple(map(int, run.split(":"))) for run in parser.parse_args().runs]
+    with tempfile.TemporaryDirectory() as folder:
+        print(table(measure(asked or QUICK, Path(folder))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Stand-ins for what two cores would be too slow for: a device that sleeps, pictures of one pixel.
+
+What is left is the system itself: queues, leases, marks, records, and the engine around them.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+import numpy as np
+from redis.connection import PythonRespSerializer
+
+from shared.keys import JOBS
+from shared.objects import Body, ObjectInfo, ObjectStore
+from worker.flow import Model, Segmented
+from worker.line import Stations
+from worker.stations.decode import Decoded
+
+BATCH_S: Final = 0.020
+IMAGE_S: Final = 0.006
+"""What a GPU takes for a batch, and more for each of its pictures (design, section 5)."""
+BATCH_SIZE: Final = 16
+IMAGES_PER_S: Final = BATCH_SIZE / (BATCH_S + BATCH_SIZE * IMAGE_S)
+"""What such a device does at most: 137.9."""
+NOTE_S: Final = 0.25
+_IMAGE: Final = np.zeros((1, 1, 3), np.uint8)
+_SEGMENTED: Final = Segmented(np.zeros((1, 1), np.uint8), 0.0, 1.0)
+_PNG: Final = bytes(64)
+
+
+class SleepingSegmenter:
+    """Sleeps for as long as a GPU computes; counts how long that was in truth."""
+
+    device = "stand-in"
+    weights_sha256 = "0" * 64
+
+    def __init__(self) -> None:
+        self.batch_size = BATCH_SIZE
+        self.batches = 0
+        self.items = 0
+        self.busy_s = 0.0
+        self.first_s = 0.0
+        self.last_s = 0.0
+        """Seconds of the system's monotonic clock, which all processes share."""
+        self.commands = 0
+        """Commands that this process has sent to Redis."""
+        _count_commands(self)
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        return image
+
+    def forward(self, batch: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        begun_s = time.monotonic()
+        time.sleep(BATCH_S + IMAGE_S * len(batch))
+        self.last_s = time.monotonic()
+        self.first_s = self.first_s or begun_s
+        self.busy_s += self.last_s - begun_s
+        self.batches += 1
+        self.items += len(batch)
+        return batch
+
+    def finish(self, _output: np.ndarray, _height: int, _width: int, *, stretch: str) -> Segmented:
+        del stretch
+        return _SEGMENTED
+
+    def note(self, path: Path) -> None:
+        """Write the figures to *path* every moment, from a thread of its own, for ever."""
+
+        def serve() -> None:
+            while True:
+                figures = {**vars(self), "cpu_s": time.process_time()}
+                fresh = path.with_suffix(".new")
+                fresh.write_text(json.dumps(figures))
+                fresh.replace(path)
+                time.sleep(NOTE_S)
+
+        threading.Thread(target=serve, name="notes", daemon=True).start()
+
+
+def _count_commands(figures: SleepingSegmenter) -> None:
+    """Have every command counted where redis-py packs it, the broker's and the job store's."""
+    pack = PythonRespSerializer.pack
+
+    def counted(serializer: PythonRespSerializer, *command: object) -> object:
+        figures.commands += 1
+        return pack(serializer, *command)
+
+    PythonRespSerializer.pack = counted  # type: ignore[method-assign]
+
+
+def model_of(segmenter: SleepingSegmenter, name: str) -> Model:
+    """Return a model over the stand-in."""
+    return Model(name=name, licence="none", segmenter=segmenter)
+
+
+def constant_stations() -> Stations:
+    """Return stations that answer with the same pixel and the same bytes."""
+    decoded = Decoded(_IMAGE, None, ())
+    return Stations(
+        peek=lambda _data: 1,
+        decode=lambda _data, _options, _isolate: decoded,
+        measure=lambda _mask, _low, _high: ({"verdict": "good"}, "good"),
+        compose=lambda _image, mask, _options: mask,
+        encode=lambda _pixels, _texts, _options: _PNG,
+    )
+
+
+class PicturesInMemory:
+    """A store whose pictures are always there to be read, and vanish when they are written.
+
+    Documents of jobs, which one worker writes and another reads, are *store*'s.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def get(self, bucket: str, key: str, *, max_bytes: int | None = None) -> Body:
+        if key.startswith(JOBS):
+            return self._store.get(bucket, key, max_bytes=max_bytes)
+        return Body(b"picture", "etag")
+
+    def head(self, bucket: str, key: str) -> ObjectInfo | None:
+        return self._store.head(bucket, key) if key.startswith(JOBS) else None
+
+    def put(
+        self,
+        bucket: str,
+        key: str,
+        data: bytes | IO[bytes],
+        *,
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
+        if_absent: bool = False,
+        if_match: str | None = None,
+    ) -> str:
+        if not key.startswith(JOBS):
+            return "etag"
+        return self._store.put(
+            bucket,
+            key,
+            data,
+            content_type=content_type,
+            metadata=metadata,
+            if_absent=if_absent,
+            if_match=if_match,
+        )
+
+    def list(self, bucket: str, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
+        return self._store.list(bucket, prefix, start_after=start_after)
+
+    def delete(self, bucket: str, keys: Iterable[str]) -> None:
+        self._store.delete(bucket, keys)
+
+    def sign(self, bucket: str, key: str, *, expires_s: int) -> str:
+        return self._store.sign(bucket, key, expires_s=expires_s)
+
+    def check(self, bucket: str) -> None:
+        self._store.check(bucket)

@@ -1,0 +1,54 @@
+"""One worker process of a benchmark: the product's, with stand-ins for what is not measured.
+
+Reads its order as JSON from standard input: `env`, the `RMBG_*` variables; `notes`, the file for
+the device's figures; `codecs`, whether pictures are decoded, encoded and stored in truth.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from benchmarks.stand_ins import (  # noqa: E402 - where it lies is known only now
+    PicturesInMemory,
+    SleepingSegmenter,
+    constant_stations,
+    model_of,
+)
+from shared import log  # noqa: E402
+from shared.objects import S3Store  # noqa: E402
+from worker.app import Worker, build_app  # noqa: E402
+from worker.settings import WorkerSettings  # noqa: E402
+
+PR_SET_PDEATHSIG: Final = 1
+
+
+def build(order: dict[str, Any]) -> Worker:
+    """Return the worker that *order* asks for; with codecs, masks are made of the pictures."""
+    settings = WorkerSettings.from_env(order["env"])
+    if order["codecs"]:
+        from support.stand_ins import stand_in_model  # noqa: PLC0415 - numpy work of its own
+
+        return build_app(settings, load=stand_in_model)
+    segmenter = SleepingSegmenter()
+    segmenter.note(Path(order["notes"]))
+    return build_app(
+        settings,
+        load=lambda name: model_of(segmenter, name),
+        objects=PicturesInMemory(S3Store(settings.services.objects)),
+        stations=constant_stations(),
+    )
+
+
+if __name__ == "__main__":
+    if sys.platform == "linux":  # whatever becomes of the benchmark, no worker outlives it
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    log.configure(sys.stderr, json=True)
+    sys.exit(build(json.loads(sys.stdin.read())).run())

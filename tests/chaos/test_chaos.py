@@ -1,0 +1,73 @@
+"""Short runs of the fault suite with fixed seeds, and proof that it can fail."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from chaos.schedule import DECK, Kind, plan
+
+RUN = Path(__file__).with_name("run.py")
+PROMISES = ("lost", "overwritten", "count_errors", "wrongly_blamed", "unfinished", "leftovers")
+
+
+def chaos(*args):
+    """Run the suite to its end; return its exit code and what it printed."""
+    done = subprocess.run(
+        [sys.executable, RUN, *map(str, args)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=170,
+    )
+    assert done.returncode in (0, 1), done.stderr
+    [line] = done.stdout.splitlines()
+    return done.returncode, json.loads(line)
+
+
+@pytest.mark.integration
+def test_whatever_dies_every_image_ends_once_and_is_written_once():
+    code, found = chaos("--seed", 11, "--seconds", 20, "--items", 500)
+
+    assert {name: found[name] for name in PROMISES} == dict.fromkeys(PROMISES, 0), found
+    assert code == 0
+    assert found["done"] + found["failed"] == found["items"] == 500
+    assert found["failed"] == found["killers"] == 1
+    assert found["done_events"] == found["jobs"] == 4
+    assert found["worker_deaths"] >= 5, "the killer alone takes five"
+
+
+@pytest.mark.integration
+def test_without_conditional_writes_the_suite_reports_overwritten_pictures():
+    code, found = chaos(
+        *("--seed", 5, "--seconds", 6, "--items", 300, "--workers", 2),
+        *("--sabotage", "if-none-match"),
+    )
+
+    assert found["overwritten"] > 0
+    assert code == 1
+
+
+@pytest.mark.integration
+def test_without_the_rule_of_lost_tickets_the_suite_reports_lost_images():
+    code, found = chaos(
+        *("--seed", 5, "--seconds", 6, "--items", 400, "--workers", 2),
+        *("--sabotage", "lost-ticket"),
+    )
+
+    assert found["messages"]["removed"] > 0
+    assert found["lost"] > 0
+    assert found["unfinished"] > 0
+    assert code == 1
+
+
+def test_a_seed_gives_the_same_faults_again():
+    assert plan(7, 60) == plan(7, 60) != plan(8, 60)
+
+
+def test_every_kind_of_fault_comes_within_the_first_deck():
+    longest_s = 2.0 * len(DECK)
+
+    for seed in range(20):
+        assert {fault.kind for fault in plan(seed, longest_s)} == set(Kind)

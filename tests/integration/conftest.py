@@ -1,0 +1,5 @@
+"""Fixtures of the tests with real servers; those of the servers themselves are every test's."""
+
+from support.producing import client, hand, run_rmbg, services, submitted
+
+__all__ = ["client", "hand", "run_rmbg", "services", "submitted"]

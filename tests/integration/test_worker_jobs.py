@@ -1,0 +1,327 @@
+"""Whole jobs through a real worker process: real queue, real stations, a stand-in network."""
+
+import io
+import json
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+import redis
+from celery import Celery
+from kombu import Connection
+from PIL import Image
+from support.pictures import encoded, photo, plain
+from support.servers import raw_s3
+from support.until import until
+from support.workers import MODEL, WorkerProcess
+
+from producer.client import Client
+from shared.job import JobState
+from shared.jobstore.store import JobStore
+from shared.keys import report_key, results_key
+from shared.objects import S3Store
+from shared.queue import BULK, TASK, depths, make_app
+from shared.settings import ServiceSettings
+
+pytestmark = pytest.mark.integration
+
+BUCKET = "worker-jobs"
+
+
+@pytest.fixture(scope="module")
+def env(servers):
+    own = servers.settings() | {"RMBG_INPUT_BUCKETS": BUCKET, "RMBG_OUTPUT_BUCKET": BUCKET}
+    raw_s3(ServiceSettings.from_env(own)).create_bucket(Bucket=BUCKET)
+    with redis.Redis.from_url(own["RMBG_REDIS_URL"]) as client:
+        client.flushall()
+    return own
+
+
+@pytest.fixture(scope="module")
+def settings(env):
+    return ServiceSettings.from_env(env)
+
+
+@pytest.fixture(scope="module")
+def worker(env):
+    process = WorkerProcess(env).wait_ready()
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def client(settings, worker):
+    return Client(settings)
+
+
+@pytest.fixture(scope="module")
+def objects(settings):
+    return S3Store(settings.objects)
+
+
+@pytest.fixture
+def pictures(objects, request):
+    """Put pictures under a prefix of the test's own; return their keys."""
+    prefix = f"in/{abs(hash(request.node.name))}"
+
+    def put(count, *, side=24):
+        keys = [f"{prefix}/{n}.jpg" for n in range(count)]
+        for n, key in enumerate(keys):
+            data = encoded(photo(side + n, side, seed=n), "JPEG")
+            objects.put(BUCKET, key, data, content_type="image/jpeg")
+        return keys
+
+    return put
+
+
+def submit(client, keys, **options):
+    return client.submit(keys, **{"rem_mode": MODEL, "save_prefix": "out"} | options)
+
+
+def finish(client, job_id):
+    status = client.wait(job_id, 60)
+    assert status.state is JobState.DONE, status
+    return status
+
+
+def test_a_job_is_done_and_its_documents_say_so(client, pictures, objects):
+    keys = pictures(40)
+
+    job_id = submit(client, [*keys, "in/absent.jpg"], save_prefix="docs")
+    status = finish(client, job_id)
+
+    assert (status.done, status.failed) == (40, 1)
+    assert status.error_classes == {"ObjectMissing": 1}
+    assert sum(status.verdicts.values()) == 40
+    lines = objects.get(BUCKET, results_key(job_id)).data.decode().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [record["image_key"] for record in records] == [*keys, "in/absent.jpg"]
+    assert [record["index"] for record in records] == list(range(41))
+    for n, record in enumerate(records[:40]):
+        cutout = Image.open(io.BytesIO(objects.get(BUCKET, record["cutout_key"]).data))
+        assert (cutout.mode, cutout.size) == ("RGBA", (24 + n, 24))
+        assert record["cutout_key"] == f"docs/cutout/{record['image_key']}.png"
+    page = objects.get(BUCKET, report_key(job_id)).data.decode()
+    assert job_id in page
+    assert "in/absent.jpg" in page
+    assert page.count("data:image/webp") >= 20
+
+
+def test_counted_names_go_on_from_what_is_there(client, pictures, objects):
+    keys = pictures(3)
+
+    for _ in range(2):
+        finish(client, submit(client, keys, naming="comfyui", save_prefix="count/x", prompt=_))
+
+    listed = [info.key for info in objects.list(BUCKET, "count/")]
+    assert listed == sorted(
+        f"count/x{part}_{n:05}_.png" for n in range(1, 7) for part in ("", "_mask")
+    )
+
+
+def test_a_preview_lies_under_its_day(client, pictures, objects):
+    job_id = submit(client, pictures(2), image_output="Preview")
+    finish(client, job_id)
+
+    day = datetime.now(UTC).date()
+    for record in client.results(job_id):
+        assert record.cutout_key == (
+            f"_preview/{day}/{job_id}/easyPreview/cutout/{record.image_key}.png"
+        )
+        assert objects.head(BUCKET, record.cutout_key) is not None
+
+
+def test_a_hidden_job_leaves_its_documents_only(client, pictures, objects):
+    job_id = submit(client, pictures(2), image_output="Hide", save_prefix="hidden")
+
+    finish(client, job_id)
+
+    assert list(objects.list(BUCKET, "hidden")) == []
+    records = list(client.results(job_id))
+    assert [record.cutout_key for record in records] == [None, None]
+    assert all(record.qc["verdict"] for record in records)
+
+
+def test_one_picture_can_be_had_at_once(client, pictures, objects):
+    [key] = pictures(1)
+
+    record = client.remove(key, rem_mode=MODEL, save_prefix="now", timeout_s=30)
+
+    assert (record.state, record.image_key) == ("done", key)
+    mask = Image.open(io.BytesIO(objects.get(BUCKET, record.mask_key).data))
+    assert mask.size == (24, 24)
+
+
+def test_jobs_of_two_models_run_side_by_side(client, pictures):
+    keys = pictures(30)
+
+    jobs = [
+        submit(client, keys, rem_mode=model, save_prefix=f"two/{model}")
+        for model in (MODEL, "RMBG-1.4")
+    ]
+
+    for job_id, model in zip(jobs, (MODEL, "RMBG-1.4"), strict=True):
+        assert finish(client, job_id).done == 30
+        assert {record.model for record in client.results(job_id)} == {model}
+
+
+def test_a_retry_redoes_what_failed_and_nothing_else(client, pictures, objects):
+    keys = pictures(6)
+    objects.delete(BUCKET, [keys[1], keys[4]])
+    job_id = submit(client, keys, save_prefix="again")
+    assert finish(client, job_id).failed == 2
+    before = {
+        r.index: objects.head(BUCKET, r.cutout_key) for r in client.results(job_id) if r.cutout_key
+    }
+    objects.put(BUCKET, keys[1], encoded(photo(30, 30), "JPEG"), content_type="image/jpeg")
+
+    assert client.retry(job_id) == 2
+    status = finish(client, job_id)
+
+    assert (status.done, status.failed, status.generation) == (5, 1, 2)
+    records = list(client.results(job_id))
+    assert [record.state for record in records] == ["done"] * 4 + ["failed", "done"]
+    assert [record.attempts for record in records] == [1, 2, 1, 1, 2, 1]
+    for index, info in before.items():
+        assert objects.head(BUCKET, records[index].cutout_key) == info
+
+
+def test_doubtful_pictures_are_copied_for_review(client, objects):
+    for n in range(2):
+        bright = encoded(plain((255, 255, 255 - n), 20, 20), "PNG")
+        objects.put(BUCKET, f"in/bright/{n}.png", bright, content_type="image/png")
+
+    keys = [f"in/bright/{n}.png" for n in range(2)]
+    job_id = submit(client, keys, review_prefix="look", save_prefix="doubt")
+    finish(client, job_id)
+
+    assert {r.qc["verdict"] for r in client.results(job_id)} <= {"review", "reject"}
+    assert [info.key for info in objects.list(BUCKET, "look/")] == [f"look/{k}.png" for k in keys]
+
+
+def test_the_mask_in_the_bucket_is_the_pictures_own(client, pictures, objects):
+    """Thirty pictures of different content share batches; each mask fits its own picture."""
+    keys = pictures(30)
+    job_id = submit(client, keys, save_prefix="own")
+    finish(client, job_id)
+
+    masks = set()
+    for record in client.results(job_id):
+        cutout = np.asarray(Image.open(io.BytesIO(objects.get(BUCKET, record.cutout_key).data)))
+        mask = np.asarray(Image.open(io.BytesIO(objects.get(BUCKET, record.mask_key).data)))
+        assert np.array_equal(cutout[..., 3], mask)
+        assert mask.shape == (24, 24 + record.index)
+        masks.add(mask.tobytes())
+    assert len(masks) == 30
+
+
+# --- messages that are no tickets
+
+
+@pytest.fixture
+def send(settings, worker):
+    """Send a message to the bulk queue as anybody could who reaches Redis."""
+    app = make_app(settings.broker_url)
+    yield lambda *args, **details: app.send_task(
+        details.pop("name", TASK), args=args, queue=BULK, **details
+    )
+    app.close()
+
+
+def goes_on(client, worker, pictures):
+    """The worker lives, and does a job."""
+    finish(client, submit(client, pictures(2), save_prefix="goes-on", prompt=str(pictures)))
+    assert worker.process.poll() is None
+
+
+BAD_TICKETS = {
+    "nothing": (),
+    "too much": ("j", "0-1", 1, 2),
+    "a job that escapes": ("../../etc/passwd", "0-1", 1),
+    "a unit that is none": ("j", "0-1; FLUSHALL", 1),
+    "an endless range": ("j", "0-99999999999999", 1),
+    "a range backwards": ("j", "9-1", 1),
+    "an epoch that is none": ("j", "0-1", "1"),
+    "objects": ({"a": 1}, [1], None),
+}
+
+
+@pytest.mark.parametrize("args", BAD_TICKETS.values(), ids=BAD_TICKETS)
+def test_a_message_that_is_no_ticket_is_refused(client, worker, pictures, send, args):
+    refused = len(worker.said("message refused"))
+
+    send(*args)
+
+    until(lambda: len(worker.said("message refused")) > refused)
+    assert worker.process.poll() is None
+
+
+def test_named_arguments_of_any_kind_are_refused(client, worker, pictures, send):
+    refused = len(worker.said("message refused"))
+
+    send(kwargs={"job_id": "j", "unit": "0-1", "epoch": 1, "more": 1})
+    until(lambda: len(worker.said("message refused")) > refused)
+    send(kwargs={"self": 1})
+
+    goes_on(client, worker, pictures)
+
+
+def test_a_ticket_of_no_job_is_dropped(client, worker, pictures, send, settings):
+    send("no-such-job", "0-4", 1)
+    send("no-such-job", "merge", 1)
+
+    goes_on(client, worker, pictures)
+    assert depths(make_app(settings.broker_url))[BULK] == 0
+
+
+def test_an_unknown_task_is_dropped(client, worker, pictures, send):
+    send(name="os.system")
+
+    goes_on(client, worker, pictures)
+
+
+def test_a_huge_message_is_survived(client, worker, pictures, send):
+    send("x" * 5_000_000, "0-1", 1)
+
+    goes_on(client, worker, pictures)
+
+
+def test_pickled_messages_are_not_unpickled(client, worker, pictures, settings, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    with Celery("evil", broker=settings.broker_url) as app:
+        app.conf.update(task_serializer="pickle", accept_content=["pickle"])
+        app.send_task(TASK, args=[Trap()], queue=BULK, serializer="pickle")
+
+    goes_on(client, worker, pictures)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_body_that_is_no_json_is_dropped(client, worker, pictures, settings):
+    with Connection(settings.broker_url) as connection:
+        connection.Producer().publish(
+            b"\xff\xfe{{{",
+            routing_key=BULK,
+            content_type="application/json",
+            content_encoding="utf-8",
+        )
+
+    goes_on(client, worker, pictures)
+
+
+@pytest.mark.parametrize("raw", [b"garbage", b"{}", b"[]", b'{"body": 1}', b"null"])
+def test_what_is_not_even_a_message_is_survived(client, worker, pictures, settings, raw):
+    with redis.Redis.from_url(settings.broker_url) as broker:
+        broker.lpush(BULK, raw)
+
+    goes_on(client, worker, pictures)
+
+
+def test_the_registry_tells_what_the_worker_is(worker, settings):
+    store = JobStore.connect(settings.store_url)
+    [info] = until(store.workers)
+
+    assert (info.pid, info.slots) == (worker.pid, 3)
+    assert info.serves(MODEL)
