@@ -28,7 +28,8 @@ from support.photographs import enlarged  # noqa: E402 - where it lies is known 
 
 from worker.stations.compose import combine, compose  # noqa: E402
 from worker.stations.encode import encode_png  # noqa: E402
-from worker.stations.qc import judge, measure  # noqa: E402
+from worker.stations.judge import judge  # noqa: E402
+from worker.stations.qc import measure  # noqa: E402
 
 SIDE_PX = 2000
 PILLOW_LEVELS = (0, 1, 4, 6, 9)

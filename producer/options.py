@@ -20,6 +20,7 @@ from shared.job import (
 )
 from shared.keys import check_prefix, expand_prefix
 from shared.texts import keyword_bytes
+from shared.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -39,6 +40,7 @@ class OptionArguments(TypedDict, total=False):
     priority: str
     job_id: str | None
     pictures: PictureOptions
+    thresholds: Thresholds
     review_prefix: str | None
     prompt: Json
     extra_pnginfo: dict[str, Json] | None
@@ -58,6 +60,7 @@ class JobOptions:
     job_id: str | None = None
     """A given id always means its job; None derives one from keys and parameters."""
     pictures: PictureOptions = field(default_factory=PictureOptions)
+    thresholds: Thresholds = field(default_factory=Thresholds)
     review_prefix: str | None = None
     prompt: Json = None
     extra_pnginfo: dict[str, Json] | None = None
@@ -119,6 +122,7 @@ class JobOptions:
             priority=self.priority,
             options=self.pictures,
             date=now.astimezone(UTC).date().isoformat(),
+            thresholds=self.thresholds,
             review_prefix=self.review_prefix,
             prompt=self.prompt,
             extra_pnginfo=self.extra_pnginfo,

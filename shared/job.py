@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Final, Literal, TypeAlias
 
 from shared.errors import InvalidOption
+from shared.thresholds import Thresholds
 
 SCHEMA: Final = 1
 """Version of both documents here; a reader takes its own version and the one before."""
@@ -98,6 +99,8 @@ class JobSpec:
     """With `Naming.COMFYUI`: item i is written with number base + i."""
     date: str = ""
     """Day of submission, `YYYY-MM-DD` in UTC; part of preview keys."""
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    """Where a picture's figures become doubtful."""
     review_prefix: str | None = None
     """Prefix under which cutouts with a doubtful verdict are copied as well, or None."""
     prompt: Json = None
@@ -145,6 +148,7 @@ class JobSpec:
                 "existing": Existing(body["existing"]),
                 "priority": Priority(body["priority"]),
                 "options": PictureOptions(**body["options"]),
+                "thresholds": Thresholds(**body.get("thresholds", {})),
             }
         )
 

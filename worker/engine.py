@@ -188,7 +188,9 @@ class Engine:
         height, width = image.shape[:2]
         segmented = work.model.segmenter.finish(flow.output, height, width, stretch=options.stretch)
         mask = segmented.mask if flow.alpha is None else combine(segmented.mask, flow.alpha)
-        figures, flow.verdict = self._stations.measure(mask, segmented.low, segmented.high)
+        figures, flow.verdict = self._stations.measure(
+            mask, segmented.low, segmented.high, work.spec.thresholds
+        )
         if work.spec.image_output is not ImageOutput.HIDE:
             texts = picture_texts(work, self._version)
             cutout = self._stations.compose(image, mask, options)

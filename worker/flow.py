@@ -7,23 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from shared.job import ItemRecord, JobSpec
-from worker.types import Mask, RgbImage
+from worker.types import Mask, RgbImage, Segmented
 
 Prepared: TypeAlias = Any
 """One picture as its segmenter wants it; only the segmenter that made it looks inside."""
 Output: TypeAlias = Any
 """One picture's network output; only the segmenter that made it looks inside."""
-
-
-@dataclass(frozen=True)
-class Segmented:
-    """A mask and how sure the network was before it was stretched."""
-
-    mask: Mask
-    low: float
-    """Least value of the network's output, 0 to 1."""
-    high: float
-    """Greatest value of the network's output, 0 to 1."""
 
 
 class Segmenter(Protocol):

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from shared.job import Json, PictureOptions
+from shared.thresholds import Thresholds
 from worker.stations.compose import compose
 from worker.stations.decode import Decoded, Limits, decode, needs_isolation, peek, sniff
 from worker.stations.encode import encode_png
 from worker.stations.isolate import IsolatedDecoder
-from worker.stations.qc import judge, measure
+from worker.stations.judge import judge
+from worker.stations.qc import measure
 from worker.types import Cutout, Mask, RgbImage
 
 
@@ -22,8 +24,8 @@ class Stations:
     """Bytes to decoded pixels, from the header alone; raises `ItemError` over a limit."""
     decode: Callable[[bytes, PictureOptions, bool], Decoded]
     """Bytes, options and whether to decode in a child process whatever the format."""
-    measure: Callable[[Mask, float, float], tuple[dict[str, Json], str]]
-    """Mask, least and greatest network output to figures (with the verdict) and verdict."""
+    measure: Callable[[Mask, float, float, Thresholds], tuple[dict[str, Json], str]]
+    """Mask, least and greatest network output, limits; to figures with the verdict, and that."""
     compose: Callable[[RgbImage, Mask, PictureOptions], Cutout]
     encode: Callable[[Cutout | Mask, Mapping[str, str], PictureOptions], bytes]
 
@@ -55,10 +57,12 @@ def real_stations(*, max_pixels: int, max_bytes: int, children: int) -> Stations
     )
 
 
-def figures_and_verdict(mask: Mask, low: float, high: float) -> tuple[dict[str, Json], str]:
+def figures_and_verdict(
+    mask: Mask, low: float, high: float, thresholds: Thresholds
+) -> tuple[dict[str, Json], str]:
     """Return what a record says of a mask, and what should be done with the picture."""
     figures = measure(mask, low=low, high=high)
-    verdict = judge(figures)
+    verdict = judge(figures, thresholds)
     said: dict[str, Json] = {"verdict": verdict.verdict}
     if verdict.reasons:
         said["reasons"] = "; ".join(verdict.reasons)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -15,3 +16,14 @@ Mask: TypeAlias = npt.NDArray[np.uint8]
 
 Cutout: TypeAlias = npt.NDArray[np.uint8]
 """``(H, W, 4)`` uint8 RGBA with straight (unassociated) alpha."""
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """A mask and how sure the network was before it was stretched."""
+
+    mask: Mask
+    low: float
+    """Least value of the network's output, 0 to 1."""
+    high: float
+    """Greatest value of the network's output, 0 to 1."""

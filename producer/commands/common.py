@@ -13,6 +13,7 @@ from producer.options import DEFAULT_MODEL, DEFAULT_PREFIX, JobOptions
 from shared.errors import InvalidOption, UnknownJob
 from shared.job import Existing, ImageOutput, Json, Naming, PictureOptions, Priority
 from shared.settings import ServiceSettings
+from shared.thresholds import Thresholds
 from shared.ticket import JOB_ID
 
 if TYPE_CHECKING:
@@ -58,7 +59,15 @@ def job_options(command: _Command) -> _Command:
         _choice("priority", [str(each) for each in Priority], Priority.BULK),
         click.option("--job-id", metavar="ID", help="This id always means this job."),
         *(_choice(name, ways, ways[0], text) for name, (ways, text) in _PICTURES.items()),
-        click.option("--review-prefix", metavar="PREFIX", help="Copy doubtful cutouts here too."),
+        click.option(
+            "--route-review",
+            "review_prefix",
+            metavar="PREFIX",
+            help="Copy doubtful cutouts here as well.",
+        ),
+        click.option(
+            "--thresholds", type=click.File("rb"), help="JSON object: when a cutout is doubtful."
+        ),
         click.option("--prompt", type=click.File("rb"), help="JSON for the PNGs' text chunk."),
         click.option("--extra-pnginfo", type=click.File("rb"), help="JSON object, a chunk a key."),
     ]
@@ -73,9 +82,8 @@ def read_options(given: Mapping[str, Any]) -> JobOptions:
     Raises:
         InvalidOption: If a file is not the JSON it should be.
     """
-    extra = _json_of("--extra-pnginfo", given["extra_pnginfo"])
-    if extra is not None and not isinstance(extra, dict):
-        raise InvalidOption("--extra-pnginfo: the file holds no JSON object")
+    extra = _object_of("--extra-pnginfo", given["extra_pnginfo"])
+    thresholds = _object_of("--thresholds", given["thresholds"])
     return JobOptions(
         rem_mode=given["rem_mode"],
         save_prefix=given["save_prefix"],
@@ -85,6 +93,7 @@ def read_options(given: Mapping[str, Any]) -> JobOptions:
         priority=Priority(given["priority"]),
         job_id=given["job_id"],
         pictures=PictureOptions(**{name: given[name] for name in _PICTURES}),
+        thresholds=Thresholds.of(thresholds or {}),
         review_prefix=given["review_prefix"],
         prompt=_json_of("--prompt", given["prompt"]),
         extra_pnginfo=extra,
@@ -114,6 +123,13 @@ def _choice(
     return click.option(
         f"--{name}", type=click.Choice(ways), default=str(default), show_default=True, help=text
     )
+
+
+def _object_of(option: str, stream: IO[bytes] | None) -> dict[str, Json] | None:
+    body = _json_of(option, stream)
+    if body is not None and not isinstance(body, dict):
+        raise InvalidOption(f"{option}: the file holds no JSON object")
+    return body
 
 
 def _json_of(option: str, stream: IO[bytes] | None) -> Json:

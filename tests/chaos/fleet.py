@@ -20,7 +20,7 @@ from shared.jobstore.store import JobStore
 
 MAIN: Final = Path(__file__).with_name("worker_main.py")
 ROOT: Final = Path(__file__).parents[2]
-DOOMED_SHARE: Final = 0.6
+DOOMED_SHARE: Final = 0.75
 """Of the processes that are started; the others live until a fault of the schedule."""
 READY_S: Final = 30.0
 LEAVING_S: Final = 25.0
@@ -158,6 +158,7 @@ class Fleet:
     def _order(self) -> dict[str, Any]:
         stage, passages = self._doom()
         return {
+            "parent": os.getpid(),
             "env": self._env,
             "sabotage": self._sabotage,
             "stage": stage,
@@ -176,5 +177,5 @@ class Fleet:
             return "", 1
         stage = self._chance.choice(ITEM_STAGES + CLOSING_STAGES + ENDING_STAGES)
         if stage in ITEM_STAGES:
-            return stage, self._chance.randint(5, 120)
+            return stage, self._chance.randint(5, 50)
         return stage, self._chance.randint(1, 2) if stage in CLOSING_STAGES else 1

@@ -25,9 +25,11 @@ from verdict import judge, line_of
 
 from shared.job import TERMINAL_STATES
 
+INTERRUPTED: Final = 130
+"""Exit code; everything is cleaned up before."""
 TICK_S: Final = 0.05
 LOOK_S: Final = 0.5
-PATIENCE_S: Final = 180.0
+PATIENCE_S: Final = 300.0
 """How long jobs may take after the faults."""
 STUCK_S: Final = 15.0
 """Nothing ends and nobody holds a ticket for so long: then nothing will come of it any more."""
@@ -41,7 +43,8 @@ SABOTAGE: Final = {
 def main() -> int:
     """Do one run and print what came of it."""
     args = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, lambda *_: sys.exit(INTERRUPTED))
     started_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="rmbg-chaos-") as name:
         folder = Path(name)

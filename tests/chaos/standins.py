@@ -16,9 +16,10 @@ import numpy as np
 import stages
 
 from shared.objects import Body, ObjectInfo, ObjectStore
-from worker.flow import Model, Segmented
+from worker.flow import Model
 from worker.line import Stations
 from worker.stations.decode import Decoded
+from worker.types import Segmented
 
 KILLER: Final = b"killer"
 """How the bytes of a picture begin whose decoding ends the process."""

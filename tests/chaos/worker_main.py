@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -49,7 +50,15 @@ def main(order: dict[str, Any]) -> int:
     return worker.run()
 
 
-if __name__ == "__main__":
-    if sys.platform == "linux":  # whatever becomes of the run, no worker outlives it
+def die_with(parent: int) -> None:
+    """End with the run that started us, whatever becomes of it, even when we are frozen."""
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    sys.exit(main(json.loads(sys.stdin.read())))
+    if os.getppid() != parent:  # it was gone before that was said
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    told = json.loads(sys.stdin.read())
+    die_with(told["parent"])
+    sys.exit(main(told))

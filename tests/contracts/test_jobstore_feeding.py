@@ -168,6 +168,7 @@ def test_a_retry_of_few_items_among_many_is_cut_into_few_tickets(store):
 
 
 def test_a_retry_of_one_item_asks_for_no_more_than_that(store):
+    store.register(worker(slots=1, images_per_s=1000.0), ttl_s=600)
     job = submit(store, 5000)
     run_to_end(store, failing={2345})
     store.retry(job)

@@ -202,7 +202,7 @@ def test_every_option_reaches_the_job(run_rmbg, store, tmp_path):
         *("--rem-mode", "isnet-general-use", "--save-prefix", "a/%year%", "--image-output"),
         *("Hide/Save", "--existing", "keep", "--priority", "interactive", "--job-id", "j"),
         *("--edges", "estimate", "--stretch", "seed", "--alpha", "ignore", "--truncated"),
-        *("accept", "--png", "small", "--review-prefix", "review"),
+        *("accept", "--png", "small", "--route-review", "review"),
         *("--prompt", tmp_path / "prompt.json", "--extra-pnginfo", tmp_path / "extra.json"),
         stdin=b"a.jpg\n",
     )

@@ -109,7 +109,7 @@ def test_a_prefix_that_escapes_is_refused(prefix):
 
 
 def test_a_review_prefix_that_escapes_is_refused():
-    assert "'../up'" in complaint(rmbg("submit", "--review-prefix", "../up", stdin=b"a.jpg\n"))
+    assert "'../up'" in complaint(rmbg("submit", "--route-review", "../up", stdin=b"a.jpg\n"))
 
 
 @pytest.mark.parametrize("job_id", ["", "a/b", "-a", "a" * 65, "a b", "ä"])

@@ -7,7 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from worker.stations.qc import Figures, Thresholds, judge, measure
+from shared.thresholds import Thresholds
+from worker.stations.judge import judge
+from worker.stations.qc import Figures, measure
 
 GOOD = Figures(
     coverage=0.3,

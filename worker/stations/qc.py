@@ -7,8 +7,7 @@ the mask itself, so that figures cost about as much as one copy of the picture.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 import cv2
@@ -173,66 +172,3 @@ def _touched_edges(mask: Mask) -> tuple[Edge, ...]:
         for edge, line in lines.items()
         if np.count_nonzero(line >= INSIDE_FROM) >= max(_MIN_TOUCHING_PX, TOUCH_SHARE * line.size)
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Thresholds:
-    """Where figures become doubtful; below and above are strict.
-
-    Set on fourteen pictures with IS-Net's masks: eight good ones, two half right, four with no
-    subject (flat grey, noise, grass, a star field).
-    """
-
-    reject_coverage_below: float = 0.001
-    """Nothing is left: under 4,000 of 2000 x 2000 pixels."""
-    reject_coverage_above: float = 0.995
-    """Nothing was taken away."""
-    reject_high_below: float = 0.5
-    """The network held no pixel for subject; the four pictures without one reached 0.01 to 0.70."""
-    review_coverage_below: float = 0.01
-    """A subject this small is more often a remnant than a product."""
-    review_coverage_above: float = 0.9
-    """Products leave room around them; more is often a background that was kept."""
-    review_high_below: float = 0.9
-    """Pictures with a subject reached 0.9999; a star field 0.70."""
-    review_touches_above: int = 2
-    """Portraits touch two edges; at three the subject is cut, or is the background."""
-    review_soft_above: float = 0.15
-    """Good masks had 0.08 at most, a cat with a half-kept sofa 0.22."""
-    review_uncertainty_above: float = 0.3
-    """Good masks had 0.06 to 0.22, half right ones 0.31 and 0.57, empty pictures 0.7 to 1."""
-    review_parts_above: int = 4
-    """Single subjects had 1 or 2; a torn one 12; sets of products are worth a look."""
-    review_holes_above: int = 12
-    """A motorcycle has 7; a torn mask has dozens."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What should be done with a picture, and why."""
-
-    verdict: Literal["ok", "review", "reject"]
-    reasons: tuple[str, ...]
-    """Which figure is beyond which limit; empty if ``ok``."""
-
-
-def judge(figures: Figures, thresholds: Thresholds = Thresholds()) -> Verdict:
-    """Return the verdict on *figures*: the worst that any of them gives, with all its reasons."""
-    reject = [*_beyond(figures, thresholds, "reject")]
-    if reject:
-        return Verdict("reject", tuple(reject))
-    review = [*_beyond(figures, thresholds, "review")]
-    if figures.parts == 0:
-        review.append("no part of the subject is solid")
-    return Verdict("review" if review else "ok", tuple(review))
-
-
-def _beyond(figures: Figures, thresholds: Thresholds, kind: str) -> Iterator[str]:
-    """Yield a reason for each threshold ``{kind}_{figure}_{below or above}`` that is passed."""
-    for name, limit in asdict(thresholds).items():
-        prefix, figure, side = name.split("_")
-        value = getattr(figures, figure)
-        value = len(value) if isinstance(value, tuple) else value
-        if prefix == kind and (value < limit if side == "below" else value > limit):
-            shown = f"{value:.4g}" if isinstance(value, float) else value
-            yield f"{figure} {shown} {side} {limit}"

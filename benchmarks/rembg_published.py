@@ -1,0 +1,68 @@
+"""Reproduces rembg's published result for its own test picture with our network.
+
+    python benchmarks/rembg_published.py anime-girl-1.jpg anime-girl-1.isnet-general-use.png
+
+Both files lie in rembg's repository (`tests/fixtures`, `tests/results`). Our fp32 network gets the
+picture prepared as rembg does it (LANCZOS, divided by the picture's own greatest value, minus one
+half), and its output is finished as rembg does it (min-max, LANCZOS back). What is left is the
+difference between the networks. The node's own preparation is compared as well. Prints one line
+of JSON; exits 1 if the mean difference is above `MAX_MEAN`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from shared import models, weights
+from shared.settings import ServiceSettings
+from worker.model.fold import build
+from worker.model.network import SIDE_PX
+from worker.model.tensors import load_state_dict
+from worker.stations.segment import Segmenter
+
+MAX_MEAN = 0.05
+"""Of 255."""
+LANCZOS = Image.Resampling.LANCZOS
+
+
+def rembg_alpha(network: torch.nn.Module, picture: Image.Image) -> npt.NDArray[np.uint8]:
+    """Return the mask of *picture* with rembg's preparation around our network."""
+    small = np.array(picture.resize((SIDE_PX, SIDE_PX), LANCZOS), np.float32)
+    scaled = small / max(float(small.max()), 1e-6) - 0.5
+    with torch.inference_mode():
+        output = network(torch.from_numpy(scaled).permute(2, 0, 1)[None])[0, 0].numpy()
+    stretched = (output - output.min()) / (output.max() - output.min())
+    mask = Image.fromarray((stretched * 255).astype(np.uint8))
+    return np.array(mask.resize(picture.size, LANCZOS))
+
+
+def difference(ours: npt.NDArray[np.uint8], theirs: npt.NDArray[np.uint8]) -> dict[str, float]:
+    """Return the mean and the greatest difference of two masks, of 255."""
+    apart = np.abs(ours.astype(np.int16) - theirs.astype(np.int16))
+    return {"mean": round(float(apart.mean()), 4), "greatest": int(apart.max())}
+
+
+def main(picture_path: str, result_path: str) -> int:
+    """Compare and print."""
+    path = weights.pull(models.get("isnet-general-use"), ServiceSettings.from_env({}).home)
+    picture = Image.open(picture_path).convert("RGB")
+    theirs = np.array(Image.open(result_path).convert("RGBA"))[..., 3]
+    network = build(load_state_dict(path)).eval()
+    same = difference(rembg_alpha(network, picture), theirs)
+    segmenter = Segmenter.load(path, device="cpu", precision="fp32")
+    output = segmenter.forward([segmenter.prepare(np.array(picture))])[0]
+    mask = segmenter.finish(output, picture.height, picture.width, stretch="seed").mask
+    found = {"rembg's preparation": same, "the node's preparation": difference(mask, theirs)}
+    print(json.dumps({"weights": Path(path).name, **found}))
+    return 0 if same["mean"] <= MAX_MEAN else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:3]))
