@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from celery import Celery
-from kombu import Queue
-from kombu.exceptions import KombuError, OperationalError
+from celery.app.amqp import AMQP
+from kombu import Connection, Queue
+from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
 from shared.errors import RedisUnavailable
@@ -28,6 +29,23 @@ CONCURRENCY: Final = 3
 """Tickets a worker holds at once: enough to hide one's tail behind the next one's head."""
 
 
+RECONNECT_MOST_S: Final = 5
+"""Longest rest between two tries to reach the broker, in seconds. Celery has 30 fixed: after a
+long outage a worker would idle for half a minute with Redis long back."""
+
+
+class _Broker(Connection):
+    """A connection that is tried again soon, however long it has been away."""
+
+    def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - kombu's own
+        """See `kombu.Connection.ensure_connection`."""
+        return super().ensure_connection(*args, **{"interval_max": RECONNECT_MOST_S} | kwargs)
+
+
+class _Amqp(AMQP):
+    Connection = _Broker
+
+
 def make_app(redis_url: str, *, concurrency: int = CONCURRENCY) -> Celery:
     """Return a Celery app over *redis_url*, as producers and workers both use it.
 
@@ -36,7 +54,7 @@ def make_app(redis_url: str, *, concurrency: int = CONCURRENCY) -> Celery:
     and messages are acknowledged late only so that a lost worker's ticket comes back sooner than
     its lease ends; the job store decides what is really done.
     """
-    app = Celery("rmbg", broker=redis_url, set_as_current=False)
+    app = Celery("rmbg", broker=redis_url, amqp=_Amqp, set_as_current=False)
     app.conf.update(_BROKER, **_TASKS, **_WORKER, worker_concurrency=concurrency)
     return app
 
@@ -65,7 +83,7 @@ def publish(app: Celery, issued: Iterable[Issued]) -> int:
                     retry_policy=_CONNECT,
                 )
                 sent += 1
-    except (KombuError, RedisError, OSError) as err:
+    except _FAULTS as err:
         at = app.connection_for_write().as_uri()
         raise RedisUnavailable(f"the broker at {at} took {sent} tickets, then: {err}") from err
     return sent
@@ -85,10 +103,12 @@ def depths(app: Celery) -> dict[str, int]:
             for name in QUEUES:
                 pipe.llen(name)
             return dict(zip(QUEUES, pipe.execute(), strict=True))
-    except (OperationalError, RedisError) as err:
+    except _FAULTS as err:
         raise RedisUnavailable(f"queues could not be asked: {err}") from err
 
 
+_FAULTS: Final = (KombuError, RedisError, OSError, AttributeError)
+"""What kombu raises when the way to Redis breaks; the last, of a channel that just lost it."""
 _PUBLISH_S: Final = 5
 _CONNECT: Final[dict[str, Any]] = {
     "max_retries": 3,

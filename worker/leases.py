@@ -86,6 +86,8 @@ class Leases:
         if not held:
             return
         for lease in self._store.beat(list(held), ttl_s=self._ttl_s):
+            if held[lease] not in self._held:
+                continue  # given back while we asked
             held[lease].lose()
             self.lost += 1
             logger.warning(

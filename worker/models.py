@@ -61,9 +61,14 @@ class Loader:
                 raise WeightsInvalid(f"RMBG_WEIGHTS={own}: no such file")
             return own
         services = self._settings.services
-        return weights.pull(
-            model, services.home, base_url=services.weights_url, offline=services.offline
-        )
+        try:
+            return weights.pull(
+                model, services.home, base_url=services.weights_url, offline=services.offline
+            )
+        except OSError as err:
+            raise WeightsInvalid(
+                f"weights of {model.name} cannot be kept in RMBG_HOME={services.home}: {err}"
+            ) from err
 
 
 def sha256_of(path: Path) -> str:

@@ -217,6 +217,7 @@ class Tickets:
             self._release(held, delay_s=RETRY_S)
         else:
             _, issued = self._store.finish_commit(held.lease)
+            self._leases.drop(held)
             self._publish(issued)
 
     def _put_shard(self, ticket: Ticket, claim: Claim, records: tuple[str, ...]) -> None:
@@ -230,6 +231,7 @@ class Tickets:
 
     def _release(self, held: Held, *, delay_s: float = 0.0, waiting_for: str | None = None) -> None:
         issued = self._store.release(held.lease, delay_s=delay_s, waiting_for=waiting_for)
+        self._leases.drop(held)  # it is no loss if the next beat does not find it
         self._publish(issued)
 
 

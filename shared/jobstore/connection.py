@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Self
 
 import redis
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ConstantBackoff, NoBackoff
 from redis.retry import Retry
 
 from shared.errors import RedisFull, RedisUnavailable
@@ -18,15 +19,40 @@ from shared.jobstore.rules import Rules
 from shared.jobstore.values import Issued, Lease
 from shared.ticket import Ticket
 
-SOCKET_TIMEOUT_S: Final = 8.0
-"""Longest wait for one answer. With the retries below, a call fails before a lease of 30 s ends."""
-CONNECT_TIMEOUT_S: Final = 3.0
-_RETRIES: Final = 2
+ANSWER_S: Final = 6.0
+"""Longest wait for one answer, in seconds. A server that never answers is asked twice: a call
+fails in 12 s, so that a beat missed for that reason costs no lease of 30 s."""
+CONNECT_S: Final = 3.0
+"""Longest wait for a connection, in seconds."""
+_AGAIN_S: Final = 0.1
 _KEEPALIVE: Final = {
     getattr(socket, name): value
     for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
     if hasattr(socket, name)
 }
+
+
+class _Again(Retry):
+    """Tries a call of redis-py once more, at the outermost of its layers only.
+
+    It retries the connection, the handshake, the health check and the command each within the
+    other: a server that accepts and never answers would hold a call for over a minute.
+    """
+
+    _inside = threading.local()
+
+    def __init__(self) -> None:
+        super().__init__(ConstantBackoff(_AGAIN_S), 1)
+
+    def call_with_retry(self, do: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - redis-py's
+        """See `Retry.call_with_retry`."""
+        if getattr(self._inside, "a_call", False):
+            return Retry(NoBackoff(), 0).call_with_retry(do, *args, **kwargs)
+        self._inside.a_call = True
+        try:
+            return super().call_with_retry(do, *args, **kwargs)
+        finally:
+            self._inside.a_call = False
 
 
 class Connection:
@@ -43,21 +69,24 @@ class Connection:
         self._scripts = {n: client.register_script(loader.source(n)) for n in loader.names()}
 
     @classmethod
-    def connect(cls, url: str, *, rules: Rules | None = None) -> Self:
+    def connect(
+        cls, url: str, *, rules: Rules | None = None, answer_s: float = ANSWER_S
+    ) -> Self:
         """Return a store over the server at *url*; nothing is connected yet.
 
-        Timeouts and keepalive, because a half-open connection is otherwise never noticed; two
-        quick retries, because after a restart the pooled connections are all dead.
+        Timeouts and keepalive, because a half-open connection is otherwise never noticed; a
+        second try, because after a restart the pooled connections are all dead. No pings before
+        commands: a repetition of any is harmless, so the command itself finds out.
         """
         client = redis.Redis.from_url(
             url,
-            socket_timeout=SOCKET_TIMEOUT_S,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            socket_timeout=answer_s,
+            socket_connect_timeout=min(CONNECT_S, answer_s),
             socket_keepalive=True,
             socket_keepalive_options=_KEEPALIVE,
-            health_check_interval=10,
-            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), _RETRIES),
+            retry=_Again(),
             client_name="rmbg-store",
+            protocol=2,  # one question less before the first command, which a slow line makes dear
         )
         return cls(client, rules=rules)
 

@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 from shared.errors import JobConflict, JobNotDone, NoKeys, RedisFull, RedisUnavailable, UnknownJob
 from shared.job import JobState, Priority
 from shared.jobstore import layout
-from shared.jobstore.connection import SOCKET_TIMEOUT_S, Connection, to_ms
+from shared.jobstore.connection import ANSWER_S, Connection, to_ms
 from shared.jobstore.values import Submission, Submitted
 from shared.manifest import CHUNK_KEYS, MAX_REDIS_KEYS
 
@@ -122,7 +122,7 @@ class Submitting(Connection):
         False after *timeout_s*, and where the server has no append-only file or no `WAITAOF`
         (Redis before 7.2).
         """
-        timeout_s = min(timeout_s, SOCKET_TIMEOUT_S / 2)
+        timeout_s = min(timeout_s, ANSWER_S / 2)
         with self._translated(), self._client.pipeline(transaction=False) as pipe:
             # WAITAOF waits for the writes of its own connection, hence one on that connection;
             # everything before it reaches the disk first.

@@ -115,9 +115,16 @@ def test_what_falls_out_of_the_window_takes_no_memory(make_store, redis_client):
     job = submit(store, 16)
     lease = first_lease(store)
     for index in range(16):
+        before = redis_client.time()
+        until(lambda before=before: milliseconds(redis_client.time()) > milliseconds(before))
         store.mark(lease, [done(index)])
 
     assert redis_client.hlen(f"rmbg:job:{job}:rate") <= 4
+
+
+def milliseconds(time):
+    seconds, micros = time
+    return seconds * 1000 + micros // 1000
 
 
 # ---- waiting

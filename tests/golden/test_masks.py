@@ -67,13 +67,14 @@ def test_a_mask_is_the_nodes_to_one_level_in_fp32(picture, expected, exact):
 
 
 def test_a_mask_in_bf16_stays_within_its_tolerance(picture, expected, fast):
-    """Over the whole picture 0.25 of 255 in the mean and 10 at most.
+    """Over the whole picture 0.2 of 255 in the mean and 10 at most.
 
-    Seen: 0.003 to 0.09 in the mean, 0.22 on the cat, whose fur fades out softly; 9 at most.
+    Most on the cat, whose fur fades out softly: 0.22 with every stage in bf16, see
+    `worker.model.network.lower`.
     """
     apart = levels_apart(mask_of(fast, picture), expected)
 
-    assert apart.mean() <= 0.25
+    assert apart.mean() <= 0.2
     assert apart.max() <= 10
 
 

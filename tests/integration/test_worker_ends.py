@@ -18,8 +18,8 @@ from shared.settings import ServiceSettings
 
 pytestmark = pytest.mark.integration
 
-SLOW = {"quick": True, "batch_size": 1, "image_s": 0.05}
-"""About 20 images a second, so that a job of hundreds is under way for a while."""
+SLOW = {"quick": True, "batch_size": 1, "image_s": 0.03}
+"""About 30 images a second, so that a job of hundreds is under way for a while."""
 DRAIN_S = 25.0
 
 
@@ -77,7 +77,7 @@ def assert_all_done_once(client, job_id, keys):
 def test_sigterm_under_load_gives_back_in_time_and_another_worker_finishes(
     start, client, upload, service_env
 ):
-    keys = upload(200)
+    keys = upload(150)
     job_id = submit(client, keys)
     first = start().wait_ready()
     wait_for(client, job_id, 5)
@@ -206,15 +206,18 @@ def test_a_job_waits_for_its_bucket_and_goes_on_when_it_is_there(
     keys = upload(6)
     missing = "late" + service_env["RMBG_OUTPUT_BUCKET"][4:]
     late = Client(ServiceSettings.from_env(dict(service_env) | {"RMBG_OUTPUT_BUCKET": missing}))
-    start(quick=True).wait_ready()
-
+    buckets = raw_s3(service_settings)
+    buckets.create_bucket(Bucket=missing)
     job_id = submit(late, keys)
+    buckets.delete_bucket(Bucket=missing)
+
+    start(quick=True).wait_ready()
     until(lambda: client.status(job_id).waiting_for, within_s=30)
     status = client.status(job_id)
     assert status.waiting_for.startswith("bucket: ")
     assert missing in status.waiting_for
     assert (status.done, status.failed) == (0, 0)
-    raw_s3(service_settings).create_bucket(Bucket=missing)
+    buckets.create_bucket(Bucket=missing)
 
     assert_all_done_once(late, job_id, keys)
 
@@ -225,7 +228,7 @@ def test_a_job_waits_for_its_bucket_and_goes_on_when_it_is_there(
 def test_a_cancelled_job_keeps_what_was_in_flight_and_starts_nothing_more(
     start, client, upload, service_settings, bucket
 ):
-    keys = upload(300)
+    keys = upload(150)
     job_id = submit(client, keys, save_prefix="out")
     start().wait_ready()
     wait_for(client, job_id, 5)
@@ -242,8 +245,8 @@ def test_a_cancelled_job_keeps_what_was_in_flight_and_starts_nothing_more(
 
 
 def test_an_interactive_job_overtakes_the_bulk(start, client, upload):
-    keys = upload(400)
-    bulk = submit(client, keys[:399])
+    keys = upload(201)
+    bulk = submit(client, keys[:200])
     start().wait_ready()
     wait_for(client, bulk, 5)
 
@@ -251,7 +254,7 @@ def test_an_interactive_job_overtakes_the_bulk(start, client, upload):
 
     assert record.state == "done"
     assert client.status(bulk).state is JobState.RUNNING
-    assert_all_done_once(client, bulk, keys[:399])
+    assert_all_done_once(client, bulk, keys[:200])
 
 
 def test_a_model_that_no_worker_serves_is_waited_for_and_never_fails(start, client, upload):

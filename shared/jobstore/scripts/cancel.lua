@@ -8,12 +8,11 @@
 -- Repeated: nothing more happens.
 
 local job = ARGV[1]
-local found = call('HMGET', job_key(job), 'state', 'queue')
-if not found[1] then return 0 end
-if found[1] ~= RUNNING then return 1 end
+local state = call('HGET', job_key(job), 'state')
+if not state then return 0 end
+if state ~= RUNNING then return 1 end
 
 call('HSET', job_key(job), 'state', FINISHING, 'cancelled', 1)
-call('LREM', feeding_key(found[2]), 0, job)
 for _, unit in ipairs(call('SMEMBERS', part_key(job, 'tickets'))) do
   local is_held = call('HEXISTS', ticket_key(job, unit), 'owner') == 1
   if not is_held then

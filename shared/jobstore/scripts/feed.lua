@@ -37,13 +37,14 @@ local function stop_of(job, first, total)
   return last + 1
 end
 
--- The next range of a job that holds items to do, or nil; and whether more come after it.
+-- The next range of a job that holds items to do, and whether more come after it. Nothing for a
+-- job that was cancelled since its last turn, or deleted by hand.
 local function next_range(job)
   local found = call('HMGET', job_key(job), 'state', 'cursor', 'total')
-  if found[1] ~= RUNNING then return nil end
+  if found[1] ~= RUNNING then return end
   local total = tonumber(found[3])
   local first = next_item(job, tonumber(found[2]), total)
-  if not first then return nil end
+  if not first then return end
   local stop = stop_of(job, first, total)
   return first, stop, next_item(job, stop, total) ~= nil
 end

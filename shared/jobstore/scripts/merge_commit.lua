@@ -14,7 +14,6 @@ local state = is_cancelled(job) and CANCELLED or DONE
 drop(job, unit)
 call('HSET', key, 'state', state, 'finished_ms', now())
 call('HDEL', key, 'waiting_for', 'waiting_until_ms')
-call('DEL', part_key(job, 'rate'))
 
 local found = call('HMGET', key, 'generation', 'total', 'done', 'failed', 'fingerprint')
 call('XADD', EVENTS, 'MAXLEN', '~', ARGV[6], '*', 'job_id', job, 'event', 'job.' .. state,

@@ -24,7 +24,7 @@ class Forward:
     """A network on its device, fed with uint8 and answering on the CPU.
 
     Args:
-        network: Takes `(N, 3, 1024, 1024)` from -0.5 to 0.5 in *dtype*; see
+        network: In its type already (`worker.model.network.lower`). Takes `(N, 3, 1024, 1024)` from -0.5 to 0.5 in *dtype*; see
             `worker.model.network.Network.forward`.
         device: Where it runs; the network is moved there, channels last.
         dtype: What it counts in.
@@ -33,7 +33,7 @@ class Forward:
     def __init__(self, network: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:
         self.device = device
         self.dtype = dtype
-        network = network.to(device=device, dtype=dtype)
+        network = network.to(device=device)
         self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stub
 
     @torch.inference_mode()

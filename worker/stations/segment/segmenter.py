@@ -11,6 +11,7 @@ from shared.errors import DeviceLost
 from shared.weights import file_sha256
 from worker.model.fold import build
 from worker.model.fuse import fuse
+from worker.model.network import lower
 from worker.model.tensors import load_state_dict
 from worker.stations.segment import postprocess, preprocess
 from worker.stations.segment.devices import pick_device, pick_dtype, precision_name
@@ -56,7 +57,7 @@ class Segmenter:
         self.device = str(device)
         self.precision = precision_name(dtype)
         self.weights_sha256 = weights_sha256
-        self._forward = Forward(network, device=device, dtype=dtype)
+        self._forward = Forward(lower(network, dtype), device=device, dtype=dtype)
         self._limit = BatchLimit(self.batch_size)
 
     @classmethod
@@ -79,7 +80,8 @@ class Segmenter:
         if where.type == "cuda" and dtype == torch.float32:
             # By default cuDNN's fp32 is TF32, with the mantissa of fp16.
             torch.backends.cudnn.allow_tf32 = False
-        network = build(load_state_dict(path)).to(dtype)
+        network = build(load_state_dict(path))
+        lower(network, dtype)
         if where.type == "cpu":
             network = fuse(network)
         return cls(network, device=where, dtype=dtype, weights_sha256=file_sha256(path))

@@ -1,0 +1,191 @@
+"""(a) The whole job: this system, rembg and the seed's loop, in turn over the same pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final, Self
+
+import onnx
+from onnx import TensorProto, numpy_helper
+
+from benchmarks.pictures import write_products
+from producer.client import Client
+from producer.local.helper import WorkerProcess
+from producer.local.servers import EmbeddedServers
+from shared.job import TERMINAL_STATES, PictureOptions
+
+MODEL: Final = "isnet-general-use"
+EXAMPLES: Final = Path(__file__).resolve().parents[1] / "examples/photos"
+POLL_S: Final = 0.02
+OURS, REMBG, SEED = "rmbg-queue", "rembg", "seed"
+
+
+class OurSystem:
+    """Embedded Redis and S3 and one `rmbg-worker`, as a user would run them."""
+
+    def __init__(self, folder: Path, weights: Path, device: str) -> None:
+        self._folder = folder
+        self._settings = {
+            "PATH": os.defpath,
+            "HOME": str(Path.home()),
+            "RMBG_WEIGHTS": str(weights),
+            "RMBG_DEVICE": device,
+        }
+        self._rounds = 0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        servers = self._stack.enter_context(EmbeddedServers(self._folder / "servers"))
+        env = self._settings | servers.settings()
+        self._client = Client.from_env(env)
+        log = self._folder / "worker.log"
+        self._worker = self._stack.enter_context(WorkerProcess(env, MODEL, log))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def upload(self, files: Sequence[Path]) -> None:
+        """Put *files* where the jobs find them; the clock does not run for that."""
+        objects = self._client._services.objects  # noqa: SLF001 - the Python API puts no objects
+        for file in files:
+            objects.put("inbox", file.name, file.read_bytes(), content_type="image/jpeg")
+
+    def run(self, files: Sequence[Path]) -> float:
+        """Return the seconds from submitting a job over *files* until it is done."""
+        self._rounds += 1
+        begun_s = time.monotonic()
+        job_id = self._client.submit(
+            [file.name for file in files],
+            rem_mode=MODEL,
+            save_prefix=f"round-{self._rounds}",
+            pictures=PictureOptions(edges="source"),
+        )
+        while (status := self._client.status(job_id)).state not in TERMINAL_STATES:
+            time.sleep(POLL_S)
+        seconds = time.monotonic() - begun_s
+        if status.done != len(files):
+            raise RuntimeError(f"{status.failed} of {len(files)} failed: {status.error_classes}")
+        return seconds
+
+
+class Contestant:
+    """One process of `benchmarks/contestant.py`, its model loaded."""
+
+    def __init__(
+        self, name: str, folder: Path, weights: Path, device: str, env: Mapping[str, str]
+    ) -> None:
+        self._out = folder / name
+        main = Path(__file__).with_name("contestant.py")
+        self._process = subprocess.Popen(
+            [sys.executable, str(main), name, str(weights), device],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={"PATH": os.defpath, "HOME": str(folder), **env},
+        )
+        self._answer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def run(self, files: Sequence[Path]) -> float:
+        """Return the seconds for *files*, from disk to disk."""
+        order = {"files": [str(file) for file in files], "out": str(self._out)}
+        if self._process.stdin is None:
+            raise RuntimeError("a process without its input")
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return float(self._answer()["seconds"])
+
+    def _answer(self) -> dict[str, Any]:
+        line = self._process.stdout.readline() if self._process.stdout else ""
+        if not line:
+            raise RuntimeError(f"the contestant ended with {self._process.wait()}")
+        return dict(json.loads(line))
+
+
+def measure(
+    folder: Path, weights: Path, *, device: str, products: int, rounds: int, side_px: int
+) -> dict[str, Any]:
+    """Run all three in turn, *rounds* times over products and over the example photographs."""
+    made = write_products(folder / "products", products, side_px)
+    sets = {f"products {side_px} x {side_px}": made, "examples": sorted(EXAMPLES.rglob("*.jpg"))}
+    full = fp32_copy(weights, folder / "u2net" / "isnet-general-use.onnx")
+    rembg_env = {"U2NET_HOME": str(full.parent), "MODEL_CHECKSUM_DISABLED": "1"}
+    with (
+        OurSystem(folder, weights, device) as ours,
+        Contestant(REMBG, folder, full, device, rembg_env) as rembg,
+        Contestant(SEED, folder, weights, device, {}) as seed,
+    ):
+        ways = {OURS: ours.run, REMBG: rembg.run, SEED: seed.run}
+        results = {}
+        for name, files in sets.items():
+            ours.upload(files)
+            results[name] = _in_turn(ways, files, rounds)
+            print(json.dumps({name: results[name]}), flush=True)
+    return {"device": device, "rounds": rounds, "sets": results}
+
+
+def _in_turn(
+    ways: Mapping[str, Callable[[Sequence[Path]], float]], files: Sequence[Path], rounds: int
+) -> dict[str, Any]:
+    for run in ways.values():
+        run(files[:2])  # warms caches up; a worker may still be loading its model
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, run in ways.items():
+            speeds[name].append(len(files) / run(files))
+    ratios = {
+        name: [mine / other for mine, other in zip(speeds[OURS], speeds[name], strict=True)]
+        for name in (REMBG, SEED)
+    }
+    return {
+        "pictures": len(files),
+        "mean_bytes": round(statistics.mean(file.stat().st_size for file in files)),
+        "images_per_s": {name: _spread(values) for name, values in speeds.items()},
+        "times_as_fast_as": {name: _spread(values) for name, values in ratios.items()},
+    }
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any]:
+    return {
+        "median": round(statistics.median(values), 3),
+        "least": round(min(values), 3),
+        "most": round(max(values), 3),
+    }
+
+
+def fp32_copy(source: Path, target: Path) -> Path:
+    """Write the fp16 ONNX file *source* as fp32, which rembg wants; the weights are the same."""
+    model = onnx.load(source)
+    graph = model.graph
+    for initialiser in graph.initializer:
+        if initialiser.data_type == TensorProto.FLOAT16:
+            values = numpy_helper.to_array(initialiser).astype("float32")
+            initialiser.CopyFrom(numpy_helper.from_array(values, initialiser.name))
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.i == TensorProto.FLOAT16:
+                attribute.i = TensorProto.FLOAT
+            elif attribute.t.data_type == TensorProto.FLOAT16:
+                values = numpy_helper.to_array(attribute.t).astype("float32")
+                attribute.t.CopyFrom(numpy_helper.from_array(values))
+    for value in (*graph.input, *graph.output):
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT16:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
+    del graph.value_info[:]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, target)
+    return target

@@ -1,0 +1,296 @@
+"""What is done with a ticket when something is away: the real job store, a store in memory."""
+
+import json
+from dataclasses import replace
+from threading import Thread
+
+import pytest
+from support.jobs import feed, submit
+from support.line import Line
+from support.pictures import encoded, photo
+from support.stand_ins import Valve, quick_stations
+from support.until import until
+
+from shared.errors import BucketUnavailable, RedisUnavailable, StoreUnavailable, WeightsInvalid
+from shared.job import ImageOutput
+from shared.jobstore.store import JobStore
+from shared.keys import report_key, results_key
+from shared.queue import BULK, RECOVERY, SUSPECT
+from worker import tickets
+from worker.leases import Leases
+from worker.merge import MAX_SHOWN_PX
+from worker.rack import Rack
+from worker.tickets import Tickets
+
+pytestmark = pytest.mark.integration
+
+MODEL = "isnet-general-use"
+
+
+class Fickle(JobStore):
+    """The real job store; the named calls fail once each, as if Redis were away."""
+
+    def __init__(self, *given, **named):
+        super().__init__(*given, **named)
+        self.away = []
+
+    def _run(self, script, *args):
+        if script in self.away:
+            self.away.remove(script)
+            raise RedisUnavailable(f"{script}: made up")
+        return super()._run(script, *args)
+
+
+class Desk:
+    """One worker's tickets, in this process; what it publishes is collected."""
+
+    def __init__(self, url, *, stations=None, load=None):
+        self.store = Fickle.connect(url)
+        self.line = Line(stations=stations or quick_stations())
+        self.objects = self.line.store
+        self.published = []
+        self.leases = Leases(self.store, ttl_s=30, beat_s=3600, is_progressing=lambda: True)
+        self.tickets = Tickets(
+            worker_id="w",
+            ttl_s=30,
+            store=self.store,
+            objects=self.objects,
+            engine=self.line.engine,
+            leases=self.leases,
+            rack=Rack(load or (lambda name: self.line.model)),
+            publish=self.published_now,
+        )
+
+    def published_now(self, issued):
+        self.published += issued
+        return len(issued)
+
+    def submit(self, count, **details):
+        for n in range(count):
+            self.objects.put("inbox", f"{n}.jpg", b"%d" % n, content_type="image/jpeg")
+        job_id = submit(self.store, count, **{"rem_mode": MODEL} | details)
+        self.published += feed(self.store)
+        return job_id
+
+    def serve(self):
+        """Work off the next ticket that was published."""
+        issued = self.published.pop(0)
+        self.tickets.serve(issued.ticket, issued.queue)
+
+    def run(self):
+        while self.published:
+            self.serve()
+
+    def waiting_for(self, job_id):
+        with_worker = self.store._client.hget(f"rmbg:job:{job_id}", "waiting_for")
+        return with_worker.decode() if with_worker else None
+
+    def close(self):
+        self.leases.close()
+        self.line.close()
+        self.store.close()
+
+
+@pytest.fixture
+def desks(redis_server, redis_client):
+    made = []
+
+    def make(**details):
+        made.append(Desk(redis_server.url, **details))
+        return made[-1]
+
+    yield make
+    for desk in made:
+        desk.close()
+
+
+@pytest.fixture
+def desk(desks):
+    return desks()
+
+
+def deaths(desk, job_id):
+    found = desk.store._client.scan_iter(f"rmbg:job:{job_id}:ticket:*")
+    return [desk.store._client.hget(key, "deaths") for key in found]
+
+
+def test_a_ticket_is_worked_off_sharded_and_merged(desk):
+    job_id = desk.submit(20)
+
+    desk.run()
+
+    assert desk.store.status(job_id).done == 20
+    assert desk.store.status(job_id).finished_at is not None
+    lines = desk.objects.get("cutouts", results_key(job_id)).data.splitlines()
+    assert [json.loads(line)["index"] for line in lines] == list(range(20))
+    assert desk.objects.head("cutouts", report_key(job_id)) is not None
+    assert len(desk.leases) == 0
+
+
+@pytest.mark.parametrize("script", ["finish_begin", "finish_commit", "mark"])
+def test_a_ticket_is_closed_when_redis_comes_back(desk, script):
+    """Left to its lease, it would count as a death; after two the range is suspect."""
+    job_id = desk.submit(4)
+    desk.store.away = [script]
+
+    desk.run()
+
+    assert desk.store.status(job_id).finished_at is not None
+
+
+def test_a_ticket_that_cannot_be_read_is_given_back(desk):
+    job_id = desk.submit(4)
+    chunk, real = [], desk.store.manifest_chunk
+
+    def away_once(*given):
+        if not chunk:
+            chunk.append(given)
+            raise RedisUnavailable("made up")
+        return real(*given)
+
+    desk.store.manifest_chunk = away_once
+    desk.serve()
+
+    assert deaths(desk, job_id) == [None]
+    assert desk.store._client.zcard("rmbg:leased") == 0
+    assert desk.store._client.zcard("rmbg:parked") == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [(BucketUnavailable("no bucket"), "bucket: no bucket"), (StoreUnavailable("busy"), None)],
+    ids=["bucket", "store"],
+)
+def test_a_manifest_that_cannot_be_had_now_gives_the_ticket_back(desk, fault, said):
+    job_id = desk.submit(4)
+    desk.store._client.delete(f"rmbg:job:{job_id}:manifest")  # as if it lay in the bucket
+    desk.line.fail_store("get", 1, error=fault)
+
+    desk.serve()
+
+    assert desk.waiting_for(job_id) == said
+    assert deaths(desk, job_id) == [None]
+    assert desk.store._client.zcard("rmbg:leased") == 0
+
+
+def test_a_model_that_is_refused_gives_the_ticket_back_unblamed(desks):
+    def load(name):
+        raise WeightsInvalid(f"{name}: none")
+
+    desk = desks(load=load)
+    job_id = desk.submit(4)
+
+    desk.serve()
+
+    assert desk.store.status(job_id).failed == 0
+    assert deaths(desk, job_id) == [None]
+    assert desk.store._client.zcard("rmbg:parked") == 1
+
+
+@pytest.mark.parametrize("key", ["shards/", "results.jsonl", "report.html"])
+@pytest.mark.parametrize(
+    "fault", [BucketUnavailable("no bucket"), StoreUnavailable("busy")], ids=["bucket", "store"]
+)
+def test_documents_that_cannot_be_put_now_are_put_later(desk, key, fault, monkeypatch):
+    monkeypatch.setattr(tickets, "RETRY_S", 0.05)
+    job_id = desk.submit(4)
+    broken = [True]
+
+    def before(call, bucket, asked):
+        if call == "put" and key in asked and broken:
+            broken.clear()
+            raise fault
+
+    desk.objects.before = before
+    desk.run()
+    assert desk.store.status(job_id).finished_at is None
+    until(lambda: desk.published.extend(feed(desk.store)) or desk.published, within_s=15)
+    desk.run()
+
+    assert desk.store.status(job_id).finished_at is not None
+    assert desk.store.status(job_id).done == 4
+
+
+def test_the_report_does_without_pictures_that_are_gone(desks):
+    """An input bucket that was emptied or taken away since must not keep a job from its end."""
+    desk = desks(stations=Line().engine._stations)
+    for n in range(3):
+        desk.objects.put("inbox", f"{n}.jpg", encoded(photo(40, 30), "JPEG"), content_type="-")
+    job_id = submit(desk.store, 3, rem_mode=MODEL)
+    desk.published += feed(desk.store)
+    desk.serve()
+
+    desk.objects.missing.add("inbox")
+    desk.run()
+
+    assert desk.store.status(job_id).finished_at is not None
+    assert b"Before and after" not in desk.objects.get("cutouts", report_key(job_id)).data
+
+
+def test_draining_gives_back_what_comes_and_what_is_held(desk):
+    valve = desk.line.segmenter.before = Valve()
+    job_id = desk.submit(32)
+    assert len(desk.published) == 2
+    first = desk.published.pop(0)
+    thread = Thread(target=desk.tickets.serve, args=(first.ticket, first.queue), daemon=True)
+    thread.start()
+    valve.wait_for_one()
+
+    desk.tickets.drain()
+    desk.line.engine.drain()
+    desk.serve()
+    valve.open()
+    thread.join(20)
+
+    assert len(desk.leases) == 0
+    assert desk.store._client.zcard("rmbg:leased") == 0
+    status = desk.store.status(job_id)
+    assert status.failed == 0
+    assert {issued.queue for issued in desk.published} == {RECOVERY}
+
+
+def test_room_is_made_by_the_longest_bulk_ticket(desk):
+    assert not desk.tickets.make_room()
+    valve = desk.line.segmenter.before = Valve()
+    desk.line.engine._room = type(desk.line.engine._room)(2)
+    job_id = desk.submit(16)
+    issued = desk.published.pop(0)
+    assert issued.queue == BULK
+    thread = Thread(target=desk.tickets.serve, args=(issued.ticket, issued.queue), daemon=True)
+    thread.start()
+    valve.wait_for_one()
+
+    assert desk.tickets.running == 1
+    assert desk.tickets.make_room()
+    valve.open()
+    thread.join(20)
+
+    assert desk.tickets.running == 0
+    assert 0 < desk.store.status(job_id).done < 16
+    desk.run()
+    assert desk.store.status(job_id).done == 16
+
+
+def test_a_suspect_ticket_is_decoded_apart_and_alone(desks):
+    seen = []
+    stations = quick_stations()
+    def decode(data, options, isolate):
+        seen.append((isolate, desk.line.engine.inside))
+        return stations.decode(data, options, isolate)
+
+    desk = desks(stations=replace(stations, decode=decode))
+    desk.submit(3)
+    issued = desk.published.pop(0)
+
+    desk.tickets.serve(issued.ticket, SUSPECT)
+
+    assert seen == [(True, 1)] * 3
+
+
+def test_hidden_jobs_and_large_pictures_are_not_shown(desk):
+    job_id = desk.submit(2, image_output=ImageOutput.HIDE)
+
+    desk.run()
+
+    assert b"Before and after" not in desk.objects.get("cutouts", report_key(job_id)).data
+    assert MAX_SHOWN_PX < 100_000_000

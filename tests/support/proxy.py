@@ -1,0 +1,118 @@
+"""A way to a server on which things go wrong: half-open, reset, slow; or one through TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import threading
+from contextlib import suppress
+
+HOST = "127.0.0.1"
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER of no seconds: closing sends a reset."""
+
+
+class Proxy:
+    """Passes bytes between clients and the server at *to_port*, as long as the context lasts.
+
+    `delay_s` holds back each piece that the server sends, in seconds. With *tls*, a server-side
+    `ssl.SSLContext`, clients must speak TLS.
+    """
+
+    def __init__(self, to_port, *, tls=None):
+        self.delay_s = 0.0
+        self._to_port = to_port
+        self._tls = tls
+        self._links = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        self._server = self._run(asyncio.start_server(self._serve, HOST, 0, ssl=self._tls))
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def __exit__(self, *_):
+        self._run(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def connections(self):
+        """How many clients are connected and not frozen."""
+        return sum(not link.frozen for link in list(self._links))
+
+    def freeze(self):
+        """Let the connections there are carry nothing any more, and stay open."""
+        self._each(lambda link: setattr(link, "frozen", True))
+
+    def reset(self):
+        """Reset the connections there are."""
+        self._each(_Link.reset)
+
+    def _each(self, do):
+        async def to_all():
+            for link in list(self._links):
+                do(link)
+
+        self._run(to_all())
+
+    def _run(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
+
+    async def _end(self):
+        self._server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def _serve(self, reader, writer):
+        try:
+            up_reader, up_writer = await asyncio.open_connection(HOST, self._to_port)
+        except OSError:
+            writer.transport.abort()
+            return
+        link = _Link(writer, up_writer)
+        self._links.add(link)
+        try:
+            with suppress(asyncio.CancelledError):  # the test is over
+                await asyncio.gather(
+                    link.pump(reader, up_writer, lambda: 0.0),
+                    link.pump(up_reader, writer, lambda: self.delay_s),
+                )
+        finally:
+            self._links.discard(link)
+            link.abort()
+
+
+class _Link:
+    """One client's connection, and ours to the server on its behalf."""
+
+    def __init__(self, *writers):
+        self._writers = writers
+        self.frozen = False
+
+    async def pump(self, reader, writer, delay_s):
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                if self.frozen:
+                    await asyncio.Event().wait()
+                await asyncio.sleep(delay_s())
+                writer.write(data)
+                await writer.drain()
+        if not self.frozen:
+            self.abort()
+
+    def reset(self):
+        for writer in self._writers:
+            connection = writer.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.abort()
+
+    def abort(self):
+        for writer in self._writers:
+            writer.transport.abort()
