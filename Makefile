@@ -7,7 +7,7 @@ SECONDS ?= 60
 ITEMS ?= 2000
 PYTEST_ARGS ?=
 
-.PHONY: install demo test check lint types imports wheel fmt bench chaos constraints
+.PHONY: install demo test check lint types imports wheel fmt bench chaos compose constraints
 
 install: $(VENV)/.installed
 
@@ -50,6 +50,9 @@ bench: install
 
 chaos: install
 	$(BIN)/python tests/chaos/run.py --seed $(SEED) --seconds $(SECONDS) --items $(ITEMS) $(if $(SABOTAGE),--sabotage $(SABOTAGE))
+
+compose: install
+	$(BIN)/python tests/compose/stage.py
 
 constraints:
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
