@@ -49,8 +49,7 @@ class SleepingSegmenter:
         self.last_s = 0.0
         """Seconds of the system's monotonic clock, which all processes share."""
         self.commands = 0
-        """Commands that this process has sent to Redis."""
-        _count_commands(self)
+        """Commands that this process has sent to Redis, once `note` was called."""
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         return image
@@ -71,6 +70,7 @@ class SleepingSegmenter:
 
     def note(self, path: Path) -> None:
         """Write the figures to *path* every moment, from a thread of its own, for ever."""
+        _count_commands(self)
 
         def serve() -> None:
             while True:

@@ -29,6 +29,7 @@ _COMMANDS: Final = {
     "failures": ("producer.commands.records:failures", "A job's failed images and the reasons."),
     "cancel": ("producer.commands.steer:cancel", "Stop a job."),
     "retry": ("producer.commands.steer:retry", "Redo a done job's failed images only."),
+    "verify": ("producer.commands.verify:verify", "Whether the bucket holds a job's pictures."),
     "weights": ("producer.commands.weights:weights", "Fetch, verify and list weights."),
     "doctor": ("producer.commands.doctor:doctor", "Check the services and say what to mend."),
 }

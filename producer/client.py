@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final, Unpack
 
 from producer import results as reading
 from producer.options import JobOptions
+from producer.repair import Repair
 from producer.services import Services
 from producer.sources import KeySource
 from producer.submit import plan, submit
+from producer.verify import Verifier
 from shared.errors import RmbgError
 from shared.job import TERMINAL_STATES, Priority
 from shared.settings import ServiceSettings
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from producer.options import OptionArguments
+    from producer.verify import Finding
     from shared.job import ItemRecord
     from shared.jobstore.values import JobStatus
 
@@ -147,6 +150,27 @@ class Client:
         count = self._services.jobs.retry(job_id)
         self._services.feed()
         return count
+
+    def verify(self, job_id: str, *, deep: bool = False, repair: bool = False) -> list[Finding]:
+        """Return where the bucket does not hold what a job's records say, in order of keys.
+
+        Args:
+            job_id: The job.
+            deep: Compare every picture's parameters as well, which asks for each.
+            repair: Have the images done again of which pictures are missing or damaged.
+
+        Raises:
+            UnknownJob: If Redis knows no such job.
+            JobNotDone: With *repair*, if the job has not ended by itself, or was opened again.
+        """
+        verifier = Verifier(self._services, job_id, deep=deep)
+        mending = Repair(self._services, verifier.status) if repair else None
+        found = list(verifier.findings())
+        if mending is not None:
+            for finding in found:
+                mending.add(finding)
+            mending.reopen()
+        return found
 
 
 def _until(timeout_s: float, what: str) -> Iterator[None]:

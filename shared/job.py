@@ -183,7 +183,8 @@ class ItemRecord:
 
     def to_json(self) -> str:
         """Return one line of JSON."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        # Not `asdict`, which copies: this is called for every image.
+        return json.dumps(vars(self), separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> ItemRecord:

@@ -188,6 +188,21 @@ def manifest_key(job_id: str, chunk: int) -> str:
     return f"{JOBS}/{job_id}/manifest/{chunk:07}.json.z"
 
 
+def output_folders(spec: JobSpec, job_id: str, *, outputs: Collection[str] = OUTPUTS) -> list[str]:
+    """Return prefixes, in order and none within another, below which all the job's pictures lie.
+
+    Other jobs' pictures may lie there as well. None for a job that writes no pictures.
+    """
+    if spec.image_output is ImageOutput.HIDE:
+        return []
+    if spec.image_output is ImageOutput.PREVIEW:
+        return [f"{PREVIEWS}/{spec.date}/{job_id}/"]
+    literal = comfyui_stem(spec.save_prefix)
+    if spec.naming is Naming.COMFYUI or literal != spec.save_prefix:
+        return [literal]
+    return sorted(f"{literal}/{output}/" for output in outputs)
+
+
 def is_own_output(spec: JobSpec, key: str, *, outputs: Collection[str] = OUTPUTS) -> bool:
     """Tell whether *key*, listed in the job's input bucket, is one of the job's own writing.
 

@@ -3,15 +3,16 @@ r"""Logging set-up: JSON lines for machines, plain text for a terminal, secrets 
 A message is constant; its facts are in `extra`, under these names:
 
 =================  ================================================================
-`job_id`           the job
-`unit`, `epoch`    the ticket's range (`"0-64"`) or `merge`, and its issue
+`job_id`           the job; `job_ids`: those that share a batch
+`ticket`, `epoch`  the ticket's range (`"0-64"`) or `merge`, and its issue
 `index`            an item's place in its job
 `image_key`        an item's source key; `output_key`: where its picture was written
 `bucket`           the bucket a store error is about
 `worker_id`        the worker process
 `queue`            the queue a ticket came from or went to
-`stage`            the engine's stage: download, decode, forward, encode, upload, ...
-`cause`            class of the error that decided an outcome; `reason`: its text
+`stage`            the engine's stage: download, decode, forward, draw, upload
+`took_s`           from the entrance of the engine to the item's end
+`cause`            what went wrong; of an item the error's class, with its text in `reason`
 `batch_size`       items in a forward pass
 `done`, `failed`   items that ended well, and not
 `*_s`              durations in seconds; `*_bytes`: sizes
@@ -46,6 +47,8 @@ _SIGNED: Final = re.compile(
     r"|password)(?:=|%3D))[^\s&,;\"'\\<>]+",
     re.IGNORECASE,
 )
+_TELLING: Final = ("signature", "credential", "token", "accesskeyid", "password")
+"""Whatever `_SIGNED` finds has one of these in it."""
 _PLAIN: Final = re.compile(r"[^\s\"'=\x00-\x1f\x7f]+")
 
 
@@ -80,7 +83,12 @@ def mask(text: str) -> str:
     >>> mask("GET http://s3/b/k?X-Amz-Signature=0a1b&x=1 via redis://:pw@host/0")
     'GET http://s3/b/k?X-Amz-Signature=***&x=1 via redis://:***@host/0'
     """
-    return _SIGNED.sub(r"\1***", _USERINFO.sub(r"\1:***@", text))
+    text = _USERINFO.sub(r"\1:***@", text)
+    # A line is written for each image, and this pattern costs as much as all the rest of it.
+    lowered = text.casefold()
+    if any(word in lowered for word in _TELLING):
+        text = _SIGNED.sub(r"\1***", text)
+    return text
 
 
 class _Handler(logging.StreamHandler[IO[str]]):

@@ -121,6 +121,20 @@ class Reader:
             return default
         return value
 
+    def address(self, name: str) -> tuple[str, int] | None:
+        """Return host and port of `host:port`, an IPv6 host in brackets; None where it is unset.
+
+        Port 0 lets the system choose one.
+        """
+        value = self.text(name)
+        if value is None:
+            return None
+        parts = _split(f"//{value}")
+        if parts is None or not parts.hostname or parts.port is None or parts.path:
+            self.problem(name, f"{value!r} is not of the form host:port")
+            return None
+        return parts.hostname, parts.port
+
     @property
     def cache_home(self) -> Path:
         """`$XDG_CACHE_HOME`, or `~/.cache` where it is unset or, against its rule, relative."""

@@ -27,15 +27,28 @@ from worker import tasks
 from worker.effects import Effects
 from worker.engine import Engine, EngineLimits
 from worker.flow import Model
+from worker.fresh import Fresh
+from worker.gauges import Gauges
+from worker.health import Health
+from worker.journal import Journal
 from worker.leases import Leases
 from worker.line import Stations, real_stations
+from worker.metrics import Metrics
 from worker.models import Loader
+from worker.monitor import Monitor
+from worker.observe import Observers
 from worker.rack import Rack
 from worker.rate import RateMeter
 from worker.recovery import Recovery
 from worker.settings import WorkerSettings
 from worker.tickets import Tickets
-from worker.watchdogs import UNFIT_EXIT, LoopStamp, Watchdogs, checks_of
+from worker.watchdogs import (
+    UNFIT_EXIT,
+    LoopStamp,
+    Watchdogs,
+    checks_of,
+    memory_limit_bytes,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -52,15 +65,21 @@ class Worker:
     tickets: Tickets
     recovery: Recovery
     loop: LoopStamp
+    health: Health
+    monitor: Monitor | None
 
     def run(self) -> int:
         """Load the models, then serve tickets until SIGTERM or SIGINT; return the exit code.
 
         Raises:
             ModelRefused: If a model that is to be loaded at start cannot be.
+            InvalidOption: If `RMBG_HTTP` cannot be served.
         """
+        if self.monitor is not None:
+            self.monitor.start()
         for name in self.settings.models:
             self.rack.get(name)
+        self.health.is_loaded = True
         setup_logging.connect(_leave_logging_alone, weak=False)
         worker_ready.connect(self._on_ready, weak=False)
         worker_shutting_down.connect(self._on_leaving, weak=False)
@@ -92,6 +111,7 @@ class Worker:
         self.recovery.start()
         checks = checks_of(self.settings, self.engine, self.loop)
         Watchdogs(checks, self.leave).start()
+        self.health.is_serving = True
         logger.info("ready", extra={"models": self.rack.loaded})
 
     def _on_leaving(self, **_: object) -> None:
@@ -99,6 +119,7 @@ class Worker:
 
     def _begin_to_drain(self, late_code: int) -> None:
         """Drain in the background; a process that is not gone by then ends with *late_code*."""
+        self.health.is_draining = True
         # In a thread of its own: this is called from a signal handler, which must not wait for
         # a lock that the interrupted code may hold.
         threading.Thread(target=self._drain, name="drain", daemon=True).start()
@@ -136,12 +157,14 @@ def build_app(
         logger.critical("unfit, leaving", exc_info=err)
         worker.leave(UNFIT_EXIT)
 
+    metrics = None if settings.http is None else Metrics()
     engine = Engine(
         Effects(objects, max_bytes=settings.max_bytes),
         stations or stations_of(settings),
         limits=limits_of(settings),
         version=version("rmbg-queue"),
         unfit=unfit,
+        observer=Observers(Journal()) if metrics is None else Observers(metrics, Journal()),
     )
     leases = Leases(
         store,
@@ -166,10 +189,41 @@ def build_app(
         objects=objects,
         output_bucket=services.output_bucket,
         tickets=tickets,
-        describe=_describer(worker_id, settings, engine, rack, loader.refused()),
+        describe=_describer(
+            worker_id, settings, engine, rack, loader.refused() if load is None else {}
+        ),
         every_s=settings.recover_s,
     )
-    worker = Worker(settings, celery, rack, engine, leases, tickets, recovery, LoopStamp(celery))
+    loop = LoopStamp(celery)
+    health = Health(engine=engine, loop=loop, stall_s=settings.stall_s)
+    gauges = Gauges(
+        engine=engine,
+        leases=leases,
+        loop=loop,
+        recovery=recovery,
+        health=health,
+        totals=Fresh(store.totals).get,
+        budget_px=settings.budget_px,
+        memory_limit_bytes=memory_limit_bytes(settings),
+        about={
+            "worker_id": worker_id,
+            "version": version("rmbg-queue"),
+            "device": settings.device,
+            "models": ",".join(settings.models),
+        },
+    )
+    worker = Worker(
+        settings=settings,
+        celery=celery,
+        rack=rack,
+        engine=engine,
+        leases=leases,
+        tickets=tickets,
+        recovery=recovery,
+        loop=loop,
+        health=health,
+        monitor=_monitor_of(settings, metrics, gauges),
+    )
     return worker
 
 
@@ -196,6 +250,15 @@ def stations_of(settings: WorkerSettings) -> Stations:
 def rules_of(settings: WorkerSettings) -> Rules:
     """Return the job store's share of the settings."""
     return Rules(lost_after_s=settings.lost_s)
+
+
+def _monitor_of(
+    settings: WorkerSettings, metrics: Metrics | None, gauges: Gauges
+) -> Monitor | None:
+    if settings.http is None or metrics is None:
+        return None
+    metrics.registry.register(gauges)
+    return Monitor(settings.http, registry=metrics.registry, health=gauges.health)
 
 
 def _describer(

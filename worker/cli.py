@@ -21,15 +21,16 @@ CONFIG_EXIT = 2
     type=click.Choice(["all"]),
     help="Start and supervise one process for each GPU.",
 )
+@click.option("--probe", is_flag=True, help="Ask the worker at RMBG_HTTP whether it is ready.")
 @click.version_option(package_name="rmbg-queue")
-def main(*, check: bool, devices: str | None) -> None:
+def main(*, check: bool, devices: str | None, probe: bool) -> None:
     """Take tickets from Redis, make cutouts and masks, write them to the bucket.
 
     Settings come from RMBG_* variables; see docs/operations.md.
     """
     log.configure(sys.stderr)
     try:
-        sys.exit(_run(check=check, devices=devices))
+        sys.exit(_probe() if probe else _run(check=check, devices=devices))
     except ModuleNotFoundError as err:
         click.echo(f"rmbg-worker: {err}: pip install 'rmbg-queue[worker]'", err=True)
         sys.exit(CONFIG_EXIT)
@@ -39,6 +40,14 @@ def main(*, check: bool, devices: str | None) -> None:
     except RmbgError as err:
         click.echo(f"rmbg-worker: {err}", err=True)
         sys.exit(1)
+
+
+def _probe() -> int:
+    from worker.probe import probe  # noqa: PLC0415 - the others need no HTTP client
+
+    is_ready, said = probe(os.environ)
+    click.echo(said, err=not is_ready)
+    return 0 if is_ready else 1
 
 
 def _run(*, check: bool, devices: str | None) -> int:

@@ -10,6 +10,7 @@ from typing import Final
 from shared.errors import WorkerUnfit
 from worker.batching import Batcher
 from worker.flow import Flow, Output
+from worker.observe import Observer, Observers
 
 Ran = Callable[[Flow, Output], None]
 Broke = Callable[[Flow, BaseException], None]
@@ -31,11 +32,13 @@ class DeviceThread:
         upstream: Callable[[], int],
         ran: Ran,
         broke: Broke,
+        observer: Observer | None = None,
     ) -> None:
         self._batcher: Batcher[Flow] = Batcher(max_wait_s)
         self._upstream = upstream
         self._ran = ran
         self._broke = broke
+        self._observer = observer or Observers()
         self._changed = threading.Condition()
         self._closed = False
         self.busy_s = 0.0
@@ -47,13 +50,14 @@ class DeviceThread:
     def put(self, flow: Flow) -> None:
         """Add one prepared picture."""
         model = flow.work.model
+        flow.at_device_s = time.monotonic()
         with self._changed:
             self._batcher.add(
                 model.name,
                 flow,
                 rank=flow.rank,
                 max_items=model.segmenter.batch_size,
-                now_s=time.monotonic(),
+                now_s=flow.at_device_s,
             )
             self._changed.notify()
 
@@ -79,11 +83,15 @@ class DeviceThread:
     def _serve(self) -> None:
         while (batch := self._next()) is not None:
             started_s = time.monotonic()
+            waited_s = started_s - min(flow.at_device_s for flow in batch)
+            works = [flow.work for flow in batch]
             self._forward(batch)
-            self.busy_s += time.monotonic() - started_s
+            forward_s = time.monotonic() - started_s
+            self.busy_s += forward_s
             self.batches += 1
             self.items += len(batch)
             del batch  # the pictures must not live until the next batch is there
+            self._observer.batch(works, wait_s=waited_s, forward_s=forward_s)
 
     def _next(self) -> list[Flow] | None:
         with self._changed:

@@ -11,21 +11,21 @@ from typing import Final, Literal, TypeAlias
 from shared.errors import InvalidKey, OutputExists, StoreUnavailable
 from shared.job import Existing, ImageOutput, ItemRecord, Naming
 from shared.keys import check_image_key, output_key
+from shared.metadata import (
+    BYTES,
+    GENERATION,
+    JOB,
+    PARAMS,
+    RECORD,
+    SEQUENCE,
+    SOURCE,
+    generation_of,
+    is_whole,
+    sequence_of,
+)
 from shared.objects import Body, ObjectInfo, ObjectStore, PreconditionFailed
 from worker.flow import Work
 
-SOURCE: Final = "rmbg-source"
-"""Metadata: ETag of the picture that this was made from."""
-PARAMS: Final = "rmbg-params"
-"""Metadata: hash of the parameters, see `JobSpec.params_hash`."""
-SEQUENCE: Final = "rmbg-sequence"
-"""Metadata: the job's place among all jobs."""
-JOB: Final = "rmbg-job"
-"""Metadata: the job's id, for people."""
-BYTES: Final = "rmbg-bytes"
-"""Metadata: how long the object was when it was written; another length is damage."""
-RECORD: Final = "rmbg-record"
-"""Metadata: the image's record, JSON in base64; S3 allows 2,048 bytes of metadata in all."""
 MAX_RECORD_BYTES: Final = 1500
 MAX_ROUNDS: Final = 3
 """How often an output that changes under our hands is looked at before it is tried later."""
@@ -129,6 +129,7 @@ class Effects:
             SOURCE: source_etag,
             PARAMS: work.spec.params_hash,
             SEQUENCE: str(work.sequence),
+            GENERATION: str(work.generation),
             JOB: work.job_id,
             RECORD: _pack(record),
         }
@@ -187,22 +188,30 @@ class Effects:
 
 
 def _is_own(work: Work, found: ObjectInfo) -> bool:
-    """Return whether this very job wrote the object, and it is whole."""
+    """Return whether this very job wrote the object in this round, and it is whole."""
     own = {PARAMS: work.spec.params_hash, SEQUENCE: str(work.sequence)}
-    return _is_whole(found) and all(found.metadata.get(name) == own[name] for name in own)
+    by_us = all(found.metadata.get(name) == own[name] for name in own)
+    return by_us and is_whole(found) and not _is_outdated(work, found)
 
 
-def _is_whole(found: ObjectInfo) -> bool:
-    return found.metadata.get(BYTES, str(found.size_bytes)) == str(found.size_bytes)
+def _is_outdated(work: Work, found: ObjectInfo) -> bool:
+    """Return whether an earlier round of this job wrote it, and the item was opened again since.
+
+    What a repair opens again is to be written again: an object that was changed behind our back
+    may look whole by its own metadata.
+    """
+    return sequence_of(found) == work.sequence and generation_of(found) < work.generation
 
 
 def _judge(work: Work, key: str, there: ObjectInfo, metadata: Mapping[str, str]) -> Found:
     """Decide about an object at our key: its meaning, or None where it is to be replaced."""
+    sequence = sequence_of(there)
     if all(there.metadata.get(name) == metadata[name] for name in (SOURCE, PARAMS)):
-        return "same" if _is_whole(there) else None
-    sequence = there.metadata.get(SEQUENCE, "")
-    if sequence.isdecimal() and int(sequence) > work.sequence:
+        return "same" if is_whole(there) and not _is_outdated(work, there) else None
+    if sequence > work.sequence:
         return "superseded"
+    if sequence == work.sequence:
+        return None
     if work.spec.existing is Existing.KEEP:
         return "kept"
     if work.spec.existing is Existing.FAIL:

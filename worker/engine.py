@@ -34,6 +34,7 @@ from worker.effects import DOUBTFUL, Effects
 from worker.flow import Ended, Flow, GivenBack, Outcome, Output, Work
 from worker.later import Later
 from worker.line import Stations
+from worker.observe import STAGES, Observer, Observers
 from worker.pool import Pool
 from worker.records import done_record, failed_record, picture_texts
 from worker.stations.compose import combine
@@ -44,7 +45,7 @@ DOWNLOAD: Final = 0
 DECODE: Final = 1
 FORWARD: Final = 2
 UPLOAD: Final = 4
-"""Places in the order below."""
+"""Places in the order below, which is that of `STAGES`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +75,14 @@ class Engine:
         limits: EngineLimits,
         version: str,
         unfit: Callable[[BaseException], None],
+        observer: Observer | None = None,
     ) -> None:
         self._effects = effects
         self._stations = stations
         self._limits = limits
         self._version = version
         self._unfit = unfit
+        self._observer = observer or Observers()
         self._is_unfit = False
         self._order = itertools.count()
         self._room = threading.Semaphore(limits.max_items)
@@ -101,6 +104,7 @@ class Engine:
             upstream=lambda: self._upstream,
             ran=self._on_forward,
             broke=self._failed,
+            observer=self._observer,
         )
         # The way of one image. Decode takes its turn in the budget first; forward is the
         # device thread's, which calls `_on_forward`.
@@ -229,12 +233,19 @@ class Engine:
             self._end(flow, GivenBack())
             return
         try:
-            self._steps[flow.step][1](flow)
+            self._do_step(flow)
         except BaseException as err:  # noqa: BLE001 - the outermost loop of an item
             self._failed(flow, err)
             return
         if flow.step < UPLOAD:
             self._advance(flow)
+
+    def _do_step(self, flow: Flow) -> None:
+        started_s = time.monotonic()
+        try:
+            self._steps[flow.step][1](flow)
+        finally:
+            self._observer.stage(STAGES[flow.step], time.monotonic() - started_s)
 
     def _to_download(self, flow: Flow) -> None:
         self._download_pool.put(flow.rank, lambda: self._ask_store(flow))
@@ -313,6 +324,7 @@ class Engine:
             flow.attempts -= 1
             self._end(flow, Ended(failed_record(flow, RetriesExhausted(reason))))
             return
+        self._observer.retried(flow.work, STAGES[flow.step], err)
         cap_s = min(self._limits.max_backoff_s, 0.25 * 2**flow.attempts)
         wait_s = random.uniform(0, cap_s)  # noqa: S311 - full jitter
         self._later.after(wait_s, lambda: self._enter(flow))
@@ -339,6 +351,7 @@ class Engine:
         if not flow.work.urgent:
             self._room.release()
         self.device.nudge()
+        self._observer.ended(flow.work, outcome, took_s=time.monotonic() - flow.started_at_s)
         flow.done(flow.work, outcome)
 
 

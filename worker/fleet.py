@@ -40,7 +40,7 @@ def supervise(settings: WorkerSettings, env: Mapping[str, str]) -> int:
 
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGINT, leave)
-    children = {n: _start(n, env) for n in range(count)}
+    children = {n: _start(n, settings, env) for n in range(count)}
     code = 0
     while not leaving and children:
         for n, child in list(children.items()):
@@ -52,15 +52,25 @@ def supervise(settings: WorkerSettings, env: Mapping[str, str]) -> int:
                 del children[n]
             else:
                 time.sleep(RESTART_S)
-                children[n] = _start(n, env)
+                children[n] = _start(n, settings, env)
         time.sleep(TICK_S)
     _stop(list(children.values()), settings.drain_s)
     return code
 
 
-def _start(device: int, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    command = [sys.argv[0]]
-    return subprocess.Popen(command, env={**env, "RMBG_DEVICE": f"cuda:{device}"})  # noqa: S603
+def child_env(device: int, settings: WorkerSettings, env: Mapping[str, str]) -> dict[str, str]:
+    """Return *env* for the process of one device: its device, and a port of its own."""
+    own = {"RMBG_DEVICE": f"cuda:{device}"}
+    if settings.http is not None:
+        host, port = settings.http
+        own["RMBG_HTTP"] = f"[{host}]:{port + device}" if ":" in host else f"{host}:{port + device}"
+    return {**env, **own}
+
+
+def _start(
+    device: int, settings: WorkerSettings, env: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.argv[0]], env=child_env(device, settings, env))  # noqa: S603
 
 
 def _stop(children: list[subprocess.Popen[bytes]], drain_s: float) -> None:

@@ -62,6 +62,8 @@ class Work:
     index: int
     image_key: str
     model: Model
+    generation: int = 1
+    """The job's round: 1, and one more each time that some of its items are opened again."""
     attempts_before: int = 0
     """Attempts of earlier generations and processes, as far as they are known."""
     redo: bool = False
@@ -100,6 +102,8 @@ class Flow:
     order: int
     """Place in arrival order; with urgency, the order in which stages take items."""
     started_at_s: float
+    at_device_s: float = 0.0
+    """When it came to wait for a batch."""
     step: int = 0
     upstream: bool = True
     """Whether it has still to come to the device."""

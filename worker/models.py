@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Final
+
+import numpy as np
 
 from shared import models, weights
 from shared.errors import LicenceRefused, WeightsInvalid
 from worker.flow import Model
 from worker.settings import WorkerSettings
+
+WARM_PX: Final = 64
+"""Side of the picture that a model is warmed up with; the network sees all in one size."""
 
 
 class Loader:
@@ -18,13 +24,14 @@ class Loader:
         self._settings = settings
 
     def load(self, name: str) -> Model:
-        """Return the model on its device.
+        """Return the model on its device, warmed up by one black picture.
 
         Raises:
             UnknownModel: If the registry does not have it.
             LicenceRefused: If it is non-commercial and `RMBG_COMMERCIAL=1`.
             WeightsInvalid: If its weights are missing or not the registered ones.
             DeviceMissing: If the device asked for is not there.
+            DeviceLost: If it is there and cannot be used.
         """
         # torch takes 2 s to import, and who passes a model of his own does not need it
         from worker.stations.segment import Segmenter  # noqa: PLC0415
@@ -37,6 +44,8 @@ class Loader:
         segmenter = Segmenter.load(
             self._weights(model), device=self._settings.device, precision=self._settings.precision
         )
+        # The first pass prepares much that lasts, and tells a device that cannot be used.
+        segmenter.forward([segmenter.prepare(np.zeros((WARM_PX, WARM_PX, 3), np.uint8))])
         return Model(name=name, licence=model.licence, segmenter=segmenter)
 
     def refused(self) -> dict[str, str]:

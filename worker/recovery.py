@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -51,6 +52,8 @@ class Recovery:
         self._every_s = every_s
         self._registered_at_s = -REGISTER_S
         self._kept_house_at_s = -HOUSEKEEPING_S
+        self.issued: Counter[str] = Counter()
+        """Tickets that rounds of ours have published, by queue, since the start."""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="recovery", daemon=True)
 
@@ -75,7 +78,9 @@ class Recovery:
         self._register()
         waiting = depths(self._app)
         empty = [name for name, count in waiting.items() if not count]
-        publish(self._app, self._store.recover(empty_queues=empty))
+        issued = self._store.recover(empty_queues=empty)
+        publish(self._app, issued)
+        self.issued.update(one.queue for one in issued)
         info = self._describe()
         if waiting[INTERACTIVE] and self._tickets.running >= info.slots:
             self._tickets.make_room()

@@ -107,7 +107,7 @@ class TicketRun:
         try:
             stands = self._store.trying(lease, work.index, image_key=work.image_key)
         except RedisUnavailable as err:
-            logger.warning("an item waits for Redis", extra={"cause": str(err)})
+            logger.warning("an item waits for Redis", extra=self._named(cause=str(err)))
             time.sleep(TICK_S)
             return False
         if not stands:
@@ -146,7 +146,7 @@ class TicketRun:
             answer = self._store.mark(self._range.held.lease, self._ended[: 2 * MARK_ITEMS])
         except RedisUnavailable as err:
             # The pictures are in the bucket, so nothing is lost by trying until the lease is.
-            logger.warning("marks wait for Redis", extra={"cause": str(err)})
+            logger.warning("marks wait for Redis", extra=self._named(cause=str(err)))
             time.sleep(TICK_S)
             return
         finally:
@@ -157,6 +157,10 @@ class TicketRun:
         del self._ended[: 2 * MARK_ITEMS]
         if answer is MarkAnswer.CANCELLED:
             self._stopped = True
+
+    def _named(self, **facts: object) -> dict[str, object]:
+        ticket = self._range.held.lease.ticket
+        return {"job_id": ticket.job_id, "ticket": ticket.unit, **facts}
 
     def _work(self, index: int) -> Work:
         claim = self._range.claim
@@ -170,6 +174,7 @@ class TicketRun:
             index=index,
             image_key=self._range.keys[index],
             model=self._range.model,
+            generation=claim.generation,
             attempts_before=claim.attempts.get(index, claim.generation - 1),
             redo=lease.ticket.epoch > 1,
             isolate=self._range.isolate,

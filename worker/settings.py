@@ -60,6 +60,9 @@ class WorkerSettings:
     batch_wait_s: float = 0.05
     """Longest wait of a batch's first item for company, in seconds (`RMBG_BATCH_WAIT_S`)."""
 
+    http: tuple[str, int] | None = None
+    """Where `/metrics`, `/livez` and `/readyz` are served (`RMBG_HTTP`, as `host:port`)."""
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> WorkerSettings:
         """Read the variables named above.
@@ -89,6 +92,7 @@ class WorkerSettings:
             cpu_threads=reader.whole("RMBG_CPU_THREADS", os.cpu_count() or 2, least=1, most=512),
             max_rss_bytes=reader.whole("RMBG_MAX_RSS_BYTES", cls.max_rss_bytes),
             batch_wait_s=reader.seconds("RMBG_BATCH_WAIT_S", cls.batch_wait_s, most=10),
+            http=reader.address("RMBG_HTTP"),
         )
         if not settings.models:
             reader.problem("RMBG_MODELS", "names no model")

@@ -93,6 +93,11 @@ class LoopStamp:
         """Note that the loop has no connection: nothing is expected of it."""
         self._turned_at_s = None
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the loop has its connection, and so can hand out tickets."""
+        return self._turned_at_s is not None
+
     def lag_s(self) -> float:
         """Return how long the loop has stood still, in seconds; 0 while it is not connected."""
         turned_at_s = self._turned_at_s
@@ -106,25 +111,29 @@ class LoopStamp:
 
 def checks_of(settings: WorkerSettings, engine: Engine, loop: LoopStamp) -> tuple[Check, ...]:
     """Return what is looked at in a worker."""
-    limit_bytes = settings.max_rss_bytes or default_memory_limit_bytes()
+    limit_bytes = memory_limit_bytes(settings)
     # A hung engine first loses its leases; only then is it certain to be of no more use.
     hung_s = settings.stall_s + settings.lease_s
 
-    def stuck() -> str | None:
-        longest_s = engine.longest_s()
-        if longest_s <= DECODE_S:
-            return None
-        return f"a picture has been decoding or drawing for {longest_s:.0f} s"
-
-    def hung() -> str | None:
-        return None if engine.is_progressing(hung_s) else f"nothing has moved for {hung_s:.0f} s"
-
     return (
         Check(loop.wrong, UNFIT_EXIT),
-        Check(stuck, UNFIT_EXIT),
-        Check(hung, UNFIT_EXIT),
+        Check(lambda: stuck(engine), UNFIT_EXIT),
+        Check(lambda: hung(engine, hung_s), UNFIT_EXIT),
         Check(lambda: too_large(limit_bytes), 0),
     )
+
+
+def stuck(engine: Engine) -> str | None:
+    """Say so if one picture has been decoding or drawing for too long."""
+    longest_s = engine.longest_s()
+    if longest_s <= DECODE_S:
+        return None
+    return f"a picture has been decoding or drawing for {longest_s:.0f} s"
+
+
+def hung(engine: Engine, limit_s: float) -> str | None:
+    """Say so if no stage has ended any item for *limit_s*, although there are some."""
+    return None if engine.is_progressing(limit_s) else f"nothing has moved for {limit_s:.0f} s"
 
 
 def too_large(limit_bytes: int) -> str | None:
@@ -133,6 +142,11 @@ def too_large(limit_bytes: int) -> str | None:
     if rss_bytes <= limit_bytes:
         return None
     return f"{rss_bytes / 2**20:.0f} MiB of memory held, the limit is {limit_bytes / 2**20:.0f} MiB"
+
+
+def memory_limit_bytes(settings: WorkerSettings) -> int:
+    """Return the memory at which the process leaves: as set, or the machine's."""
+    return settings.max_rss_bytes or default_memory_limit_bytes()
 
 
 def default_memory_limit_bytes() -> int:

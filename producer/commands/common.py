@@ -105,6 +105,11 @@ def echo_json(body: Json) -> None:
     click.echo(json.dumps(body, default=_iso, ensure_ascii=False))
 
 
+def one_cell(text: str) -> str:
+    """Return *text* without what would end a cell or a line of a table."""
+    return " ".join(text.split()) if "\t" in text or "\n" in text else text
+
+
 def _job_id(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     if not JOB_ID.fullmatch(value):
         raise UnknownJob(f"no job can be called {value!r}")

@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from producer import results as reading
-from producer.commands.common import echo_json, job_argument, services_of
+from producer.commands.common import echo_json, job_argument, one_cell, services_of
 
 _PAUSE_S: Final = 1.0
 
@@ -50,8 +50,4 @@ def failures(ctx: click.Context, job: str, *, as_json: bool) -> None:
         else:
             error = record.error or {}
             cells = (record.image_key, error.get("class", "?"), error.get("reason", ""))
-            click.echo("\t".join((str(record.index), *map(_one_cell, cells))))
-
-
-def _one_cell(text: str) -> str:
-    return " ".join(text.split()) if "\t" in text or "\n" in text else text
+            click.echo("\t".join((str(record.index), *map(one_cell, cells))))

@@ -69,9 +69,7 @@ class Connection:
         self._scripts = {n: client.register_script(loader.source(n)) for n in loader.names()}
 
     @classmethod
-    def connect(
-        cls, url: str, *, rules: Rules | None = None, answer_s: float = ANSWER_S
-    ) -> Self:
+    def connect(cls, url: str, *, rules: Rules | None = None, answer_s: float = ANSWER_S) -> Self:
         """Return a store over the server at *url*; nothing is connected yet.
 
         Timeouts and keepalive, because a half-open connection is otherwise never noticed; a

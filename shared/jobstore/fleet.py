@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from shared.jobstore.connection import Connection, issued_from, to_ms
 from shared.jobstore.rules import Rules
-from shared.jobstore.values import Issued, WorkerInfo
+from shared.jobstore.values import Issued, Totals, WorkerInfo
 
 
 class Fleet(Connection):
@@ -23,6 +23,13 @@ class Fleet(Connection):
     def workers(self) -> list[WorkerInfo]:
         """Return the workers that are there, by id."""
         return [WorkerInfo.from_json(info) for info in self._run("workers")]
+
+    def totals(self) -> Totals:
+        """Return sums over all open jobs and all workers, a few seconds old at most.
+
+        Redis counts once for all who ask: each time it looks at every job that it remembers.
+        """
+        return Totals.from_json(self._run("totals", to_ms(self._rules.totals_kept_s)))
 
     def recover(self, *, empty_queues: Collection[str]) -> list[Issued]:
         """Do what is due for all jobs, and return the tickets to publish.

@@ -16,6 +16,7 @@ the server's, in milliseconds. A ticket of a job is written `job|unit`.
 | `rmbg:job:{job}:errors` | hash | error class -> failed items |
 | `rmbg:job:{job}:verdicts` | hash | verdict -> done items |
 | `rmbg:job:{job}:attempts` | hash | item index -> attempts, where that is not once a generation |
+| `rmbg:job:{job}:wanted`, `:scratch` | bitmap | items to open again; there only while `reopen` runs |
 | `rmbg:job:{job}:rate` | hash | bucket of time -> items that ended in it |
 | `rmbg:jobs` | sorted set | job -> its sequence number |
 | `rmbg:sequence` | string | sequence number of the latest job |
@@ -29,6 +30,7 @@ the server's, in milliseconds. A ticket of a job is written `job|unit`.
 | `rmbg:parked` | sorted set | ticket -> when it shall be issued |
 | `rmbg:workers` | sorted set | worker -> when it counts as gone |
 | `rmbg:worker_infos` | hash | worker -> what it says of itself (JSON) |
+| `rmbg:totals` | string | sums over jobs and workers (JSON), for a few seconds |
 | `rmbg:durable` | string | nothing: it is written in order to wait for it |
 | `rmbg:events` | stream | one event a job and generation: job_id, event, generation, total, done, failed |
 """  # noqa: E501 - a table's row is a line

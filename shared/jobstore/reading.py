@@ -42,11 +42,15 @@ class Reading(Fleet):
         Raises:
             UnknownJob: If there is no such job (any more).
         """
-        with self._translated():
-            document = self._client.hget(layout.job(job_id), "spec")
-        if document is None:
-            raise UnknownJob(f"no job {job_id} is known to {self._where()}")
-        return JobSpec.from_json(document)
+        return JobSpec.from_json(self._field(job_id, "spec"))
+
+    def sequence(self, job_id: str) -> int:
+        """Return the job's place among all jobs; see `Claim.sequence`.
+
+        Raises:
+            UnknownJob: If there is no such job (any more).
+        """
+        return int(self._field(job_id, "sequence"))
 
     def manifest_chunk(self, job_id: str, chunk: int) -> bytes | None:
         """Return a packed chunk of the job's keys; None: it is not in Redis but in the bucket."""
@@ -86,6 +90,13 @@ class Reading(Fleet):
             for number, byte in enumerate(bits, start):
                 if byte:
                     yield from (number * 8 + n for n in range(8) if byte >> (7 - n) & 1)
+
+    def _field(self, job_id: str, name: str) -> bytes:
+        with self._translated():
+            value = self._client.hget(layout.job(job_id), name)
+        if value is None:
+            raise UnknownJob(f"no job {job_id} is known to {self._where()}")
+        return to_bytes(value)
 
     def _statuses(self, job_ids: Sequence[str]) -> list[JobStatus]:
         """Return the status of each job that is known, all as of one moment."""

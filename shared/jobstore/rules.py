@@ -54,5 +54,7 @@ class Rules:
     """Ends are counted in buckets of so long, from which a job's rate is taken."""
     rate_buckets: int = 12
     """As many buckets as make up the window of the rate, the current one included."""
+    totals_kept_s: float = 3.0
+    """Sums over all jobs are given again for so long, however many watch."""
     events_kept: int = 10_000
     """About so many events stay readable in the stream."""

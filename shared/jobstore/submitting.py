@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from redis.exceptions import ResponseError
 
 from shared.errors import JobConflict, JobNotDone, NoKeys, RedisFull, RedisUnavailable, UnknownJob
-from shared.job import JobState, Priority
+from shared.job import JobState, Json, Priority
 from shared.jobstore import layout
 from shared.jobstore.connection import ANSWER_S, Connection, to_ms
 from shared.jobstore.values import Submission, Submitted
@@ -92,12 +92,37 @@ class Submitting(Connection):
             UnknownJob: If there is no such job.
             JobNotDone: If it runs, or was cancelled.
         """
-        answer = self._run("retry", job_id)
+        return self._reopened(job_id, self._run("reopen", job_id, ""))
+
+    def reopen(
+        self, job_id: str, bitmap: bytes, *, generation: int, verdicts: Mapping[str, int]
+    ) -> int:
+        """Open a done job again for some of its done items, and return how many those are.
+
+        They are taken off the counters, and count anew when they end. With none nothing happens.
+        What `recover` answers next holds the first tickets.
+
+        Args:
+            job_id: The job.
+            bitmap: Item i is bit i, the highest of a byte first, as Redis counts.
+            generation: The one in which they were found to be done.
+            verdicts: Quality verdict -> how many of the items have it.
+
+        Raises:
+            UnknownJob: If there is no such job.
+            JobNotDone: If it runs, was cancelled, or is not what it was in that generation.
+        """
+        counts = [value for pair in verdicts.items() for value in pair]
+        return self._reopened(job_id, self._run("reopen", job_id, bitmap, generation, *counts))
+
+    def _reopened(self, job_id: str, answer: list[Json]) -> int:
         if not answer:
             raise UnknownJob(f"no job {job_id} is known to {self._where()}")
         state = answer[0].decode()
+        if state == "changed":
+            raise JobNotDone(f"job {job_id} was opened again since it was looked at")
         if state != JobState.DONE:
-            raise JobNotDone(f"job {job_id} is {state}; only a done job can be retried")
+            raise JobNotDone(f"job {job_id} is {state}; only a done job can be opened again")
         return int(answer[1])
 
     def reserve_numbers(self, bucket: str, stem: str, *, listed_highest: int, count: int) -> int:

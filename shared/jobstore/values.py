@@ -185,3 +185,33 @@ class WorkerInfo:
         body = json.loads(text)
         known = {name: body[name] for name in cls.__dataclass_fields__ if name in body}
         return cls(**known | {"models": tuple(known["models"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """All open jobs and all workers, summed up."""
+
+    open_jobs: int
+    open_images: int
+    """Not yet ended; those of cancelled jobs are not counted."""
+    oldest_s: float
+    """Since the oldest open job was submitted; 0 without any."""
+    workers: int
+    slots: int
+    images_per_s: float
+    """What the workers have measured, together; 0 while none has."""
+    tickets: Mapping[str, int]
+    """Open tickets by place: the queues' names, `leased` and `parked`."""
+
+    @property
+    def backlog_s(self) -> float | None:
+        """How long the fleet needs for all open images; None while its rate is unknown."""
+        if not self.open_images:
+            return 0.0
+        return self.open_images / self.images_per_s if self.images_per_s else None
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Totals:
+        """Read what the script `totals` answers."""
+        body = json.loads(text)
+        return cls(oldest_s=body.pop("oldest_ms") / 1000, **body)

@@ -12,7 +12,7 @@ ITEMS = 1_000_000
 
 
 def keys(number):
-    """Keys as shops have them, of 52 characters, which compress no better than real ones."""
+    """Keys as shops have them, of 56 characters, which compress no better than real ones."""
     for n in range(number):
         article = hashlib.md5(b"%d" % (n // 4), usedforsecurity=False).hexdigest()[:8]
         yield f"catalogue/2026/spring/{article}/front-{n:09}-large.jpg"

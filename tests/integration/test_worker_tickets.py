@@ -274,6 +274,7 @@ def test_room_is_made_by_the_longest_bulk_ticket(desk):
 def test_a_suspect_ticket_is_decoded_apart_and_alone(desks):
     seen = []
     stations = quick_stations()
+
     def decode(data, options, isolate):
         seen.append((isolate, desk.line.engine.inside))
         return stations.decode(data, options, isolate)
@@ -294,3 +295,34 @@ def test_hidden_jobs_and_large_pictures_are_not_shown(desk):
 
     assert b"Before and after" not in desk.objects.get("cutouts", report_key(job_id)).data
     assert MAX_SHOWN_PX < 100_000_000
+
+
+def test_a_ticket_that_is_given_back_while_its_beat_is_under_way_is_no_loss(desk):
+    desk.submit(4)
+    claim = grant(desk.store, desk.published.pop(0))
+    held = desk.leases.hold(claim.lease)
+    beat = desk.store.beat
+
+    def meanwhile_given_back(leases, *, ttl_s):
+        desk.store.release(claim.lease)
+        desk.leases.drop(held)
+        return beat(leases, ttl_s=ttl_s)
+
+    desk.store.beat = meanwhile_given_back
+    desk.leases.beat()
+
+    assert not held.lost
+    assert desk.leases.lost == 0
+
+
+def test_a_lease_that_another_has_by_now_is_lost(desk):
+    desk.submit(4)
+    claim = grant(desk.store, desk.published.pop(0))
+    held = desk.leases.hold(claim.lease)
+    desk.leases.beat()
+    assert not held.lost
+
+    desk.store.release(claim.lease)
+    desk.leases.beat()
+
+    assert held.lost

@@ -97,7 +97,15 @@ class WorkerProcess:
 
 
 def serve(  # what an order may say
-    *, quick=False, batch_size=16, batch_s=0.0, image_s=0.0, lose_device_after=None, refuse=()
+    *,
+    quick=False,
+    batch_size=16,
+    batch_s=0.0,
+    image_s=0.0,
+    lose_device_after=None,
+    refuse=(),
+    hold_load=None,
+    hold_device=None,
 ):
     """Run a worker as ordered.
 
@@ -108,6 +116,8 @@ def serve(  # what an order may say
         image_s: The same.
         lose_device_after: So many forward passes go well, and then the device is lost.
         refuse: Names of models that are not served.
+        hold_load: While there is a file of this name, models are not loaded.
+        hold_device: While there is a file of this name, no forward pass ends.
     """
     from shared import log  # noqa: PLC0415
     from shared.errors import DeviceLost, WeightsInvalid  # noqa: PLC0415
@@ -117,20 +127,28 @@ def serve(  # what an order may say
 
     passes = itertools.count()
 
-    def lose(_batch):
+    def before(_batch):
+        wait_while_there_is(hold_device)
         if lose_device_after is not None and next(passes) >= lose_device_after:
             raise DeviceLost("made up")
 
     def load(name):
+        wait_while_there_is(hold_load)
         if name in refuse:
             raise WeightsInvalid(f"{name}: refused by order")
         model = stand_in_model(name, batch_size=batch_size, batch_s=batch_s, image_s=image_s)
-        model.segmenter.before = lose
+        model.segmenter.before = before
         return model
 
     log.configure(sys.stderr, json=True)
     settings = WorkerSettings.from_env(os.environ)  # noqa: TID251 - this is the command
     return build_app(settings, load=load, stations=quick_stations() if quick else None).run()
+
+
+def wait_while_there_is(file):
+    """Return when there is no such file (any more)."""
+    if file is not None:
+        until(lambda: not Path(file).exists(), within_s=120)
 
 
 if __name__ == "__main__":

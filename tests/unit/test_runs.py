@@ -5,12 +5,12 @@ import threading
 import pytest
 from support.jobs import feed, grant, stage, submission, submit
 from support.line import Line
-from support.stand_ins import Valve, quick_stations, stand_in_model
+from support.stand_ins import Valve, quick_stations
 from support.until import until
 
 from shared.errors import RedisUnavailable
 from shared.jobstore.store import JobStore
-from shared.jobstore.values import MarkAnswer
+from worker import runs
 from worker.leases import Held
 from worker.runs import MARK_ITEMS, Range, TicketRun
 
@@ -119,7 +119,8 @@ def test_items_are_marked_in_groups(noting, line):
     assert max(noting.groups) <= 2 * MARK_ITEMS
 
 
-def test_urgent_items_are_marked_at_once(noting, line):
+def test_urgent_items_are_marked_at_once(noting, line, monkeypatch):
+    monkeypatch.setattr(runs, "MARK_S", 3600)
     line.segmenter.before = valve = Valve()
     ticket = Ticket(noting, line, 3, urgent=True)
     line.store.delete("inbox", ["0.jpg"])
@@ -166,25 +167,18 @@ def test_what_the_beat_has_found_lost_is_not_even_tried_to_mark(noting, line):
     assert not hasattr(noting, "groups")
 
 
-def test_of_a_cancelled_job_what_is_in_flight_still_counts(redis_server, redis_client):
-    line = Line(stations=quick_stations(), max_items=4, model=stand_in_model(batch_size=1))
-    store = Noting.connect(redis_server.url)
+def test_of_a_cancelled_job_what_is_in_flight_still_counts_and_nothing_more_starts(noting, line):
     line.segmenter.before = valve = Valve()
-    ticket = Ticket(store, line, 16)
+    ticket = Ticket(noting, line, 4, isolate=True)
     ticket.start()
     valve.wait_for_one()
 
-    store.cancel(ticket.job_id)
-    marked = []
-    real = store.mark
-    store.mark = lambda *given: marked.append(real(*given)) or marked[-1]
+    noting.cancel(ticket.job_id)
     valve.open()
-    ticket.join()
+    status = ticket.join()
 
-    assert MarkAnswer.CANCELLED in marked
-    assert ticket.store.status(ticket.job_id).done == 16 - ticket.run.unstarted
-    store.close()
-    line.close()
+    assert (status.done, ticket.run.unstarted) == (1, 3)
+    assert not ticket.held.lost
 
 
 def test_a_stopped_run_finishes_what_it_handed_on_and_leaves_the_rest(noting):

@@ -19,6 +19,7 @@ local MERGE = 'merge' -- as in shared/ticket.py
 local JOBS, SEQUENCE = 'rmbg:jobs', 'rmbg:sequence'
 local LEASED, PARKED, CLAIMED = 'rmbg:leased', 'rmbg:parked', 'rmbg:claimed'
 local WORKERS, WORKER_INFOS, EVENTS = 'rmbg:workers', 'rmbg:worker_infos', 'rmbg:events'
+local TOTALS = 'rmbg:totals'
 local JOB_PARTS = { -- all that is left of a job when no ticket is open
   'ended', 'failed', 'manifest', 'shards', 'errors', 'verdicts', 'attempts', 'rate',
 }

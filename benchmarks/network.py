@@ -1,0 +1,95 @@
+"""(c) The network alone: time an image by precision and batch, beside the machine's peak."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.pictures import product
+from worker.model.network import SIDE_PX, Network
+from worker.stations.segment import Segmenter
+from worker.stations.segment.devices import cpu_multiplies_bf16
+
+DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+MATRIX_SIDE: Final = {"cpu": 2048, "cuda": 8192}
+"""Of the square matrices whose product is taken for the machine's peak."""
+BATCHES: Final = {"cpu": (1, 2, 4, 8), "cuda": (1, 2, 4, 8, 16, 32)}
+
+
+def precisions_of(device: str) -> tuple[str, ...]:
+    """Return the precisions worth measuring on *device*, the reference first."""
+    if device == "cuda":
+        return "fp32", "bf16", "fp16"
+    return ("fp32", "bf16") if cpu_multiplies_bf16() else ("fp32",)
+
+
+def flop_an_image() -> int:
+    """Return the floating-point operations of one pass, counted by torch without running it."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        Network(norm=False)(torch.empty(1, 3, SIDE_PX, SIDE_PX))
+    return int(counter.get_total_flops())
+
+
+def measure(
+    weights: Path, *, device: str, rounds: int, batches: tuple[int, ...] | None = None
+) -> dict[str, Any]:
+    """Run every batch size and a matrix product in turn, *rounds* times, for each precision."""
+    flop = flop_an_image()
+    found: dict[str, Any] = {"device": device, "gflop_an_image": round(flop / 1e9, 1)}
+    for precision in precisions_of(device):
+        segmenter = Segmenter.load(weights, device=device, precision=precision)
+        prepared = segmenter.prepare(product(0))
+        ways = {size: _pass_of(segmenter, [prepared] * size) for size in batches or BATCHES[device]}
+        multiply, product_flop = _multiply(device, DTYPES[precision])
+        times: dict[int, list[float]] = {size: [] for size in ways}
+        peaks: list[float] = []
+        for turn in range(rounds + 1):
+            peak = product_flop / _seconds(multiply, least_s=0.3)
+            for size, way in ways.items():
+                seconds = _seconds(way) / size
+                if turn:  # the first round warms up
+                    times[size].append(seconds)
+            peaks += [peak] if turn else []
+        found[precision] = _summary(times, statistics.median(peaks), flop)
+    return found
+
+
+def _pass_of(segmenter: Segmenter, batch: list[torch.Tensor]) -> Callable[[], object]:
+    segmenter.batch_size = max(segmenter.batch_size, len(batch))
+    return lambda: segmenter._forward(batch)  # noqa: SLF001 - one pass, whatever its size
+
+
+def _summary(times: dict[int, list[float]], peak: float, flop: int) -> dict[str, Any]:
+    by_batch = {
+        size: {
+            "ms_an_image": round(1000 * statistics.median(values), 1),
+            "least": round(1000 * min(values), 1),
+            "most": round(1000 * max(values), 1),
+            "of_peak": round(flop / statistics.median(values) / peak, 3),
+        }
+        for size, values in times.items()
+    }
+    return {"matrix_gflop_s": round(peak / 1e9), "batches": by_batch}
+
+
+def _multiply(device: str, dtype: torch.dtype) -> tuple[Callable[[], object], float]:
+    side = MATRIX_SIDE[device]
+    left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    return lambda: left @ right, 2.0 * side**3
+
+
+def _seconds(call: Callable[[], object], *, least_s: float = 0.0) -> float:
+    """Return the mean seconds of one call, over as many calls as take *least_s*."""
+    begun_s, calls = time.perf_counter(), 0
+    while not calls or time.perf_counter() - begun_s < least_s:
+        call()
+        calls += 1
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+    return (time.perf_counter() - begun_s) / calls

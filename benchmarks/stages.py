@@ -1,0 +1,134 @@
+"""(b) What an image costs outside the network: milliseconds of processor time by stage."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.pictures import jpeg, product
+from benchmarks.stand_ins import (
+    PicturesInMemory,
+    SleepingSegmenter,
+    constant_stations,
+    model_of,
+)
+from producer.local.servers import EmbeddedServers
+from shared.job import JobSpec, PictureOptions
+from shared.objects import ObjectStore, S3Store
+from worker.app import limits_of, stations_of
+from worker.effects import Effects
+from worker.engine import Engine
+from worker.flow import Work
+from worker.settings import WorkerSettings
+from worker.stations.compose import compose
+from worker.stations.decode import Decoded
+from worker.stations.encode import encode_png
+from worker.stations.segment import Segmenter
+
+MODEL: Final = "isnet-general-use"
+SOURCE_WAY: Final = (
+    "read header", "decode", "prepare", "finish mask", "measure mask", "compose source",
+    "encode cutout", "encode mask",
+)  # fmt: skip
+SPEC: Final = JobSpec(input_bucket="inbox", output_bucket="cutouts", weights_sha256="0" * 64)
+STORE_CLIENT: Final = ("S3: get source", "S3: put mask", "S3: put cutout")
+
+
+def measure(
+    weights: Path, folder: Path, *, device: str, pictures: int, rounds: int, side_px: int
+) -> dict[str, Any]:
+    """Take every stage in turn over each picture, *rounds* times; medians over all of them."""
+    segmenter = Segmenter.load(weights, device=device)
+    times: dict[str, list[float]] = {}
+    sizes: dict[str, list[int]] = {}
+    with EmbeddedServers(folder / "servers") as servers:
+        settings = WorkerSettings.from_env(servers.settings())
+        store = S3Store(settings.services.objects)
+        for number in range(pictures):
+            ways = _ways(segmenter, jpeg(product(number, side_px)), settings, store)
+            for _ in range(rounds):
+                for name, way in ways.items():
+                    begun_s = time.process_time()
+                    answer = way()
+                    times.setdefault(name, []).append(1000 * (time.process_time() - begun_s))
+                    if isinstance(answer, bytes):
+                        sizes.setdefault(name, []).append(len(answer))
+        overhead_ms = engine_overhead_ms(settings, store, items=100 * pictures * rounds)
+    stages = {name: round(statistics.median(values), 2) for name, values in times.items()}
+    return {
+        "side_px": side_px,
+        "cpu_ms": stages,
+        "bytes": {name: round(statistics.median(values)) for name, values in sizes.items()},
+        "engine_cpu_ms": round(overhead_ms, 3),
+        "sum_ms": round(sum(stages[name] for name in SOURCE_WAY) + overhead_ms, 1),
+        "sum_with_s3_client_ms": round(
+            sum(stages[name] for name in (*SOURCE_WAY, *STORE_CLIENT)) + overhead_ms, 1
+        ),
+    }
+
+
+def _ways(
+    segmenter: Segmenter, data: bytes, settings: WorkerSettings, store: ObjectStore
+) -> dict[str, Callable[[], object]]:
+    """Return the stages of one picture, each over what the one before it made."""
+    stations = stations_of(settings)
+    isolate = False
+
+    def decode(data: bytes) -> Decoded:
+        return stations.decode(data, PictureOptions(), isolate)
+
+    image = decode(data).image
+    (output,) = segmenter.forward([segmenter.prepare(image)])
+    segmented = segmenter.finish(output, *image.shape[:2], stretch="guarded")
+    mask = segmented.mask
+    cutout = compose(image, mask, edges="source")
+    files = {"mask": encode_png(mask, texts={}, level="fast")}
+    files["cutout"] = encode_png(cutout, texts={}, level="fast")
+    store.put("inbox", "source.jpg", data, content_type="image/jpeg")
+
+    def upload(output: str) -> object:
+        return store.put("cutouts", f"{output}.png", files[output], content_type="image/png")
+
+    return {
+        "read header": lambda: stations.peek(data),
+        "decode": lambda: decode(data),
+        "prepare": lambda: segmenter.prepare(image),
+        "finish mask": lambda: segmenter.finish(output, *image.shape[:2], stretch="guarded"),
+        "measure mask": lambda: stations.measure(
+            mask, segmented.low, segmented.high, SPEC.thresholds
+        ),
+        "compose source": lambda: compose(image, mask, edges="source"),
+        "compose estimate": lambda: compose(image, mask, edges="estimate"),
+        "encode cutout": lambda: encode_png(cutout, texts={}, level="fast"),
+        "encode mask": lambda: encode_png(mask, texts={}, level="fast"),
+        "S3: get source": lambda: store.get("inbox", "source.jpg").etag,
+        "S3: put mask": lambda: upload("mask"),
+        "S3: put cutout": lambda: upload("cutout"),
+    }
+
+
+def engine_overhead_ms(settings: WorkerSettings, store: ObjectStore, *, items: int) -> float:
+    """Return the processor time an image of an engine whose stations do nothing."""
+    engine = Engine(
+        Effects(PicturesInMemory(store), max_bytes=settings.max_bytes),
+        constant_stations(),
+        limits=limits_of(settings),
+        version="0",
+        unfit=lambda err: None,  # noqa: ARG005 - nothing here can be
+    )
+    model = model_of(SleepingSegmenter(), MODEL)
+    ended = threading.Semaphore(0)
+    begun_s = time.process_time()
+    for index in range(items):
+        work = Work(
+            job_id="j", sequence=1, spec=SPEC, index=index, image_key=f"{index}.jpg", model=model
+        )
+        while not engine.offer(work, lambda _work, _outcome: ended.release(), timeout_s=1):
+            pass
+    for _ in range(items):
+        ended.acquire()
+    return 1000 * (time.process_time() - begun_s) / items

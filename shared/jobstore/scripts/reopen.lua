@@ -1,0 +1,66 @@
+#!lua flags=no-cluster
+-- Opens a done job again for some of its items only: its failed ones, or done ones that a look at
+-- the bucket has found wanting.
+--
+-- ARGV  1 job   2 '' for its failed items; or a bitmap of done ones, and then
+--       3 the generation that was looked at   then for each verdict of theirs: verdict, items
+-- Answers  {the job's state, number of items that will be fed again}
+--          {'changed'}   the generation is another, or the bitmap holds items that are not done
+--          {}            no such job
+-- Unless the state is 'done' and there is an item to be fed again, nothing happens.
+-- Repeated: the state is not 'done' any more, so nothing happens.
+
+local job, bits, generation = ARGV[1], ARGV[2], ARGV[3]
+local key, ended, failed = job_key(job), part_key(job, 'ended'), part_key(job, 'failed')
+local found = call('HMGET', key, 'state', 'failed', 'highest_epoch', 'queue', 'fingerprint',
+  'generation')
+
+-- Both take the items off the counters, and return how many they are and where their bits are.
+
+local function take_failed()
+  call('HSET', key, 'failed', 0)
+  call('DEL', part_key(job, 'errors'))
+  return tonumber(found[2]), failed
+end
+
+local function take_done()
+  local wanted, scratch = part_key(job, 'wanted'), part_key(job, 'scratch')
+  call('SET', wanted, bits)
+  local count = call('BITCOUNT', wanted)
+  call('BITOP', 'AND', scratch, wanted, ended)
+  local known = call('BITCOUNT', scratch)
+  call('BITOP', 'AND', scratch, wanted, failed)
+  known = known - call('BITCOUNT', scratch)
+  call('DEL', scratch)
+  if found[6] ~= generation or known ~= count then count = nil end
+  if count and count > 0 then
+    call('HINCRBY', key, 'done', -count)
+    for i = 4, #ARGV, 2 do
+      local left = call('HINCRBY', part_key(job, 'verdicts'), ARGV[i], -ARGV[i + 1])
+      if left <= 0 then call('HDEL', part_key(job, 'verdicts'), ARGV[i]) end
+    end
+  end
+  return count, wanted
+end
+
+if not found[1] then return {} end
+if found[1] ~= DONE or (bits == '' and found[2] == '0') then return { found[1], 0 } end
+local take = bits == '' and take_failed or take_done
+local count, taken = take()
+if not count or count == 0 then
+  call('DEL', taken)
+  return count and { DONE, 0 } or { 'changed' }
+end
+
+call('BITOP', 'XOR', ended, ended, taken) -- they are among the ended, so this clears their bits
+call('DEL', taken, part_key(job, 'rate'))
+call('HINCRBY', key, 'generation', 1)
+-- Epochs go on where they stopped, or this generation's shards would replace earlier ones.
+call('HSET', key, 'state', RUNNING, 'cursor', 0, 'first_epoch', found[3] + 1)
+call('HDEL', key, 'finished_ms', 'started_ms')
+call('RPUSH', feeding_key(found[4]), job)
+
+call('PERSIST', key)
+for _, part in ipairs(JOB_PARTS) do call('PERSIST', part_key(job, part)) end
+if call('GET', derived_key(found[5])) == job then call('PERSIST', derived_key(found[5])) end
+return { DONE, count }

@@ -1,0 +1,43 @@
+#!lua flags=allow-oom
+-- Sums up all open jobs and all workers, for whoever watches the fleet.
+--
+-- ARGV  1 how long an answer may be given again, in ms: many ask, and the sums take a while
+-- Answers  JSON: open_jobs, open_images, oldest_ms (since the oldest open job was submitted),
+--          workers, slots, images_per_s (0 while unknown), tickets (place -> open tickets there)
+-- Repeated: the same, until that time has passed.
+
+local kept = call('GET', TOTALS)
+if kept then return kept end
+
+local time = now()
+local sums = { open_jobs = 0, open_images = 0, oldest_ms = 0, workers = 0, slots = 0,
+  images_per_s = 0 }
+
+for _, job in ipairs(call('ZRANGE', JOBS, 0, -1)) do
+  local found = call('HMGET', job_key(job), 'state', 'total', 'done', 'failed', 'created_ms')
+  if found[1] == RUNNING or found[1] == FINISHING then
+    sums.open_jobs = sums.open_jobs + 1
+    if not is_cancelled(job) then
+      sums.open_images = sums.open_images + found[2] - found[3] - found[4]
+    end
+    sums.oldest_ms = math.max(sums.oldest_ms, time - found[5])
+  end
+end
+
+local alive = call('ZRANGEBYSCORE', WORKERS, '(' .. time, '+inf')
+for _, worker in ipairs(alive) do
+  local info = cjson.decode(call('HGET', WORKER_INFOS, worker))
+  sums.workers = sums.workers + 1
+  sums.slots = sums.slots + info.slots
+  local rate = info.images_per_s -- JSON's null is no number
+  if type(rate) == 'number' then sums.images_per_s = sums.images_per_s + rate end
+end
+
+sums.tickets = { leased = call('ZCARD', LEASED), parked = call('ZCARD', PARKED) }
+for _, queue in ipairs({ INTERACTIVE, RECOVERY, BULK, SUSPECT }) do
+  sums.tickets[queue] = call('ZCARD', queued_key(queue))
+end
+
+local answer = cjson.encode(sums)
+call('SET', TOTALS, answer, 'PX', ARGV[1])
+return answer

@@ -1,0 +1,40 @@
+"""`rmbg-worker --probe`: ask the worker of this machine whether it is ready."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping
+from typing import Final
+
+from shared.errors import InvalidOption
+from shared.reader import Reader
+
+TIMEOUT_S: Final = 4.0
+"""Less than the images' health checks allow."""
+_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
+
+
+def probe(env: Mapping[str, str]) -> tuple[bool, str]:
+    """Return whether the worker at `RMBG_HTTP` is ready, and what it said.
+
+    Reads no other variable and loads neither torch nor Celery: it runs every few seconds.
+
+    Raises:
+        InvalidOption: If the variable names no address.
+    """
+    reader = Reader(env)
+    address = reader.address("RMBG_HTTP")
+    reader.finish()
+    if address is None:
+        raise InvalidOption("RMBG_HTTP is not set, so no worker can be asked")
+    host, port = address
+    connection = http.client.HTTPConnection(_ANY.get(host, host), port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        said = answer.read(1000).decode("utf-8", "replace").strip()
+    except (OSError, http.client.HTTPException) as err:
+        return False, f"{host}:{port}: {err}"
+    finally:
+        connection.close()
+    return answer.status == http.client.OK, said
