@@ -41,7 +41,7 @@ def measure(
 ) -> dict[str, Any]:
     """Run every batch size and a matrix product in turn, *rounds* times, for each precision."""
     flop = flop_an_image()
-    found: dict[str, Any] = {"device": device, "gflop_an_image": round(flop / 1e9, 1)}
+    found: dict[str, Any] = {}
     for precision in precisions_of(device):
         segmenter = Segmenter.load(weights, device=device, precision=precision)
         prepared = segmenter.prepare(product(0))
@@ -57,7 +57,7 @@ def measure(
                     times[size].append(seconds)
             peaks += [peak] if turn else []
         found[precision] = _summary(times, statistics.median(peaks), flop)
-    return found
+    return {"device": device, "gflop_an_image": round(flop / 1e9, 1), "precisions": found}
 
 
 def _pass_of(segmenter: Segmenter, batch: list[torch.Tensor]) -> Callable[[], object]:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import cv2
+
 from benchmarks.pictures import jpeg, product
 from benchmarks.stand_ins import (
     PicturesInMemory,
@@ -42,6 +44,7 @@ def measure(
     weights: Path, folder: Path, *, device: str, pictures: int, rounds: int, side_px: int
 ) -> dict[str, Any]:
     """Take every stage in turn over each picture, *rounds* times; medians over all of them."""
+    cv2.setNumThreads(1)  # as in a worker
     segmenter = Segmenter.load(weights, device=device)
     times: dict[str, list[float]] = {}
     sizes: dict[str, list[int]] = {}

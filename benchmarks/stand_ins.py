@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
+import cv2
 import numpy as np
 from redis.connection import PythonRespSerializer
 
@@ -29,6 +30,7 @@ BATCH_SIZE: Final = 16
 IMAGES_PER_S: Final = BATCH_SIZE / (BATCH_S + BATCH_SIZE * IMAGE_S)
 """What such a device does at most: 137.9."""
 NOTE_S: Final = 0.25
+DISC_PX: Final = 512
 _IMAGE: Final = np.zeros((1, 1, 3), np.uint8)
 _SEGMENTED: Final = Segmented(np.zeros((1, 1), np.uint8), 0.0, 1.0)
 _PNG: Final = bytes(64)
@@ -81,6 +83,19 @@ class SleepingSegmenter:
                 time.sleep(NOTE_S)
 
         threading.Thread(target=serve, name="notes", daemon=True).start()
+
+
+class DiscSegmenter(SleepingSegmenter):
+    """Finds the same disc in every picture, with an edge as soft as a product's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        y, x = np.mgrid[:DISC_PX, :DISC_PX] - DISC_PX / 2
+        self._disc = np.clip((0.4 * DISC_PX - np.hypot(x, y)) * 64 + 128, 0, 255).astype(np.uint8)
+
+    def finish(self, _output: np.ndarray, height: int, width: int, *, stretch: str) -> Segmented:
+        del stretch
+        return Segmented(cv2.resize(self._disc, (width, height)), 0.0, 1.0)
 
 
 def _count_commands(figures: SleepingSegmenter) -> None:

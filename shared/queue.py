@@ -125,6 +125,7 @@ _KEEPALIVE: Final = {
 _BROKER: Final[dict[str, Any]] = {
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
+    "broker_channel_error_retry": True,  # a full Redis refuses commands: no reason to exit
     "broker_pool_limit": 4,
     "broker_transport_options": {
         "visibility_timeout": 3600,  # a safety net only; leases do the recovery

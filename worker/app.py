@@ -24,6 +24,7 @@ from shared.jobstore.values import WorkerInfo
 from shared.objects import ObjectStore, S3Store
 from shared.queue import QUEUES, make_app, publish
 from worker import tasks
+from worker.confined import ConfinedStore
 from worker.effects import Effects
 from worker.engine import Engine, EngineLimits
 from worker.flow import Model
@@ -147,7 +148,11 @@ def build_app(
     cv2.setNumThreads(1)  # the pool is the parallelism
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     services = settings.services
-    objects = objects or S3Store(services.objects, max_connections=2 * settings.io_threads + 4)
+    objects = ConfinedStore(
+        objects or S3Store(services.objects, max_connections=2 * settings.io_threads + 4),
+        inputs=services.input_buckets,
+        output=services.output_bucket,
+    )
     store = JobStore.connect(services.store_url, rules=rules_of(settings))
     celery = make_app(services.broker_url, concurrency=settings.concurrency)
     loader = Loader(settings)

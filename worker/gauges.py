@@ -18,7 +18,7 @@ from worker.recovery import Recovery
 from worker.watchdogs import LoopStamp
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)  # a registry keeps it by identity
 class Gauges(Collector):
     """A collector over the parts of a worker; none of them knows of it."""
 

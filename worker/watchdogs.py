@@ -68,7 +68,8 @@ class LoopStamp:
     a loop that has its connection and stands still is wedged.
     """
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, *, limit_s: float = LOOP_S) -> None:
+        self._limit_s = limit_s
         self._turned_at_s: float | None = None
         stamp = self
 
@@ -76,8 +77,8 @@ class LoopStamp:
             requires = ("celery.worker.consumer.connection:Connection",)
 
             def start(self, parent: Any) -> None:  # noqa: ANN401 - Celery's consumer
-                stamp.turned()
                 if parent.hub is not None:
+                    stamp.turned()
                     parent.hub.call_repeatedly(EVERY_S, stamp.turned)
 
             def stop(self, parent: Any) -> None:  # noqa: ANN401, ARG002 - Celery's consumer
@@ -106,7 +107,9 @@ class LoopStamp:
     def wrong(self) -> str | None:
         """See `Check.wrong`."""
         lag_s = self.lag_s()
-        return f"the event loop has stood still for {lag_s:.0f} s" if lag_s > LOOP_S else None
+        if lag_s <= self._limit_s:
+            return None
+        return f"the event loop has stood still for {lag_s:.0f} s"
 
 
 def checks_of(settings: WorkerSettings, engine: Engine, loop: LoopStamp) -> tuple[Check, ...]:

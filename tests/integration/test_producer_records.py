@@ -150,6 +150,14 @@ def test_retry_of_a_running_job_is_refused(job, run_rmbg):
     assert "running" in complaint(run_rmbg("retry", job))
 
 
+def test_of_a_running_job_what_is_done_is_verified_and_not_repaired(job, hand, run_rmbg):
+    hand.step(finish=False)
+
+    done = run_rmbg("verify", job)
+    assert done.returncode == 0, done
+    assert "running" in complaint(run_rmbg("verify", job, "--repair"))
+
+
 def test_failures_name_index_key_class_and_reason(job, hand, run_rmbg):
     hand.run(job)
 
@@ -214,7 +222,7 @@ def test_records_of_a_large_job_are_read_shard_by_shard(job, hand, services, mon
 
 
 def test_a_job_that_nobody_knows_exits_with_2(run_rmbg, services):
-    for command in ("status", "watch", "results", "failures", "cancel", "retry"):
+    for command in ("status", "watch", "results", "failures", "cancel", "retry", "verify"):
         assert "nobody-knows" in complaint(run_rmbg(command, "nobody-knows"))
     with pytest.raises(UnknownJob):
         next(results.records(services, "nobody-knows"))

@@ -183,6 +183,7 @@ COMMANDS = [
     ("jobs",),
     ("doctor",),
     *((name, "j") for name in ("status", "watch", "results", "failures", "cancel", "retry")),
+    ("verify", "j"),
 ]
 
 

@@ -211,7 +211,7 @@ def test_a_job_waits_for_its_bucket_and_goes_on_when_it_is_there(
     job_id = submit(late, keys)
     buckets.delete_bucket(Bucket=missing)
 
-    start(quick=True).wait_ready()
+    start(quick=True, env={"RMBG_OUTPUT_BUCKET": missing}).wait_ready()
     until(lambda: client.status(job_id).waiting_for, within_s=30)
     status = client.status(job_id)
     assert status.waiting_for.startswith("bucket: ")

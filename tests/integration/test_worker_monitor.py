@@ -222,7 +222,7 @@ def test_what_waits_shows_in_the_gauges_of_the_whole_fleet(start, hold, submit):
     submit(6)
 
     until(lambda: value_of(worker, "rmbg_images_inside") == 6)
-    assert value_of(worker, "rmbg_decoded_pixels") == 6 * 64
+    until(lambda: value_of(worker, "rmbg_decoded_pixels") == 6 * 64)
     assert value_of(worker, "rmbg_leases_held") >= 1
     until(lambda: value_of(worker, "rmbg_open_images") == 6)
     assert value_of(worker, "rmbg_open_jobs") == 1

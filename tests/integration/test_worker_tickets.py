@@ -5,7 +5,7 @@ from dataclasses import replace
 from threading import Thread
 
 import pytest
-from support.jobs import feed, submit
+from support.jobs import feed, grant, submit
 from support.line import Line
 from support.pictures import encoded, photo
 from support.stand_ins import Valve, quick_stations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 
 from prometheus_client.parser import text_string_to_metric_families
+
 from support.until import until
 
 ANY_PORT = "127.0.0.1:0"

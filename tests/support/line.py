@@ -23,7 +23,7 @@ MAX_BYTES = 2_000_000
 class Line:
     """An engine and all around it. `outcomes` maps keys to outcomes, in the order they came."""
 
-    def __init__(self, *, model=None, stations=None, **limits):
+    def __init__(self, *, model=None, stations=None, observer=None, **limits):
         self.store = MemoryStore()
         self.effects = Effects(self.store, max_bytes=MAX_BYTES)
         self.model = model or stand_in_model()
@@ -37,6 +37,7 @@ class Line:
             ),
             version="9.9",
             unfit=self.unfit.append,
+            observer=observer,
         )
         self.engine.breaker = Breaker(probe_s=0.01)
         self._lock = threading.Lock()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 from support.until import until
@@ -79,6 +81,10 @@ class WorkerProcess:
     def terminate(self):
         self.process.terminate()
 
+    def wedge(self):
+        """Have its event loop stand still from now on."""
+        self.process.send_signal(signal.SIGUSR2)
+
     def kill(self):
         """End it by SIGKILL, and wait until it is gone."""
         self.process.kill()
@@ -104,6 +110,7 @@ def serve(  # what an order may say
     image_s=0.0,
     lose_device_after=None,
     refuse=(),
+    loop_limit_s=None,
     hold_load=None,
     hold_device=None,
 ):
@@ -116,6 +123,7 @@ def serve(  # what an order may say
         image_s: The same.
         lose_device_after: So many forward passes go well, and then the device is lost.
         refuse: Names of models that are not served.
+        loop_limit_s: How long the event loop may stand still; None: as in the product.
         hold_load: While there is a file of this name, models are not loaded.
         hold_device: While there is a file of this name, no forward pass ends.
     """
@@ -124,6 +132,7 @@ def serve(  # what an order may say
     from support.stand_ins import quick_stations, stand_in_model  # noqa: PLC0415 - pulls in numpy
     from worker.app import build_app  # noqa: PLC0415 - pulls in torch
     from worker.settings import WorkerSettings  # noqa: PLC0415
+    from worker.watchdogs import LoopStamp  # noqa: PLC0415
 
     passes = itertools.count()
 
@@ -142,7 +151,12 @@ def serve(  # what an order may say
 
     log.configure(sys.stderr, json=True)
     settings = WorkerSettings.from_env(os.environ)  # noqa: TID251 - this is the command
-    return build_app(settings, load=load, stations=quick_stations() if quick else None).run()
+    worker = build_app(settings, load=load, stations=quick_stations() if quick else None)
+    if loop_limit_s is not None:
+        loop = LoopStamp(worker.celery, limit_s=loop_limit_s)
+        worker = dataclasses.replace(worker, loop=loop)
+    signal.signal(signal.SIGUSR2, lambda *_: threading.Event().wait())  # where the loop runs
+    return worker.run()
 
 
 def wait_while_there_is(file):

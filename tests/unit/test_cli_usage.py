@@ -13,7 +13,7 @@ from support.command import RMBG, complaint, environment, rmbg
 
 COMMANDS = [
     *("run", "submit", "status", "watch", "jobs", "results"),
-    *("failures", "cancel", "retry", "weights", "doctor"),
+    *("failures", "cancel", "retry", "verify", "weights", "doctor"),
 ]
 
 
@@ -165,7 +165,9 @@ def test_extra_pnginfo_must_be_an_object(tmp_path):
     assert "no JSON object" in line
 
 
-@pytest.mark.parametrize("command", ["status", "watch", "results", "failures", "cancel", "retry"])
+@pytest.mark.parametrize(
+    "command", ["status", "watch", "results", "failures", "cancel", "retry", "verify"]
+)
 def test_what_cannot_be_a_job_s_id_is_refused(command):
     assert "'../x'" in complaint(rmbg(command, "../x"))
 

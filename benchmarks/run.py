@@ -1,0 +1,111 @@
+"""All benchmarks of the system: measures, writes JSON, prints tables, draws `docs/performance.md`.
+
+    python benchmarks/run.py [--only whole,stages,network,scale,memory] [--quick]
+
+(a) `whole`, (b) `stages`, (c) `network`, (d) `scale`, (f) `memory`; where there is a GPU, the first
+three are run on it as well (e). All of it takes about an hour and a half on two cores, most of it
+`scale`, and only means something on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import torch
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from support.weights import isnet_weights  # noqa: E402 - where it lies is known only now
+
+from benchmarks import machine, memory, network, report, scale, stages, whole  # noqa: E402
+
+Part: TypeAlias = Callable[[Path], dict[str, Any]]
+"""From an empty folder to a result."""
+ON_DEVICES: Final = ("whole", "stages", "network")
+QUICK_OUT: Final = ROOT / "out/bench"
+
+
+def parts_on(device: str, *, quick: bool) -> dict[str, Part]:
+    """Return what is measured on *device*."""
+    weights = isnet_weights()
+    side_px = 400 if quick else 2000
+    return {
+        "whole": lambda folder: whole.measure(
+            folder,
+            weights,
+            device=device,
+            products=2 if quick else 24,
+            rounds=1 if quick else 5,
+            side_px=side_px,
+        ),
+        "stages": lambda folder: stages.measure(
+            weights,
+            folder,
+            device=device,
+            pictures=1 if quick else 6,
+            rounds=2 if quick else 7,
+            side_px=side_px,
+        ),
+        "network": lambda _folder: network.measure(
+            weights, device=device, rounds=1 if quick else 7, batches=(1,) if quick else None
+        ),
+    }
+
+
+def parts_anywhere(*, quick: bool) -> dict[str, Part]:
+    """Return what is measured without a device."""
+    plan = scale.QUICK if quick else scale.FULL
+    return {
+        "scale": lambda folder: {"runs": [asdict(run) for run in scale.measure(plan, folder)]},
+        "memory": partial(memory.measure, items=200 if quick else 10_000),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default=",".join(report.PARTS), help="parts, comma-separated")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, into out/bench")
+    options = parser.parse_args()
+    wanted = options.only.split(",")
+    if unknown := set(wanted) - set(report.PARTS):
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(report.PARTS)}")
+    out = QUICK_OUT if options.quick else report.RESULTS
+    parts = parts_on("cpu", quick=options.quick) | parts_anywhere(quick=options.quick)
+    if torch.cuda.is_available():
+        on_gpu = parts_on("cuda", quick=options.quick)
+        parts |= {f"{name}-cuda": on_gpu[name] for name in ON_DEVICES}
+    else:
+        print(f"no CUDA device: {', '.join(ON_DEVICES)} are measured on the CPU alone")
+    for name, part in parts.items():
+        if name.partition("-")[0] in wanted:
+            _measure(name, part, out)
+    results = report.load(out)
+    print(report.markdown(results))
+    if not options.quick:
+        report.write_page(results)
+        report.draw(results)
+
+
+def _measure(name: str, part: Part, out: Path) -> None:
+    facts = machine.facts()
+    print(f"{name} ...", flush=True)
+    with tempfile.TemporaryDirectory(prefix="rmbg-bench-") as folder:
+        result = part(Path(folder))
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"facts": facts, "result": result}, indent=2)
+    (out / f"{name}.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

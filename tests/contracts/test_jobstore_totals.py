@@ -1,0 +1,102 @@
+"""Sums over all jobs and workers, as metrics show them."""
+
+import json
+
+import pytest
+from support.jobs import feed, first_lease, grant, mark_all, run_to_end, submit, worker
+
+
+@pytest.fixture
+def counting(make_store):
+    """A store that counts anew each time."""
+    store = make_store(totals_kept_s=0.001)
+    client = store._client
+    ask = store.totals
+
+    def totals():
+        client.delete("rmbg:totals")
+        return ask()
+
+    store.totals = totals
+    return store
+
+
+def test_without_anything_all_is_nought(counting):
+    totals = counting.totals()
+
+    assert (totals.open_jobs, totals.open_images, totals.oldest_s) == (0, 0, 0)
+    assert (totals.workers, totals.slots, totals.images_per_s) == (0, 0, 0)
+    assert set(totals.tickets.values()) == {0}
+    assert totals.backlog_s == 0
+
+
+def test_only_open_jobs_count_with_what_has_not_ended(counting):
+    submit(counting, 7, keys="over")
+    run_to_end(counting)
+    submit(counting, 10, keys="begun")
+    mark_all(counting, grant(counting, feed(counting)[0]), failing=[0])
+    submit(counting, 30, keys="whole")
+
+    totals = counting.totals()
+
+    assert (totals.open_jobs, totals.open_images) == (2, 30)
+
+
+def test_a_cancelled_jobs_images_are_no_backlog(counting):
+    job = submit(counting, 30)
+    first_lease(counting)
+    counting.cancel(job)
+
+    totals = counting.totals()
+
+    assert (totals.open_jobs, totals.open_images) == (1, 0)
+
+
+def test_the_oldest_open_job_gives_its_age(counting, redis_client):
+    for keys in "ab":
+        submit(counting, 3, keys=keys)
+    old = submit(counting, 3, keys="old")
+    redis_client.hincrby(f"rmbg:job:{old}", "created_ms", -5_000_000)
+
+    assert 5000 <= counting.totals().oldest_s < 5060
+
+
+def test_tickets_are_counted_where_they_are(counting):
+    submit(counting, 64)
+    issued = feed(counting)
+    grant(counting, issued[0])
+    counting.release(grant(counting, issued[1]).lease)
+    counting.release(grant(counting, issued[2]).lease, delay_s=60)
+
+    tickets = counting.totals().tickets
+
+    assert tickets["leased"] == 1
+    assert tickets["rmbg.recovery"] == 1
+    assert tickets["parked"] == 1
+    assert tickets["rmbg.bulk"] == len(issued) - 3
+    assert tickets["rmbg.interactive"] == tickets["rmbg.suspect"] == 0
+
+
+def test_workers_add_up_and_the_backlog_is_what_they_need_for_it(counting):
+    submit(counting, 30)
+    assert counting.totals().backlog_s is None
+    counting.register(worker("a", slots=3, images_per_s=1.5), ttl_s=60)
+    counting.register(worker("b", slots=2, images_per_s=4.5), ttl_s=60)
+    counting.register(worker("unmeasured", slots=1), ttl_s=60)
+
+    totals = counting.totals()
+
+    assert (totals.workers, totals.slots, totals.images_per_s) == (3, 6, 6)
+    assert totals.backlog_s == 5
+
+
+def test_many_that_ask_cost_one_count(make_store, redis_client):
+    store = make_store(totals_kept_s=60)
+    submit(store, 3, keys="a")
+    assert store.totals().open_jobs == 1
+
+    submit(store, 3, keys="b")
+
+    assert store.totals().open_jobs == 1
+    assert 59_000 < redis_client.pttl("rmbg:totals") <= 60_000
+    assert json.loads(redis_client.get("rmbg:totals"))["open_jobs"] == 1
