@@ -26,6 +26,8 @@ from shared.metadata import (
 from shared.objects import Body, ObjectInfo, ObjectStore, PreconditionFailed
 from worker.flow import Work
 
+PROBE: Final = "_jobs/.probe"
+"""Written to find out whether a store that failed takes writes again."""
 MAX_RECORD_BYTES: Final = 1500
 MAX_ROUNDS: Final = 3
 """How often an output that changes under our hands is looked at before it is tried later."""
@@ -87,6 +89,18 @@ class Effects:
         """
         check_image_key(work.image_key)
         return self._store.get(work.spec.input_bucket, work.image_key, max_bytes=self._max_bytes)
+
+    def probe(self, work: Work, *, writing: bool) -> None:
+        """Ask whether the store reads, or writes, at all where this item would.
+
+        Raises:
+            StoreUnavailable: If not.
+            BucketUnavailable: If the bucket is missing or forbidden.
+        """
+        if writing:
+            self._store.put(work.spec.output_bucket, PROBE, b"", content_type="text/plain")
+        else:
+            self._store.check(work.spec.input_bucket)
 
     def recall(self, work: Work) -> ItemRecord | None:
         """Return the record of an item that an earlier process finished, or None.

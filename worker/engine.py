@@ -273,10 +273,28 @@ class Engine:
         self._upload_pool.put(flow.rank, lambda: self._ask_store(flow))
 
     def _ask_store(self, flow: Flow) -> None:
-        if not self.breaker.allows() and not self._draining:
+        if self._draining or (self.breaker.allows() and self._store_answers(flow)):
+            self._run(flow)
+        else:
             self._later.after(self.breaker.wait_s(), lambda: self._enter(flow))
-            return
-        self._run(flow)
+
+    def _store_answers(self, flow: Flow) -> bool:
+        """While the breaker is open, ask for something other than the item itself.
+
+        Otherwise one object that the store will never hand out, left over at a job's end, would
+        look like a store that is down, and its job would wait for ever.
+        """
+        if not self.breaker.is_open:
+            return True
+        try:
+            self._effects.probe(flow.work, writing=flow.step == UPLOAD)
+        except StoreUnavailable:
+            self.breaker.failed()
+            return False
+        except BucketUnavailable:
+            pass  # an answer; the item will get it too and say so
+        self.breaker.succeeded()
+        return True
 
     # ---- how items end
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Final
 
 from shared import keys
-from shared.errors import BucketUnavailable, ItemError
+from shared.errors import BucketUnavailable, ItemError, ObjectMissing
 from shared.job import ImageOutput, ItemRecord, JobSpec
 from shared.jobstore.store import JobStore
 from shared.jobstore.values import Claim, Lease
@@ -17,6 +18,8 @@ from shared.objects import ObjectStore
 from shared.shards import Shard, groups, overlay
 from worker.report import MAX_FAILURES, MAX_PAIRS, Pair, render
 from worker.stations.thumbnail import thumbnail
+
+logger = logging.getLogger(__name__)
 
 MAX_MERGED_ITEMS: Final = 1_000_000
 """Larger jobs get an index of their shards instead of one file (design, section 4.6)."""
@@ -92,10 +95,17 @@ class Merger:
     ) -> None:
         for group in groups(shards):
             stored = (keys.shard_key(job_id, unit, epoch) for unit, epoch in group)
-            bodies = (self._objects.get(spec.output_bucket, key).data for key in stored)
-            for line in overlay(bodies):
+            for line in overlay(self._shard(spec, key) for key in stored):
                 file.write(f"{line}\n".encode())
                 sample.look_at(line)
+
+    def _shard(self, spec: JobSpec, key: str) -> bytes:
+        """Return a shard; nothing for one that somebody removed, as it will not come back."""
+        try:
+            return self._objects.get(spec.output_bucket, key).data
+        except ObjectMissing:
+            logger.exception("a shard is gone, its records with it", extra={"shard": key})
+            return b""
 
     def _pairs(self, spec: JobSpec, records: Iterable[ItemRecord]) -> Iterator[Pair]:
         if spec.image_output in (ImageOutput.HIDE, ImageOutput.HIDE_SAVE):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
@@ -13,6 +15,8 @@ from worker.flow import Model
 
 logger = logging.getLogger(__name__)
 
+REFUSED_FOR_S: Final = 60.0
+"""How long a refusal is believed, in seconds."""
 RESIDENT: Final = 2
 """Models kept in memory (design, section 7)."""
 
@@ -27,21 +31,22 @@ class Rack:
     def __init__(self, load: Callable[[str], Model]) -> None:
         self._load = load
         self._models: OrderedDict[str, Model] = OrderedDict()
-        self._refused: dict[str, str] = {}
+        self._refused: dict[str, tuple[float, str]] = {}
         self._lock = threading.Lock()
 
     def get(self, name: str) -> Model:
         """Return the model, loading it first where needed; others wait meanwhile.
 
-        A refusal is remembered: the reasons (licence, weights, an unknown name) do not pass by
-        themselves while a process lives.
+        A refusal is remembered for `REFUSED_FOR_S`: weights may come within reach, but not with
+        every ticket that asks.
 
         Raises:
             ModelRefused: If it cannot be served here.
         """
         with self._lock:
-            if name in self._refused:
-                raise ModelRefused(self._refused[name])
+            since_s, reason = self._refused.get(name, (-math.inf, ""))
+            if time.monotonic() - since_s < REFUSED_FOR_S:
+                raise ModelRefused(reason)
             if name not in self._models:
                 self._models[name] = self._loaded(name)
             self._models.move_to_end(name)
@@ -57,12 +62,14 @@ class Rack:
     @property
     def refused(self) -> dict[str, str]:
         """Models that were asked for and cannot be served here, with the reasons."""
-        return dict(self._refused)
+        return {name: reason for name, (_, reason) in self._refused.items()}
 
     def _loaded(self, name: str) -> Model:
         try:
-            return self._load(name)
+            model = self._load(name)
         except ConfigError as err:
-            self._refused[name] = str(err)
+            self._refused[name] = (time.monotonic(), str(err))
             logger.warning("model refused", extra={"model": name, "cause": str(err)})
             raise ModelRefused(str(err)) from err
+        self._refused.pop(name, None)
+        return model

@@ -164,7 +164,7 @@ def test_a_ticket_that_cannot_be_read_is_given_back(desk):
 def test_a_manifest_that_cannot_be_had_now_gives_the_ticket_back(desk, fault, said):
     job_id = desk.submit(4)
     desk.store._client.delete(f"rmbg:job:{job_id}:manifest")  # as if it lay in the bucket
-    desk.line.fail_store("get", 1, error=fault)
+    desk.line.fail_store("get", times=1, error=fault)
 
     desk.serve()
 

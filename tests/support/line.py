@@ -94,14 +94,14 @@ class Line:
         """Have one item done; return its record."""
         return self.run(key, **changes)[0].record
 
-    def fail_store(self, call, times, *, error=None):
-        """Make the next *times* calls of one kind fail."""
+    def fail_store(self, *calls, times, error=None):
+        """Make the next *times* calls of these kinds fail."""
         left = [times]
 
         def before(made, bucket, key):
-            if made == call and left[0] > 0:
+            if made in calls and left[0] > 0:
                 left[0] -= 1
-                raise error or StoreUnavailable(f"{call} of {bucket}/{key}: made up")
+                raise error or StoreUnavailable(f"{made} of {bucket}/{key}: made up")
 
         self.store.before = before
 

@@ -376,7 +376,7 @@ def test_a_network_that_answers_too_little_fails_its_batch_and_not_the_engine(qu
 @pytest.mark.parametrize("call", ["get", "put"])
 def test_a_store_that_is_away_for_a_moment_costs_attempts_and_no_item(quick, call):
     key = quick.picture("a")
-    quick.fail_store(call, 3)
+    quick.fail_store(call, times=3)
 
     record = quick.record(key)
 
@@ -386,7 +386,7 @@ def test_a_store_that_is_away_for_a_moment_costs_attempts_and_no_item(quick, cal
 def test_an_outage_costs_no_item_its_attempts(quick):
     """From the fifth failure in a row on none is counted, however long it lasts."""
     keys = [quick.picture(f"{n}") for n in range(6)]
-    quick.fail_store("get", 120)
+    quick.fail_store("get", "check", times=120)
 
     outcomes = quick.run(*keys)
 
@@ -394,11 +394,21 @@ def test_an_outage_costs_no_item_its_attempts(quick):
     assert sum(outcome.record.attempts - 1 for outcome in outcomes) == 4
 
 
+def test_one_object_that_never_comes_ends_while_the_store_is_well(quick):
+    """It alone keeps the breaker open; asked for anything else, the store answers."""
+    key = quick.picture("a")
+    quick.fail_store("get", times=10_000)
+
+    record = quick.record(key)
+
+    assert (record.state, record.error["class"]) == ("failed", "RetriesExhausted")
+
+
 def test_an_outage_is_progress_of_a_kind(quick):
     """Leases are kept meanwhile: giving tickets to another worker would not help."""
     key = quick.picture("a")
     quick.engine.breaker = Breaker(failures=1)
-    quick.fail_store("get", 10**9)
+    quick.fail_store("get", "check", times=10**9)
     quick.offer(key)
     until(lambda: quick.engine.breaker.is_open)
 
@@ -532,7 +542,7 @@ def test_draining_gives_back_what_waits_for_the_store(quick):
     """The process must not wait for an outage to end."""
     key = quick.picture("a")
     quick.engine.breaker = Breaker(failures=1, probe_s=3600)
-    quick.fail_store("get", 10**9)
+    quick.fail_store("get", "check", times=10**9)
     quick.offer(key)
     until(lambda: quick.engine._later._calls)
 

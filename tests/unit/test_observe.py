@@ -70,7 +70,7 @@ def test_a_failed_stage_is_told_with_the_end(line, notes):
 @pytest.mark.parametrize(("call", "stage"), [("get", "download"), ("put", "upload")])
 def test_each_retry_is_told_with_its_stage_and_cause(line, notes, call, stage):
     line.put("a")
-    line.fail_store(call, 2)
+    line.fail_store(call, times=2)
 
     line.run("a")
 
@@ -95,7 +95,7 @@ def test_all_that_observe_are_told_the_same():
     first, second = Notes(), Notes()
     line = Line(stations=quick_stations(), observer=Observers(first, second, Metrics(), Journal()))
     line.store.put("inbox", "a", b"x", content_type="image/jpeg")
-    line.fail_store("get", 1)
+    line.fail_store("get", times=1)
 
     line.run("a")
     line.close()

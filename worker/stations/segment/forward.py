@@ -24,8 +24,8 @@ class Forward:
     """A network on its device, fed with uint8 and answering on the CPU.
 
     Args:
-        network: In its type already (`worker.model.network.lower`). Takes `(N, 3, 1024, 1024)` from -0.5 to 0.5 in *dtype*; see
-            `worker.model.network.Network.forward`.
+        network: In its type already (`worker.model.network.lower`). Takes
+            `(N, 3, 1024, 1024)` from -0.5 to 0.5; see `worker.model.network.Network.forward`.
         device: Where it runs; the network is moved there, channels last.
         dtype: What it counts in.
     """

@@ -1,0 +1,170 @@
+"""Dashboard and alerts ask for what a real worker shows, by its real names."""
+
+import json
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+from support.asking import ANY_PORT, samples
+from support.promql import named_in
+from support.servers import raw_s3
+from support.until import until
+from support.workers import MODEL, WorkerProcess
+
+from producer.client import Client
+from shared.objects import S3Store
+from shared.settings import ServiceSettings
+
+pytestmark = pytest.mark.integration
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+BUCKET = "dashboard"
+OF_PROMETHEUS = {"up": {"job", "instance"}}
+"""Metrics that Prometheus makes itself, and the labels that it adds to each."""
+
+
+def read_yaml(name):
+    return YAML(typ="safe").load(DEPLOY / name)
+
+
+def board():
+    return json.loads((DEPLOY / "grafana/dashboards/rmbg.json").read_text())
+
+
+def queries():
+    return {
+        f"{panel['title']}: {target['expr']}": target
+        for panel in board()["panels"]
+        for target in panel.get("targets", [])
+    }
+
+
+def alerts():
+    groups = read_yaml("alerts.yml")["groups"]
+    return {rule["alert"]: rule["expr"] for group in groups for rule in group["rules"]}
+
+
+EXPRESSIONS = {name: target["expr"] for name, target in queries().items()} | alerts()
+
+
+@pytest.fixture(scope="module")
+def shown(servers):
+    """Labels and their values by metric, of a worker that has done a job and waits for another."""
+    env = servers.settings() | {"RMBG_INPUT_BUCKETS": BUCKET, "RMBG_OUTPUT_BUCKET": BUCKET}
+    settings = ServiceSettings.from_env(env)
+    raw_s3(settings).create_bucket(Bucket=BUCKET)
+    store, client = S3Store(settings.objects), Client(settings)
+    keys = [f"in/{n}" for n in range(40)]
+    for n, key in enumerate(keys):
+        store.put(BUCKET, key, b"%d" % n, content_type="image/jpeg")
+    order = {"quick": True, "batch_size": 4, "image_s": 0.1}
+    worker = WorkerProcess(env | {"RMBG_HTTP": ANY_PORT}, **order).wait_ready()
+    client.submit(keys, rem_mode=MODEL)
+    # Its rate is measured over a few seconds of work, and the backlog with it.
+    until(lambda: "rmbg_backlog_seconds" in {each.name for each in samples(worker)}, within_s=60)
+    found = defaultdict(lambda: defaultdict(set))
+    for sample in samples(worker):
+        found[sample.name]["instance"] = found[sample.name]["job"] = set()
+        for label, value in sample.labels.items():
+            found[sample.name][label].add(value)
+    worker.close()
+    return found
+
+
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_each_metric_is_one_that_a_worker_shows(shown, name):
+    named = named_in(EXPRESSIONS[name])
+
+    assert named.metrics, "no metric found in the expression"
+    assert named.metrics <= set(shown) | set(OF_PROMETHEUS)
+
+
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_each_label_is_one_that_its_metrics_have(shown, name):
+    named = named_in(EXPRESSIONS[name])
+    labels = [
+        OF_PROMETHEUS[metric] if metric in OF_PROMETHEUS else set(shown[metric])
+        for metric in named.metrics
+    ]
+
+    assert named.labels <= set.union(*labels)
+    for metric, label, operator, value in named.matchers:
+        if metric in OF_PROMETHEUS or label == "job":
+            assert (label, value) == ("job", "rmbg-worker")
+            continue
+        pattern = value if operator == "=~" else re.escape(value)
+        assert any(re.fullmatch(pattern, seen) for seen in shown[metric][label]), (metric, label)
+
+
+@pytest.mark.parametrize("name", queries())
+def test_legends_use_labels_that_the_query_keeps(shown, name):
+    target = queries()[name]
+    named = named_in(target["expr"])
+    kept = named.labels or {"instance"}
+
+    assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= kept
+
+
+def test_every_metric_of_ours_that_counts_trouble_has_an_alert_or_a_panel(shown):
+    asked = set().union(*(named_in(expression).metrics for expression in EXPRESSIONS.values()))
+    troubles = {"rmbg_alive", "rmbg_ready", "rmbg_breaker_open", "rmbg_job_store_up"}
+    troubles |= {name for name in shown if re.search("lost|retries|stalled|lag", name)}
+
+    assert {name for name in troubles if not name.endswith("_created")} <= asked
+
+
+def test_the_parser_sees_names_where_they_are_and_only_there():
+    named = named_in(
+        'sum by (le, a_label) (rate(one_total{result=~"done|two", x="y"}[5m])) '
+        "> 0.1 * three unless on (four) five:six offset 5m and max(seven) > bool 4"
+    )
+
+    assert named.metrics == {"one_total", "three", "five:six", "seven"}
+    assert named.labels == {"le", "a_label", "four"}
+    assert ("one_total", "result", "=~", "done|two") in named.matchers
+
+
+# --- what is around them
+
+
+def test_panels_have_places_and_ids_of_their_own():
+    panels = board()["panels"]
+    taken = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        cells = {
+            (place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_every_panel_asks_the_data_source_that_is_provisioned():
+    [source] = read_yaml("grafana/provisioning/datasources/prometheus.yml")["datasources"]
+
+    for panel in board()["panels"]:
+        for asking in [panel, *panel.get("targets", [])]:
+            if panel["type"] != "row":
+                assert asking["datasource"] == {"type": source["type"], "uid": source["uid"]}
+
+
+def test_alerts_say_how_bad_and_what_it_is():
+    for group in read_yaml("alerts.yml")["groups"]:
+        for rule in group["rules"]:
+            assert rule["labels"]["severity"] in ("critical", "warning", "info")
+            assert rule["annotations"]["summary"].endswith(".")
+
+
+def test_prometheus_finds_the_workers_by_the_names_and_the_port_of_the_compose_file():
+    compose = YAML(typ="safe").load(DEPLOY.parent / "docker-compose.yml")
+    [job] = read_yaml("prometheus.yml")["scrape_configs"]
+    [found] = job["dns_sd_configs"]
+
+    assert job["job_name"] == "rmbg-worker"
+    for name in found["names"]:
+        address = compose["services"][name]["environment"]["RMBG_HTTP"]
+        assert address == f"0.0.0.0:{found['port']}"
