@@ -36,9 +36,11 @@ RUN set -eu; \
     if [ -n "$TORCH_INDEX" ]; then extra="--extra-index-url $TORCH_INDEX"; else extra=""; fi; \
     pip install $extra -c /tmp/constraints.txt "$wheel[worker,heif]"; \
     rm -r /tmp/wheel /tmp/constraints.txt
-ENV RMBG_HOME=/weights MALLOC_ARENA_MAX=2
+ENV RMBG_HOME=/weights RMBG_HTTP=0.0.0.0:9464 MALLOC_ARENA_MAX=2
 LABEL rmbg.weights.licence="RMBG-1.4: Bria, non-commercial; isnet-general-use: Apache-2.0"
 USER rmbg
 RUN if [ -n "$BAKE" ]; then rmbg weights pull "$BAKE"; fi
 WORKDIR /work
+EXPOSE 9464
+HEALTHCHECK --interval=15s --timeout=10s --retries=3 --start-period=120s CMD ["rmbg-worker", "--probe"]
 CMD ["rmbg-worker"]

@@ -193,8 +193,8 @@ def _memory(document: Mapping[str, Any]) -> str:
     rows += [f"| {int(done):,} | {rss:.1f} |" for done, rss in result["rss_mib"].items()]
     growth = (
         f"From a fifth of the images to the end the peak grows by "
-        f"{result['peak_growth_after_settling']:.1%}; a fitted line, by "
-        f"{result['fitted_growth_after_settling']:.1%}."
+        f"{result['peak_growth_after_settling']:.1%}; the mean, by "
+        f"{result['mean_growth_after_settling']:.1%}."
     )
     rows += ["", growth]
     return "\n".join(rows)

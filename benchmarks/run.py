@@ -56,7 +56,7 @@ def parts_on(device: str, *, quick: bool) -> dict[str, Part]:
             side_px=side_px,
         ),
         "network": lambda _folder: network.measure(
-            weights, device=device, rounds=1 if quick else 7, batches=(1,) if quick else None
+            weights, device=device, rounds=1 if quick else 5, batches=(1,) if quick else None
         ),
     }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,12 +12,14 @@ from celery import Celery
 from celery.app.amqp import AMQP
 from kombu import Connection, Queue
 from kombu.exceptions import KombuError
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from shared.errors import RedisUnavailable
 
 if TYPE_CHECKING:
     from shared.jobstore.values import Issued
+
+logger = logging.getLogger(__name__)
 
 INTERACTIVE: Final = "rmbg.interactive"
 RECOVERY: Final = "rmbg.recovery"
@@ -34,12 +38,34 @@ RECONNECT_MOST_S: Final = 5
 long outage a worker would idle for half a minute with Redis long back."""
 
 
+_ROOM: Final = "rmbg:room"
+"""A key of the broker's database that is written to see whether it takes writes."""
+
+
 class _Broker(Connection):
     """A connection that is tried again soon, however long it has been away."""
 
     def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - kombu's own
-        """See `kombu.Connection.ensure_connection`."""
-        return super().ensure_connection(*args, **{"interval_max": RECONNECT_MOST_S} | kwargs)
+        """See `kombu.Connection.ensure_connection`.
+
+        Who gives a *callback*, as a worker's consumer does, also waits until the broker takes
+        writes: it would otherwise connect, be refused and begin anew, many times a second.
+        """
+        super().ensure_connection(*args, **{"interval_max": RECONNECT_MOST_S} | kwargs)
+        while "callback" in kwargs and self._is_full():
+            logger.warning("the broker is full: no ticket is taken")
+            for _ in range(RECONNECT_MOST_S):
+                kwargs["callback"]()  # raises when the worker shall leave
+                time.sleep(1)
+        return self
+
+    def _is_full(self) -> bool:
+        channel: Any = self.default_channel  # its stubs know no client
+        try:
+            channel.client.set(_ROOM, 1, px=1)
+        except OutOfMemoryError:
+            return True
+        return False
 
 
 class _Amqp(AMQP):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import click
@@ -63,6 +64,9 @@ def _run(*, check: bool, devices: str | None) -> int:
         from worker.fleet import supervise  # noqa: PLC0415
 
         return supervise(settings, os.environ)
+    # As PID 1 of a container a process without a handler would ignore SIGTERM while models load;
+    # Celery puts its own in place once it serves.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from worker.app import build_app  # noqa: PLC0415
 
     return build_app(settings).run()

@@ -68,8 +68,11 @@ class LoopStamp:
     a loop that has its connection and stands still is wedged.
     """
 
-    def __init__(self, app: Celery, *, limit_s: float = LOOP_S) -> None:
-        self._limit_s = limit_s
+    def __init__(self, app: Celery) -> None:
+        self.limit_s = LOOP_S
+        """How long it may stand still, in seconds."""
+        self.is_connected = False
+        """Whether the loop has its connection, and so can hand out tickets."""
         self._turned_at_s: float | None = None
         stamp = self
 
@@ -77,6 +80,7 @@ class LoopStamp:
             requires = ("celery.worker.consumer.connection:Connection",)
 
             def start(self, parent: Any) -> None:  # noqa: ANN401 - Celery's consumer
+                stamp.is_connected = True
                 if parent.hub is not None:
                     stamp.turned()
                     parent.hub.call_repeatedly(EVERY_S, stamp.turned)
@@ -92,12 +96,8 @@ class LoopStamp:
 
     def disconnected(self) -> None:
         """Note that the loop has no connection: nothing is expected of it."""
+        self.is_connected = False
         self._turned_at_s = None
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether the loop has its connection, and so can hand out tickets."""
-        return self._turned_at_s is not None
 
     def lag_s(self) -> float:
         """Return how long the loop has stood still, in seconds; 0 while it is not connected."""
@@ -107,7 +107,7 @@ class LoopStamp:
     def wrong(self) -> str | None:
         """See `Check.wrong`."""
         lag_s = self.lag_s()
-        if lag_s <= self._limit_s:
+        if lag_s <= self.limit_s:
             return None
         return f"the event loop has stood still for {lag_s:.0f} s"
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import dataclasses
 import itertools
 import json
 import os
@@ -132,7 +131,6 @@ def serve(  # what an order may say
     from support.stand_ins import quick_stations, stand_in_model  # noqa: PLC0415 - pulls in numpy
     from worker.app import build_app  # noqa: PLC0415 - pulls in torch
     from worker.settings import WorkerSettings  # noqa: PLC0415
-    from worker.watchdogs import LoopStamp  # noqa: PLC0415
 
     passes = itertools.count()
 
@@ -153,8 +151,7 @@ def serve(  # what an order may say
     settings = WorkerSettings.from_env(os.environ)  # noqa: TID251 - this is the command
     worker = build_app(settings, load=load, stations=quick_stations() if quick else None)
     if loop_limit_s is not None:
-        loop = LoopStamp(worker.celery, limit_s=loop_limit_s)
-        worker = dataclasses.replace(worker, loop=loop)
+        worker.loop.limit_s = loop_limit_s
     signal.signal(signal.SIGUSR2, lambda *_: threading.Event().wait())  # where the loop runs
     return worker.run()
 

@@ -34,11 +34,11 @@ def test_readiness_goes_through_the_life_of_a_process(health, loop):
     said.append(health.ready())
     health.is_serving = True
     said.append(health.ready())
-    loop.turned()
+    loop.is_connected = True
     said.append(health.ready())
     loop.disconnected()
     said.append(health.ready())
-    loop.turned()
+    loop.is_connected = True
     health.is_draining = True
     said.append(health.ready())
 
@@ -52,21 +52,21 @@ def test_readiness_goes_through_the_life_of_a_process(health, loop):
     ]
 
 
-def test_a_loop_that_stands_still_is_not_alive_until_it_turns(health, loop, monkeypatch):
+def test_a_loop_that_stands_still_is_not_alive_until_it_turns(health, loop):
     loop.turned()
     assert health.alive() is None
-    monkeypatch.setattr(watchdogs, "LOOP_S", 0.02)
+    loop.limit_s = 0.02
 
     assert "event loop has stood still" in until(health.alive)
     assert loop.lag_s() > 0.02
-    monkeypatch.setattr(watchdogs, "LOOP_S", 60.0)
+    loop.limit_s = 60.0
     loop.turned()
     assert health.alive() is None
 
 
-def test_a_loop_without_a_connection_is_alive_however_long(health, loop, monkeypatch):
+def test_a_loop_without_a_connection_is_alive_however_long(health, loop):
     """It waits for Redis, and starting it again would not bring that back."""
-    monkeypatch.setattr(watchdogs, "LOOP_S", 0.0)
+    loop.limit_s = 0.0
     loop.turned()
     until(health.alive)
 

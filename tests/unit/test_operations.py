@@ -1,11 +1,13 @@
 """The operations guide says of each variable what the code does, and the code has no other."""
 
+import ast
 import os
 import re
 from pathlib import Path
 
 import pytest
 
+from shared.queue import QUEUES
 from shared.settings import ServiceSettings
 from worker.settings import WorkerSettings
 
@@ -121,3 +123,15 @@ def test_each_variable_of_the_compose_file_is_one_of_them():
     used = set(re.findall(r"RMBG_[A-Z0-9_]*[A-Z0-9]", text))
 
     assert used - set(DOCUMENTED) == {"RMBG_WEIGHTS_DIR"}  # compose's own, in .env
+
+
+def test_flower_is_told_the_names_of_all_queues():
+    """Its image has nothing of ours, so they are written down a second time."""
+    module = ast.parse((ROOT / "deploy/flower/queues.py").read_text())
+    [names] = [
+        node.value
+        for node in module.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "NAMES"
+    ]
+
+    assert ast.literal_eval(names) == QUEUES

@@ -1,0 +1,114 @@
+"""The benchmarks still run: a few items each, and no word about time."""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from PIL import Image
+from support.weights import isnet_weights
+
+from benchmarks import memory, network, report, scale, stages, whole
+from benchmarks.contestant import seed_way
+from benchmarks.pictures import jpeg, product, write_products
+from worker.model.tensors import load_state_dict
+from worker.stations.segment import Segmenter
+
+pytestmark = pytest.mark.integration
+
+
+def test_products_are_the_same_files_every_time_and_differ_among_each_other(tmp_path):
+    first = [path.read_bytes() for path in write_products(tmp_path / "a", 2, 64)]
+    again = [path.read_bytes() for path in write_products(tmp_path / "b", 2, 64)]
+    assert first == again
+    assert first[0] != first[1]
+
+
+def test_scale_counts_every_item_once(tmp_path):
+    (run,) = scale.measure([(2, 80)], tmp_path)
+    assert run.exact
+    assert run.items == 80
+    assert 0 < run.device_busy <= 1
+    assert 1 <= run.slots_full <= 16
+    # each ticket of 16 costs some; one command an item would be more than all of them together
+    assert run.commands > 0.1
+    assert run.commands_with_scripts > run.commands
+
+
+def test_memory_is_watched_until_the_last_image(tmp_path):
+    found = memory.measure(tmp_path, items=30)
+    assert found["peak_mib"] > 20
+    assert max(found["rss_mib"]) == 30
+
+
+def test_flop_are_those_of_the_design():
+    assert round(network.flop_an_image() / 1e9) == 319
+
+
+@pytest.mark.weights
+def test_seed_loop_finds_the_mask_that_the_worker_finds(tmp_path):
+    """The contestant does the same work: other arithmetic order, at most a level apart."""
+    picture = product(1, 256)
+    source, target = tmp_path / "a.jpg", tmp_path / "a.png"
+    source.write_bytes(jpeg(picture))
+    seed_way(isnet_weights(), "cpu")(source, target)
+    with Image.open(source) as file:
+        decoded = np.array(file.convert("RGB"))
+    segmenter = Segmenter.load(isnet_weights(), device="cpu", precision="fp32")
+    (output,) = segmenter.forward([segmenter.prepare(decoded)])
+    expected = segmenter.finish(output, 256, 256, stretch="seed").mask
+    with Image.open(target) as file:
+        found = np.array(file)[..., 3]
+    assert np.abs(found.astype(int) - expected.astype(int)).max() <= 1
+    assert expected.max() == 255
+
+
+@pytest.mark.weights
+def test_weights_for_rembg_are_ours_in_fp32(tmp_path):
+    copy = whole.fp32_copy(isnet_weights(), tmp_path / "full.onnx")
+    session = onnxruntime.InferenceSession(str(copy), providers=["CPUExecutionProvider"])
+    assert session.get_outputs()[0].type == "tensor(float)"
+    kinds = {tensor.data_type for tensor in onnx.load(copy).graph.initializer}
+    assert onnx.TensorProto.FLOAT16 not in kinds
+    ours, theirs = load_state_dict(isnet_weights()), load_state_dict(copy)
+    assert ours.keys() == theirs.keys()
+    assert all(ours[name].equal(theirs[name]) for name in ours)
+
+
+@pytest.mark.weights
+def test_stages_and_network_are_measured_and_reported(tmp_path):
+    facts = {
+        "at": "2026-01-02T03:04:05+00:00",
+        "commit": "abc",
+        "changed_since_commit": False,
+        "machine": {"cpu": "some", "cores": 2, "memory_gib": 8.0, "gpu": None},
+        "load_before": 0.1,
+        "python": "3.11",
+        "versions": {"torch": "2"},
+    }
+    found = {
+        "stages": stages.measure(
+            isnet_weights(), tmp_path, device="cpu", pictures=1, rounds=1, side_px=96
+        ),
+        "network": network.measure(isnet_weights(), device="cpu", rounds=1, batches=(1,)),
+    }
+    for name, result in found.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps({"facts": facts, "result": result}))
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    report.write_page(report.load(tmp_path), page)
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert "| decode |" in text
+    assert "| fp32 |" in text
+
+
+def test_page_without_marks_is_not_overwritten(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("by hand\n")
+    with pytest.raises(ValueError, match="marks"):
+        report.write_page({}, page)
+    assert page.read_text() == "by hand\n"
