@@ -6,7 +6,7 @@ SEED ?= 1
 SECONDS ?= 60
 ITEMS ?= 2000
 # More processes than cores: most tests wait for servers and processes, not for a core.
-PYTEST_ARGS ?= -n 4 --dist worksteal
+PYTEST_ARGS ?= -n 3 --dist worksteal
 
 .PHONY: install demo test check lint types imports wheel fmt bench chaos compose constraints
 

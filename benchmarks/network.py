@@ -61,7 +61,6 @@ def measure(
 
 
 def _pass_of(segmenter: Segmenter, batch: list[torch.Tensor]) -> Callable[[], object]:
-    segmenter.batch_size = max(segmenter.batch_size, len(batch))
     return lambda: segmenter._forward(batch)  # noqa: SLF001 - one pass, whatever its size
 
 

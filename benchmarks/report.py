@@ -121,12 +121,18 @@ def _whole(document: Mapping[str, Any]) -> str:
         "| pictures | | images/s | least to most | this system is faster by | least to most |",
         "|---|---|---:|---:|---:|---:|",
     ]
+    closing = []
     for name, found in document["result"]["sets"].items():
         for way, speed in found["images_per_s"].items():
             row = f"| {found['pictures']} {name} | {way} | {_median_and_spread(speed)} |"
             ratio = found["times_as_fast_as"].get(way)
             rows.append(row + (f" {_median_and_spread(ratio, ' x')} |" if ratio else " | |"))
-    return "\n".join(rows)
+        closing.append(f"{found['closing_s']:.1f} s of a job over {found['pictures']} {name}")
+    note = (
+        f"Of this system's time, {' and '.join(closing)} are the job's end: shards joined, up to "
+        "24 pairs drawn for the report. That is once a job, however many pictures it has."
+    )
+    return "\n".join((*rows, "", note))
 
 
 def _median_and_spread(value: Mapping[str, float], unit: str = "") -> str:

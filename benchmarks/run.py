@@ -43,7 +43,7 @@ def parts_on(device: str, *, quick: bool) -> dict[str, Part]:
             folder,
             weights,
             device=device,
-            products=2 if quick else 24,
+            products=2 if quick else 32,
             rounds=1 if quick else 5,
             side_px=side_px,
         ),

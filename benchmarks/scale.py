@@ -37,6 +37,8 @@ MODEL: Final = "isnet-general-use"
 POLL_S: Final = 0.1
 SETTLE_S: Final = 1.5
 """After a job, until the devices' last figures are there and the workers are idle."""
+WARM_UP: Final = 1_000
+"""Images a worker of a job that is not reported: while no rate is known, tickets are small."""
 FULL: Final = ((1, 10_000), (1, 100_000), (2, 10_000), (2, 100_000), (4, 10_000), (4, 100_000),
                (8, 10_000), (8, 100_000), (8, 1_000_000))  # fmt: skip
 QUICK: Final = ((1, 300), (2, 600))
@@ -85,7 +87,7 @@ def measure(plan: Sequence[tuple[int, int]], folder: Path) -> list[Run]:
         for count in dict.fromkeys(count for count, _ in plan):
             with Workers(count, env, folder) as workers:
                 workers.wait_ready(jobs)
-                time.sleep(SETTLE_S)
+                _measure_one(workers, WARM_UP * count, env, folder)
                 for items in (items for each, items in plan if each == count):
                     runs.append(_measure_one(workers, items, env, folder))
                     print(json.dumps(asdict(runs[-1])), flush=True)

@@ -40,6 +40,8 @@ class OurSystem:
             "RMBG_DEVICE": device,
         }
         self._rounds = 0
+        self.closing_s: list[float] = []
+        """For each job, seconds from its last image's end to its own: merge and report."""
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -69,9 +71,13 @@ class OurSystem:
             save_prefix=f"round-{self._rounds}",
             pictures=PictureOptions(edges="source"),
         )
+        ended_s = 0.0
         while (status := self._client.status(job_id)).state not in TERMINAL_STATES:
+            if not ended_s and status.done + status.failed == len(files):
+                ended_s = time.monotonic()
             time.sleep(POLL_S)
         seconds = time.monotonic() - begun_s
+        self.closing_s.append(begun_s + seconds - ended_s if ended_s else 0.0)
         if status.done != len(files):
             raise RuntimeError(f"{status.failed} of {len(files)} failed: {status.error_classes}")
         return seconds
@@ -134,6 +140,7 @@ def measure(
         for name, files in sets.items():
             ours.upload(files)
             results[name] = _in_turn(ways, files, rounds)
+            results[name]["closing_s"] = round(statistics.median(ours.closing_s[-rounds:]), 2)
             print(json.dumps({name: results[name]}), flush=True)
     return {"device": device, "rounds": rounds, "sets": results}
 

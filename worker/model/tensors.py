@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
 import zipfile
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Final
 
 import onnx
@@ -54,7 +54,7 @@ _FOREIGN_ERRORS: Final = (
     RuntimeError,
     TypeError,
     ValueError,
-    pickle.UnpicklingError,
+    UnpicklingError,
     zipfile.BadZipFile,
     safetensors.SafetensorError,
     DecodeError,

@@ -11,18 +11,23 @@
 local high_water = { [BULK] = tonumber(ARGV[1]), [INTERACTIVE] = tonumber(ARGV[2]) }
 local by_rate, tickets_wanted = tonumber(ARGV[3]), tonumber(ARGV[4])
 local most, unknown = tonumber(ARGV[5]), tonumber(ARGV[6])
+local TAPER = 4 -- a ticket is at most this many times the left items' share of a wanted ticket
 local issued = {}
 
-local function ticket_items(total)
+-- Items of the next ticket of a job with *left* items to feed. Its last tickets get smaller, so
+-- that all slots end together and no device waits for another's long ticket.
+local function ticket_items(total, left)
   if by_rate == 0 then return unknown end
-  local items = math.min(by_rate, math.floor(total / math.max(tickets_wanted, 1)))
-  return math.max(1, math.min(items, most))
+  local wanted = math.max(tickets_wanted, 1)
+  local tapered = math.max(unknown, math.floor(left / wanted * TAPER))
+  local items = math.min(by_rate, math.floor(total / wanted), most, tapered)
+  return math.max(1, items)
 end
 
 -- Where a range shall stop that begins at *first*. In a retry, items to do are few and far between:
 -- then a range grows while it asks for no more work than another would, and stops at its last item.
 local function stop_of(job, first, total)
-  local items = ticket_items(total)
+  local items = ticket_items(total, total - first)
   local stop = math.min(first + items, total)
   while stop < total do
     local wider = math.min(first + 2 * (stop - first), total, first + 16 * most)
