@@ -22,7 +22,7 @@ PACE = {"quick": True, "batch_size": 1, "image_s": 0.05}
 """20 images a second, so that a job of hundreds is under way for a while."""
 TIMES = {"RMBG_LEASE_S": "30", "RMBG_LOST_S": "20", "RMBG_RECOVER_S": "1"}
 """The product's, but for how soon a lost ticket is missed."""
-RESUMED_S = 30
+RESUMED_S = 90
 """From a path being there to progress (issue B, item 6)."""
 
 
