@@ -20,8 +20,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	$(BIN)/python examples/demo.py
 
+# Tests that wait for processes can miss a deadline on a busy machine: what failed gets one more
+# run, alone, and must pass then.
 test: install
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS) || $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 check: lint types imports test wheel
 
