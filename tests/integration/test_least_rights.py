@@ -48,7 +48,7 @@ def run_small_job(env, *, sources=None):
         client.cancel(hidden)
         client.wait(hidden, 60)
         assert client.remove(keys[0], rem_mode=MODEL, save_prefix="now").state == "done"
-        assert len(client.jobs()) == 3
+        assert len(client.jobs()) >= 3
         worker.terminate()
         assert worker.wait() == 0
     finally:
