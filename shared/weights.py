@@ -46,7 +46,8 @@ def pull(
 
     Sources are tried in the registry's order. A file appears in the cache whole and verified or
     not at all; a damaged one there is fetched again. Several callers, in one process or many,
-    may pull at once: one fetches, the others wait and find the file.
+    may pull at once: one fetches, the others wait and find the file. A cache that has the file
+    is only read, so it may be mounted read-only.
 
     Args:
         model: From the registry.
@@ -58,17 +59,15 @@ def pull(
     Raises:
         WeightsInvalid: If no source gave the right file; names each one's reason.
     """
+    path, _ = _kept(model, home)
+    if path is not None:
+        return path
     folder = home / "weights"
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / f".{model.name}.lock"):
-        faults = []
-        for source in model.sources:
-            path = _place(source, home)
-            if path.is_file():
-                try:
-                    return verify(path, [source.sha256])
-                except WeightsInvalid as err:
-                    faults.append(str(err))
+        path, faults = _kept(model, home)
+        if path is not None:
+            return path
         if offline:
             faults.append("nothing is fetched while offline (RMBG_OFFLINE)")
             raise _not_had(model, home, faults)
@@ -113,6 +112,19 @@ def file_sha256(path: Path) -> str:
 
 def _place(source: Source, home: Path) -> Path:
     return home / "weights" / f"{source.sha256[:16]}-{source.file_name}"
+
+
+def _kept(model: Model, home: Path) -> tuple[Path | None, list[str]]:
+    """Return the verified file in the cache, or None and what is wrong with those there."""
+    faults = []
+    for source in model.sources:
+        path = _place(source, home)
+        if path.is_file():
+            try:
+                return verify(path, [source.sha256]), []
+            except WeightsInvalid as err:
+                faults.append(str(err))
+    return None, faults
 
 
 def _fetch(source: Source, home: Path, *, base_url: str | None, progress: Progress | None) -> Path:

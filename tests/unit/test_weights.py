@@ -190,6 +190,17 @@ def test_offline_takes_what_is_there(tmp_path):
     assert weights.pull(model(), tmp_path, offline=True) == path
 
 
+def test_a_cache_that_has_the_file_is_only_read(tmp_path):
+    path = tmp_path / "weights" / f"{source().sha256[:16]}-net.onnx"
+    path.parent.mkdir()
+    path.write_bytes(BODY)
+    before = path.parent.stat().st_mtime_ns
+
+    assert weights.pull(model(), tmp_path, offline=True) == path
+    assert list(path.parent.iterdir()) == [path]
+    assert path.parent.stat().st_mtime_ns == before
+
+
 def test_known_lists_every_model_and_what_is_here(tmp_path):
     assert {m.name: path for m, path in weights.known(tmp_path)} == {
         "RMBG-1.4": None,
