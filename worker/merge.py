@@ -6,7 +6,9 @@ import json
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, Final
 
 from shared import keys
@@ -25,6 +27,8 @@ MAX_MERGED_ITEMS: Final = 1_000_000
 """Larger jobs get an index of their shards instead of one file (design, section 4.6)."""
 MAX_SHOWN_PX: Final = 25_000_000
 """Larger pictures are left out of the report: what is decoded here, no budget counts."""
+THUMBNAIL_THREADS: Final = 2
+"""Pictures decoded at a time for the report: their users wait for nothing else by then."""
 SPOOL_BYTES: Final = 32 * 2**20
 """Results above this are written through a temporary file, so that memory stays flat."""
 
@@ -110,13 +114,17 @@ class Merger:
     def _pairs(self, spec: JobSpec, records: Iterable[ItemRecord]) -> Iterator[Pair]:
         if spec.image_output in (ImageOutput.HIDE, ImageOutput.HIDE_SAVE):
             return
-        for record in records:
-            try:
-                before = self._objects.get(spec.input_bucket, record.image_key).data
-                after = self._objects.get(spec.output_bucket, record.cutout_key or "").data
-                yield Pair(record, thumbnail(before), thumbnail(after))
-            except (ItemError, BucketUnavailable):
-                continue  # somebody removed it since; the report does without
+        with ThreadPoolExecutor(THUMBNAIL_THREADS, "thumbnail") as pool:
+            pairs = list(pool.map(partial(self._pair, spec), records))
+        yield from filter(None, pairs)
+
+    def _pair(self, spec: JobSpec, record: ItemRecord) -> Pair | None:
+        try:
+            before = self._objects.get(spec.input_bucket, record.image_key).data
+            after = self._objects.get(spec.output_bucket, record.cutout_key or "").data
+            return Pair(record, thumbnail(before), thumbnail(after))
+        except (ItemError, BucketUnavailable):
+            return None  # somebody removed it since; the report does without
 
 
 def _is_shown(record: ItemRecord) -> bool:

@@ -12,6 +12,8 @@ from worker.stations.decode.files import FOREIGN
 
 SIDE_PX: Final = 320
 QUALITY: Final = 80
+EFFORT: Final = 2
+"""WebP's `method`: half the time of its default 4, for 6 % more bytes."""
 
 
 def thumbnail(data: bytes, *, side_px: int = SIDE_PX) -> bytes:
@@ -22,12 +24,15 @@ def thumbnail(data: bytes, *, side_px: int = SIDE_PX) -> bytes:
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
-            image.draft("RGB", (2 * side_px, 2 * side_px))
-            small = ImageOps.exif_transpose(image)
-            small = small.convert("RGBA" if small.has_transparency_data else "RGB")
+            image.draft("RGB", (side_px, side_px))
+            ImageOps.exif_transpose(image, in_place=True)
+            # Averaged with alpha multiplied in: no dark rims from cleared pixels.
+            small = image.convert("RGBa" if image.has_transparency_data else "RGB")
+            small = small.reduce(max(1, max(small.size) // (2 * side_px)))
     except FOREIGN as err:
         raise UndecodableImage(f"no thumbnail: {err}") from err
     small.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
     body = io.BytesIO()
-    small.save(body, "WEBP", quality=QUALITY)
+    shown = small.convert("RGBA") if small.mode == "RGBa" else small
+    shown.save(body, "WEBP", quality=QUALITY, method=EFFORT)
     return body.getvalue()
