@@ -26,13 +26,11 @@ def thumbnail(data: bytes, *, side_px: int = SIDE_PX) -> bytes:
         with Image.open(io.BytesIO(data)) as image:
             image.draft("RGB", (side_px, side_px))
             ImageOps.exif_transpose(image, in_place=True)
-            # Averaged with alpha multiplied in: no dark rims from cleared pixels.
-            small = image.convert("RGBa" if image.has_transparency_data else "RGB")
+            small = image.convert("RGBA" if image.has_transparency_data else "RGB")
             small = small.reduce(max(1, max(small.size) // (2 * side_px)))
     except FOREIGN as err:
         raise UndecodableImage(f"no thumbnail: {err}") from err
     small.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
     body = io.BytesIO()
-    shown = small.convert("RGBA") if small.mode == "RGBa" else small
-    shown.save(body, "WEBP", quality=QUALITY, method=EFFORT)
+    small.save(body, "WEBP", quality=QUALITY, method=EFFORT)
     return body.getvalue()
