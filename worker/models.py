@@ -10,6 +10,7 @@ import numpy as np
 
 from shared import models, weights
 from shared.errors import LicenceRefused, WeightsInvalid
+from worker.calibration import fastest_batch, processor, remembered_batch
 from worker.flow import Model
 from worker.settings import WorkerSettings
 
@@ -25,6 +26,8 @@ class Loader:
 
     def load(self, name: str) -> Model:
         """Return the model on its device, warmed up by one black picture.
+
+        On a CPU that has not served before, it also measures the batch size: some seconds.
 
         Raises:
             UnknownModel: If the registry does not have it.
@@ -45,7 +48,16 @@ class Loader:
             self._weights(model), device=self._settings.device, precision=self._settings.precision
         )
         # The first pass prepares much that lasts, and tells a device that cannot be used.
-        segmenter.forward([segmenter.prepare(np.zeros((WARM_PX, WARM_PX, 3), np.uint8))])
+        blank = segmenter.prepare(np.zeros((WARM_PX, WARM_PX, 3), np.uint8))
+        segmenter.forward([blank])
+        if segmenter.device == "cpu":
+            segmenter.batch_size = remembered_batch(
+                self._settings.services.home,
+                f"{processor()}, {segmenter.circumstances}",
+                lambda: fastest_batch(
+                    lambda size: segmenter.run_once([blank] * size), threads=segmenter.threads
+                ),
+            )
         return Model(name=name, licence=model.licence, segmenter=segmenter)
 
     def refused(self) -> dict[str, str]:
