@@ -13,9 +13,8 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -28,8 +27,8 @@ from support.weights import isnet_weights  # noqa: E402 - where it lies is known
 
 from benchmarks import machine, memory, network, report, scale, stages, whole  # noqa: E402
 
-Part: TypeAlias = Callable[[Path], dict[str, Any]]
-"""From an empty folder to a result."""
+Part: TypeAlias = Callable[[Path], Iterable[dict[str, Any]]]
+"""From an empty folder to a result; a long part gives what it has so far, again and again."""
 ON_DEVICES: Final = ("whole", "stages", "network")
 QUICK_OUT: Final = ROOT / "out/bench"
 
@@ -39,34 +38,51 @@ def parts_on(device: str, *, quick: bool) -> dict[str, Part]:
     weights = isnet_weights()
     side_px = 400 if quick else 2000
     return {
-        "whole": lambda folder: whole.measure(
-            folder,
-            weights,
-            device=device,
-            products=2 if quick else 32,
-            rounds=1 if quick else 5,
-            side_px=side_px,
-        ),
-        "stages": lambda folder: stages.measure(
-            weights,
-            folder,
-            device=device,
-            pictures=1 if quick else 6,
-            rounds=2 if quick else 7,
-            side_px=side_px,
-        ),
-        "network": lambda _folder: network.measure(
-            weights, device=device, rounds=1 if quick else 5, batches=(1,) if quick else None
-        ),
+        "whole": lambda folder: [
+            whole.measure(
+                folder,
+                weights,
+                device=device,
+                products=2 if quick else 32,
+                rounds=1 if quick else 5,
+                side_px=side_px,
+            )
+        ],
+        "stages": lambda folder: [
+            stages.measure(
+                weights,
+                folder,
+                device=device,
+                pictures=1 if quick else 6,
+                rounds=2 if quick else 7,
+                side_px=side_px,
+            )
+        ],
+        "network": lambda _folder: [
+            network.measure(
+                weights,
+                device=device,
+                rounds=1 if quick else 5,
+                batches=(1,) if quick else None,
+            )
+        ],
     }
 
 
 def parts_anywhere(*, quick: bool) -> dict[str, Part]:
     """Return what is measured without a device."""
     plan = scale.QUICK if quick else scale.FULL
+
+    def measure_scale(folder: Path) -> Iterator[dict[str, Any]]:
+        runs = []
+        for run in scale.measure(plan, folder):
+            runs.append(asdict(run))
+            yield {"runs": runs}
+
+    items = 200 if quick else 10_000
     return {
-        "scale": lambda folder: {"runs": [asdict(run) for run in scale.measure(plan, folder)]},
-        "memory": partial(memory.measure, items=200 if quick else 10_000),
+        "scale": measure_scale,
+        "memory": lambda folder: [memory.measure(folder, items=items)],
     }
 
 
@@ -100,11 +116,11 @@ def main() -> None:
 def _measure(name: str, part: Part, out: Path) -> None:
     facts = machine.facts()
     print(f"{name} ...", flush=True)
-    with tempfile.TemporaryDirectory(prefix="rmbg-bench-") as folder:
-        result = part(Path(folder))
     out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"facts": facts, "result": result}, indent=2)
-    (out / f"{name}.json").write_text(text + "\n")
+    with tempfile.TemporaryDirectory(prefix="rmbg-bench-") as folder:
+        for result in part(Path(folder)):
+            text = json.dumps({"facts": facts, "result": result}, indent=2)
+            (out / f"{name}.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,9 +78,8 @@ class Run:
     """Memory of Redis for queue and state just after the submission."""
 
 
-def measure(plan: Sequence[tuple[int, int]], folder: Path) -> list[Run]:
-    """Run jobs of so many items on so many workers, and print each as it ends."""
-    runs: list[Run] = []
+def measure(plan: Sequence[tuple[int, int]], folder: Path) -> Iterator[Run]:
+    """Run jobs of so many items on so many workers; print and give each as it ends."""
     with EmbeddedServers(folder / "servers") as servers:
         env = {"PATH": os.defpath, **servers.settings(), "RMBG_MODELS": MODEL}
         jobs = JobStore.connect(ServiceSettings.from_env(env).store_url)
@@ -89,10 +88,10 @@ def measure(plan: Sequence[tuple[int, int]], folder: Path) -> list[Run]:
                 workers.wait_ready(jobs)
                 _measure_one(workers, WARM_UP * count, env, folder)
                 for items in (items for each, items in plan if each == count):
-                    runs.append(_measure_one(workers, items, env, folder))
-                    print(json.dumps(asdict(runs[-1])), flush=True)
+                    run = _measure_one(workers, items, env, folder)
+                    print(json.dumps(asdict(run)), flush=True)
+                    yield run
             _wait_until_gone(jobs)
-    return runs
 
 
 def table(runs: Sequence[Run]) -> str:
@@ -180,7 +179,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="*", help="WORKERS:ITEMS, such as 8:100000")
     asked = [tuple(map(int, run.split(":"))) for run in parser.parse_args().runs]
     with tempfile.TemporaryDirectory() as folder:
-        print(table(measure(asked or QUICK, Path(folder))))
+        print(table(list(measure(asked or QUICK, Path(folder)))))
 
 
 if __name__ == "__main__":
