@@ -10,6 +10,7 @@ import click
 
 from shared import log
 from shared.errors import ConfigError, RmbgError
+from worker.arenas import limit_arenas
 
 CONFIG_EXIT = 2
 """What was asked for cannot be done: starting it again would not help."""
@@ -52,6 +53,7 @@ def _probe() -> int:
 
 
 def _run(*, check: bool, devices: str | None) -> int:
+    limit_arenas(os.environ)
     # Imported here: torch takes seconds, and `--help` and a missing extra should not.
     from worker.settings import WorkerSettings  # noqa: PLC0415
 
