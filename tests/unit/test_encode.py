@@ -72,6 +72,13 @@ def test_pictures_with_fewer_rows_than_a_sample_keep_every_pixel(shape):
     assert np.array_equal(decoded(encode_png(pixels, texts={}, level="fast")), pixels)
 
 
+def test_a_picture_that_lies_in_memory_column_by_column_is_written_row_by_row():
+    _, mask = cutout(90)
+    turned = np.asfortranarray(mask)
+
+    assert encode_png(turned, texts={}, level="fast") == encode_png(mask, texts={}, level="fast")
+
+
 def test_the_same_pixels_give_the_same_bytes_in_any_thread():
     """A second writing of an output must not change its ETag."""
     pixels, _ = cutout(300)

@@ -54,7 +54,7 @@ def _fast_deflate(pixels: npt.NDArray[np.uint8]) -> png.Deflate:
     rows = pixels.reshape(len(pixels), -1)
     tops = np.linspace(0, max(0, len(rows) - _STRIP_ROWS - 1), _STRIPS).astype(int)
     strips = [rows[top : top + _STRIP_ROWS + 1] for top in tops]
-    sample = np.concatenate([strip[1:] - strip[:-1] for strip in strips])
+    sample = np.ascontiguousarray(np.concatenate([strip[1:] - strip[:-1] for strip in strips]))
     if len(isal_zlib.compress(sample.data, 1)) < _GRAINLESS * sample.nbytes:
         return _zlib_ng(2)
     # Level 2 is as fast as level 1 and up to half a percent smaller.
