@@ -8,16 +8,16 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Unpack
 
 import cv2
 import numpy as np
 from redis.connection import PythonRespSerializer
 
 from shared.keys import JOBS
-from shared.objects import Body, ObjectInfo, ObjectStore
+from shared.objects import Body, ObjectInfo, PassingStore, PutOptions
 from worker.flow import Model
 from worker.line import Stations
 from worker.stations.decode import Decoded
@@ -126,54 +126,21 @@ def constant_stations() -> Stations:
     )
 
 
-class PicturesInMemory:
+class PicturesInMemory(PassingStore):
     """A store whose pictures are always there to be read, and vanish when they are written.
 
-    Documents of jobs, which one worker writes and another reads, are *store*'s.
+    Documents of jobs, which one worker writes and another reads, are the store's behind it.
     """
-
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
 
     def get(self, bucket: str, key: str, *, max_bytes: int | None = None) -> Body:
         if key.startswith(JOBS):
-            return self._store.get(bucket, key, max_bytes=max_bytes)
+            return super().get(bucket, key, max_bytes=max_bytes)
         return Body(b"picture", "etag")
 
     def head(self, bucket: str, key: str) -> ObjectInfo | None:
-        return self._store.head(bucket, key) if key.startswith(JOBS) else None
+        return super().head(bucket, key) if key.startswith(JOBS) else None
 
     def put(
-        self,
-        bucket: str,
-        key: str,
-        data: bytes | IO[bytes],
-        *,
-        content_type: str,
-        metadata: Mapping[str, str] | None = None,
-        if_absent: bool = False,
-        if_match: str | None = None,
+        self, bucket: str, key: str, data: bytes | IO[bytes], **options: Unpack[PutOptions]
     ) -> str:
-        if not key.startswith(JOBS):
-            return "etag"
-        return self._store.put(
-            bucket,
-            key,
-            data,
-            content_type=content_type,
-            metadata=metadata,
-            if_absent=if_absent,
-            if_match=if_match,
-        )
-
-    def list(self, bucket: str, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
-        return self._store.list(bucket, prefix, start_after=start_after)
-
-    def delete(self, bucket: str, keys: Iterable[str]) -> None:
-        self._store.delete(bucket, keys)
-
-    def sign(self, bucket: str, key: str, *, expires_s: int) -> str:
-        return self._store.sign(bucket, key, expires_s=expires_s)
-
-    def check(self, bucket: str) -> None:
-        self._store.check(bucket)
+        return super().put(bucket, key, data, **options) if key.startswith(JOBS) else "etag"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import IO
+from typing import IO, Unpack
 
 import click
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from shared.errors import ObjectMissing
 from shared.job import ItemRecord, JobSpec
 from shared.models import get
-from shared.objects import Body, ObjectInfo
+from shared.objects import Body, ObjectInfo, PutOptions
 from worker.app import limits_of, stations_of
 from worker.effects import Effects
 from worker.engine import Engine
@@ -48,15 +48,7 @@ class Shelf:
         return ObjectInfo(key=key, size_bytes=size_bytes, etag="", modified_at=datetime.now(UTC))
 
     def put(
-        self,
-        bucket: str,
-        key: str,
-        data: bytes | IO[bytes],
-        *,
-        content_type: str,
-        metadata: Mapping[str, str] | None = None,
-        if_absent: bool = False,
-        if_match: str | None = None,
+        self, bucket: str, key: str, data: bytes | IO[bytes], **options: Unpack[PutOptions]
     ) -> str:
         """See `ObjectStore.put`; nothing else writes here, so conditions always hold."""
         self.written[key] = data if isinstance(data, bytes) else data.read()
@@ -105,6 +97,7 @@ def check(settings: WorkerSettings) -> int:
     started_s = time.monotonic()
     engine.offer(work, done, timeout_s=1)
     arrived.wait(TIMEOUT_S)
+    engine.close()
     return _tell(ended, shelf, time.monotonic() - started_s)
 
 

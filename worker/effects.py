@@ -6,25 +6,15 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
-from shared.errors import InvalidKey, OutputExists, StoreUnavailable
-from shared.job import Existing, ImageOutput, ItemRecord, Naming
+from shared.errors import InvalidKey, StoreUnavailable
+from shared.job import ImageOutput, ItemRecord, Naming
 from shared.keys import check_image_key, output_key
-from shared.metadata import (
-    BYTES,
-    GENERATION,
-    JOB,
-    PARAMS,
-    RECORD,
-    SEQUENCE,
-    SOURCE,
-    generation_of,
-    is_whole,
-    sequence_of,
-)
-from shared.objects import Body, ObjectInfo, ObjectStore, PreconditionFailed
+from shared.metadata import BYTES, GENERATION, JOB, PARAMS, RECORD, SEQUENCE, SOURCE
+from shared.objects import Body, ObjectStore, PreconditionFailed
 from worker.flow import Work
+from worker.found import Found, is_own, meaning_of
 
 PROBE: Final = "_jobs/.probe"
 """Written to find out whether a store that failed takes writes again."""
@@ -36,9 +26,6 @@ OUTPUTS: Final = ("mask", "cutout")
 
 DOUBTFUL: Final = frozenset({"review", "reject"})
 """Verdicts of which a copy goes under the job's review prefix."""
-
-Found: TypeAlias = Literal["same", "kept", "superseded"] | None
-"""What was at the key, where it was not this item that wrote it now."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +100,11 @@ class Effects:
             return None
         keys = keys_of(work, width=0, height=0)
         found = self._store.head(spec.output_bucket, keys.cutout)
-        if found is None or not _is_own(work, found):
+        if found is None or not is_own(work, found):
             return None
         mask = self._store.head(spec.output_bucket, keys.mask)
         source = self._store.head(spec.input_bucket, work.image_key)
-        if mask is None or source is None or not _is_own(work, mask):
+        if mask is None or source is None or not is_own(work, mask):
             return None
         if found.metadata.get(SOURCE) != source.etag or RECORD not in found.metadata:
             return None
@@ -195,42 +182,10 @@ class Effects:
             if there is None:
                 match = None
                 continue
-            if decided := _judge(work, key, there, metadata):
+            if decided := meaning_of(work, key, there, metadata=metadata):
                 return decided, there.size_bytes
             match = there.etag
         raise StoreUnavailable(f"{bucket}/{key} changed {MAX_ROUNDS} times while it was written")
-
-
-def _is_own(work: Work, found: ObjectInfo) -> bool:
-    """Return whether this very job wrote the object in this round, and it is whole."""
-    own = {PARAMS: work.spec.params_hash, SEQUENCE: str(work.sequence)}
-    by_us = all(found.metadata.get(name) == own[name] for name in own)
-    return by_us and is_whole(found) and not _is_outdated(work, found)
-
-
-def _is_outdated(work: Work, found: ObjectInfo) -> bool:
-    """Return whether an earlier round of this job wrote it, and the item was opened again since.
-
-    What a repair opens again is to be written again: an object that was changed behind our back
-    may look whole by its own metadata.
-    """
-    return sequence_of(found) == work.sequence and generation_of(found) < work.generation
-
-
-def _judge(work: Work, key: str, there: ObjectInfo, metadata: Mapping[str, str]) -> Found:
-    """Decide about an object at our key: its meaning, or None where it is to be replaced."""
-    sequence = sequence_of(there)
-    if all(there.metadata.get(name) == metadata[name] for name in (SOURCE, PARAMS)):
-        return "same" if is_whole(there) and not _is_outdated(work, there) else None
-    if sequence > work.sequence:
-        return "superseded"
-    if sequence == work.sequence:
-        return None
-    if work.spec.existing is Existing.KEEP:
-        return "kept"
-    if work.spec.existing is Existing.FAIL:
-        raise OutputExists(f"{key}: another picture is there, and the job says --existing fail")
-    return None
 
 
 def _pack(record: ItemRecord) -> str:

@@ -1,6 +1,21 @@
 """The object store: what is asked of it, and how S3 does it; the only room that knows boto3."""
 
-from shared.objects.protocol import Body, ObjectInfo, ObjectStore, PreconditionFailed
+from shared.objects.passing import PassingStore
+from shared.objects.protocol import (
+    Body,
+    ObjectInfo,
+    ObjectStore,
+    PreconditionFailed,
+    PutOptions,
+)
 from shared.objects.s3 import S3Store
 
-__all__ = ["Body", "ObjectInfo", "ObjectStore", "PreconditionFailed", "S3Store"]
+__all__ = [
+    "Body",
+    "ObjectInfo",
+    "ObjectStore",
+    "PassingStore",
+    "PreconditionFailed",
+    "PutOptions",
+    "S3Store",
+]

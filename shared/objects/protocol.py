@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, NotRequired, Protocol, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -37,6 +37,15 @@ class ObjectInfo:
     """Aware, UTC; S3 keeps whole seconds."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Names in lower case; always empty in a listing, which does not tell them."""
+
+
+class PutOptions(TypedDict):
+    """The named arguments of `ObjectStore.put`, for whoever passes them on."""
+
+    content_type: str
+    metadata: NotRequired[Mapping[str, str] | None]
+    if_absent: NotRequired[bool]
+    if_match: NotRequired[str | None]
 
 
 class ObjectStore(Protocol):

@@ -44,7 +44,7 @@ class Faults:
             Kind.MESSAGE_REMOVED: self._remove,
             Kind.MESSAGE_DOUBLED: self._double,
             Kind.RESET: lambda _: self._scene.broker.client_kill_filter(_type="normal"),
-            Kind.HALF_OPEN: lambda chance: scene.redis_proxy.leave_half_open(chance, 0.5),
+            Kind.HALF_OPEN: lambda chance: scene.redis_proxy.freeze(lambda: chance.random() < 0.5),
             Kind.STORE_503: lambda chance: self._spell(Weather.REFUSED, 0.9, chance),
             Kind.STORE_STALL: lambda chance: self._spell(Weather.STALLED, 0.3, chance),
             Kind.STORE_REPLY_LOST: lambda chance: self._spell(Weather.REPLY_LOST, 0.3, chance),

@@ -6,11 +6,13 @@ import asyncio
 import random
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from http_message import Message, read_message
-from loop import Loop
+
+if TYPE_CHECKING:
+    from support.loop import Loop
 
 HOST: Final = "127.0.0.1"
 STALL_S: Final = 3.5

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import redis
-from loop import Loop
 from power import AppendOnlyFile
-from redis_proxy import HOST, RedisProxy
 from s3_proxy import S3Proxy
 
 from producer.client import Client
@@ -20,6 +19,11 @@ from producer.local.servers import EmbeddedServers
 from shared.jobstore.store import JobStore
 from shared.objects import S3Store
 from shared.settings import ServiceSettings
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
+
+from support.loop import Loop  # noqa: E402 - where it lies is known only now
+from support.proxy import HOST, Proxy  # noqa: E402
 
 LEASE_S: Final = 3.0
 TIMES: Final = {
@@ -41,7 +45,7 @@ class Scene:
 
     folder: Path
     servers: EmbeddedServers
-    redis_proxy: RedisProxy
+    redis_proxy: Proxy
     s3_proxy: S3Proxy
     append_only: AppendOnlyFile
     settings: ServiceSettings
@@ -78,35 +82,34 @@ class Scene:
 @contextmanager
 def set_up(folder: Path) -> Iterator[Scene]:
     """Start everything but the workers; end it with the context."""
-    with EmbeddedServers(folder / "data") as servers, Loop() as loop:
+    with ExitStack() as stack:
+        servers = stack.enter_context(EmbeddedServers(folder / "data"))
         env = servers.settings()
         settings = ServiceSettings.from_env(env)
-        redis_proxy = RedisProxy(loop, _port(env["RMBG_REDIS_URL"]))
+        redis_proxy = stack.enter_context(Proxy(_port(env["RMBG_REDIS_URL"])))
+        loop = stack.enter_context(Loop())
         s3_proxy = S3Proxy(loop, _port(env["RMBG_S3_ENDPOINT"]))
-        append_only = AppendOnlyFile(folder / "data" / "redis")
-        try:
-            yield Scene(
-                folder=folder,
-                servers=servers,
-                redis_proxy=redis_proxy,
-                s3_proxy=s3_proxy,
-                append_only=append_only,
-                settings=settings,
-                client=Client(settings),
-                objects=S3Store(settings.objects),
-                jobs=JobStore.connect(settings.store_url),
-                broker=redis.Redis.from_url(settings.broker_url),
-                store=redis.Redis.from_url(settings.store_url),
-                worker_env={
-                    **env,
-                    **TIMES,
-                    "RMBG_REDIS_URL": f"redis://{HOST}:{redis_proxy.port}/0",
-                    "RMBG_S3_ENDPOINT": f"http://{HOST}:{s3_proxy.port}",
-                    "RMBG_HOME": str(folder / "home"),
-                },
-            )
-        finally:
-            append_only.close()
+        append_only = stack.enter_context(closing(AppendOnlyFile(folder / "data" / "redis")))
+        yield Scene(
+            folder=folder,
+            servers=servers,
+            redis_proxy=redis_proxy,
+            s3_proxy=s3_proxy,
+            append_only=append_only,
+            settings=settings,
+            client=Client(settings),
+            objects=S3Store(settings.objects),
+            jobs=JobStore.connect(settings.store_url),
+            broker=redis.Redis.from_url(settings.broker_url),
+            store=redis.Redis.from_url(settings.store_url),
+            worker_env={
+                **env,
+                **TIMES,
+                "RMBG_REDIS_URL": f"redis://{HOST}:{redis_proxy.port}/0",
+                "RMBG_S3_ENDPOINT": f"http://{HOST}:{s3_proxy.port}",
+                "RMBG_HOME": str(folder / "home"),
+            },
+        )
 
 
 def _port(url: str) -> int:

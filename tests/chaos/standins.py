@@ -7,15 +7,15 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Unpack
 
 import numpy as np
 import stages
 
-from shared.objects import Body, ObjectInfo, ObjectStore
+from shared.objects import Body, ObjectStore, PassingStore, PutOptions
 from worker.flow import Model
 from worker.line import Stations
 from worker.stations.decode import Decoded
@@ -109,57 +109,28 @@ def made_stations(doom: Doom) -> Stations:
     )
 
 
-class DoomedStore:
-    """A store that ends the process between its calls; everything else is *store*'s."""
+class DoomedStore(PassingStore):
+    """A store that ends the process between its calls."""
 
     def __init__(self, store: ObjectStore, doom: Doom, *, blind: bool) -> None:
-        """Wrap *store*; *blind* drops the conditions of every write."""
-        self._store = store
+        """Stand in front of *store*; *blind* drops the conditions of every write."""
+        super().__init__(store)
         self._doom = doom
         self._blind = blind
 
     def get(self, bucket: str, key: str, *, max_bytes: int | None = None) -> Body:
-        body = self._store.get(bucket, key, max_bytes=max_bytes)
+        body = super().get(bucket, key, max_bytes=max_bytes)
         if not key.startswith("_jobs/"):
             self._doom.reach("downloaded")
         return body
 
-    def head(self, bucket: str, key: str) -> ObjectInfo | None:
-        return self._store.head(bucket, key)
-
     def put(
-        self,
-        bucket: str,
-        key: str,
-        data: bytes | IO[bytes],
-        *,
-        content_type: str,
-        metadata: Mapping[str, str] | None = None,
-        if_absent: bool = False,
-        if_match: str | None = None,
+        self, bucket: str, key: str, data: bytes | IO[bytes], **options: Unpack[PutOptions]
     ) -> str:
         before, after = stages.around(key)
+        if self._blind:
+            options |= {"if_absent": False, "if_match": None}
         self._doom.reach(before)
-        etag = self._store.put(
-            bucket,
-            key,
-            data,
-            content_type=content_type,
-            metadata=metadata,
-            if_absent=if_absent and not self._blind,
-            if_match=None if self._blind else if_match,
-        )
+        etag = super().put(bucket, key, data, **options)
         self._doom.reach(after)
         return etag
-
-    def list(self, bucket: str, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
-        return self._store.list(bucket, prefix, start_after=start_after)
-
-    def delete(self, bucket: str, keys: Iterable[str]) -> None:
-        self._store.delete(bucket, keys)
-
-    def sign(self, bucket: str, key: str, *, expires_s: int) -> str:
-        return self._store.sign(bucket, key, expires_s=expires_s)
-
-    def check(self, bucket: str) -> None:
-        self._store.check(bucket)

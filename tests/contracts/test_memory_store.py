@@ -1,4 +1,7 @@
-"""The memory store of the tests keeps the promises of the real one: the same tests, run on it."""
+"""The memory store of the tests keeps the promises of the real one: the same tests, run on it.
+
+And so does what passes every call on to it.
+"""
 
 import pytest
 from contracts.test_objects import (  # noqa: F401 - collected from here
@@ -21,12 +24,14 @@ from contracts.test_objects import (  # noqa: F401 - collected from here
 )
 from support.memory_store import MemoryStore
 
+from shared.objects import PassingStore
 
-@pytest.fixture
-def store():
+
+@pytest.fixture(params=[lambda memory: memory, PassingStore], ids=["itself", "behind another"])
+def store(request):
     memory = MemoryStore()
     memory.missing.add("no-such-bucket")
-    return memory
+    return request.param(memory)
 
 
 @pytest.fixture

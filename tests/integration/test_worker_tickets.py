@@ -6,7 +6,7 @@ from threading import Thread
 
 import pytest
 from support.jobs import feed, grant, submit
-from support.line import Line
+from support.line import MAX_BYTES, MAX_PIXELS, Line
 from support.pictures import encoded, photo
 from support.stand_ins import Valve, quick_stations
 from support.until import until
@@ -18,6 +18,7 @@ from shared.keys import report_key, results_key
 from shared.queue import BULK, RECOVERY, SUSPECT
 from worker import tickets
 from worker.leases import Leases
+from worker.line import real_stations
 from worker.merge import MAX_SHOWN_PX
 from worker.rack import Rack
 from worker.tickets import Tickets
@@ -44,9 +45,9 @@ class Fickle(JobStore):
 class Desk:
     """One worker's tickets, in this process; what it publishes is collected."""
 
-    def __init__(self, url, *, stations=None, load=None):
+    def __init__(self, url, *, stations=None, load=None, **limits):
         self.store = Fickle.connect(url)
-        self.line = Line(stations=stations or quick_stations())
+        self.line = Line(stations=stations or quick_stations(), **limits)
         self.objects = self.line.store
         self.published = []
         self.leases = Leases(self.store, ttl_s=30, beat_s=3600, is_progressing=lambda: True)
@@ -213,7 +214,7 @@ def test_documents_that_cannot_be_put_now_are_put_later(desk, key, fault, monkey
 
 def test_the_report_does_without_pictures_that_are_gone(desks):
     """An input bucket that was emptied or taken away since must not keep a job from its end."""
-    desk = desks(stations=Line().engine._stations)
+    desk = desks(stations=real_stations(max_pixels=MAX_PIXELS, max_bytes=MAX_BYTES, children=1))
     for n in range(3):
         desk.objects.put("inbox", f"{n}.jpg", encoded(photo(40, 30), "JPEG"), content_type="-")
     job_id = submit(desk.store, 3, rem_mode=MODEL)
@@ -249,10 +250,10 @@ def test_draining_gives_back_what_comes_and_what_is_held(desk):
     assert {issued.queue for issued in desk.published} == {RECOVERY}
 
 
-def test_room_is_made_by_the_longest_bulk_ticket(desk):
+def test_room_is_made_by_the_longest_bulk_ticket(desks):
+    desk = desks(max_items=2)
     assert not desk.tickets.make_room()
     valve = desk.line.segmenter.before = Valve()
-    desk.line.engine._room = type(desk.line.engine._room)(2)
     job_id = desk.submit(16)
     issued = desk.published.pop(0)
     assert issued.queue == BULK

@@ -23,7 +23,7 @@ MAX_BYTES = 2_000_000
 class Line:
     """An engine and all around it. `outcomes` maps keys to outcomes, in the order they came."""
 
-    def __init__(self, *, model=None, stations=None, observer=None, **limits):
+    def __init__(self, *, model=None, stations=None, observer=None, breaker=None, **limits):
         self.store = MemoryStore()
         self.effects = Effects(self.store, max_bytes=MAX_BYTES)
         self.model = model or stand_in_model()
@@ -38,8 +38,8 @@ class Line:
             version="9.9",
             unfit=self.unfit.append,
             observer=observer,
+            breaker=breaker or Breaker(probe_s=0.01),
         )
-        self.engine.breaker = Breaker(probe_s=0.01)
         self._lock = threading.Lock()
         self._offered = 0
         self._ended = 0
@@ -108,9 +108,7 @@ class Line:
     def close(self):
         """End the engine's threads."""
         self.engine.drain()
-        for pool in (self.engine._download_pool, self.engine._cpu_pool, self.engine._upload_pool):
-            pool.close()
-        self.engine.device.close()
+        self.engine.close()
 
     def _done(self, work, outcome):
         self.outcomes[work.image_key] = outcome

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-import threading
 from contextlib import suppress
+
+from support.loop import Loop
 
 HOST = "127.0.0.1"
 _RESET = struct.pack("ii", 1, 0)
@@ -25,19 +26,15 @@ class Proxy:
         self._to_port = to_port
         self._tls = tls
         self._links = set()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
 
     def __enter__(self):
-        self._thread.start()
-        self._server = self._run(asyncio.start_server(self._serve, HOST, 0, ssl=self._tls))
+        self._loop = Loop()
+        self._server = self._loop.run(asyncio.start_server(self._serve, HOST, 0, ssl=self._tls))
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     def __exit__(self, *_):
-        self._run(self._end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._loop.call(self._server.close)
         self._loop.close()
 
     @property
@@ -45,30 +42,19 @@ class Proxy:
         """How many clients are connected and not frozen."""
         return sum(not link.frozen for link in list(self._links))
 
-    def freeze(self):
-        """Let the connections there are carry nothing any more, and stay open."""
-        self._each(lambda link: setattr(link, "frozen", True))
+    def freeze(self, which=lambda: True):
+        """Let the connections there are carry nothing any more, and stay open.
+
+        *which* is asked once for each and tells whether it is one of them.
+        """
+        self._each(lambda link: link.freeze() if which() else None)
 
     def reset(self):
         """Reset the connections there are."""
         self._each(_Link.reset)
 
     def _each(self, do):
-        async def to_all():
-            for link in list(self._links):
-                do(link)
-
-        self._run(to_all())
-
-    def _run(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
-
-    async def _end(self):
-        self._server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        self._loop.call(lambda: [do(link) for link in list(self._links)])
 
     async def _serve(self, reader, writer):
         try:
@@ -106,6 +92,9 @@ class _Link:
                 await writer.drain()
         if not self.frozen:
             self.abort()
+
+    def freeze(self):
+        self.frozen = True
 
     def reset(self):
         for writer in self._writers:

@@ -42,12 +42,23 @@ def line(lines):
 
 
 @pytest.fixture
-def quick(lines):
-    """A line over any bytes, for what is not about pictures."""
-    made = lines(stations=quick_stations())
-    put = made.store.put
-    made.picture = lambda key: put("inbox", key, key.encode(), content_type="image/jpeg") and key
-    return made
+def quicks(lines):
+    """Make lines over any bytes, for what is not about pictures."""
+
+    def make(**details):
+        made = lines(stations=quick_stations(), **details)
+        put = made.store.put
+        made.picture = lambda key: (
+            put("inbox", key, key.encode(), content_type="image/jpeg") and key
+        )
+        return made
+
+    return make
+
+
+@pytest.fixture
+def quick(quicks):
+    return quicks()
 
 
 def states(outcomes):
@@ -394,6 +405,17 @@ def test_an_outage_costs_no_item_its_attempts(quick):
     assert sum(outcome.record.attempts - 1 for outcome in outcomes) == 4
 
 
+@pytest.mark.parametrize(("call", "output"), [("get", ImageOutput.HIDE), ("put", ImageOutput.SAVE)])
+def test_an_answer_ends_a_row_of_failures(quick, call, output):
+    """Only failures in a row say that the store is down. A hidden item asks only to be read."""
+    key = quick.picture("a")
+    quick.fail_store(call, times=1)
+
+    quick.record(key, job=spec(image_output=output))
+
+    assert quick.engine.breaker._failures == 0
+
+
 def test_one_object_that_never_comes_ends_while_the_store_is_well(quick):
     """It alone keeps the breaker open; asked for anything else, the store answers."""
     key = quick.picture("a")
@@ -404,10 +426,10 @@ def test_one_object_that_never_comes_ends_while_the_store_is_well(quick):
     assert (record.state, record.error["class"]) == ("failed", "RetriesExhausted")
 
 
-def test_an_outage_is_progress_of_a_kind(quick):
+def test_an_outage_is_progress_of_a_kind(quicks):
     """Leases are kept meanwhile: giving tickets to another worker would not help."""
+    quick = quicks(breaker=Breaker(failures=1))
     key = quick.picture("a")
-    quick.engine.breaker = Breaker(failures=1)
     quick.fail_store("get", "check", times=10**9)
     quick.offer(key)
     until(lambda: quick.engine.breaker.is_open)
@@ -415,10 +437,10 @@ def test_an_outage_is_progress_of_a_kind(quick):
     assert quick.engine.is_progressing(0.001)
 
 
-def test_a_fault_of_one_object_ends_after_its_attempts(quick):
+def test_a_fault_of_one_object_ends_after_its_attempts(quicks):
     """The others' answers say that the store is well."""
+    quick = quicks(breaker=Breaker(failures=1000))
     good, bad = quick.picture("good"), quick.picture("bad one")
-    quick.engine.breaker = Breaker(failures=1000)
 
     def before(call, bucket, key):
         if call == "get" and key == bad:
@@ -461,6 +483,7 @@ def test_short_memory_is_tried_again(lines, step):
     record = line.record("a")
 
     assert (record.state, record.attempts) == ("done", 2)
+    assert line.engine.budget.held_px == 0
 
 
 def test_lasting_shortness_of_memory_fails_the_item(lines):
@@ -538,13 +561,13 @@ def test_draining_finishes_what_was_in_the_network_and_gives_back_the_rest(lines
     assert line.store.keys("cutouts") != []
 
 
-def test_draining_gives_back_what_waits_for_the_store(quick):
+def test_draining_gives_back_what_waits_for_the_store(quicks):
     """The process must not wait for an outage to end."""
+    quick = quicks(breaker=Breaker(failures=1, probe_s=3600))
     key = quick.picture("a")
-    quick.engine.breaker = Breaker(failures=1, probe_s=3600)
     quick.fail_store("get", "check", times=10**9)
     quick.offer(key)
-    until(lambda: quick.engine._later._calls)
+    until(lambda: quick.engine._lanes._later._calls)
 
     quick.engine.drain()
     quick.wait()
@@ -569,6 +592,18 @@ def test_draining_gives_back_what_waits_for_pixels(lines):
     assert line.outcomes["first.jpg"].record.state == "done"
 
 
+def test_draining_gives_back_what_cannot_be_uploaded(quick):
+    """It has been through the network, but the process must not wait for the store."""
+    valve = hold_device(quick)
+    quick.fail_store("put", times=10**9)
+
+    quick.engine.drain()
+    valve.open()
+    quick.wait()
+
+    assert quick.outcomes["first.jpg"] == GivenBack()
+
+
 def test_what_comes_after_draining_began_is_given_back(quick):
     quick.engine.drain()
 
@@ -590,6 +625,20 @@ def test_a_tiny_budget_slows_down_and_stops_nothing(lines):
     assert states(outcomes) == ["done"] * 6
     assert set(held) == {160 * 120}
     assert line.engine.budget.held_px == 0
+
+
+def test_a_drawn_picture_gives_its_pixels_back_before_it_is_uploaded(quick):
+    key, held = quick.picture("a"), []
+
+    def before(call, bucket, key):
+        if call == "put":
+            held.append(quick.engine.budget.held_px)
+
+    quick.store.before = before
+
+    quick.record(key)
+
+    assert held == [0, 0]
 
 
 def test_a_retry_of_a_later_stage_keeps_its_pixels(lines):
@@ -640,14 +689,14 @@ def test_nothing_keeps_an_ended_items_picture(lines, failing):
 
 
 def test_an_idle_engine_progresses(line):
-    line.engine.progressed_at_s -= 1000
+    line.engine._inflight.moved_at_s -= 1000
 
     assert line.engine.is_progressing(300)
 
 
 def test_an_engine_whose_device_hangs_does_not(quick):
     valve = hold_device(quick)
-    quick.engine.progressed_at_s -= 1000
+    quick.engine._inflight.moved_at_s -= 1000
 
     assert not quick.engine.is_progressing(300)
     valve.open()

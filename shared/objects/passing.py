@@ -1,0 +1,59 @@
+"""What stands in front of an object store and changes some of its calls."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from shared.objects.protocol import Body, ObjectInfo, ObjectStore, PutOptions
+
+
+class PassingStore:
+    """Passes every call on to another store as it came.
+
+    A subclass overrides the calls that it changes; or, where only the bucket matters, `_reader`
+    and `_writer`, one of which every call asks where it goes.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def get(self, bucket: str, key: str, *, max_bytes: int | None = None) -> Body:
+        """See `ObjectStore.get`."""
+        return self._reader(bucket).get(bucket, key, max_bytes=max_bytes)
+
+    def head(self, bucket: str, key: str) -> ObjectInfo | None:
+        """See `ObjectStore.head`."""
+        return self._reader(bucket).head(bucket, key)
+
+    def put(
+        self, bucket: str, key: str, data: bytes | IO[bytes], **options: Unpack[PutOptions]
+    ) -> str:
+        """See `ObjectStore.put`."""
+        return self._writer(bucket).put(bucket, key, data, **options)
+
+    def list(self, bucket: str, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
+        """See `ObjectStore.list`."""
+        return self._reader(bucket).list(bucket, prefix, start_after=start_after)
+
+    def delete(self, bucket: str, keys: Iterable[str]) -> None:
+        """See `ObjectStore.delete`."""
+        self._writer(bucket).delete(bucket, keys)
+
+    def sign(self, bucket: str, key: str, *, expires_s: int) -> str:
+        """See `ObjectStore.sign`."""
+        return self._reader(bucket).sign(bucket, key, expires_s=expires_s)
+
+    def check(self, bucket: str) -> None:
+        """See `ObjectStore.check`."""
+        self._reader(bucket).check(bucket)
+
+    def _reader(self, bucket: str) -> ObjectStore:  # noqa: ARG002 - for those that override it
+        """Return the store that is to read in *bucket*."""
+        return self._store
+
+    def _writer(self, bucket: str) -> ObjectStore:  # noqa: ARG002 - for those that override it
+        """Return the store that is to write in *bucket*."""
+        return self._store
