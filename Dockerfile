@@ -15,12 +15,16 @@ FROM ${PYTHON} AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN useradd --uid 10001 --create-home rmbg && mkdir -p /work /weights && chown rmbg /work /weights
 COPY constraints.txt /tmp/constraints.txt
-COPY --from=wheel /wheel /tmp/wheel
 LABEL org.opencontainers.image.title="rmbg-queue" \
       org.opencontainers.image.licenses="Apache-2.0"
 
 FROM base AS producer
-RUN pip install -c /tmp/constraints.txt /tmp/wheel/*.whl && rm -r /tmp/wheel /tmp/constraints.txt
+COPY --from=wheel /wheel /tmp/wheel
+# botocore describes 400 services: S3 stays, and what credentials are had from. 66 MB become 49.
+RUN pip install -c /tmp/constraints.txt /tmp/wheel/*.whl && rm -r /tmp/wheel /tmp/constraints.txt \
+ && data=$(python -c 'import pathlib, botocore; print(pathlib.Path(botocore.__file__).parent / "data")') \
+ && find "$data" -mindepth 1 -maxdepth 1 -type d \
+      ! -name s3 ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -r {} +
 USER rmbg
 # Empty on purpose: `worker`, `producer` and `shared` must come from the wheel alone.
 WORKDIR /work
@@ -30,15 +34,17 @@ CMD ["rmbg", "--help"]
 FROM base AS worker
 # Address of a package index with CPU builds of torch; empty: whatever the configured index has.
 ARG TORCH_INDEX=
-ARG BAKE=
+# Most of the image, in a layer of its own: a change of ours does not fetch it again.
+RUN pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -c /tmp/constraints.txt torch
+COPY --from=wheel /wheel /tmp/wheel
 RUN set -eu; \
     wheel=$(ls /tmp/wheel/*.whl); \
-    if [ -n "$TORCH_INDEX" ]; then extra="--extra-index-url $TORCH_INDEX"; else extra=""; fi; \
-    pip install $extra -c /tmp/constraints.txt "$wheel[worker,heif]"; \
+    pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -c /tmp/constraints.txt "$wheel[worker,heif]"; \
     rm -r /tmp/wheel /tmp/constraints.txt
-ENV RMBG_HOME=/weights RMBG_HTTP=0.0.0.0:9464 MALLOC_ARENA_MAX=2
+ENV RMBG_HOME=/weights RMBG_HTTP=0.0.0.0:9464
 LABEL rmbg.weights.licence="RMBG-1.4: Bria, non-commercial; isnet-general-use: Apache-2.0"
 USER rmbg
+ARG BAKE=
 RUN if [ -n "$BAKE" ]; then rmbg weights pull "$BAKE"; fi
 WORKDIR /work
 EXPOSE 9464

@@ -1,4 +1,4 @@
-# Every command of this project. `.ci/run` calls `make check`.
+# Every command of this project. `.ci/run` calls `make check` and `make compose`.
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
@@ -54,8 +54,9 @@ bench: install
 chaos: install
 	$(BIN)/python tests/chaos/run.py --seed $(SEED) --seconds $(SECONDS) --items $(ITEMS) $(if $(SABOTAGE),--sabotage $(SABOTAGE))
 
+# The compose file for real; says why it is skipped where no Docker engine can be had.
 compose: install
-	$(BIN)/python tests/compose/stage.py
+	tests/compose/engine.sh $(BIN)/python tests/compose/stage.py
 
 constraints:
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt

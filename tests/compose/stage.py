@@ -1,205 +1,138 @@
-"""Builds the images and runs the compose file for real: a job, a killed worker, a scale-up.
+"""Builds the images and runs the compose file for real: jobs, a killed and a stopped worker.
 
-    python tests/compose/stage.py [--keep]
+    tests/compose/engine.sh python tests/compose/stage.py [--keep]
 
-Needs a Docker engine and `docker-compose` (or `docker compose`); without one it says so and exits
-0. Prints what it saw, one line a fact; exits 1 at the first fact that is not as it should be.
+Needs a Docker engine and `docker-compose` (or `docker compose`); `engine.sh` sees to them. Prints
+what it saw, one line a fact; exits 1 at the first fact that is not as it should be.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import secrets
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
+import watching
+from calls import Compose, Failed, docker, say, until
+from containers import check_ports, check_worker, leases, stop, wait_healthy
+from ground import MODEL, lay_out, photographs, prepare
+from images import check_images
 from PIL import Image
 
-from shared import models, weights
 from shared.objects import S3Store
-from shared.settings import ServiceSettings, StoreSettings
 
-ROOT = Path(__file__).parents[2]
-MODEL = "isnet-general-use"
-COPIES = 3
-WAIT_S = 600.0
-PRODUCER_LIMIT_MB = 200
-
-
-class Failed(Exception):
-    """A fact was not as it should be."""
-
-
-class Compose:
-    """`docker-compose` over the project's own file, with settings of this run alone."""
-
-    def __init__(self, command: Sequence[str], folder: Path) -> None:
-        self._command = [*command, "-p", "rmbgstage", "--env-file", str(folder / ".env")]
-
-    def __call__(self, *args: str, timeout_s: float = WAIT_S) -> str:
-        """Run one sub-command and return what it printed."""
-        command = [*self._command, *args]
-        done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
-        if done.returncode not in (0, 1):
-            raise Failed(f"{' '.join(args)}: exit {done.returncode}: {done.stderr[-2000:]}")
-        return done.stdout
-
-    def rmbg(self, *args: str) -> str:
-        """Run the producer's command in its image."""
-        return self("run", "--rm", "-T", "producer", "rmbg", *args)
-
-
-def engine_command() -> list[str] | None:
-    """Return how compose is called here; None where there is no engine to call."""
-    if shutil.which("docker") is None or _run("docker", "info").returncode != 0:
-        return None
-    if shutil.which("docker-compose"):
-        return ["docker-compose"]
-    return ["docker", "compose"] if _run("docker", "compose", "version").returncode == 0 else None
-
-
-def prepare(folder: Path) -> StoreSettings:
-    """Write `.env`, the store's identities and the weights; return who we are to the store."""
-    secret = secrets.token_urlsafe(16)
-    identity = {
-        "name": "rmbg",
-        "credentials": [{"accessKey": "stage", "secretKey": secret}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    source = weights.pull(models.get(MODEL), ServiceSettings.from_env({}).home)
-    (folder / "weights" / "weights").mkdir(parents=True)
-    shutil.copy(source, folder / "weights" / "weights")
-    variables = {
-        "REDIS_PASSWORD": secrets.token_urlsafe(16),
-        "S3_ACCESS_KEY_ID": "stage",
-        "S3_SECRET_ACCESS_KEY": secret,
-        "S3_CONFIG": str(folder / "s3.json"),
-        "RMBG_WEIGHTS_DIR": str(folder / "weights"),
-        "RMBG_MODELS": MODEL,
-    }
-    lines = "".join(f"{name}={value}\n" for name, value in variables.items())
-    (folder / ".env").write_text(lines)
-    for path in (folder, *folder.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    return StoreSettings(
-        endpoint="http://127.0.0.1:8333", access_key_id="stage", secret_access_key=secret
-    )
+COPIES: Final = 3
+"""Of each photograph in a job: enough that a worker that goes at the first ones leaves most."""
+BUILD_S: Final = 300.0
 
 
 def stage(compose: Compose, store: S3Store) -> None:
-    """Build, run, kill, scale, and look at what came out."""
-    compose("build", "worker", "producer", timeout_s=2 * WAIT_S)
+    """Build, run, kill, scale, stop, and look at what came out."""
+    compose("build", "worker", "producer", timeout_s=BUILD_S)
     check_images()
+    watching.check_alerts()
     compose("up", "-d", "redis", "s3", "worker")
-    until("the store answers", lambda: _answers(store))
-    for path in sorted((ROOT / "examples" / "photos").rglob("*.jpg")):
-        for copy in range(COPIES):
-            key = f"catalogue/{copy}/{path.name}"
-            store.put("inbox", key, path.read_bytes(), content_type="image/jpeg")
-    submitted = ("submit", "--prefix", "s3://inbox/catalogue/", "--rem-mode", MODEL)
-    job = compose.rmbg(*submitted).split()[-1]
-    until("something is done", lambda: status(compose, job)["done"] > 0)
-    worker = compose("ps", "-q", "worker").split()[0]
-    _run("docker", "kill", "-s", "KILL", worker)
-    say("worker killed with SIGKILL", status(compose, job))
+    wait_healthy(compose, {"redis": 1, "s3": 1, "worker": 1})
+    check_ports()
+    watching.start(compose)
+    killed(compose, store)
+    watching.check_watched(workers=2)
+    check_ports(also=frozenset({"127.0.0.1:9090"}))
+    stopped(compose, store)
+
+
+def killed(compose: Compose, store: S3Store) -> None:
+    """One worker, ended by SIGKILL in the middle of a job; two go on with it."""
+    job = submit(compose, store, "catalogue")
+    until("something is done", lambda: status(compose, job)["done"])
+    docker("kill", "--signal", "KILL", *compose.containers("worker"))
+    say("worker killed with SIGKILL", left := status(compose, job))
+    if left["state"] == "done":
+        raise Failed("the job was too short to kill a worker in it")
     compose("up", "-d", "--scale", "worker=2", "worker")
-    until("two workers run", lambda: len(compose("ps", "-q", "worker").split()) == 2)
+    wait_healthy(compose, {"worker": 2})
+    for worker in compose.containers("worker"):
+        check_worker(worker)
     until("the job is done", lambda: status(compose, job)["state"] == "done")
     check_results(compose, store, job)
 
 
-def check_images() -> None:
-    """Look at sizes, users and contents of the images."""
-    size = _run("docker", "image", "inspect", "-f", "{{.Size}}", "rmbg-queue-producer").stdout
-    megabytes = int(size) / 1e6
-    base = _run("docker", "image", "inspect", "-f", "{{.Size}}", "python:3.11-slim-bookworm").stdout
-    say("producer image", {"MB": round(megabytes), "of which base": round(int(base) / 1e6)})
-    torch = _run("docker", "run", "--rm", "rmbg-queue-producer", "python", "-c", "import torch")
-    if torch.returncode == 0:
-        raise Failed("the producer's image holds torch")
-    for image in ("rmbg-queue-producer", "rmbg-queue-worker"):
-        user = _run("docker", "run", "--rm", image, "id", "-u").stdout.strip()
-        if user in ("", "0"):
-            raise Failed(f"{image} runs as user {user!r}")
-    if megabytes - int(base) / 1e6 > PRODUCER_LIMIT_MB:
-        raise Failed(f"the producer adds over {PRODUCER_LIMIT_MB} MB to its base")
+def stopped(compose: Compose, store: S3Store) -> None:
+    """Two workers, one stopped in the middle of a job; the other ends it."""
+    job = submit(compose, store, "more")
+    workers = compose.containers("worker")
+    stop(until("a worker holds leases", lambda: next(filter(leases, workers), "")))
+    say("after the stop", status(compose, job))
+    until("the job is done by the other", lambda: status(compose, job)["state"] == "done")
+    check_results(compose, store, job)
+
+
+def submit(compose: Compose, store: S3Store, prefix: str) -> str:
+    """Lay out photographs and submit them; return the job's id."""
+    lay_out(store, prefix, copies=COPIES)
+    said = compose.rmbg("submit", "--prefix", f"s3://inbox/{prefix}/", "--rem-mode", MODEL)
+    return said.split()[-1]
 
 
 def check_results(compose: Compose, store: S3Store, job: str) -> None:
     """Compare records, bucket and counters."""
-    records = [json.loads(line) for line in compose.rmbg("results", job).splitlines()]
     found = status(compose, job)
+    records = [json.loads(line) for line in compose.rmbg("results", job).splitlines()]
     say("ended", found)
-    if found["failed"] or found["done"] != len(records) or len(records) != found["total"]:
-        raise Failed(f"counters and records differ: {found}, {len(records)} records")
+    sources = COPIES * len(photographs())
+    if found["failed"] or not found["done"] == len(records) == found["total"] == sources:
+        raise Failed(f"{sources} photographs, {len(records)} records, and counted: {found}")
     for record in records:
         with Image.open(io.BytesIO(store.get("cutouts", record["cutout_key"]).data)) as cutout:
-            if (cutout.mode, cutout.size) != ("RGBA", (record["width"], record["height"])):
+            size = (record["width"], record["height"])
+            if (cutout.mode, cutout.size) != ("RGBA", size):
                 raise Failed(f"{record['cutout_key']}: {cutout.mode} {cutout.size}")
+            if cutout.getchannel("A").getextrema() != (0, 255):
+                raise Failed(f"{record['cutout_key']}: nothing is cut out")
     say("cutouts read back", len(records))
 
 
 def status(compose: Compose, job: str) -> dict[str, object]:
-    """Return `rmbg status --json`."""
-    body: dict[str, object] = json.loads(compose.rmbg("status", job, "--json"))
+    """Return `rmbg status --json`; images that failed are no failure to tell it."""
+    body: dict[str, object] = json.loads(compose.rmbg("status", job, "--json", accepted=(0, 1)))
     return {name: body[name] for name in ("state", "waiting_for", "total", "done", "failed")}
 
 
-def until(what: str, holds: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + WAIT_S
-    while not holds():
-        if time.monotonic() > deadline:
-            raise Failed(f"not within {WAIT_S:.0f} s: {what}")
-        time.sleep(1)
-    say(what)
+def compose_command() -> list[str]:
+    """Return how compose is called here."""
+    return ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
 
 
-def say(what: str, *facts: object) -> None:
-    """Print one line."""
-    print(what, *facts, flush=True)
-
-
-def _answers(store: S3Store) -> bool:
-    try:
-        store.check("inbox")
-    except Exception:  # noqa: BLE001 - whatever it is, it is not up yet
-        return False
-    return True
-
-
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def tell_why(compose: Compose, err: Failed) -> None:
+    """Print what failed and the ends of the logs."""
+    print(f"compose stage failed: {err}")
+    for service in ("worker", "redis", "s3", "prometheus"):
+        logs = ("--profile", "metrics", "logs", "--tail", "30", service)
+        print(compose(*logs, accepted=(0, 1))[-3000:])
 
 
 def main(*, keep: bool) -> int:
-    """Run the stage where there is an engine."""
-    command = engine_command()
-    if command is None:
-        print("compose stage skipped: no Docker engine with compose can be reached here")
-        return 0
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        settings = prepare(folder)
-        compose = Compose(command, folder)
-        try:
-            stage(compose, S3Store(settings))
-        except Failed as err:
-            print(f"compose stage failed: {err}")
-            print(compose("logs", "--tail", "40", "worker")[-4000:])
-            return 1
-        finally:
-            if not keep:
-                compose("down", "-v", "--remove-orphans")
+    """Run the stage; leave everything running where *keep* says so."""
+    # The way out of `timeout`, through the `finally` below.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    scratch = Path(tempfile.mkdtemp())
+    settings = prepare(scratch)
+    compose = Compose(compose_command(), scratch)
+    try:
+        compose.down()
+        stage(compose, S3Store(settings))
+    except Failed as err:
+        tell_why(compose, err)
+        return 1
+    finally:
+        if not keep:
+            compose.down()
+            shutil.rmtree(scratch)
     print("compose stage passed")
     return 0
 

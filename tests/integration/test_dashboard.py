@@ -159,6 +159,16 @@ def test_alerts_say_how_bad_and_what_it_is():
             assert rule["annotations"]["summary"].endswith(".")
 
 
+def test_each_alert_is_seen_to_fire_and_to_be_silent_by_the_tests_of_the_compose_stage():
+    """`promtool`, which runs them, is only where the stage has an engine."""
+    tests = YAML(typ="safe").load(DEPLOY.parent / "tests/compose/alerts_test.yml")["tests"]
+    checks = [check for test in tests for check in test["alert_rule_test"]]
+
+    for expects in (True, False):
+        seen = [check["alertname"] for check in checks if bool(check["exp_alerts"]) is expects]
+        assert set(seen) == set(alerts())
+
+
 def test_prometheus_finds_the_workers_by_the_names_and_the_port_of_the_compose_file():
     compose = YAML(typ="safe").load(DEPLOY.parent / "docker-compose.yml")
     [job] = read_yaml("prometheus.yml")["scrape_configs"]
