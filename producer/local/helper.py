@@ -31,7 +31,6 @@ class WorkerProcess:
     """
 
     def __init__(self, env: Mapping[str, str], model: str, log: Path) -> None:
-        # Two arenas: with one a thread, glibc keeps what bursts of pictures took.
         self._env = {**env, "RMBG_MODELS": model}
         self._log = log
         self._starts = 0
