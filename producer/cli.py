@@ -79,8 +79,8 @@ class Commands(click.Group):
 def rmbg() -> None:
     """Background removal for whole catalogues.
 
-    Exit codes: 0 all well; 1 some images failed; 2 usage, configuration or unknown job; 3 a
-    service could not be reached; 130 interrupted.
+    Exit codes: 0 all well; 1 some images failed; 2 usage, configuration, unknown job, or a file
+    that cannot be read or written; 3 a service could not be reached; 130 interrupted.
     """
 
 
@@ -97,6 +97,8 @@ def call(args: Sequence[str], env: Mapping[str, str]) -> int:
         return _complain(_usage(err), EXIT_USAGE)
     except RmbgError as err:
         return _complain(str(err), _exit_code(err))
+    except OSError as err:
+        return _complain(_file_fault(err), _exit_code(err))
     except (click.Abort, KeyboardInterrupt):
         return _complain("interrupted", EXIT_INTERRUPTED)
     except SystemExit:
@@ -105,10 +107,15 @@ def call(args: Sequence[str], env: Mapping[str, str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _exit_code(err: RmbgError) -> int:
-    if isinstance(err, ConfigError):
-        return EXIT_USAGE
-    return EXIT_UNAVAILABLE if isinstance(err, ServiceUnavailable) else 1
+def _exit_code(err: RmbgError | OSError) -> int:
+    if isinstance(err, (ServiceUnavailable, ConnectionError, TimeoutError)):
+        return EXIT_UNAVAILABLE
+    return EXIT_USAGE if isinstance(err, (ConfigError, OSError)) else 1
+
+
+def _file_fault(err: OSError) -> str:
+    """Return what the system said and of which file, where it names one."""
+    return f"{err.filename}: {err.strerror}" if err.filename else str(err)
 
 
 def _complain(text: str, code: int) -> int:

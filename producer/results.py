@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import heapq
-import io
 import json
-from contextlib import suppress
+import tempfile
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import InvalidOption, ObjectMissing, StoreUnavailable, UnknownJob
 from shared.job import TERMINAL_STATES, ImageOutput, ItemRecord
 from shared.keys import results_key, shard_key
-from shared.shards import groups, overlay, span
+from shared.shards import span, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 
 LINK_S: Final = 3600
 """How long a signed link is good for (design, section 3)."""
-LARGE_ITEMS: Final = 50_000
-"""Of larger jobs the shards are read one by one: their results would fill 20 MB and more."""
+SPOOL_BYTES: Final = 8 * 2**20
+"""Results above this lie in a temporary file while they are read: up to 640 MB."""
 INDEX_START: Final = b'{"shard":'
 """How an index of shards begins, which stands in place of the results of over 1M items."""
 LINKED: Final = frozenset({ImageOutput.SAVE, ImageOutput.PREVIEW})
@@ -50,7 +49,7 @@ def records(services: Services, job_id: str, *, start: int = 0) -> Iterator[Item
             start = record.index + 1
     except ObjectMissing as err:
         if not _has_ended(services, job_id):
-            raise StoreUnavailable(f"an accepted shard of job {job_id} is gone: {err}") from err
+            raise _gone(job_id, err) from err
         yield from _final(services, job_id, start)
 
 
@@ -58,7 +57,7 @@ def follow(services: Services, job_id: str, *, pause: Callable[[], None]) -> Ite
     """Yield each record as soon as it and all before it are known, until the job has ended.
 
     Of a job that is being redone all are yielded at its end, since until then an item's record
-    may still be the failure that is being redone. At most a group of shards is held at a time.
+    may still be the failure that is being redone. What is held at a time, `shards.sweep` says.
 
     Args:
         services: Where to ask.
@@ -122,22 +121,30 @@ def _has_ended(services: Services, job_id: str) -> bool:
 
 
 def _final(services: Services, job_id: str, start: int) -> Iterator[ItemRecord]:
-    """Yield the records of a job that has ended, or that Redis has forgotten."""
+    """Yield the records of a job that has ended, or that Redis has forgotten.
+
+    Shards are asked for only where there is nothing else: the results outlive them.
+    """
     bucket = _output_bucket(services, job_id)
-    with suppress(UnknownJob):
-        if services.jobs.status(job_id).total > LARGE_ITEMS:
+    with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as lines:
+        try:
+            services.objects.download(bucket, results_key(job_id), lines)
+        except ObjectMissing as err:
             accepted = services.jobs.accepted_shards(job_id)
-            yield from _from_shards(services, bucket, job_id, accepted, start)
-            return
+            if not accepted:
+                raise UnknownJob(f"neither Redis nor bucket {bucket} knows job {job_id}") from err
+        else:
+            lines.seek(0)
+            is_index = lines.read(len(INDEX_START)) == INDEX_START
+            lines.seek(0)
+            if not is_index:
+                yield from _wanted(lines, start)
+                return
+            accepted = [_indexed(line) for line in lines]
     try:
-        body = services.objects.get(bucket, results_key(job_id))
+        yield from _from_shards(services, bucket, job_id, accepted, start)
     except ObjectMissing as err:
-        raise UnknownJob(f"neither Redis nor bucket {bucket} knows job {job_id}") from err
-    lines = io.BytesIO(body.data)
-    if body.data.startswith(INDEX_START):
-        yield from _from_shards(services, bucket, job_id, list(map(_indexed, lines)), start)
-    else:
-        yield from _wanted(lines, start)
+        raise _gone(job_id, err) from err
 
 
 def _indexed(line: bytes) -> Shard:
@@ -168,9 +175,15 @@ def _from_shards(
     services: Services, bucket: str, job_id: str, accepted: list[Shard], start: int
 ) -> Iterator[ItemRecord]:
     wanted = [shard for shard in accepted if span(shard).stop > start]
-    for group in groups(wanted):
-        bodies = (services.objects.get(bucket, shard_key(job_id, *shard)).data for shard in group)
-        yield from _wanted(overlay(bodies), start)
+
+    def read(shard: Shard) -> bytes:
+        return services.objects.get(bucket, shard_key(job_id, *shard)).data
+
+    return _wanted(sweep(wanted, read), start)
+
+
+def _gone(job_id: str, err: ObjectMissing) -> StoreUnavailable:
+    return StoreUnavailable(f"an accepted shard of job {job_id} is gone: {err}")
 
 
 def _output_bucket(services: Services, job_id: str) -> str:

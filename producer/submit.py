@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from producer.manifest import stage
 from producer.sources import at_least_one
-from shared.errors import InvalidOption, RmbgError, ServiceUnavailable
+from shared.errors import InvalidOption, JobConflict, RmbgError, ServiceUnavailable
 from shared.job import MAX_INTERACTIVE_ITEMS, JobSpec, Naming, Priority
 from shared.jobstore.values import Submission
 from shared.keys import comfyui_stem, highest_number, manifest_key
@@ -74,7 +74,8 @@ def submit(
     """Make the job of *spec* over the keys of *source*, and publish its first tickets.
 
     A repetition joins the job it made before (design, section 3). The keys are walked once and
-    never held together. After a failure nothing runs: what was staged expires within an hour.
+    never held together. After a failure nothing runs, unless Redis's answer to the very last
+    question got lost; what was staged there for no job expires within an hour.
 
     Raises:
         NoKeys: If *source* has no key; nothing was created.
@@ -89,33 +90,46 @@ def submit(
         keys = _at_most(keys, MAX_INTERACTIVE_ITEMS)
     nonce = secrets.token_hex(8)
     try:
-        submitted = _make(services, keys, nonce, spec, job_id)
+        submission = _prepare(services, keys, nonce, spec, job_id)
     except RmbgError:
         _drop(services, nonce, spec)
         raise
-    if not submitted.created:
-        _drop(services, nonce, spec)
+    submitted = _make(services, submission)
     services.feed()
     services.jobs.durable(DURABLE_S)
     return submitted
 
 
-def _make(
+def _prepare(
     services: Services, keys: Iterator[str], nonce: str, spec: JobSpec, job_id: str | None
-) -> Submitted:
+) -> Submission:
     staged = stage(
         keys, nonce, store=services.jobs, objects=services.objects, bucket=spec.output_bucket
     )
     if spec.naming is Naming.COMFYUI:
         spec = replace(spec, counter_base=_reserve(services, spec, staged.total))
-    submission = Submission(
+    return Submission(
         spec=spec,
         total=staged.total,
         keys_sha256=staged.keys_sha256,
         job_id=job_id,
         manifest=nonce,
     )
-    return services.jobs.submit(submission)
+
+
+def _make(services: Services, submission: Submission) -> Submitted:
+    """Make or join the job; drop the chunks only if it is certain that no job reads them.
+
+    If Redis cannot be asked, the job may be there: only the answer need have been lost.
+    """
+    try:
+        submitted = services.jobs.submit(submission)
+    except JobConflict:
+        _drop(services, submission.manifest, submission.spec)
+        raise
+    if not submitted.created:
+        _drop(services, submission.manifest, submission.spec)
+    return submitted
 
 
 def _reserve(services: Services, spec: JobSpec, count: int) -> int:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import socket
-import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from celery import Celery
-from celery.app.amqp import AMQP
-from kombu import Connection, Queue
+from kombu import Queue
 from kombu.exceptions import KombuError
-from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import RedisError
 
+from shared.broker import Amqp
 from shared.errors import RedisUnavailable
 
 if TYPE_CHECKING:
     from shared.jobstore.values import Issued
-
-logger = logging.getLogger(__name__)
 
 INTERACTIVE: Final = "rmbg.interactive"
 RECOVERY: Final = "rmbg.recovery"
@@ -33,45 +29,6 @@ CONCURRENCY: Final = 3
 """Tickets a worker holds at once: enough to hide one's tail behind the next one's head."""
 
 
-RECONNECT_MOST_S: Final = 5
-"""Longest rest between two tries to reach the broker, in seconds. Celery has 30 fixed: after a
-long outage a worker would idle for half a minute with Redis long back."""
-
-
-_ROOM: Final = "rmbg:room"
-"""A key of the broker's database that is written to see whether it takes writes."""
-
-
-class _Broker(Connection):
-    """A connection that is tried again soon, however long it has been away."""
-
-    def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - kombu's own
-        """See `kombu.Connection.ensure_connection`.
-
-        Who gives a *callback*, as a worker's consumer does, also waits until the broker takes
-        writes: it would otherwise connect, be refused and begin anew, many times a second.
-        """
-        super().ensure_connection(*args, **{"interval_max": RECONNECT_MOST_S} | kwargs)
-        while "callback" in kwargs and self._is_full():
-            logger.warning("the broker is full: no ticket is taken")
-            for _ in range(RECONNECT_MOST_S):
-                kwargs["callback"]()  # raises when the worker shall leave
-                time.sleep(1)
-        return self
-
-    def _is_full(self) -> bool:
-        channel: Any = self.default_channel  # its stubs know no client
-        try:
-            channel.client.set(_ROOM, 1, px=1)
-        except OutOfMemoryError:
-            return True
-        return False
-
-
-class _Amqp(AMQP):
-    Connection = _Broker
-
-
 def make_app(redis_url: str, *, concurrency: int = CONCURRENCY) -> Celery:
     """Return a Celery app over *redis_url*, as producers and workers both use it.
 
@@ -80,7 +37,7 @@ def make_app(redis_url: str, *, concurrency: int = CONCURRENCY) -> Celery:
     and messages are acknowledged late only so that a lost worker's ticket comes back sooner than
     its lease ends; the job store decides what is really done.
     """
-    app = Celery("rmbg", broker=redis_url, amqp=_Amqp, set_as_current=False)
+    app = Celery("rmbg", broker=redis_url, amqp=Amqp, set_as_current=False)
     app.conf.update(_BROKER, **_TASKS, **_WORKER, worker_concurrency=concurrency)
     return app
 

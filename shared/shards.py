@@ -8,32 +8,37 @@ from typing import TYPE_CHECKING
 from shared.ticket import Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 Shard = tuple[str, int]
 """Unit (`"a-b"`) and epoch of an accepted shard; see `shared.keys.shard_key`."""
 
 
-def groups(accepted: Sequence[Shard]) -> Iterator[list[Shard]]:
-    """Yield the shards in groups whose ranges overlap, in item order.
+def sweep(accepted: Sequence[Shard], read: Callable[[Shard], bytes]) -> Iterator[str]:
+    r"""Yield the records of all shards in item order; of two of an item the one accepted last.
 
-    Within a group the order of acceptance is kept, as a later record replaces an earlier one.
-    Without a retry every group is a single shard, so a reader holds one shard at a time.
+    Shards are read one after the other, in the order in which their ranges begin. A line is held
+    from then until no shard is left that could replace it or come before it: so what is held at a
+    time is the records of one range, or after a retry those of the ranges that overlap there.
 
-    >>> list(groups([("4-8", 1), ("0-4", 1), ("2-4", 2)]))
-    [[('0-4', 1), ('2-4', 2)], [('4-8', 1)]]
+    Args:
+        accepted: In order of acceptance. Their ranges may overlap, as those of a retry do.
+        read: Returns a shard's lines, or nothing for one that is gone; what it raises ends the
+            sweep, after the lines that were certain by then.
+
+    >>> bodies = {1: b'{"index":1,"a":0}\n{"index":0}\n', 2: b'{"index":1,"a":9}\n'}
+    >>> list(sweep([("0-2", 1), ("1-2", 2)], lambda shard: bodies[shard[1]]))
+    ['{"index":0}', '{"index":1,"a":9}']
     """
-    by_start = sorted(range(len(accepted)), key=lambda n: span(accepted[n]).start)
-    group: list[int] = []
-    stop = 0
-    for n in by_start:
-        if group and span(accepted[n]).start >= stop:
-            yield [accepted[m] for m in sorted(group)]
-            group = []
-        group.append(n)
-        stop = max(stop, span(accepted[n]).stop)
-    if group:
-        yield [accepted[m] for m in sorted(group)]
+    held: dict[int, tuple[int, str]] = {}
+    for n in sorted(range(len(accepted)), key=lambda n: span(accepted[n]).start):
+        yield from _taken_below(span(accepted[n]).start, held)
+        for line in read(accepted[n]).decode().split("\n"):  # not splitlines: JSON may hold U+2028
+            if line:
+                index = json.loads(line)["index"]
+                if held.get(index, (n, ""))[0] <= n:
+                    held[index] = (n, line)
+    yield from _taken_below(None, held)
 
 
 def span(shard: Shard) -> range:
@@ -41,15 +46,7 @@ def span(shard: Shard) -> range:
     return Ticket("shard", *shard).span
 
 
-def overlay(bodies: Iterable[bytes]) -> list[str]:
-    r"""Return the lines of one group's shards in item order, later bodies over earlier ones.
-
-    >>> overlay([b'{"index":1,"a":0}\n{"index":0}\n', b'{"index":1,"a":9}\n'])
-    ['{"index":0}', '{"index":1,"a":9}']
-    """
-    lines: dict[int, str] = {}
-    for body in bodies:
-        for line in body.decode().split("\n"):  # not splitlines: JSON may hold U+2028
-            if line:
-                lines[json.loads(line)["index"]] = line
-    return [lines[index] for index in sorted(lines)]
+def _taken_below(stop: int | None, held: dict[int, tuple[int, str]]) -> Iterator[str]:
+    """Take the lines of indexes below *stop*, or all, out of *held*; yield them in order."""
+    for index in sorted(index for index in held if stop is None or index < stop):
+        yield held.pop(index)[1]

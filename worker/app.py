@@ -186,6 +186,7 @@ def build_app(
         leases=leases,
         rack=rack,
         publish=lambda issued: publish(celery, issued),
+        unfit=unfit,
     )
     tasks.register(celery, tickets)
     recovery = Recovery(

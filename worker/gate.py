@@ -19,12 +19,20 @@ class Gate:
         self._together = 0
         self._alone = False
         self._waiting = 0
+        self._urgent = 0
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody urgent waits for the one who is alone, or waits to be."""
+        return self._urgent > 0
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self, *, urgent: bool = False) -> Iterator[None]:
         """Hold the gate beside others; waits while one is alone or waits to be."""
         with self._changed:
+            self._urgent += urgent
             self._changed.wait_for(lambda: not self._alone and not self._waiting)
+            self._urgent -= urgent
             self._together += 1
         try:
             yield

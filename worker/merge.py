@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import IO, Final
 
 from shared import keys
-from shared.errors import BucketUnavailable, ItemError, ObjectMissing
+from shared.errors import BucketUnavailable, ItemError, ObjectMissing, StoreUnavailable
 from shared.job import ImageOutput, ItemRecord, JobSpec
 from shared.jobstore.store import JobStore
 from shared.jobstore.values import Claim, Lease
 from shared.objects import ObjectStore
-from shared.shards import Shard, groups, overlay
+from shared.queue import SUSPECT
+from shared.shards import Shard, sweep
 from worker.report import MAX_FAILURES, MAX_PAIRS, Pair, render
 from worker.stations.thumbnail import thumbnail
 
@@ -51,6 +52,24 @@ class _Sample:
             self.done.append(record)
 
 
+class MergeStopped(Exception):
+    """The merge was told to go no further, and has ended nothing: its ticket goes back."""
+
+
+@dataclass(frozen=True)
+class _Merge:
+    """One job's merge."""
+
+    job_id: str
+    spec: JobSpec
+    may_go_on: Callable[[], bool]
+
+    def check(self) -> None:
+        """Raise `MergeStopped` if it may not go on; asked before each request for a document."""
+        if not self.may_go_on():
+            raise MergeStopped(f"the merge of {self.job_id} was stopped")
+
+
 class Merger:
     """Works off merge tickets. Doing one twice writes the same documents again."""
 
@@ -58,73 +77,98 @@ class Merger:
         self._store = store
         self._objects = objects
 
-    def merge(self, lease: Lease, claim: Claim) -> None:
+    def merge(self, lease: Lease, claim: Claim, *, may_go_on: Callable[[], bool]) -> None:
         """Write the job's documents, then declare it ended.
 
-        Only shards that the store accepted count: a zombie's shard lies in the bucket unread.
+        Only shards that the store accepted count: a zombie's shard lies in the bucket unread. Nor
+        may a zombie's documents replace those of whoever has done its work since, perhaps for a
+        later generation: a document is only written over the one that was there at the start.
+
+        A merge that has cost two workers their lives is done without pictures, as nothing else in
+        it runs on what others wrote.
 
         Raises:
             StoreUnavailable: If the bucket cannot be asked now.
             BucketUnavailable: If it is missing or forbidden.
             RedisUnavailable: If the store of truth cannot be asked.
+            MergeStopped: If *may_go_on* said so.
+            PreconditionFailed: If a document was written meanwhile: by another, or by us without
+                an answer. The next merge finds out.
         """
-        spec = claim.spec
-        if spec is None:
+        if claim.spec is None:
             raise RuntimeError("a granted claim without a job")
-        job_id = lease.ticket.job_id
-        status = self._store.status(job_id)
-        shards = self._store.accepted_shards(job_id)
+        merge = _Merge(lease.ticket.job_id, claim.spec, may_go_on)
+        results, report = keys.results_key(merge.job_id), keys.report_key(merge.job_id)
+        # Before the job is read: who writes them later than this has read no less of it.
+        there = {key: self._etag(merge, key) for key in (results, report)}
+        status = self._store.status(merge.job_id)
+        shards = self._store.accepted_shards(merge.job_id)
         sample = _Sample(every=max(1, status.total // MAX_PAIRS))
         with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as file:
             if status.total <= MAX_MERGED_ITEMS:
-                self._write_results(job_id, spec, shards, file, sample)
+                self._write_results(merge, shards, file, sample)
             else:
-                _write_index(job_id, shards, file)
+                _write_index(merge.job_id, shards, file)
             file.seek(0)
-            self._put(spec, keys.results_key(job_id), file, "application/jsonl")
-        page = render(status, spec, self._pairs(spec, sample.done), sample.failed)
-        self._put(spec, keys.report_key(job_id), page.encode(), "text/html; charset=utf-8")
+            self._put(merge, results, file, "application/jsonl", over=there[results])
+        shown = [] if claim.queue == SUSPECT else sample.done
+        page = render(status, merge.spec, self._pairs(merge, shown), sample.failed).encode()
+        self._put(merge, report, page, "text/html; charset=utf-8", over=there[report])
         self._store.merge_commit(lease)
 
-    def _put(self, spec: JobSpec, key: str, body: bytes | IO[bytes], content_type: str) -> None:
-        self._objects.put(spec.output_bucket, key, body, content_type=content_type)
+    def _etag(self, merge: _Merge, key: str) -> str | None:
+        found = self._objects.head(merge.spec.output_bucket, key)
+        return None if found is None else found.etag
+
+    def _put(
+        self,
+        merge: _Merge,
+        key: str,
+        body: bytes | IO[bytes],
+        content_type: str,
+        *,
+        over: str | None,
+    ) -> None:
+        merge.check()
+        bucket, is_first = merge.spec.output_bucket, over is None
+        self._objects.put(
+            bucket, key, body, content_type=content_type, if_absent=is_first, if_match=over
+        )
 
     def _write_results(
-        self,
-        job_id: str,
-        spec: JobSpec,
-        shards: list[Shard],
-        file: IO[bytes],
-        sample: _Sample,
+        self, merge: _Merge, shards: list[Shard], file: IO[bytes], sample: _Sample
     ) -> None:
-        for group in groups(shards):
-            stored = (keys.shard_key(job_id, unit, epoch) for unit, epoch in group)
-            for line in overlay(self._shard(spec, key) for key in stored):
-                file.write(f"{line}\n".encode())
-                sample.look_at(line)
+        for line in sweep(shards, partial(self._shard, merge)):
+            file.write(f"{line}\n".encode())
+            sample.look_at(line)
 
-    def _shard(self, spec: JobSpec, key: str) -> bytes:
+    def _shard(self, merge: _Merge, shard: Shard) -> bytes:
         """Return a shard; nothing for one that somebody removed, as it will not come back."""
+        merge.check()
+        key = keys.shard_key(merge.job_id, *shard)
         try:
-            return self._objects.get(spec.output_bucket, key).data
+            return self._objects.get(merge.spec.output_bucket, key).data
         except ObjectMissing:
             logger.exception("a shard is gone, its records with it", extra={"shard": key})
             return b""
 
-    def _pairs(self, spec: JobSpec, records: Iterable[ItemRecord]) -> Iterator[Pair]:
-        if spec.image_output in (ImageOutput.HIDE, ImageOutput.HIDE_SAVE):
+    def _pairs(self, merge: _Merge, records: Iterable[ItemRecord]) -> Iterator[Pair]:
+        if merge.spec.image_output in (ImageOutput.HIDE, ImageOutput.HIDE_SAVE):
             return
         with ThreadPoolExecutor(THUMBNAIL_THREADS, "thumbnail") as pool:
-            pairs = list(pool.map(partial(self._pair, spec), records))
+            pairs = list(pool.map(partial(self._pair, merge), records))
         yield from filter(None, pairs)
 
-    def _pair(self, spec: JobSpec, record: ItemRecord) -> Pair | None:
+    def _pair(self, merge: _Merge, record: ItemRecord) -> Pair | None:
+        """Return a picture before and after; None where that cannot be had now, nor waited for."""
+        merge.check()
+        spec = merge.spec
         try:
             before = self._objects.get(spec.input_bucket, record.image_key).data
             after = self._objects.get(spec.output_bucket, record.cutout_key or "").data
             return Pair(record, thumbnail(before), thumbnail(after))
-        except (ItemError, BucketUnavailable):
-            return None  # somebody removed it since; the report does without
+        except (ItemError, BucketUnavailable, StoreUnavailable):
+            return None
 
 
 def _is_shown(record: ItemRecord) -> bool:

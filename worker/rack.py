@@ -32,7 +32,8 @@ class Rack:
         self._load = load
         self._models: OrderedDict[str, Model] = OrderedDict()
         self._refused: dict[str, tuple[float, str]] = {}
-        self._lock = threading.Lock()
+        self._loading = threading.Lock()
+        self._lock = threading.Lock()  # of the tables alone: whoever looks must not wait for a load
 
     def get(self, name: str) -> Model:
         """Return the model, loading it first where needed; others wait meanwhile.
@@ -43,33 +44,42 @@ class Rack:
         Raises:
             ModelRefused: If it cannot be served here.
         """
-        with self._lock:
-            since_s, reason = self._refused.get(name, (-math.inf, ""))
-            if time.monotonic() - since_s < REFUSED_FOR_S:
-                raise ModelRefused(reason)
-            if name not in self._models:
-                self._models[name] = self._loaded(name)
-            self._models.move_to_end(name)
-            while len(self._models) > RESIDENT:
-                self._models.popitem(last=False)
-            return self._models[name]
+        with self._loading:
+            model = self._known(name) or self._loaded(name)
+            with self._lock:
+                self._models[name] = model
+                self._models.move_to_end(name)
+                while len(self._models) > RESIDENT:
+                    self._models.popitem(last=False)
+            return model
 
     @property
     def loaded(self) -> tuple[str, ...]:
         """Names of the models in memory."""
-        return tuple(self._models)
+        with self._lock:
+            return tuple(self._models)
 
     @property
     def refused(self) -> dict[str, str]:
         """Models that were asked for and cannot be served here, with the reasons."""
-        return {name: reason for name, (_, reason) in self._refused.items()}
+        with self._lock:
+            return {name: reason for name, (_, reason) in self._refused.items()}
+
+    def _known(self, name: str) -> Model | None:
+        with self._lock:
+            since_s, reason = self._refused.get(name, (-math.inf, ""))
+            if time.monotonic() - since_s < REFUSED_FOR_S:
+                raise ModelRefused(reason)
+            return self._models.get(name)
 
     def _loaded(self, name: str) -> Model:
         try:
             model = self._load(name)
         except ConfigError as err:
-            self._refused[name] = (time.monotonic(), str(err))
+            with self._lock:
+                self._refused[name] = (time.monotonic(), str(err))
             logger.warning("model refused", extra={"model": name, "cause": str(err)})
             raise ModelRefused(str(err)) from err
-        self._refused.pop(name, None)
+        with self._lock:
+            self._refused.pop(name, None)
         return model

@@ -27,6 +27,8 @@ REGISTERED_FOR_S: Final = 10.0
 HOUSEKEEPING_S: Final = 3600.0
 PREVIEWS_FOR_DAYS: Final = 1
 DELETE_AT_ONCE: Final = 1000
+TURN: Final = 0.9
+"""Share of the time between two rounds for which a turn is taken; a lone worker gets each."""
 
 
 class Recovery:
@@ -51,15 +53,18 @@ class Recovery:
         self._describe = describe
         self._every_s = every_s
         self._registered_at_s = -REGISTER_S
-        self._kept_house_at_s = -HOUSEKEEPING_S
         self.issued: Counter[str] = Counter()
         """Tickets that rounds of ours have published, by queue, since the start."""
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="recovery", daemon=True)
 
     def start(self) -> None:
-        """Begin; the first round is run at once."""
-        self._thread.start()
+        """Begin; the first round is run at once.
+
+        Housekeeping has a thread of its own: a listing that hangs for longer than this worker's
+        registration lasts must not make it look dead, nor keep the queues from being fed.
+        """
+        for name, serve in (("recovery", self._serve), ("housekeeping", self._keep_house)):
+            threading.Thread(target=serve, name=name, daemon=True).start()
 
     def close(self) -> None:
         """End the rounds, and take this worker off the list of those that serve."""
@@ -70,26 +75,29 @@ class Recovery:
             logger.info("not unregistered; the entry expires")
 
     def round(self) -> None:
-        """Do all that is due. Every part may be done by many workers at once.
+        """Do all that is due, for the fleet if it is this worker's turn.
 
         Raises:
             RedisUnavailable: If Redis cannot be asked; the next round does it.
         """
         self._register()
-        waiting = depths(self._app)
-        empty = [name for name, count in waiting.items() if not count]
+        if self._store.take_turn(TURN * self._every_s):
+            self._tend_fleet()
+        is_full = self._tickets.running >= self._describe().slots
+        if is_full and depths(self._app)[INTERACTIVE]:
+            self._tickets.make_room()
+
+    def _tend_fleet(self) -> None:
+        """Bring back, issue again and feed; many workers may do so at once."""
+        empty = [name for name, count in depths(self._app).items() if not count]
         issued = self._store.recover(empty_queues=empty)
         publish(self._app, issued)
         self.issued.update(one.queue for one in issued)
-        info = self._describe()
-        if waiting[INTERACTIVE] and self._tickets.running >= info.slots:
-            self._tickets.make_room()
 
     def _serve(self) -> None:
         while not self._closed.is_set():
             try:
                 self.round()
-                self._keep_house()
             except RedisUnavailable as err:
                 logger.warning("recovery waits for Redis", extra={"cause": str(err)})
             except Exception:
@@ -102,13 +110,14 @@ class Recovery:
             self._registered_at_s = time.monotonic()
 
     def _keep_house(self) -> None:
-        if time.monotonic() - self._kept_house_at_s < HOUSEKEEPING_S:
-            return
-        self._kept_house_at_s = time.monotonic()
-        try:
-            delete_old_previews(self._objects, self._output_bucket, datetime.now(UTC))
-        except (BucketUnavailable, StoreUnavailable) as err:
-            logger.warning("previews are left for later", extra={"cause": str(err)})
+        while not self._closed.is_set():
+            try:
+                delete_old_previews(self._objects, self._output_bucket, datetime.now(UTC))
+            except (BucketUnavailable, StoreUnavailable) as err:
+                logger.warning("previews are left for later", extra={"cause": str(err)})
+            except Exception:
+                logger.exception("housekeeping failed unforeseen")
+            self._closed.wait(HOUSEKEEPING_S)
 
 
 def delete_old_previews(objects: ObjectStore, bucket: str, now: datetime) -> int:

@@ -6,6 +6,7 @@ import logging
 import queue
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,13 +43,22 @@ class TicketRun:
     """Works off one claimed range in the calling thread.
 
     Ends early, with nothing in flight, when the lease is lost, the job is cancelled, the job's
-    bucket fails, or `stop` is called; what is unfinished then is for whoever claims it next.
+    bucket fails, `stop` is called, or *is_wanted* says that an isolated one keeps others waiting;
+    what is unfinished then is for whoever claims it next.
     """
 
-    def __init__(self, work: Range, engine: Engine, store: JobStore) -> None:
+    def __init__(
+        self,
+        work: Range,
+        engine: Engine,
+        store: JobStore,
+        *,
+        is_wanted: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._range = work
         self._engine = engine
         self._store = store
+        self._is_wanted = is_wanted
         span = work.held.lease.ticket.span
         self._pending = deque(index for index in span if index not in work.claim.ended)
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
@@ -56,6 +66,7 @@ class TicketRun:
         self._ended: list[ItemResult] = []
         self._marked_at_s = time.monotonic()
         self._stopped = False
+        self._begun = False
         self.waiting_for: str | None = None
         """Why the job cannot go on, when that is why the run ended."""
 
@@ -90,6 +101,9 @@ class TicketRun:
         if self._range.held.lost:
             self._stopped = True
             self._ended.clear()  # another process owns them now; ours would be refused
+        # One item at least: or a range that had to wait for its turn would never get on.
+        if self._range.isolate and self._begun and self._is_wanted():
+            self._stopped = True
         return bool(self._pending) and not self._stopped
 
     def _may_offer_now(self) -> bool:
@@ -103,6 +117,7 @@ class TicketRun:
         if self._engine.offer(work, self._on_done, timeout_s=TICK_S):
             self._pending.popleft()
             self._flying += 1
+            self._begun = True
 
     def _announce(self, work: Work) -> bool:
         lease = self._range.held.lease

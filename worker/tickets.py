@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Final
 
 from shared import keys, manifest
-from shared.errors import BucketUnavailable, RedisUnavailable, StoreUnavailable
+from shared.errors import (
+    BucketUnavailable,
+    InvalidOption,
+    RedisUnavailable,
+    StoreUnavailable,
+    WorkerUnfit,
+)
 from shared.jobstore.store import JobStore
-from shared.jobstore.values import Claim, ClaimAnswer, ClosingAnswer, Issued
-from shared.objects import ObjectStore
+from shared.jobstore.values import Claim, ClaimAnswer, Issued
+from shared.objects import ObjectStore, PreconditionFailed
 from shared.queue import INTERACTIVE, SUSPECT
 from shared.ticket import Ticket
+from worker.closing import RETRY_S, Closing, named, unforeseen
 from worker.engine import Engine
 from worker.gate import Gate
 from worker.leases import Held, Leases
-from worker.merge import Merger
+from worker.merge import Merger, MergeStopped
 from worker.rack import ModelRefused, Rack
 from worker.runs import Range, TicketRun
 
 logger = logging.getLogger(__name__)
 
 GRANTED: Final = frozenset({ClaimAnswer.OK, ClaimAnswer.CANCELLED})
-CLOSE_AGAIN_S: Final = 1.0
-"""Rest before a ticket is closed again when Redis could not be asked, in seconds."""
-RETRY_S: Final = 5.0
-"""How long a ticket rests after a fault of the store, in seconds."""
 
 
 class Tickets:
@@ -45,6 +48,7 @@ class Tickets:
         leases: Leases,
         rack: Rack,
         publish: Callable[[Iterable[Issued]], int],
+        unfit: Callable[[BaseException], None],
     ) -> None:
         self._worker_id = worker_id
         self._ttl_s = ttl_s
@@ -53,10 +57,12 @@ class Tickets:
         self._engine = engine
         self._leases = leases
         self._rack = rack
-        self._publish = publish
+        self._unfit = unfit
+        self._closing = Closing(store=store, objects=objects, leases=leases, publish=publish)
         self._merger = Merger(store, objects)
         self._gate = Gate()
         self._runs: set[TicketRun] = set()
+        self._serving = 0
         self._lock = threading.Lock()
         self._draining = False
 
@@ -66,17 +72,23 @@ class Tickets:
         Whatever goes wrong is logged and left to recovery: an exception that escaped could cost
         the worker one of its threads for good.
         """
+        with self._lock:
+            self._serving += 1
         try:
-            with self._gate.alone() if queue == SUSPECT else self._gate.together():
+            with self._way_in(queue):
                 self._serve(ticket, queue)
-        except RedisUnavailable as err:
-            logger.warning("ticket left to recovery", extra=_named(ticket, cause=str(err)))
+        except (RedisUnavailable, InvalidOption) as err:
+            logger.warning("ticket left to recovery", extra=named(ticket, cause=str(err)))
         except BaseException:
-            logger.exception("ticket failed unforeseen", extra=_named(ticket))
+            logger.exception("ticket failed unforeseen", extra=named(ticket))
+        finally:
+            with self._lock:
+                self._serving -= 1
 
     def drain(self) -> None:
         """Hand nothing more to the engine; every ticket goes back with what it has done."""
         self._draining = True
+        self._closing.is_hurried = True
         with self._lock:
             for run in self._runs:
                 run.stop()
@@ -92,15 +104,20 @@ class Tickets:
 
     @property
     def running(self) -> int:
-        """Tickets being worked off."""
-        return len(self._runs)
+        """Tickets that hold a slot: worked off, merged, or waiting for a suspect one to end."""
+        return self._serving
 
     # ---- one ticket
+
+    def _way_in(self, queue: str) -> AbstractContextManager[None]:
+        if queue == SUSPECT:
+            return self._gate.alone()
+        return self._gate.together(urgent=queue == INTERACTIVE)
 
     def _serve(self, ticket: Ticket, queue: str) -> None:
         claim = self._store.claim(ticket, self._worker_id, ttl_s=self._ttl_s)
         if claim.answer not in GRANTED or claim.lease is None:
-            logger.debug("ticket not granted", extra=_named(ticket, answer=claim.answer))
+            logger.debug("ticket not granted", extra=named(ticket, answer=claim.answer))
             return
         held = self._leases.hold(claim.lease)
         try:
@@ -112,28 +129,49 @@ class Tickets:
             self._leases.drop(held)
 
     def _merge(self, held: Held, claim: Claim) -> None:
+        delay_s, waiting_for = RETRY_S, None
         try:
-            self._merger.merge(held.lease, claim)
+            self._merger.merge(
+                held.lease, claim, may_go_on=lambda: not (self._draining or held.lost)
+            )
+        except MergeStopped:
+            delay_s = 0.0
+        except (RedisUnavailable, StoreUnavailable):
+            pass
         except BucketUnavailable as err:
-            self._release(held, delay_s=RETRY_S, waiting_for=f"bucket: {err}")
-        except StoreUnavailable:
-            self._release(held, delay_s=RETRY_S)
+            waiting_for = f"bucket: {err}"
+        except PreconditionFailed as err:
+            # Another's, or our own of which no answer came: what is there now tells.
+            logger.warning("merge begins again", extra=named(held.lease.ticket, cause=str(err)))
+        except Exception as err:  # noqa: BLE001 - logged there
+            waiting_for = unforeseen(held.lease.ticket, err)
+        else:
+            return
+        self._closing.release(held, delay_s=delay_s, waiting_for=waiting_for)
 
     def _work_off(self, held: Held, claim: Claim, queue: str) -> None:
+        """Do what there is to do in the range, and close or give back the ticket.
+
+        Whatever happens it is given back alive: a lease that runs out blames the range, which
+        may be as innocent of it as can be.
+        """
         delay_s, waiting_for = 0.0, None
         if self._has_items(claim, held):
             try:
-                run = self._start(held, claim, queue)
+                waiting_for = self._run(self._start(held, claim, queue))
+                delay_s = RETRY_S if waiting_for else 0.0
             except ModelRefused:
                 delay_s = RETRY_S  # another worker may serve it; the registry says why we do not
             except (RedisUnavailable, StoreUnavailable):
                 delay_s = RETRY_S
             except BucketUnavailable as err:
                 delay_s, waiting_for = RETRY_S, f"bucket: {err}"
-            else:
-                waiting_for = self._run(run)
-                delay_s = RETRY_S if waiting_for else 0.0
-        self._close_patiently(held, claim, delay_s=delay_s, waiting_for=waiting_for)
+            except WorkerUnfit as err:
+                if not self._draining:  # told already, by another ticket with the same fate
+                    self._unfit(err)
+            except Exception as err:  # noqa: BLE001 - logged there
+                delay_s, waiting_for = RETRY_S, unforeseen(held.lease.ticket, err)
+        self._closing.close(held, claim, delay_s=delay_s, waiting_for=waiting_for)
 
     def _has_items(self, claim: Claim, held: Held) -> bool:
         open_items = len(held.lease.ticket.span) > len(claim.ended)
@@ -150,7 +188,7 @@ class Tickets:
             urgent=queue == INTERACTIVE,
             isolate=queue == SUSPECT,
         )
-        return TicketRun(work, self._engine, self._store)
+        return TicketRun(work, self._engine, self._store, is_wanted=lambda: self._gate.is_wanted)
 
     def _run(self, run: TicketRun) -> str | None:
         with self._lock:
@@ -180,60 +218,3 @@ class Tickets:
             raise RuntimeError("a granted claim without a job")
         key = keys.manifest_key(claim.manifest, number)
         return self._objects.get(claim.spec.output_bucket, key).data
-
-    # ---- closing
-
-    def _close_patiently(
-        self, held: Held, claim: Claim, *, delay_s: float, waiting_for: str | None
-    ) -> None:
-        """Close the ticket as soon as Redis can be asked.
-
-        Left to expire, its lease would be counted as a death, and the range become suspect.
-        """
-        while not held.lost:
-            try:
-                self._close(held, claim, delay_s=delay_s, waiting_for=waiting_for)
-            except RedisUnavailable as err:
-                if self._draining:
-                    raise
-                logger.warning("ticket waits", extra=_named(held.lease.ticket, cause=str(err)))
-                time.sleep(CLOSE_AGAIN_S)
-            else:
-                return
-
-    def _close(self, held: Held, claim: Claim, *, delay_s: float, waiting_for: str | None) -> None:
-        """Put the range's shard and drop the ticket; give it back if it is not complete."""
-        closing = self._store.finish_begin(held.lease)
-        if closing.answer is ClosingAnswer.LOST:
-            return
-        if not closing.complete:
-            self._release(held, delay_s=delay_s, waiting_for=waiting_for)
-            return
-        try:
-            self._put_shard(held.lease.ticket, claim, closing.records)
-        except BucketUnavailable as err:
-            self._release(held, delay_s=RETRY_S, waiting_for=f"bucket: {err}")
-        except StoreUnavailable:
-            self._release(held, delay_s=RETRY_S)
-        else:
-            _, issued = self._store.finish_commit(held.lease)
-            self._leases.drop(held)
-            self._publish(issued)
-
-    def _put_shard(self, ticket: Ticket, claim: Claim, records: tuple[str, ...]) -> None:
-        """Write the range's records; a repetition writes the same."""
-        if claim.spec is None:
-            raise RuntimeError("a granted claim without a job")
-        key = keys.shard_key(ticket.job_id, ticket.unit, ticket.epoch)
-        body = "".join(f"{record}\n" for record in records).encode()
-        bucket = claim.spec.output_bucket
-        self._objects.put(bucket, key, body, content_type="application/jsonl")
-
-    def _release(self, held: Held, *, delay_s: float = 0.0, waiting_for: str | None = None) -> None:
-        issued = self._store.release(held.lease, delay_s=delay_s, waiting_for=waiting_for)
-        self._leases.drop(held)  # it is no loss if the next beat does not find it
-        self._publish(issued)
-
-
-def _named(ticket: Ticket, **facts: object) -> dict[str, object]:
-    return {"job_id": ticket.job_id, "ticket": ticket.unit, "epoch": ticket.epoch, **facts}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
-from shared.errors import ObjectMissing
+from producer.local.bounded import each
+from shared.errors import InvalidOption, ObjectMissing
 from shared.job import ItemRecord, Naming
 from shared.objects import ObjectStore
 
@@ -21,7 +22,8 @@ DOWNLOADS: Final = 8
 class Collector:
     """Writes a job's results below a folder. Files appear whole: a temporary name, then the final.
 
-    Doing anything here twice writes the same files again.
+    Doing anything here twice writes the same files again. Everything here raises `InvalidOption`
+    if a file cannot be written.
     """
 
     def __init__(self, objects: ObjectStore, bucket: str, out: Path, naming: Naming) -> None:
@@ -32,21 +34,16 @@ class Collector:
 
     def pictures(self, records: Iterable[ItemRecord]) -> None:
         """Fetch the pictures of *records*, several at a time, as the iterable yields them."""
-        with ThreadPoolExecutor(DOWNLOADS) as pool:
-            fetching: deque[Future[None]] = deque()
-            for record in records:
-                fetching.append(pool.submit(self._fetch, record))
-                while fetching[0].done() or len(fetching) > 4 * DOWNLOADS:
-                    fetching.popleft().result()
-                    if not fetching:
-                        break
-            for future in fetching:
-                future.result()
+        for _ in each(self._fetch, records, threads=DOWNLOADS):
+            pass
 
     def results(self, records: Iterable[ItemRecord]) -> None:
-        """Write `results.jsonl`, in which the keys are paths below the folder."""
-        lines = (json.dumps(asdict(self._localised(record))) for record in records)
-        _write(self._out / "results.jsonl", "".join(f"{line}\n" for line in lines).encode())
+        """Write `results.jsonl`, in which the keys are paths below the folder.
+
+        A record is written as it comes: none is held.
+        """
+        lines = (f"{json.dumps(asdict(self._localised(record)))}\n" for record in records)
+        _write(self._out / "results.jsonl", (line.encode() for line in lines))
 
     def document(self, key: str, name: str) -> None:
         """Fetch one of the job's documents as *name*.
@@ -54,7 +51,7 @@ class Collector:
         Raises:
             ObjectMissing: If the job has none.
         """
-        _write(self._out / name, self._objects.get(self._bucket, key).data)
+        _write(self._out / name, [self._objects.get(self._bucket, key).data])
 
     def _fetch(self, record: ItemRecord) -> None:
         local = self._localised(record)
@@ -62,7 +59,7 @@ class Collector:
             if key is None or path is None:
                 continue
             try:
-                _write(self._out / path, self._objects.get(self._bucket, key).data)
+                _write(self._out / path, [self._objects.get(self._bucket, key).data])
             except ObjectMissing:
                 continue  # removed from the bucket since; its record still says what it was
 
@@ -74,8 +71,21 @@ class Collector:
         return replace(record, cutout_key=f"cutout/{name}", mask_key=f"mask/{name}")
 
 
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    os.replace(part, path)  # noqa: PTH105 - names both ends, as `Path.replace` does not
+def _write(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write *pieces* one after the other; the file appears when all of them are written.
+
+    Raises:
+        InvalidOption: If the file cannot be written; the text names it and the reason.
+    """
+    # Hashed, as a name may be as long as a file system takes; and another's part is not ours.
+    name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+    part = path.with_name(f".{name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.writelines(pieces)
+        os.replace(part, path)  # noqa: PTH105 - names both ends, as `Path.replace` does not
+    except OSError as err:
+        with suppress(OSError):
+            part.unlink()
+        raise InvalidOption(f"{path} cannot be written: {err.strerror or err}") from err

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shutil
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -26,7 +27,7 @@ from producer.sources import KeySource
 from producer.submit import plan, submit
 from producer.watch import exit_code, screen_for, watch
 from shared import models, weights
-from shared.errors import NoKeys
+from shared.errors import NoKeys, UnknownJob
 from shared.job import TERMINAL_STATES, JobState
 from shared.jobstore.values import JobStatus
 from shared.keys import report_key
@@ -37,6 +38,8 @@ DATA: Final = ".rmbg"
 SURROUNDINGS: Final = ("RMBG_REDIS_URL", "RMBG_S3_", "RMBG_INPUT_BUCKETS", "RMBG_OUTPUT_BUCKET")
 """Variables of other systems that this one must not touch."""
 FOLLOW_S: Final = 0.5
+NAMED: Final = 5
+"""Files that a warning names; it counts them all."""
 
 
 def run(src: Path, out: Path, options: JobOptions, env: Mapping[str, str]) -> int:
@@ -46,11 +49,13 @@ def run(src: Path, out: Path, options: JobOptions, env: Mapping[str, str]) -> in
 
     Raises:
         NoKeys: If there is no picture below *src*.
-        InvalidOption: If another run uses *out*, or the embedded servers are not installed.
+        InvalidOption: If another run uses *out*, if a file there cannot be written, or if the
+            embedded servers are not installed.
         WeightsInvalid: If the model's weights are neither here nor to be had.
         ServiceUnavailable: If the job cannot go on; the same call tries again.
     """
     folder = scan(src, without=out)
+    _warn("skipped", folder.skipped)
     if not folder.keys:
         raise NoKeys(f"{src}: no picture among {folder.ignored} files")
     out.mkdir(parents=True, exist_ok=True)
@@ -88,18 +93,62 @@ class _Run:
             f"{self._options.rem_mode}",
             err=True,
         )
-        upload(folder, services.objects, services.settings.input_buckets[0])
-        job_id = self._submit()
+        uploaded = upload(folder, services.objects, services.settings.input_buckets[0])
+        _warn("cannot be read and will fail", uploaded.unread)
+        job_id = self._submit(uploaded.digest)
+        with WorkerProcess(env, self._options.rem_mode, self._log) as worker:
+            status = self._attend(job_id, lambda ended: worker.keep_alive(ended=ended))
+        self._collector.results(records(services, job_id))
+        if status.state is JobState.DONE:
+            self._collector.document(report_key(job_id), "report.html")
+        return exit_code(status)
+
+    def _submit(self, digest: str) -> str:
+        """Return the id of the job over the pictures of *digest*; a resumed run joins it.
+
+        Jobs of other pictures or options, which earlier runs left unfinished, are cancelled:
+        they would be worked off first, and nobody waits for them.
+        """
+        spec = plan(self._services, self._options)
+        said = f"{digest}\0{replace(spec, date='').to_json()}"
+        name = f"run-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+        job_id = self._options.job_id or self._not_cancelled(name)
+        source = KeySource(self._folder.keys)
+        job_id = submit(self._services, source, spec, job_id=job_id).job_id
+        jobs = self._services.jobs
+        for other in jobs.jobs():
+            if other.job_id != job_id and other.state not in TERMINAL_STATES:
+                jobs.cancel(other.job_id)
+        return job_id
+
+    def _not_cancelled(self, name: str) -> str:
+        """Return *name* with the first number whose job was not cancelled for another's sake."""
+        for number in itertools.count(1):
+            with suppress(UnknownJob):
+                if _is_cancelled(self._services.jobs.status(f"{name}-{number}")):
+                    continue
+            break
+        return f"{name}-{number}"
+
+    def _attend(self, job_id: str, keep_alive: Callable[[int], None]) -> JobStatus:
+        """Show the job's progress and fetch its pictures until it has ended.
+
+        Args:
+            job_id: The job.
+            keep_alive: Called twice a second with the number of items that have ended.
+
+        Raises:
+            InvalidOption: If a picture cannot be written; at once, not at the job's end.
+        """
         ended = threading.Event()
-        with (
-            WorkerProcess(env, self._options.rem_mode, self._log) as worker,
-            ThreadPoolExecutor(1) as pool,
-        ):
+        with ThreadPoolExecutor(1) as pool:
             fetched = pool.submit(self._collect, job_id, ended)
 
             def poll() -> JobStatus:
-                status = services.jobs.status(job_id)
-                worker.keep_alive(ended=status.done + status.failed)
+                if fetched.done():
+                    fetched.result()
+                status = self._services.jobs.status(job_id)
+                keep_alive(status.done + status.failed)
                 return status
 
             try:
@@ -107,18 +156,7 @@ class _Run:
             finally:
                 ended.set()
             fetched.result()
-        self._collector.results(records(services, job_id))
-        if status.state is JobState.DONE:
-            self._collector.document(report_key(job_id), "report.html")
-        return exit_code(status)
-
-    def _submit(self) -> str:
-        """Return the job's id, which follows from pictures and options: a resumed run joins it."""
-        spec = plan(self._services, self._options)
-        said = f"{self._folder.digest()}\0{replace(spec, date='').to_json()}"
-        job_id = self._options.job_id or f"run-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
-        source = KeySource(self._folder.keys)
-        return submit(self._services, source, spec, job_id=job_id).job_id
+        return status
 
     def _collect(self, job_id: str, ended: threading.Event) -> None:
         """Fetch pictures as they are known; all of them if the job ended, some if we gave up."""
@@ -132,6 +170,22 @@ class _Run:
 
     def _has_ended(self, job_id: str) -> bool:
         return self._services.jobs.status(job_id).state in TERMINAL_STATES
+
+
+def _is_cancelled(status: JobStatus) -> bool:
+    """Tell whether the job was cancelled, which it is called only when it has ended."""
+    is_whole = status.done + status.failed == status.total
+    return status.state is JobState.CANCELLED or (
+        status.state is JobState.FINISHING and not is_whole
+    )
+
+
+def _warn(what: str, files: Sequence[str]) -> None:
+    """Say of some files what became of them; nothing of none."""
+    if files:
+        rest = ", ..." if len(files) > NAMED else ""
+        named = ", ".join(files[:NAMED])
+        click.echo(f"rmbg: warning: {len(files)} {what}: {named}{rest}", err=True)
 
 
 def _fetch_weights(options: JobOptions, settings: ServiceSettings, env: Mapping[str, str]) -> None:

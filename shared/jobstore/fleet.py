@@ -27,16 +27,24 @@ class Fleet(Connection):
     def totals(self) -> Totals:
         """Return sums over all open jobs and all workers, a few seconds old at most.
 
-        Redis counts once for all who ask: each time it looks at every job that it remembers.
+        Redis counts once for all who ask: each time it looks at every open job and ticket.
         """
         return Totals.from_json(self._run("totals", to_ms(self._rules.totals_kept_s)))
+
+    def take_turn(self, for_s: float) -> bool:
+        """Return whether the fleet's next round is the caller's; nobody else gets one in *for_s*.
+
+        One worker's round serves all, and each costs eight commands. Who dies in his turn delays
+        the next one by that time.
+        """
+        return bool(self._run("turn", to_ms(for_s)))
 
     def recover(self, *, empty_queues: Collection[str]) -> list[Issued]:
         """Do what is due for all jobs, and return the tickets to publish.
 
         Takes tickets from dead workers, issues again what rested long enough or was lost, and
-        feeds up to the high-water marks. Every worker calls this each second; producers too,
-        after they have submitted or retried. Any number may at once, and any may die half-way.
+        feeds up to the high-water marks. A worker calls this each second (`take_turn`); producers
+        too, after they have submitted or retried. Any number may at once, and any may die half-way.
 
         Args:
             empty_queues: Names of those queues that hold no message.

@@ -15,10 +15,10 @@ the server's, in milliseconds. A ticket of a job is written `job|unit`.
 | `rmbg:job:{job}:shards` | list | unit:epoch of the accepted shards, in order |
 | `rmbg:job:{job}:errors` | hash | error class -> failed items |
 | `rmbg:job:{job}:verdicts` | hash | verdict -> done items |
-| `rmbg:job:{job}:attempts` | hash | item index -> attempts, where that is not once a generation |
+| `rmbg:job:{job}:attempts` | hash | item index -> attempts, where they are not as many as generations when it ended |
 | `rmbg:job:{job}:wanted`, `:scratch` | bitmap | items to open again; there only while `reopen` runs |
 | `rmbg:job:{job}:rate` | hash | bucket of time -> items that ended in it |
-| `rmbg:jobs` | sorted set | job -> its sequence number |
+| `rmbg:jobs` | sorted set | job -> its sequence number; for a while also of forgotten jobs |
 | `rmbg:sequence` | string | sequence number of the latest job |
 | `rmbg:derived:{fingerprint}` | string | latest job without a given id, of these keys and parameters |
 | `rmbg:staged:{nonce}` | hash | chunk number -> packed keys, before submission |
@@ -28,9 +28,11 @@ the server's, in milliseconds. A ticket of a job is written `job|unit`.
 | `rmbg:claimed` | hash | queue -> newest time of issue among the tickets claimed from it |
 | `rmbg:leased` | sorted set | ticket -> end of the lease |
 | `rmbg:parked` | sorted set | ticket -> when it shall be issued |
+| `rmbg:longest` | hash | `lease`, `rest` -> the longest that was asked for, in ms |
 | `rmbg:workers` | sorted set | worker -> when it counts as gone |
 | `rmbg:worker_infos` | hash | worker -> what it says of itself (JSON) |
 | `rmbg:totals` | string | sums over jobs and workers (JSON), for a few seconds |
+| `rmbg:turn` | string | when the latest round of recovery was given to a worker |
 | `rmbg:durable` | string | nothing: it is written in order to wait for it |
 | `rmbg:events` | stream | one event a job and generation: job_id, event, generation, total, done, failed |
 """  # noqa: E501 - a table's row is a line

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from typing import Final
 
+from shared.errors import InvalidOption
 from shared.job import ItemRecord, JobSpec, Json
 from shared.jobstore.connection import Connection, fence, issued_from, to_ms
 from shared.jobstore.values import (
@@ -19,6 +21,9 @@ from shared.jobstore.values import (
 )
 from shared.ticket import Ticket
 
+UNREADABLE_S: Final = 5.0
+"""How long a ticket rests whose job's document could not be read, in seconds."""
+
 
 class Leasing(Connection):
     """What a worker does with tickets.
@@ -31,6 +36,10 @@ class Leasing(Connection):
 
         A lease lasts *ttl_s* unless `beat` renews it. All-ended ranges are granted too: their
         worker died before the shard was accepted. *worker_id* must be of one process alone.
+
+        Raises:
+            InvalidOption: If the job's document cannot be read here; the ticket has been given
+                back, for a later version to work off.
         """
         owner = f"{worker_id}:{secrets.token_hex(8)}"
         asked = (ticket.job_id, ticket.unit, ticket.epoch, worker_id, owner, to_ms(ttl_s))
@@ -39,10 +48,11 @@ class Leasing(Connection):
         if not granted:
             return Claim(answer=answer)
         queue, spec, sequence, generation, manifest, bits, attempts = granted
+        lease = Lease(ticket, owner)
         return Claim(
             answer=answer,
-            lease=Lease(ticket, owner),
-            spec=JobSpec.from_json(spec),
+            lease=lease,
+            spec=self._read(spec, lease),
             sequence=sequence,
             generation=generation,
             ended=_ended(bits, ticket.span),
@@ -50,6 +60,15 @@ class Leasing(Connection):
             attempts=dict(zip(attempts[::2], attempts[1::2], strict=True)),
             manifest=manifest.decode(),
         )
+
+    def _read(self, spec: bytes, lease: Lease) -> JobSpec:
+        """Read a job's document, or give its ticket back: left to expire, it would be a death."""
+        try:
+            return JobSpec.from_json(spec)
+        except (InvalidOption, ValueError, TypeError, LookupError, AttributeError) as err:
+            cause = f"a worker that can read its document: {err}"
+            self.release(lease, delay_s=UNREADABLE_S, waiting_for=cause)
+            raise InvalidOption(f"job {lease.ticket.job_id} waits for {cause}") from err
 
     def beat(self, leases: Sequence[Lease], *, ttl_s: float) -> list[Lease]:
         """Let *leases* last *ttl_s* from now, and return those that are lost."""

@@ -41,10 +41,13 @@ class Submitting(Connection):
         joined while it runs and for `Rules.join_after_end_s` after it is done. Any number of
         submissions at once make one job. What `recover` answers next holds its first tickets.
 
+        After any error but `NoKeys` and `JobConflict` the job may have been made all the same, if
+        the answer got lost. The very same submission then says `created` again.
+
         Raises:
             NoKeys: If there is no item.
             JobConflict: If the given id means other keys or parameters.
-            RedisFull: If Redis is near its memory limit; nothing is made.
+            RedisFull: If Redis is near its memory limit.
             RedisUnavailable: If it cannot be asked, or has lost the staged keys: stage them again.
         """
         if submission.total < 1:

@@ -109,8 +109,9 @@ class Claim:
     queue: str = ""
     """The queue that the ticket was issued to."""
     attempts: dict[int, int] = field(default_factory=dict)
-    """Attempts made in earlier generations, of the items for which that is not
-    `generation - 1`."""
+    """Attempts made in earlier generations, of the items for which they are known not to be
+    `generation - 1`. An item counts as tried once in a generation that left it as it was: only
+    `reopen` does that to items that are tried again later."""
     manifest: str = ""
     """The nonce under which chunks lie that are not in Redis."""
 

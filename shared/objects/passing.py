@@ -24,6 +24,10 @@ class PassingStore:
         """See `ObjectStore.get`."""
         return self._reader(bucket).get(bucket, key, max_bytes=max_bytes)
 
+    def download(self, bucket: str, key: str, into: IO[bytes]) -> None:
+        """See `ObjectStore.download`."""
+        self._reader(bucket).download(bucket, key, into)
+
     def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """See `ObjectStore.head`."""
         return self._reader(bucket).head(bucket, key)

@@ -65,6 +65,16 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def download(self, bucket: str, key: str, into: IO[bytes]) -> None:
+        """Write an object's bytes to *into* from where it stands; they are never held together.
+
+        After an error a part of them may be there.
+
+        Raises:
+            ObjectMissing: If there is none; nothing was written.
+        """
+        ...
+
     def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """Return what is known of an object, None if there is none.
 

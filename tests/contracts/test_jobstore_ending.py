@@ -127,7 +127,7 @@ def test_a_ticket_given_back_without_records_is_dropped(store):
     lease = grant(store, one).lease
     store.cancel(job)
 
-    [merge] = store.release(lease)
+    [merge] = store.release(lease, delay_s=3600)
 
     assert merge.ticket.is_merge
 
@@ -139,10 +139,34 @@ def test_a_ticket_given_back_with_records_is_issued_for_closing(store):
     store.mark(lease, [done(3)])
     store.cancel(job)
 
-    [again] = store.release(lease, delay_s=3600)
+    [again] = store.release(lease)
 
     assert again.queue == RECOVERY
     assert grant(store, again).answer is ClaimAnswer.CANCELLED
+
+
+def test_a_range_of_a_cancelled_job_whose_shard_cannot_be_put_rests(store):
+    """Otherwise it goes round as fast as the bucket fails."""
+    job = submit(store, 10)
+    [one] = feed(store)
+    lease = grant(store, one).lease
+    store.mark(lease, [done(3)])
+    store.cancel(job)
+
+    assert store.release(lease, delay_s=3600) == []
+    assert feed(store) == []
+
+
+def test_a_merge_of_a_cancelled_job_that_cannot_be_put_rests(store):
+    job = submit(store, 10)
+    store.cancel(job)
+    [merge] = feed(store)
+
+    assert store.release(grant(store, merge).lease, delay_s=0.05) == []
+
+    [again] = until(lambda: feed(store))
+    work_off(store, again)
+    assert state(store, job) is JobState.CANCELLED
 
 
 @pytest.mark.parametrize("records", [0, 2])
@@ -201,6 +225,19 @@ def test_cancelling_comes_too_late_when_all_items_have_ended(store):
     work_off(store, merge)
 
     assert state(store, job) is JobState.DONE
+
+
+def test_cancelling_comes_too_late_though_the_last_range_is_not_closed(store):
+    job = submit(store, 10)
+    [one] = feed(store)
+    claim = grant(store, one)
+    mark_all(store, claim, failing={4})
+
+    store.cancel(job)
+    run_to_end(store, issued=close(store, claim.lease))
+
+    status = store.status(job)
+    assert (status.state, status.done, status.failed) == (JobState.DONE, 9, 1)
 
 
 def test_cancelling_a_done_job_changes_nothing(store):

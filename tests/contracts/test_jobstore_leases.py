@@ -135,6 +135,17 @@ def test_after_a_higher_epoch_the_next_one_is_higher_still(store, job, one):
     assert again.ticket.epoch == 8
 
 
+def test_an_epoch_that_leaves_no_room_for_the_next_is_not_believed(store, job, one):
+    """Redis cannot have forgotten so many; a ticket after it could not be read by anybody."""
+    for epoch in (2**30, 2**31 - 1):
+        assert answer(store, Ticket(job, one.ticket.unit, epoch)) is ClaimAnswer.STALE
+    granted = claim(store, Ticket(job, one.ticket.unit, 2**30 - 1))
+    [again] = store.release(granted.lease)
+
+    assert Ticket.from_args(*again.ticket.to_args()) == again.ticket
+    assert answer(store, again.ticket) is ClaimAnswer.OK
+
+
 def test_an_epoch_above_the_stores_is_still_busy_while_held(store, job, one):
     grant(store, one, "a")
 
@@ -228,6 +239,34 @@ def test_attempts_add_up_over_generations(store):
     granted = grant(store, one)
 
     assert (granted.generation, granted.attempts) == (4, {0: 6})
+
+
+def test_attempts_of_a_done_item_are_known_when_it_is_opened_again(store):
+    """Its picture got lost. It was tried five times, and its neighbour once."""
+    job = submit(store, 2)
+    [one] = feed(store)
+    lease = grant(store, one).lease
+    store.mark(lease, [done(0, attempts=5), done(1)])
+    run_to_end(store, issued=close(store, lease))
+    store.reopen(job, b"\xc0", generation=1, verdicts={"good": 2})
+
+    [one] = feed(store)
+    granted = grant(store, one)
+
+    assert (granted.generation, granted.attempts) == (2, {0: 5})
+
+
+def test_what_was_known_of_attempts_is_dropped_once_the_generation_tells(store, redis_client):
+    job = submit(store, 1)
+    for attempts in (2, 2):
+        [one] = feed(store)
+        lease = grant(store, one).lease
+        store.mark(lease, [done(0, attempts=attempts)])
+        run_to_end(store, issued=close(store, lease))
+        generation = store.status(job).generation
+        noted = redis_client.hgetall(f"rmbg:job:{job}:attempts")
+        assert noted == ({b"0": b"2"} if generation == 1 else {})
+        store.reopen(job, b"\x80", generation=generation, verdicts={"good": 1})
 
 
 # ---- beats

@@ -124,6 +124,23 @@ def lease_ran_out(client):
     return client.zcount("rmbg:leased", "-inf", seconds * 1000 + micros // 1000)
 
 
+def test_one_of_many_gets_the_turn_and_the_next_one_when_its_time_is_over(store):
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda _: store.take_turn(30), range(8)))
+
+    assert sum(got) == 1
+    assert not store.take_turn(30)
+    until(lambda: store.take_turn(0.05))
+
+
+def test_after_the_clock_was_set_back_somebody_gets_a_turn(store, redis_client):
+    assert store.take_turn(30)
+    seconds, _ = redis_client.time()
+    redis_client.set("rmbg:turn", (seconds + 3600) * 1000)
+
+    assert store.take_turn(30)
+
+
 def test_a_late_beat_saves_a_lease_that_nobody_has_missed_yet(store):
     submit(store, 10)
     lease = first_lease(store, ttl_s=AT_ONCE_S)
@@ -249,6 +266,74 @@ def test_a_servers_clock_that_was_set_back_declares_nothing_lost(store, redis_cl
     redis_client.hincrby("rmbg:claimed", BULK, 300_000)
 
     assert feed(store) == []
+
+
+def test_after_the_clock_was_set_back_what_waits_is_not_issued_again(make_store, redis_client):
+    """A time of before, taken for now, would make lost what waits its turn; again and again."""
+    store = make_store(lost_after_s=0.05)
+    submit(store, 100)
+    first, *waiting = feed(store)
+    grant(store, first)
+    redis_client.hincrby("rmbg:claimed", BULK, 300_000)
+    until(lambda: min(age_ms(redis_client, one) for one in waiting) > 60)
+
+    assert feed(store) == []
+
+    grant(store, waiting[0])
+    assert feed(store) == []
+
+
+def set_forward(client, place, member):
+    """Let a ticket have been put in its place by a clock that was an hour ahead."""
+    client.zincrby(place, 3_600_000, member)
+
+
+def test_after_the_clock_was_set_back_a_dead_workers_lease_lasts_no_longer_than_a_lease(
+    store, redis_client
+):
+    submit(store, 10)
+    [one] = feed(store)
+    grant(store, one, "dead", ttl_s=0.05)
+    set_forward(redis_client, "rmbg:leased", f"{one.ticket.job_id}|0-10")
+
+    [again] = until(lambda: feed(store))
+
+    assert (again.ticket.epoch, again.queue) == (2, RECOVERY)
+
+
+def test_a_long_lease_stands_beside_short_ones(store, redis_client):
+    submit(store, 40)
+    short, long, _ = feed(store)
+    long = grant(store, long, ttl_s=60).lease
+    grant(store, short, ttl_s=AT_ONCE_S)
+    before = redis_client.zscore("rmbg:leased", f"{long.ticket.job_id}|{long.ticket.unit}")
+
+    until(lambda: feed(store))
+
+    member = f"{long.ticket.job_id}|{long.ticket.unit}"
+    assert redis_client.zscore("rmbg:leased", member) == before
+
+
+def test_after_the_clock_was_set_back_a_ticket_rests_no_longer_than_it_should(store, redis_client):
+    submit(store, 10)
+    [one] = feed(store)
+    store.release(grant(store, one).lease, delay_s=0.05)
+    set_forward(redis_client, "rmbg:parked", f"{one.ticket.job_id}|0-10")
+
+    assert until(lambda: feed(store))
+
+
+def test_after_the_clock_was_set_back_a_lost_ticket_is_found_as_soon_as_ever(
+    make_store, redis_client
+):
+    store = make_store(lost_after_s=0.05)
+    submit(store, 10)
+    [one] = feed(store)
+    set_forward(redis_client, f"rmbg:queued:{BULK}", f"{one.ticket.job_id}|0-10")
+
+    [again] = until(lambda: feed(store, empty_queues=QUEUES))
+
+    assert again.ticket.epoch == 2
 
 
 def test_nobody_trips_over_tickets_of_a_job_that_was_deleted_by_hand(make_store, redis_client):

@@ -104,6 +104,20 @@ def test_without_an_id_the_same_submission_joins_the_running_job(store, redis_cl
     assert not redis_client.keys("rmbg:staged:*")
 
 
+@pytest.mark.parametrize("job_id", [None, "mine"], ids=["derived id", "given id"])
+def test_a_submission_whose_answer_was_lost_says_again_that_it_made_the_job(store, job_id):
+    """Who is told that it joined drops what it has staged, and this job reads that."""
+    asked = submission(600, job_id=job_id)
+    stage(store, asked)
+
+    first, again = store.submit(asked), store.submit(asked)
+
+    assert again == first
+    assert again.created
+    assert store.manifest_chunk(again.job_id, 1)
+    assert len(store.jobs()) == 1
+
+
 def test_a_derived_id_is_one_that_tickets_can_carry(store):
     assert JOB_ID.fullmatch(submit(store, 3))
 
@@ -147,6 +161,25 @@ def test_a_job_that_was_retried_is_joined_while_it_runs(make_store):
     store.retry(job)
 
     assert submit(store, 3) == job
+
+
+def test_the_list_of_jobs_does_not_grow_with_those_that_redis_has_forgotten(
+    make_store, redis_client
+):
+    """Nobody asks for it, on most days; each new job looks at a few."""
+    store = make_store(keep_after_end_s=0.001)
+    for n in range(40):
+        job = submit(store, 1, job_id=f"j{n}")
+        run_to_end(store)
+        until(lambda job=job: not redis_client.exists(f"rmbg:job:{job}"))
+
+    assert redis_client.zcard("rmbg:jobs") <= 12
+
+
+def test_no_job_that_redis_knows_leaves_the_list(store):
+    jobs = {submit(store, 1, keys=f"k{n}") for n in range(40)}
+
+    assert {status.job_id for status in store.jobs()} == jobs
 
 
 def test_twenty_submissions_at_once_make_one_job(store):

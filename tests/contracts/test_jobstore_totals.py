@@ -3,7 +3,18 @@
 import json
 
 import pytest
-from support.jobs import feed, first_lease, grant, mark_all, run_to_end, submit, worker
+from support.jobs import (
+    feed,
+    first_lease,
+    grant,
+    mark_all,
+    run_to_end,
+    submit,
+    work_off,
+    worker,
+)
+
+from shared.job import Priority
 
 
 @pytest.fixture
@@ -40,6 +51,51 @@ def test_only_open_jobs_count_with_what_has_not_ended(counting):
     totals = counting.totals()
 
     assert (totals.open_jobs, totals.open_images) == (2, 30)
+
+
+def held(store):
+    return grant(store, feed(store)[0]).lease
+
+
+STAGES = {
+    "not fed yet": lambda store: None,
+    "queued": feed,
+    "held": held,
+    "given back": lambda store: store.release(held(store)),
+    "resting": lambda store: store.release(held(store), delay_s=60),
+    "cancelled": lambda store: store.cancel(store.jobs()[0].job_id),
+    "to be merged": lambda store: work_off(store, feed(store)[0]),
+    "being merged": lambda store: grant(store, work_off(store, feed(store)[0])[0]),
+}
+
+
+@pytest.mark.parametrize("priority", Priority)
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_open_job_counts_once_wherever_its_tickets_are(counting, stage, priority):
+    submit(counting, 10, priority=priority)
+    STAGES[stage](counting)
+
+    assert counting.totals().open_jobs == 1
+
+
+def test_jobs_that_are_kept_after_their_end_cost_a_count_nothing(counting, redis_client):
+    """A service may remember a million of them, and Redis serves nobody else meanwhile."""
+
+    def calls():
+        before = redis_client.info("commandstats")
+        counting.totals()
+        after = redis_client.info("commandstats")
+        names = after.keys() - {"cmdstat_info"}
+        return sum(after[n]["calls"] - before.get(n, {"calls": 0})["calls"] for n in names)
+
+    submit(counting, 10, keys="open")
+    with_one = calls()
+    for n in range(5):
+        submit(counting, 10, keys=f"k{n}", priority=Priority.INTERACTIVE)
+    run_to_end(counting)
+    submit(counting, 10, keys="open too")
+
+    assert calls() == with_one
 
 
 def test_a_cancelled_jobs_images_are_no_backlog(counting):

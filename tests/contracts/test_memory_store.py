@@ -12,6 +12,7 @@ from contracts.test_objects import (  # noqa: F401 - collected from here
     test_a_listing_tells_what_head_tells_but_metadata,
     test_a_missing_bucket_is_the_buckets_fault,
     test_deleting_what_is_not_there_is_no_error,
+    test_downloading_what_is_not_there_writes_nothing,
     test_getting_what_is_not_there_names_bucket_and_key,
     test_head_of_what_is_not_there_is_none,
     test_head_tells_size_tag_time_and_metadata,
@@ -20,6 +21,7 @@ from contracts.test_objects import (  # noqa: F401 - collected from here
     test_if_match_replaces_only_what_it_saw,
     test_of_sixteen_writers_of_an_absent_key_one_wins,
     test_put_twice_keeps_the_last,
+    test_what_is_downloaded_is_written_from_where_the_file_stands,
     test_what_is_put_can_be_got,
 )
 from support.memory_store import MemoryStore

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import socket
+import tempfile
 import threading
 import time
+import tracemalloc
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -85,6 +88,52 @@ def test_an_empty_object_and_a_large_one_come_back_whole(store, bucket):
         store.put(bucket, key, data, content_type=PNG)
 
         assert store.get(bucket, key).data == data
+
+
+def test_what_is_downloaded_is_written_from_where_the_file_stands(store, bucket):
+    large = bytes(range(256)) * 40_000
+    store.put(bucket, "k", large, content_type=PNG)
+    file = io.BytesIO()
+    file.write(b"head")
+
+    store.download(bucket, "k", file)
+
+    assert file.getvalue() == b"head" + large
+
+
+def test_downloading_what_is_not_there_writes_nothing(store, bucket):
+    file = io.BytesIO()
+
+    with pytest.raises(ObjectMissing, match=f"{bucket}/nix"):
+        store.download(bucket, "nix", file)
+
+    assert file.getvalue() == b""
+
+
+def test_a_download_holds_little_of_the_object(store, bucket):
+    """The records of a million items are 640 MB."""
+    store.put(bucket, "k", bytes(32 << 20), content_type=PNG)
+    tracemalloc.start()
+    try:
+        with tempfile.TemporaryFile() as file:
+            store.download(bucket, "k", file)
+            assert file.tell() == 32 << 20
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak_bytes < 8 << 20
+
+
+def test_a_file_that_takes_no_more_is_not_the_stores_fault(store, bucket):
+    class Full(io.BytesIO):
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    store.put(bucket, "k", b"1", content_type=PNG)
+
+    with pytest.raises(OSError, match="No space"):
+        store.download(bucket, "k", Full())
 
 
 def test_a_file_is_sent_from_where_it_stands(store, bucket):
@@ -540,6 +589,14 @@ def test_a_torn_body_is_unavailable_and_never_passed_on():
         pytest.raises(StoreUnavailable, match="get got no answer"),
     ):
         at(server.url).get("bucket", "k")
+
+
+def test_a_torn_download_is_unavailable():
+    with (
+        canned(found(b"half", claimed_bytes=8)) as server,
+        pytest.raises(StoreUnavailable, match="get got no answer"),
+    ):
+        at(server.url).download("bucket", "k", io.BytesIO())
 
 
 def test_an_address_where_no_s3_answers_is_unavailable():

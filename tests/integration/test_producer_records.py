@@ -1,6 +1,7 @@
 """What a job's records look like from outside, while it runs, when it has ended, and after that."""
 
 import subprocess
+import tracemalloc
 import urllib.request
 
 import pytest
@@ -9,7 +10,8 @@ from support.command import RMBG, complaint, environment
 from support.producing import json_lines
 
 from producer import results
-from shared.errors import UnknownJob
+from shared.errors import StoreUnavailable, UnknownJob
+from shared.job import ItemRecord
 
 pytestmark = pytest.mark.integration
 
@@ -211,14 +213,51 @@ def test_an_index_of_shards_in_place_of_the_results_is_followed(
     assert [record.index for record in results.records(services, job)] == list(range(40))
 
 
-def test_records_of_a_large_job_are_read_shard_by_shard(job, hand, services, monkeypatch):
-    """Its results are never held whole; taking the file away shows that it is not read."""
+def test_records_are_read_from_the_shards_when_the_results_are_gone(job, hand, services):
     hand.run(job)
-    monkeypatch.setattr(results, "LARGE_ITEMS", 39)
     bucket = services.settings.output_bucket
     services.objects.delete(bucket, [f"_jobs/{job}/results.jsonl"])
 
     assert [record.index for record in results.records(services, job)] == list(range(40))
+
+
+def test_the_results_of_an_ended_job_outlive_its_shards(job, hand, services):
+    hand.run(job)
+    bucket = services.settings.output_bucket
+    shards = [found.key for found in services.objects.list(bucket, f"_jobs/{job}/shards/")]
+    services.objects.delete(bucket, shards)
+
+    assert [record.index for record in results.records(services, job)] == list(range(40))
+
+
+def test_shards_that_are_gone_with_the_results_are_missed(job, hand, services):
+    """Rather than records being left out without a word."""
+    hand.run(job)
+    bucket = services.settings.output_bucket
+    documents = [found.key for found in services.objects.list(bucket, f"_jobs/{job}/")]
+    services.objects.delete(bucket, documents)
+
+    with pytest.raises(StoreUnavailable, match=f"shard of job {job} is gone"):
+        list(results.records(services, job))
+
+
+def test_records_of_a_forgotten_job_are_not_held_together(job, hand, services, service_settings):
+    """The results of a million items are 640 MB."""
+    hand.run(job)
+    forget(service_settings)
+    line = ItemRecord(index=0, image_key="x" * 1000, state="done").to_json() + "\n"
+    body = line.encode() * 30_000
+    key = f"_jobs/{job}/results.jsonl"
+    services.objects.put(service_settings.output_bucket, key, body, content_type="text/plain")
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in results.records(services, job))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert count == 30_000
+    assert peak_bytes < len(body) / 2
 
 
 def test_a_job_that_nobody_knows_exits_with_2(run_rmbg, services):

@@ -10,9 +10,13 @@ from support.command import complaint, rmbg
 from support.producing import json_lines
 from support.servers import raw_s3
 
+from producer.options import JobOptions
+from producer.sources import KeySource
+from producer.submit import plan, submit
+from shared.errors import RedisUnavailable
 from shared.job import PictureOptions
 from shared.jobstore.store import JobStore
-from shared.manifest import unpack
+from shared.manifest import CHUNK_KEYS, unpack
 from shared.queue import depths, make_app
 
 pytestmark = pytest.mark.integration
@@ -191,6 +195,61 @@ def test_a_given_id_means_its_job(submitted, run_rmbg, store):
     assert "spring-2026" in line
     assert "other keys or parameters" in line
     assert keys_of(store, "spring-2026") == ["a.jpg"]
+
+
+class ForgetfulStore(JobStore):
+    """Loses the answers to the next `lost` submissions; with *sends_again*, it asks once more."""
+
+    lost = 1
+    sends_again = False
+
+    def _run(self, script, *args):
+        answer = super()._run(script, *args)
+        if script != "submit" or not self.lost:
+            return answer
+        self.lost -= 1
+        if self.sends_again:
+            return super()._run(script, *args)
+        raise RedisUnavailable("the answer got lost")
+
+
+@pytest.fixture
+def large(services, service_settings, monkeypatch):
+    """Submits what counts as large here: its second chunk of keys lies in the bucket."""
+    monkeypatch.setattr("producer.manifest.CHUNKS_IN_REDIS", 1)
+    monkeypatch.setattr("shared.jobstore.submitting.MAX_REDIS_KEYS", CHUNK_KEYS)
+    services.jobs = ForgetfulStore.connect(service_settings.store_url)
+    keys = KeySource([f"{n}.jpg" for n in range(2 * CHUNK_KEYS)])
+    yield lambda: submit(services, keys, plan(services, JobOptions()))
+    services.jobs.close()
+
+
+def chunks_in_bucket(services, bucket):
+    return [
+        found.key for found in services.objects.list(bucket, "_jobs/") if "manifest" in found.key
+    ]
+
+
+@pytest.mark.parametrize("sends_again", [True, False])
+def test_a_large_job_keeps_its_keys_when_the_answer_got_lost(large, services, bucket, sends_again):
+    """Whether the client asks again by itself or gives up: the job is there, and needs them."""
+    services.jobs.sends_again = sends_again
+    if sends_again:
+        assert large().created
+    else:
+        with pytest.raises(RedisUnavailable):
+            large()
+
+    assert [job.total for job in services.jobs.jobs()] == [2 * CHUNK_KEYS]
+    assert len(chunks_in_bucket(services, bucket)) == 1
+
+
+def test_a_large_submission_that_joins_leaves_no_keys_of_its_own(large, services, bucket):
+    services.jobs.lost = 0
+    first, twin = large(), large()
+
+    assert (first.created, twin.created, twin.job_id) == (True, False, first.job_id)
+    assert len(chunks_in_bucket(services, bucket)) == 1
 
 
 def test_every_option_reaches_the_job(run_rmbg, store, tmp_path):

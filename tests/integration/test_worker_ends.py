@@ -13,7 +13,7 @@ from support.workers import MODEL, WorkerProcess
 from producer.client import Client
 from shared.job import JobState
 from shared.objects import S3Store
-from shared.queue import BULK, INTERACTIVE, depths, make_app
+from shared.queue import INTERACTIVE, depths, make_app
 from shared.settings import ServiceSettings
 
 pytestmark = pytest.mark.integration
@@ -122,20 +122,6 @@ def test_a_lost_device_ends_the_process_and_costs_no_item(start, client, upload)
     start().wait_ready()
     assert_all_done_once(client, job_id, keys)
     assert all(record.attempts == 1 for record in client.results(job_id))
-
-
-def test_what_is_no_message_at_all_costs_a_restart_and_no_more(start, client, upload, service_env):
-    """Celery's transport ends on it; it is gone from the queue then."""
-    keys = upload(4)
-    first = start().wait_ready()
-    with redis.Redis.from_url(service_env["RMBG_REDIS_URL"]) as broker:
-        broker.lpush(BULK, b"garbage")
-
-    assert first.wait() == 1
-
-    job_id = submit(client, keys)
-    start().wait_ready()
-    assert_all_done_once(client, job_id, keys)
 
 
 # --- Redis away

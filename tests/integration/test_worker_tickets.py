@@ -5,114 +5,22 @@ from dataclasses import replace
 from threading import Thread
 
 import pytest
+from support.desk import MODEL
 from support.jobs import feed, grant, submit
-from support.line import MAX_BYTES, MAX_PIXELS, Line
+from support.line import MAX_BYTES, MAX_PIXELS
 from support.pictures import encoded, photo
 from support.stand_ins import Valve, quick_stations
 from support.until import until
 
 from shared.errors import BucketUnavailable, RedisUnavailable, StoreUnavailable, WeightsInvalid
 from shared.job import ImageOutput
-from shared.jobstore.store import JobStore
 from shared.keys import report_key, results_key
 from shared.queue import BULK, RECOVERY, SUSPECT
-from worker import tickets
-from worker.leases import Leases
+from worker import closing, tickets
 from worker.line import real_stations
 from worker.merge import MAX_SHOWN_PX
-from worker.rack import Rack
-from worker.tickets import Tickets
 
 pytestmark = pytest.mark.integration
-
-MODEL = "isnet-general-use"
-
-
-class Fickle(JobStore):
-    """The real job store; the named calls fail once each, as if Redis were away."""
-
-    def __init__(self, *given, **named):
-        super().__init__(*given, **named)
-        self.away = []
-
-    def _run(self, script, *args):
-        if script in self.away:
-            self.away.remove(script)
-            raise RedisUnavailable(f"{script}: made up")
-        return super()._run(script, *args)
-
-
-class Desk:
-    """One worker's tickets, in this process; what it publishes is collected."""
-
-    def __init__(self, url, *, stations=None, load=None, **limits):
-        self.store = Fickle.connect(url)
-        self.line = Line(stations=stations or quick_stations(), **limits)
-        self.objects = self.line.store
-        self.published = []
-        self.leases = Leases(self.store, ttl_s=30, beat_s=3600, is_progressing=lambda: True)
-        self.tickets = Tickets(
-            worker_id="w",
-            ttl_s=30,
-            store=self.store,
-            objects=self.objects,
-            engine=self.line.engine,
-            leases=self.leases,
-            rack=Rack(load or (lambda name: self.line.model)),
-            publish=self.published_now,
-        )
-
-    def published_now(self, issued):
-        self.published += issued
-        return len(issued)
-
-    def submit(self, count, **details):
-        for n in range(count):
-            self.objects.put("inbox", f"{n}.jpg", b"%d" % n, content_type="image/jpeg")
-        job_id = submit(self.store, count, **{"rem_mode": MODEL} | details)
-        self.published += feed(self.store)
-        return job_id
-
-    def serve(self):
-        """Work off the next ticket that was published."""
-        issued = self.published.pop(0)
-        self.tickets.serve(issued.ticket, issued.queue)
-
-    def run(self):
-        while self.published:
-            self.serve()
-
-    def waiting_for(self, job_id):
-        with_worker = self.store._client.hget(f"rmbg:job:{job_id}", "waiting_for")
-        return with_worker.decode() if with_worker else None
-
-    def close(self):
-        self.leases.close()
-        self.line.close()
-        self.store.close()
-
-
-@pytest.fixture
-def desks(redis_server, redis_client):
-    made = []
-
-    def make(**details):
-        made.append(Desk(redis_server.url, **details))
-        return made[-1]
-
-    yield make
-    for desk in made:
-        desk.close()
-
-
-@pytest.fixture
-def desk(desks):
-    return desks()
-
-
-def deaths(desk, job_id):
-    found = desk.store._client.scan_iter(f"rmbg:job:{job_id}:ticket:*")
-    return [desk.store._client.hget(key, "deaths") for key in found]
 
 
 def test_a_ticket_is_worked_off_sharded_and_merged(desk):
@@ -152,9 +60,9 @@ def test_a_ticket_that_cannot_be_read_is_given_back(desk):
     desk.store.manifest_chunk = away_once
     desk.serve()
 
-    assert deaths(desk, job_id) == [None]
-    assert desk.store._client.zcard("rmbg:leased") == 0
-    assert desk.store._client.zcard("rmbg:parked") == 1
+    assert desk.deaths(job_id) == [None]
+    assert desk.placed("leased") == 0
+    assert desk.placed("parked") == 1
 
 
 @pytest.mark.parametrize(
@@ -170,8 +78,8 @@ def test_a_manifest_that_cannot_be_had_now_gives_the_ticket_back(desk, fault, sa
     desk.serve()
 
     assert desk.waiting_for(job_id) == said
-    assert deaths(desk, job_id) == [None]
-    assert desk.store._client.zcard("rmbg:leased") == 0
+    assert desk.deaths(job_id) == [None]
+    assert desk.placed("leased") == 0
 
 
 def test_a_model_that_is_refused_gives_the_ticket_back_unblamed(desks):
@@ -184,8 +92,8 @@ def test_a_model_that_is_refused_gives_the_ticket_back_unblamed(desks):
     desk.serve()
 
     assert desk.store.status(job_id).failed == 0
-    assert deaths(desk, job_id) == [None]
-    assert desk.store._client.zcard("rmbg:parked") == 1
+    assert desk.deaths(job_id) == [None]
+    assert desk.placed("parked") == 1
 
 
 @pytest.mark.parametrize("key", ["shards/", "results.jsonl", "report.html"])
@@ -194,6 +102,7 @@ def test_a_model_that_is_refused_gives_the_ticket_back_unblamed(desks):
 )
 def test_documents_that_cannot_be_put_now_are_put_later(desk, key, fault, monkeypatch):
     monkeypatch.setattr(tickets, "RETRY_S", 0.05)
+    monkeypatch.setattr(closing, "RETRY_S", 0.05)
     job_id = desk.submit(4)
     broken = [True]
 
@@ -244,7 +153,7 @@ def test_draining_gives_back_what_comes_and_what_is_held(desk):
     thread.join(20)
 
     assert len(desk.leases) == 0
-    assert desk.store._client.zcard("rmbg:leased") == 0
+    assert desk.placed("leased") == 0
     status = desk.store.status(job_id)
     assert status.failed == 0
     assert {issued.queue for issued in desk.published} == {RECOVERY}

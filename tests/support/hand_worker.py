@@ -4,7 +4,6 @@ It does what a worker must do to the job store and the bucket, in order and one 
 so that a test can stop it anywhere.
 """
 
-import itertools
 import os
 import time
 
@@ -15,7 +14,7 @@ from shared.keys import output_key, results_key, shard_key
 from shared.manifest import CHUNK_KEYS, chunks_of, unpack
 from shared.objects import S3Store
 from shared.queue import QUEUES, make_app, publish
-from shared.shards import groups, overlay
+from shared.shards import sweep
 from shared.ticket import Ticket
 
 TTL_S = 30.0
@@ -159,9 +158,9 @@ class HandWorker:
     def _merge(self, claim):
         job_id = claim.lease.ticket.job_id
         bucket = claim.spec.output_bucket
-        lines = itertools.chain.from_iterable(
-            overlay(self.objects.get(bucket, shard_key(job_id, *shard)).data for shard in group)
-            for group in groups(self.jobs.accepted_shards(job_id))
+        lines = sweep(
+            self.jobs.accepted_shards(job_id),
+            lambda shard: self.objects.get(bucket, shard_key(job_id, *shard)).data,
         )
         self._put(claim, results_key(job_id), "".join(f"{line}\n" for line in lines).encode())
         self.jobs.merge_commit(claim.lease)

@@ -81,8 +81,13 @@ def failed(index, *, error="UndecodableImage", attempts=1):
 
 def mark_all(store, claim, *, failing=()):
     """Mark what is left of a claimed range."""
-    left = [i for i in claim.lease.ticket.span if i not in claim.ended]
-    return store.mark(claim.lease, [failed(i) if i in failing else done(i) for i in left])
+    left = {
+        i: claim.attempts.get(i, claim.generation - 1) + 1
+        for i in claim.lease.ticket.span
+        if i not in claim.ended
+    }
+    ends = [(failed if i in failing else done)(i, attempts=n) for i, n in left.items()]
+    return store.mark(claim.lease, ends)
 
 
 def close(store, lease):

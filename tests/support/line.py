@@ -23,8 +23,10 @@ MAX_BYTES = 2_000_000
 class Line:
     """An engine and all around it. `outcomes` maps keys to outcomes, in the order they came."""
 
-    def __init__(self, *, model=None, stations=None, observer=None, breaker=None, **limits):
-        self.store = MemoryStore()
+    def __init__(
+        self, *, model=None, stations=None, observer=None, breaker=None, store=None, **limits
+    ):
+        self.store = store or MemoryStore()
         self.effects = Effects(self.store, max_bytes=MAX_BYTES)
         self.model = model or stand_in_model()
         self.outcomes = {}

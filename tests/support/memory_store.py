@@ -41,6 +41,9 @@ class MemoryStore:
             )
         return Body(found.data, found.info.etag)
 
+    def download(self, bucket, key, into):
+        into.write(self.get(bucket, key).data)
+
     def head(self, bucket, key):
         """As S3 does, it answers None for a missing bucket too."""
         self.before("head", bucket, key)

@@ -147,6 +147,28 @@ def test_a_file_of_keys_that_is_not_there_is_named(tmp_path):
     assert "No such file" in line
 
 
+def test_what_a_run_passes_over_is_counted_and_some_of_it_named(tmp_path):
+    for n in range(6):
+        (tmp_path / f"{n}.jpg").symlink_to("/nowhere")
+
+    done = rmbg("run", tmp_path, tmp_path / "out")
+
+    warning, refusal = done.stderr.decode().splitlines()
+    assert warning.startswith("rmbg: warning: 6 skipped: 0.jpg (no file, or out of reach), 1.jpg")
+    assert warning.endswith("4.jpg (no file, or out of reach), ...")
+    assert refusal == f"rmbg: {tmp_path}: no picture among 0 files"
+    assert done.returncode == 2
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    """What the system refuses is no bug of ours to be shown with a traceback."""
+    (tmp_path / "a.jpg").write_bytes(b"x")
+
+    line = complaint(rmbg("run", tmp_path, tmp_path / "a.jpg" / "out"))
+
+    assert line == f"{tmp_path}/a.jpg/out: Not a directory"
+
+
 @pytest.mark.parametrize("option", ["--prompt", "--extra-pnginfo"])
 def test_a_file_that_is_not_json_is_named(tmp_path, option):
     (tmp_path / "w.json").write_text("{'a': 1}")

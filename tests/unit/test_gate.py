@@ -99,3 +99,20 @@ def test_a_visitor_that_fails_lets_the_next_one_in():
 
     with gate.alone():
         pass
+
+
+def test_the_one_who_is_alone_can_see_that_somebody_urgent_waits():
+    gate = Gate()
+    alone = Visitor(gate.alone)
+    assert alone.inside.wait(10)
+    other = Visitor(gate.together)
+    assert not gate.is_wanted
+
+    urgent = Visitor(lambda: gate.together(urgent=True))
+    until(lambda: gate.is_wanted)
+    alone.leave()
+
+    assert urgent.inside.wait(10)
+    assert not gate.is_wanted
+    urgent.leave()
+    other.leave()

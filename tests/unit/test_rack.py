@@ -1,6 +1,8 @@
 """Models in memory: loaded once, two at a time, refusals remembered."""
 
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.stand_ins import stand_in_model
@@ -71,3 +73,51 @@ def test_two_threads_that_want_a_model_at_once_load_it_once():
 
     assert loads.names == ["a"]
     assert len({id(model) for model in got}) == 1
+
+
+@pytest.fixture
+def quick_switches():
+    """Threads take turns so often that whatever is not guarded shows."""
+    usual_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual_s)
+
+
+def test_who_looks_is_not_disturbed_by_refusals_meanwhile(quick_switches):
+    """A worker's registration and its log line read what ticket threads write."""
+    rack = Rack(Loads())
+
+    def refuse():
+        for n in range(2000):
+            with pytest.raises(ModelRefused):
+                rack.get(f"no{n}")
+
+    with ThreadPoolExecutor(1) as pool:
+        refusing = pool.submit(refuse)
+        while not refusing.done():
+            assert len(rack.refused) <= 2000
+        refusing.result()
+
+    assert len(rack.refused) == 2000
+
+
+def test_who_looks_does_not_wait_for_a_load():
+    loading, go_on = threading.Event(), threading.Event()
+
+    def load(name):
+        loading.set()
+        assert go_on.wait(30)
+        return stand_in_model(name)
+
+    rack = Rack(load)
+    with ThreadPoolExecutor(2) as pool:
+        model = pool.submit(rack.get, "a")
+        assert loading.wait(10)
+        looking = pool.submit(lambda: (rack.loaded, rack.refused))
+
+        assert looking.result(10) == ((), {})
+        go_on.set()
+        model.result(10)
+
+    assert rack.loaded == ("a",)

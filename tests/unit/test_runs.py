@@ -51,7 +51,7 @@ def line():
 class Ticket:
     """A claimed ticket over the first items of a job with sources `0.jpg`, `1.jpg` and so on."""
 
-    def __init__(self, store, line, total, *, worker="w", claim=None, **details):
+    def __init__(self, store, line, total, *, worker="w", claim=None, is_wanted=None, **details):
         self.store, self.line = store, line
         self.job_id = claim.lease.ticket.job_id if claim else submit(store, total, rem_mode=MODEL)
         for n in range(total):
@@ -64,6 +64,7 @@ class Ticket:
             Range(held=self.held, claim=self.claim, keys=keys, model=line.model, **given),
             line.engine,
             store,
+            is_wanted=is_wanted or (lambda: False),
         )
         self._thread = threading.Thread(target=self.run.work_off, daemon=True)
 
@@ -229,6 +230,15 @@ def test_suspects_go_one_by_one_each_announced_before(noting, line):
     assert ticket.work_off().done == 4
     assert inside == [(1, [0]), (1, [0, 1]), (1, [0, 1, 2]), (1, [0, 1, 2, 3])]
     assert noting.groups == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("isolate", "done"), [(True, 1), (False, 4)])
+def test_only_a_suspect_gives_way_and_not_before_one_item(noting, line, isolate, done):
+    """It alone keeps others out; and one that were stopped each time at once would never end."""
+    ticket = Ticket(noting, line, 4, isolate=isolate, is_wanted=lambda: True)
+
+    assert ticket.work_off().done == done
+    assert ticket.run.unstarted == 4 - done
 
 
 def test_a_suspect_is_not_tried_without_its_lease(noting, line):

@@ -19,7 +19,7 @@ local MERGE = 'merge' -- as in shared/ticket.py
 local JOBS, SEQUENCE = 'rmbg:jobs', 'rmbg:sequence'
 local LEASED, PARKED, CLAIMED = 'rmbg:leased', 'rmbg:parked', 'rmbg:claimed'
 local WORKERS, WORKER_INFOS, EVENTS = 'rmbg:workers', 'rmbg:worker_infos', 'rmbg:events'
-local TOTALS = 'rmbg:totals'
+local TOTALS, LONGEST, TURN = 'rmbg:totals', 'rmbg:longest', 'rmbg:turn'
 local JOB_PARTS = { -- all that is left of a job when no ticket is open
   'ended', 'failed', 'manifest', 'shards', 'errors', 'verdicts', 'attempts', 'rate',
 }
@@ -36,6 +36,20 @@ local function records_key(job, unit) return 'rmbg:job:' .. job .. ':records:' .
 local function now()
   local time = call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Notes how far ahead of the clock a kind of time is put at most; `bring_back` asks.
+local function note_longest(kind, ms)
+  if ms > tonumber(call('HGET', LONGEST, kind) or '0') then call('HSET', LONGEST, kind, ms) end
+end
+
+-- What lies further ahead than anything puts it was put there before the server's clock was set
+-- back. It would stay where it is for as long as the clock jumped, so it is brought nearer.
+local function bring_back(place, longest_ms)
+  local latest_ms = now() + longest_ms
+  for _, member in ipairs(call('ZRANGEBYSCORE', place, '(' .. latest_ms, '+inf')) do
+    call('ZADD', place, latest_ms, member)
+  end
 end
 
 -- A ticket's name in the places that hold tickets of all jobs; neither part can contain '|'.
@@ -175,7 +189,8 @@ local function put_back(job, unit, queue, issued)
   issue(job, unit, queue, issued)
 end
 
--- Notes how often an item was tried, where that is not once a generation; `claim` hands it on.
+-- Notes how often an item was tried, in all generations, where they are not as many as those;
+-- `claim` hands it on.
 local function note_attempts(job, index, attempts, generation)
   if attempts == generation then
     call('HDEL', part_key(job, 'attempts'), index)

@@ -8,9 +8,9 @@
 -- Repeated: nothing more happens.
 
 local job = ARGV[1]
-local state = call('HGET', job_key(job), 'state')
-if not state then return 0 end
-if state ~= RUNNING then return 1 end
+local found = call('HMGET', job_key(job), 'state', 'done', 'failed', 'total')
+if not found[1] then return 0 end
+if found[1] ~= RUNNING or found[2] + found[3] == tonumber(found[4]) then return 1 end
 
 call('HSET', job_key(job), 'state', FINISHING, 'cancelled', 1)
 for _, unit in ipairs(call('SMEMBERS', part_key(job, 'tickets'))) do

@@ -4,7 +4,8 @@
 -- ARGV  1 job   2 unit   3 epoch   4 worker id   5 owner (worker id and a nonce of this claim)
 --       6 time to live of the lease, in ms
 -- Answers  {'GONE'}    no such ticket, or its job has ended or was never made
---          {'STALE'}   the ticket was issued again since this message was sent
+--          {'STALE'}   the ticket was issued again since this message was sent, or its epoch is
+--                      one that Redis cannot have forgotten
 --          {'DUP'}     this very worker holds it: the broker delivered the message again
 --          {'BUSY'}    another worker holds it
 --          {'OK' or 'CANCELLED', queue, spec, sequence, generation, manifest nonce,
@@ -15,6 +16,7 @@
 local job, unit, epoch, worker, owner = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local ttl_ms = tonumber(ARGV[6])
 local key, member = ticket_key(job, unit), member_of(job, unit)
+local EPOCHS_OF_THE_FUTURE = 2 ^ 30 -- half of what shared/ticket.py takes
 
 -- Attempts of the items that are left, where they are not what the generation says.
 local function attempts_before(first, stop)
@@ -37,6 +39,9 @@ if found[1] ~= RUNNING and found[1] ~= FINISHING then return { 'GONE' } end
 local ticket = call('HMGET', key, 'epoch', 'owner', 'worker', 'queue')
 if not ticket[1] then return { 'GONE' } end
 if epoch < tonumber(ticket[1]) then return { 'STALE' } end
+-- From here on up an epoch must be ours: one that a message made up could leave no room for the
+-- next, and no ticket is issued that often.
+if epoch >= EPOCHS_OF_THE_FUTURE and epoch > tonumber(ticket[1]) then return { 'STALE' } end
 -- A lease that has run out keeps its ticket until `expire` has counted the death; whoever comes
 -- first would otherwise wipe that out.
 if ticket[2] and ticket[2] ~= owner then
@@ -51,6 +56,7 @@ end
 vacate(job, unit)
 set_epoch(job, unit, epoch)
 call('HSET', key, 'owner', owner, 'worker', worker)
+note_longest('lease', ttl_ms)
 call('ZADD', LEASED, now() + ttl_ms, member)
 
 if unit == MERGE then

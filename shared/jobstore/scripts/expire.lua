@@ -30,6 +30,8 @@ local function blame(job, unit)
   if deaths >= item_deaths then end_as_crash(job, unit, index, found[2], deaths) end
 end
 
+local longest_ms = call('HGET', LONGEST, 'lease')
+if longest_ms then bring_back(LEASED, longest_ms) end
 for _, member in ipairs(call('ZRANGEBYSCORE', LEASED, '-inf', now(), 'LIMIT', 0, most)) do
   local job, unit = ticket_of(member)
   if call('EXISTS', job_key(job), ticket_key(job, unit)) < 2 then

@@ -15,6 +15,7 @@ local bucket_ms, buckets_kept = tonumber(ARGV[5]), tonumber(ARGV[6])
 if not holds(job, unit, ARGV[3], ARGV[4]) then return 'LOST' end
 
 local generation = tonumber(call('HGET', job_key(job), 'generation'))
+local has_attempts = call('EXISTS', part_key(job, 'attempts')) == 1
 local counters, errors, verdicts = { done = 0, failed = 0 }, {}, {}
 
 -- One HINCRBY for each counter, however many items came.
@@ -38,16 +39,17 @@ local function mark(index, state, record, class, verdict, attempts)
   local failed = state == 'failed'
   if not end_item(job, unit, index, failed, record) then return end
   counters[state] = counters[state] + 1
+  -- Of done ones too: they may be opened again, should their pictures get lost.
+  if has_attempts or attempts ~= generation then note_attempts(job, index, attempts, generation) end
   if failed then
     errors[class] = (errors[class] or 0) + 1
-    note_attempts(job, index, tonumber(attempts), generation)
   elseif verdict ~= '' then
     verdicts[verdict] = (verdicts[verdict] or 0) + 1
   end
 end
 
 for i = 7, #ARGV, 6 do
-  mark(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5])
+  mark(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], tonumber(ARGV[i + 5]))
 end
 add(job_key(job), counters)
 add(part_key(job, 'errors'), errors)

@@ -25,10 +25,21 @@ local function reissue(place, before_ms)
   end
 end
 
+-- When the newest ticket was issued that has been claimed from the queue. A time in the future is
+-- of before the server's clock was set back, and says nothing about what was issued since.
+local function newest_claimed_ms(queue)
+  local newest_ms = tonumber(call('HGET', CLAIMED, queue) or '0')
+  if newest_ms <= time then return newest_ms end
+  call('HDEL', CLAIMED, queue)
+  return 0
+end
+
+local longest_ms = call('HGET', LONGEST, 'rest')
+if longest_ms then bring_back(PARKED, longest_ms) end
 reissue(PARKED, time)
 for _, queue in ipairs({ INTERACTIVE, RECOVERY, BULK, SUSPECT }) do
-  -- A mark in the future means that the server's clock was set back: do not trust it.
-  local newest_ms = math.min(tonumber(call('HGET', CLAIMED, queue) or '0'), time)
+  bring_back(queued_key(queue), 0)
+  local newest_ms = newest_claimed_ms(queue)
   reissue(queued_key(queue), (is_empty[queue] and time or newest_ms) - slack_ms)
 end
 return issued

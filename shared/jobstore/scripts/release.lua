@@ -15,7 +15,12 @@ if reason ~= '' then
   call('HSET', job_key(job), 'waiting_for', reason,
     'waiting_until_ms', now() + rest_ms + true_ms)
 end
-if rest_ms > 0 and not is_cancelled(job) then
+-- Of a cancelled job too, or a bucket that fails would have its shard tried without a pause. Only
+-- a range with nothing to close has no reason to rest: it is dropped.
+local is_needed = not is_cancelled(job) or unit == MERGE
+  or call('EXISTS', records_key(job, unit)) == 1
+if rest_ms > 0 and is_needed then
+  note_longest('rest', rest_ms)
   park(job, unit, now() + rest_ms)
 else
   put_back(job, unit, next_lane(job, unit), issued)

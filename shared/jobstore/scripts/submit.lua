@@ -11,7 +11,7 @@
 --                                 are those of a job without an id that runs or is just done
 --          {'CONFLICT', job id}   the given id means other keys or parameters
 --          {'UNSTAGED'}           chunks are missing: staged too long ago, or lost by Redis
--- Repeated: joins.
+-- Repeated: joins; with the same nonce it answers again what it answered.
 
 local given, fingerprint, total, chunks = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local spec, queue, nonce, join_ms = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
@@ -24,9 +24,20 @@ local function next_sequence()
   return sequence
 end
 
+-- Answers that the job is there already. If it is made of the very keys staged for this call, then
+-- this call made it, and the answer got lost.
 local function joined(job)
+  if call('HGET', job_key(job), 'manifest') == nonce then return { 'CREATED', job } end
   call('DEL', staged_key(nonce))
   return { 'JOINED', job }
+end
+
+-- Nobody is told when Redis forgets a job, but the list of all jobs must not grow for ever. Of those
+-- in it that are forgotten, more than one is dropped with each new job once they are one in ten.
+local function drop_forgotten()
+  for _, known in ipairs(call('ZRANDMEMBER', JOBS, 10)) do
+    if call('EXISTS', job_key(known)) == 0 then call('ZREM', JOBS, known) end
+  end
 end
 
 -- A cancelled job is never joined: who submits it again wants it done.
@@ -62,6 +73,7 @@ call('PERSIST', part_key(job, 'manifest'))
 -- At its full length from the start: BITPOS answers 0 for a bitmap that is not there, whatever
 -- range it was asked about.
 call('SETBIT', part_key(job, 'ended'), total - 1, 0)
+drop_forgotten()
 call('ZADD', JOBS, sequence, job)
 call('RPUSH', feeding_key(queue), job)
 return { 'CREATED', job }

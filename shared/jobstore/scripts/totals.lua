@@ -13,7 +13,23 @@ local time = now()
 local sums = { open_jobs = 0, open_images = 0, oldest_ms = 0, workers = 0, slots = 0,
   images_per_s = 0 }
 
-for _, job in ipairs(call('ZRANGE', JOBS, 0, -1)) do
+-- All jobs that may be open: such a one has items to feed, or a ticket in one of the places. It
+-- takes no list of its own to know them, and none of the many jobs that are kept after their end.
+local function jobs_at_work()
+  local jobs = {}
+  local function note_tickets(place)
+    for _, member in ipairs(call('ZRANGE', place, 0, -1)) do jobs[ticket_of(member)] = true end
+  end
+  note_tickets(LEASED)
+  note_tickets(PARKED)
+  for _, queue in ipairs({ INTERACTIVE, RECOVERY, BULK, SUSPECT }) do
+    note_tickets(queued_key(queue))
+    for _, job in ipairs(call('LRANGE', feeding_key(queue), 0, -1)) do jobs[job] = true end
+  end
+  return jobs
+end
+
+for job in pairs(jobs_at_work()) do
   local found = call('HMGET', job_key(job), 'state', 'total', 'done', 'failed', 'created_ms')
   if found[1] == RUNNING or found[1] == FINISHING then
     sums.open_jobs = sums.open_jobs + 1

@@ -1,0 +1,76 @@
+"""The rounds that every worker does beside its tickets, whatever else hangs."""
+
+import pytest
+from support.jobs import submit, worker
+from support.memory_store import MemoryStore
+from support.stand_ins import Valve
+from support.until import until
+
+from shared.errors import StoreUnavailable
+from shared.queue import BULK, make_app
+from worker.recovery import Recovery
+
+pytestmark = pytest.mark.integration
+
+
+class NoTickets:
+    """Nothing runs here."""
+
+    running = 0
+
+
+@pytest.fixture
+def start(redis_server, store):
+    """Start a worker's recovery over a store in memory."""
+    app = make_app(redis_server.url.removesuffix("1") + "0")
+    started = []
+
+    def start(objects):
+        recovery = Recovery(
+            app=app,
+            store=store,
+            objects=objects,
+            output_bucket="cutouts",
+            tickets=NoTickets(),
+            describe=worker,
+            every_s=0.05,
+        )
+        recovery.start()
+        started.append(recovery)
+        return recovery
+
+    yield start
+    for recovery in started:
+        recovery.close()
+    app.close()
+
+
+def test_a_listing_that_hangs_keeps_no_queue_from_being_fed(start, store):
+    """Nor the worker from registering, which lasts for less long than a listing may hang."""
+    objects, valve = MemoryStore(), Valve()
+    objects.before = valve
+    recovery = start(objects)
+    valve.wait_for_one()
+    until(store.workers)
+
+    submit(store, 4)
+
+    until(lambda: recovery.issued[BULK] == 1)
+    valve.open()
+
+
+def test_previews_of_days_that_are_over_are_deleted_again_and_again(start, store, monkeypatch):
+    """A fault of the store, or an unforeseen one, costs one time only."""
+    monkeypatch.setattr("worker.recovery.HOUSEKEEPING_S", 0.01)
+    objects = MemoryStore()
+    objects.put("cutouts", "_preview/2020-01-01/j/0.png", b"x", content_type="image/png")
+    faults = [StoreUnavailable("away"), RuntimeError("made up")]
+
+    def before(call, bucket, key):
+        if faults:
+            raise faults.pop(0)
+
+    objects.before = before
+    start(objects)
+
+    until(lambda: objects.keys("cutouts") == [])
