@@ -10,7 +10,7 @@ import heapq
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import chain, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal
@@ -131,14 +131,18 @@ class Verifier:
                 yield place
 
     def _places(self) -> Iterator[_Place]:
-        """Yield every key that is claimed or listed, in order: two sorted streams side by side."""
+        """Yield every key that is claimed or listed, in order: two sorted streams side by side.
+
+        Both are sorted here, as not every store lists in the order of keys.
+        """
         claimed = in_order(self._claims())  # before the listing, so that it cannot be too old
         folders = output_folders(self._spec, self.status.job_id)
         bucket, objects = self._spec.output_bucket, self._services.objects
-        listed = chain.from_iterable(objects.list(bucket, folder) for folder in folders)
+        listing = chain.from_iterable(objects.list(bucket, folder) for folder in folders)
+        listed = in_order(_row_of(found) for found in listing)
         both = heapq.merge(
             ((row[0].encode(), 0, _Claim(*row[1:])) for row in claimed),
-            ((found.key.encode(), 1, found) for found in listed),
+            ((row[0].encode(), 1, _info_of(row)) for row in listed),
             key=itemgetter(0, 1),
         )
         for key, group in groupby(both, key=itemgetter(0)):
@@ -173,6 +177,20 @@ class Verifier:
         if self._deep and params != self._spec.params_hash:
             return f"made with parameters {params}, not {self._spec.params_hash}"
         return None
+
+
+def _row_of(found: ObjectInfo) -> Row:
+    return [found.key, found.size_bytes, found.etag, found.modified_at.isoformat()]
+
+
+def _info_of(row: Row) -> ObjectInfo:
+    key, size_bytes, etag, modified_at = row
+    return ObjectInfo(
+        key=key,
+        size_bytes=size_bytes,
+        etag=etag,
+        modified_at=datetime.fromisoformat(modified_at),
+    )
 
 
 def _fits(found: ObjectInfo, claims: tuple[_Claim, ...]) -> bool:

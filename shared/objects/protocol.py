@@ -115,9 +115,10 @@ class ObjectStore(Protocol):
         ...
 
     def list(self, bucket: str, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
-        """Yield the objects below *prefix* in the order of their keys' bytes, page by page.
+        """Yield the objects below *prefix*, page by page, in the store's order.
 
-        Only one page is held at a time, and asked for when the one before is used up.
+        That is the order of the keys' bytes with S3; SeaweedFS goes folder by folder (`a/b` before
+        `a-b`). Only one page is held at a time, and asked for when the one before is used up.
 
         Args:
             bucket: The bucket.

@@ -110,6 +110,20 @@ def test_a_job_in_order_has_no_findings(client, keys, run_rmbg):
     assert client.status(job).generation == 1
 
 
+def test_pictures_in_folders_and_beside_them_are_found_however_the_store_sorts(
+    client, run_rmbg, shelf
+):
+    """The embedded store lists a folder before its namesakes with `-` and `.`, S3 after them."""
+    keys = ["in/a.jpg", "in/a-b", "in/a/b", "in/a/b.jpg", "in/a.b/c"]
+    for key in keys:
+        shelf.put(key, key.encode())
+    job = finish(client, keys)
+
+    done = run_rmbg("verify", job)
+
+    assert (done.returncode, done.stdout) == (0, b""), done
+
+
 def test_what_is_lost_damaged_or_too_much_is_found_repaired_and_found_no_more(
     client, keys, run_rmbg, shelf
 ):
