@@ -1,6 +1,6 @@
 """All benchmarks of the system: measures, writes JSON, prints tables, draws `docs/performance.md`.
 
-    python benchmarks/run.py [--only whole,stages,network,scale,memory] [--quick]
+    python benchmarks/run.py [--only whole,stages,network,scale,memory] [--rounds 5] [--quick]
 
 (a) `whole`, (b) `stages`, (c) `network`, (d) `scale`, (f) `memory`; where there is a GPU, the first
 three are run on it as well (e). All of it takes about an hour and a half on two cores, most of it
@@ -33,8 +33,8 @@ ON_DEVICES: Final = ("whole", "stages", "network")
 QUICK_OUT: Final = ROOT / "out/bench"
 
 
-def parts_on(device: str, *, quick: bool) -> dict[str, Part]:
-    """Return what is measured on *device*."""
+def parts_on(device: str, *, quick: bool, rounds: int) -> dict[str, Part]:
+    """Return what is measured on *device*; *rounds* is for whole jobs, which take minutes each."""
     weights = isnet_weights()
     side_px = 400 if quick else 2000
     return {
@@ -44,7 +44,7 @@ def parts_on(device: str, *, quick: bool) -> dict[str, Part]:
                 weights,
                 device=device,
                 products=2 if quick else 32,
-                rounds=1 if quick else 5,
+                rounds=1 if quick else rounds,
                 side_px=side_px,
             )
         ],
@@ -91,15 +91,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", default=",".join(report.PARTS), help="parts, comma-separated")
+    parser.add_argument("--rounds", type=int, default=5, help="of whole jobs, in turn")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, into out/bench")
     options = parser.parse_args()
     wanted = options.only.split(",")
     if unknown := set(wanted) - set(report.PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(report.PARTS)}")
     out = QUICK_OUT if options.quick else report.RESULTS
-    parts = parts_on("cpu", quick=options.quick) | parts_anywhere(quick=options.quick)
+    parts = parts_on("cpu", quick=options.quick, rounds=options.rounds)
+    parts |= parts_anywhere(quick=options.quick)
     if torch.cuda.is_available():
-        on_gpu = parts_on("cuda", quick=options.quick)
+        on_gpu = parts_on("cuda", quick=options.quick, rounds=options.rounds)
         parts |= {f"{name}-cuda": on_gpu[name] for name in ON_DEVICES}
     else:
         print(f"no CUDA device: {', '.join(ON_DEVICES)} are measured on the CPU alone")
