@@ -26,7 +26,7 @@ from benchmarks.stand_ins import (  # noqa: E402 - where it lies is known only n
 from shared import log  # noqa: E402
 from shared.objects import S3Store  # noqa: E402
 from worker.app import Worker, build_app  # noqa: E402
-from worker.arenas import limit_arenas  # noqa: E402
+from worker.heap import keep_memory  # noqa: E402
 from worker.settings import WorkerSettings  # noqa: E402
 
 PR_SET_PDEATHSIG: Final = 1
@@ -51,5 +51,5 @@ if __name__ == "__main__":
     if sys.platform == "linux":  # whatever becomes of the benchmark, no worker outlives it
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     log.configure(sys.stderr, json=True)
-    limit_arenas({})
+    keep_memory({})
     sys.exit(build(json.loads(sys.stdin.read())).run())

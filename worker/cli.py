@@ -10,7 +10,7 @@ import click
 
 from shared import log
 from shared.errors import ConfigError, RmbgError
-from worker.arenas import limit_arenas
+from worker.heap import keep_memory
 
 CONFIG_EXIT = 2
 """What was asked for cannot be done: starting it again would not help."""
@@ -53,7 +53,7 @@ def _probe() -> int:
 
 
 def _run(*, check: bool, devices: str | None) -> int:
-    limit_arenas(os.environ)
+    keep_memory(os.environ)
     # Imported here: torch takes seconds, and `--help` and a missing extra should not.
     from worker.settings import WorkerSettings  # noqa: PLC0415
 
