@@ -26,6 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from support.weights import isnet_weights  # noqa: E402 - where it lies is known only now
 
 from benchmarks import machine, memory, network, report, scale, stages, whole  # noqa: E402
+from worker.heap import keep_memory  # noqa: E402
 
 Part: TypeAlias = Callable[[Path], Iterable[dict[str, Any]]]
 """From an empty folder to a result; a long part gives what it has so far, again and again."""
@@ -94,6 +95,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of whole jobs, in turn")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, into out/bench")
     options = parser.parse_args()
+    keep_memory({})  # as in a worker; who is compared with has a process of its own
     wanted = options.only.split(",")
     if unknown := set(wanted) - set(report.PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(report.PARTS)}")
