@@ -97,6 +97,7 @@ class Worker:
         celery_worker.start()
         self.recovery.close()
         self.leases.close()
+        self.engine.close()
         return int(celery_worker.exitcode or 0)
 
     def leave(self, code: int) -> None:

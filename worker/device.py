@@ -11,6 +11,7 @@ from shared.errors import WorkerUnfit
 from worker.batching import Batcher
 from worker.flow import Flow, Output
 from worker.observe import Observer, Observers
+from worker.pool import CLOSE_S
 
 Ran = Callable[[Flow, Output], None]
 Broke = Callable[[Flow, BaseException], None]
@@ -75,10 +76,12 @@ class DeviceThread:
         return withdrawn
 
     def close(self) -> None:
-        """End the thread once nothing waits."""
+        """End the thread once nothing waits, and wait for it a little; see `Pool.close`."""
         with self._changed:
             self._closed = True
             self._changed.notify()
+        if self._thread is not threading.current_thread():
+            self._thread.join(CLOSE_S)
 
     def _serve(self) -> None:
         while (batch := self._next()) is not None:

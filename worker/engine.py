@@ -142,7 +142,7 @@ class Engine:
             self._end(flow, GivenBack())
 
     def close(self) -> None:
-        """End the threads once nothing is inside; a process that leaves need not."""
+        """End the threads once nothing is inside, and wait for them a few seconds at most."""
         self._lanes.close()
         self.device.close()
 

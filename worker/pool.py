@@ -7,7 +7,10 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+CLOSE_S: Final = 5.0
+"""How long closing waits for what runs; whoever leaves is not held up for longer."""
 
 Call: TypeAlias = Callable[[], None]
 Rank: TypeAlias = tuple[int | bool, ...]
@@ -45,10 +48,18 @@ class Pool:
         return time.monotonic() - min(started) if started else 0.0
 
     def close(self) -> None:
-        """End the threads once the queue is empty; a second time does nothing."""
+        """End the threads once the queue is empty; a second time does nothing.
+
+        Waits for them a little: a thread that is still in C++ when the interpreter ends takes
+        the process with it (``terminate called without an active exception``).
+        """
         with self._ready:
             self._closed = True
             self._ready.notify_all()
+        deadline_s = time.monotonic() + CLOSE_S
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline_s - time.monotonic()))
 
     def _serve(self) -> None:
         while True:

@@ -32,16 +32,16 @@ def test_as_many_calls_run_at_once_as_there_are_threads():
     pool.close()
 
 
-def test_a_closed_pool_runs_what_is_queued_and_ends_its_threads():
+def test_a_closed_pool_runs_what_is_queued_and_waits_for_its_threads_to_end():
     pool, valve, ran = Pool("one", 1), Valve(), []
     pool.put((0,), valve)
     pool.put((1,), lambda: ran.append("queued"))
 
-    pool.close()
-    pool.close()
+    closing = threading.Thread(target=pool.close)
+    closing.start()
     valve.open()
+    closing.join(10)
 
-    for thread in pool._threads:
-        thread.join(10)
-        assert not thread.is_alive()
+    assert not any(thread.is_alive() for thread in pool._threads)
     assert ran == ["queued"]
+    pool.close()
