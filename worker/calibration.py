@@ -32,8 +32,8 @@ def fastest_batch(
 ) -> int | None:
     """Return the number of pictures a pass with which an image takes least time.
 
-    Larger batches are tried only while the one before paid: on a CPU whose cache overflows at two
-    (all that were measured) this takes nine times as long as one picture does.
+    Larger batches are tried only while the one before paid: where two pictures do not, this takes
+    nine times as long as one picture does.
 
     Args:
         run: Runs one pass over so many pictures.

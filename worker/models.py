@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -53,7 +54,7 @@ class Loader:
         if segmenter.device == "cpu":
             segmenter.batch_size = remembered_batch(
                 self._settings.services.home,
-                f"{processor()}, {segmenter.circumstances}",
+                f"{processor()}, {segmenter.circumstances}, rmbg-queue {version('rmbg-queue')}",
                 lambda: fastest_batch(
                     lambda size: segmenter.run_once([blank] * size), threads=segmenter.threads
                 ),

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from worker.types import RgbImage, Segmented
 
 _BATCH_SIZES: Final = {"cpu": 1, "cuda": 16}
-"""Where to begin; on a CPU the worker measures (`worker.calibration`), and one was the fastest on
-all so far (0.49 s an image, 0.77 s in fours: the cache overflows)."""
+"""Where to begin; on a CPU the worker measures (`worker.calibration`): sizes are within a tenth of
+each other once freed memory is kept, and larger ones take more of it (docs/performance.md)."""
 
 
 class Segmenter:
