@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-CLOSE_S: Final = 5.0
+CLOSE_S: Final = 1.0
 """How long closing waits for what runs; whoever leaves is not held up for longer."""
 
 Call: TypeAlias = Callable[[], None]
