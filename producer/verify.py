@@ -7,8 +7,6 @@ object is asked for its metadata only where listing and record leave something o
 from __future__ import annotations
 
 import heapq
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, groupby
@@ -16,6 +14,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal
 
 from producer import results
+from producer.bounded import each
 from producer.spill import in_order
 from shared.job import TERMINAL_STATES
 from shared.keys import output_folders
@@ -106,17 +105,8 @@ class Verifier:
             StoreUnavailable: If the bucket cannot be asked.
             BucketUnavailable: If it is missing or forbidden.
         """
-        with ThreadPoolExecutor(ASKERS, thread_name_prefix="verify") as pool:
-            asked: deque[Future[list[Finding]]] = deque()
-            try:
-                for place in self._doubtful():
-                    asked.append(pool.submit(self._look, place))
-                    if len(asked) > 4 * ASKERS:
-                        yield from asked.popleft().result()
-                while asked:
-                    yield from asked.popleft().result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        for found in each(self._look, self._doubtful(), threads=ASKERS):
+            yield from found
 
     def _doubtful(self) -> Iterator[_Place]:
         """Yield the places that the listing alone does not show to be in order."""

@@ -15,12 +15,12 @@ from worker.budget import PixelBudget
 from worker.device import DeviceThread
 from worker.effects import Effects
 from worker.failures import Failures
-from worker.flow import Ended, Flow, GivenBack, Outcome, Output, Work
+from worker.flow import Ended, Flow, GivenBack, Outcome, Output, Stage, Work
 from worker.inflight import InFlight
 from worker.lanes import Lanes
 from worker.line import Stations
 from worker.observe import STAGES, Observer, Observers
-from worker.pipeline import Pipeline, Stage
+from worker.pipeline import Pipeline
 
 
 @dataclass(frozen=True, kw_only=True)

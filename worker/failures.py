@@ -16,9 +16,8 @@ from shared.errors import (
     WorkerUnfit,
 )
 from worker.breaker import Breaker
-from worker.flow import Ended, Flow, GivenBack, Outcome
+from worker.flow import Ended, Flow, GivenBack, Outcome, Stage
 from worker.inflight import InFlight
-from worker.pipeline import Stage
 from worker.records import failed_record
 
 logger = logging.getLogger(__name__)

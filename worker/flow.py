@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any, Protocol, TypeAlias
 
 from shared.job import ItemRecord, JobSpec
@@ -13,6 +14,16 @@ Prepared: TypeAlias = Any
 """One picture as its segmenter wants it; only the segmenter that made it looks inside."""
 Output: TypeAlias = Any
 """One picture's network output; only the segmenter that made it looks inside."""
+
+
+class Stage(IntEnum):
+    """What an item goes through, in this order; an item's step is one of these."""
+
+    DOWNLOAD = 0
+    DECODE = 1
+    FORWARD = 2
+    DRAW = 3
+    UPLOAD = 4
 
 
 class Segmenter(Protocol):
@@ -104,7 +115,7 @@ class Flow:
     started_at_s: float
     at_device_s: float = 0.0
     """When it came to wait for a batch."""
-    step: int = 0
+    step: int = Stage.DOWNLOAD
     upstream: bool = True
     """Whether it has still to come to the device."""
     attempts: int = 0

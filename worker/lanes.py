@@ -13,10 +13,10 @@ from worker.breaker import Breaker
 from worker.budget import PixelBudget
 from worker.device import DeviceThread
 from worker.effects import Effects
-from worker.flow import Flow
+from worker.flow import Flow, Stage
 from worker.inflight import InFlight
 from worker.later import Later
-from worker.pipeline import Pipeline, Stage
+from worker.pipeline import Pipeline
 from worker.pool import Pool
 
 

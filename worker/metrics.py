@@ -12,21 +12,8 @@ from worker.flow import Ended, Outcome, Work
 from worker.observe import STAGES
 
 SECONDS: Final = (
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    60.0,
-    120.0,
-    300.0,
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
 )
 """Bounds for stages, from a thumbnail on a GPU to a timeout of the store, and for whole items: on a
 CPU one that came in last waits for the 47 before it."""

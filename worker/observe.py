@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from worker.flow import Outcome, Work
+from worker.flow import Outcome, Stage, Work
 
-STAGES: Final = ("download", "decode", "forward", "draw", "upload")
-"""In the order of an item's way."""
+STAGES: Final = tuple(stage.name.lower() for stage in Stage)
+"""As metrics name them, in the order of an item's way."""
 
 
 class Observer(Protocol):

@@ -10,25 +10,14 @@ the stations'.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import IntEnum
 from typing import Final
 
 from shared.job import ImageOutput
 from worker.effects import DOUBTFUL, Effects
-from worker.flow import Ended, Flow, Output
+from worker.flow import Ended, Flow, Output, Stage
 from worker.line import Stations
 from worker.records import done_record, picture_texts
 from worker.stations.compose import combine
-
-
-class Stage(IntEnum):
-    """What an item goes through, in this order; an item's step is one of these."""
-
-    DOWNLOAD = 0
-    DECODE = 1
-    FORWARD = 2
-    DRAW = 3
-    UPLOAD = 4
 
 
 class Pipeline:

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
-from producer.local.bounded import each
+from producer.bounded import each
 from shared.errors import InvalidOption, ObjectMissing
 from shared.job import ItemRecord, Naming
 from shared.objects import ObjectStore

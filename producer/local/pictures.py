@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from producer.local.bounded import each
+from producer.bounded import each
 from producer.sources import is_picture
 from shared.errors import InvalidKey
 from shared.objects import ObjectStore

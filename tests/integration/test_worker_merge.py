@@ -53,6 +53,17 @@ def shown(desks):
     return desk, job_id
 
 
+def test_the_report_does_without_pictures_that_are_gone(shown):
+    """An input bucket that was emptied or taken away since must not keep a job from its end."""
+    desk, job_id = shown
+
+    desk.objects.missing.add("inbox")
+    desk.run()
+
+    assert desk.store.status(job_id).finished_at is not None
+    assert not has_pictures(desk, job_id)
+
+
 @pytest.mark.parametrize("document", ["results.jsonl", "report.html"])
 def test_a_zombies_merge_replaces_no_later_generations_documents(desks, document):
     """Stopped just before it writes, it goes on when the job has been retried and is done."""

@@ -5,10 +5,7 @@ from dataclasses import replace
 from threading import Thread
 
 import pytest
-from support.desk import MODEL
-from support.jobs import feed, grant, submit
-from support.line import MAX_BYTES, MAX_PIXELS
-from support.pictures import encoded, photo
+from support.jobs import feed, grant
 from support.stand_ins import Valve, quick_stations
 from support.until import until
 
@@ -17,7 +14,6 @@ from shared.job import ImageOutput
 from shared.keys import report_key, results_key
 from shared.queue import BULK, RECOVERY, SUSPECT
 from worker import closing, tickets
-from worker.line import real_stations
 from worker.merge import MAX_SHOWN_PX
 
 pytestmark = pytest.mark.integration
@@ -119,22 +115,6 @@ def test_documents_that_cannot_be_put_now_are_put_later(desk, key, fault, monkey
 
     assert desk.store.status(job_id).finished_at is not None
     assert desk.store.status(job_id).done == 4
-
-
-def test_the_report_does_without_pictures_that_are_gone(desks):
-    """An input bucket that was emptied or taken away since must not keep a job from its end."""
-    desk = desks(stations=real_stations(max_pixels=MAX_PIXELS, max_bytes=MAX_BYTES, children=1))
-    for n in range(3):
-        desk.objects.put("inbox", f"{n}.jpg", encoded(photo(40, 30), "JPEG"), content_type="-")
-    job_id = submit(desk.store, 3, rem_mode=MODEL)
-    desk.published += feed(desk.store)
-    desk.serve()
-
-    desk.objects.missing.add("inbox")
-    desk.run()
-
-    assert desk.store.status(job_id).finished_at is not None
-    assert b"Before and after" not in desk.objects.get("cutouts", report_key(job_id)).data
 
 
 def test_draining_gives_back_what_comes_and_what_is_held(desk):

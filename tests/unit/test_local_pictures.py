@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.memory_store import MemoryStore
 
-from producer.local.bounded import AHEAD, each
+from producer.bounded import AHEAD, each
 from producer.local.collect import Collector
 from producer.local.pictures import scan, upload
 from shared.errors import InvalidOption
