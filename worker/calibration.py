@@ -1,4 +1,4 @@
-"""How many pictures a CPU should take in one pass: measured once, then remembered."""
+"""How many pictures a CPU should take at once: measured once, then remembered."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ ROUNDS: Final = 3
 QUIET: Final = 0.8
 """Least share of its threads' time that an undisturbed pass spends on processors (quiet: 0.91 to
 0.97). On a busy machine threads wait for each other, and times say nothing about sizes."""
-GAIN: Final = 0.05
-"""Least share of time an image that a larger batch must save: it also waits to be filled."""
+GAIN: Final = 0.02
+"""Least share of time an image that a larger batch must save: it also waits to be filled. Little,
+as one that does not need all threads at every moment saves more where there is other work."""
 FILE_NAME: Final = "batch-sizes.json"
 
 
@@ -30,22 +31,23 @@ def fastest_batch(
     wall_clock: Callable[[], float] = time.perf_counter,
     cpu_clock: Callable[[], float] = time.process_time,
 ) -> int | None:
-    """Return the number of pictures a pass with which an image takes least time.
+    """Return the number of pictures at once with which an image takes least time.
 
     Larger batches are tried only while the one before paid: where two pictures do not, this takes
     nine times as long as one picture does.
 
     Args:
-        run: Runs one pass over so many pictures.
-        threads: That a pass keeps busy.
+        run: Runs the network once over so many pictures.
+        threads: That it keeps busy.
         wall_clock: In seconds.
         cpu_clock: Seconds of processor time, of all threads.
 
     Returns:
-        One of `SIZES`; None where other work disturbed a pass.
+        One of `SIZES`, at most *threads*: more would wait in turn. None where other work
+        disturbed a pass.
     """
     best = 1
-    for size in SIZES[1:]:
+    for size in (size for size in SIZES[1:] if size <= threads):
         taken_s: dict[int, list[float]] = {best: [], size: []}
         for one in (best, size) * ROUNDS:
             begun_s, cpu_begun_s = wall_clock(), cpu_clock()

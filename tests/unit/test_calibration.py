@@ -6,7 +6,7 @@ import pytest
 
 from worker.calibration import FILE_NAME, fastest_batch, remembered_batch
 
-THREADS = 2
+THREADS = 8
 
 
 class Machine:
@@ -15,8 +15,9 @@ class Machine:
     *disturbed* is the number of the pass that other work doubles the time of.
     """
 
-    def __init__(self, *seconds, disturbed=None):
+    def __init__(self, *seconds, threads=THREADS, disturbed=None):
         self._seconds = dict(zip((1, 2, 4, 8), seconds, strict=True))
+        self._threads = threads
         self._disturbed = disturbed
         self._now_s = self._cpu_s = 0.0
         self.passes = []
@@ -24,7 +25,7 @@ class Machine:
     def fastest_batch(self):
         return fastest_batch(
             self._run,
-            threads=THREADS,
+            threads=self._threads,
             wall_clock=lambda: self._now_s,
             cpu_clock=lambda: self._cpu_s,
         )
@@ -32,7 +33,7 @@ class Machine:
     def _run(self, size):
         seconds = self._seconds[size]
         self._now_s += 2 * seconds if len(self.passes) == self._disturbed else seconds
-        self._cpu_s += 0.95 * THREADS * seconds
+        self._cpu_s += 0.95 * self._threads * seconds
         self.passes.append(size)
 
 
@@ -40,14 +41,22 @@ class Machine:
     ("seconds", "best"),
     [
         ((1.0, 2.2, 1.0, 1.0), 1),
-        ((1.0, 1.96, 1.0, 1.0), 1),
+        ((1.0, 1.98, 1.0, 1.0), 1),
         ((1.0, 1.5, 3.2, 1.0), 2),
         ((1.0, 1.5, 2.0, 4.0), 4),
         ((1.0, 1.5, 2.0, 3.0), 8),
     ],
 )
-def test_a_larger_batch_is_taken_while_it_saves_a_twentieth_of_an_images_time(seconds, best):
+def test_a_larger_batch_is_taken_while_it_saves_a_fiftieth_of_an_images_time(seconds, best):
     assert Machine(*seconds).fastest_batch() == best
+
+
+@pytest.mark.parametrize(("threads", "best"), [(1, 1), (2, 2), (3, 2), (6, 4), (64, 8)])
+def test_no_more_pictures_than_threads_are_tried(threads, best):
+    machine = Machine(1.0, 1.5, 2.0, 3.0, threads=threads)
+
+    assert machine.fastest_batch() == best
+    assert max(machine.passes, default=1) == best
 
 
 def test_nothing_beyond_the_first_size_that_does_not_pay_is_tried():

@@ -17,9 +17,10 @@ from worker.stations.segment import postprocess, preprocess
 from worker.stations.segment.devices import pick_device, pick_dtype, precision_name
 from worker.stations.segment.forward import Forward, is_out_of_memory
 from worker.stations.segment.limit import BatchLimit
+from worker.stations.segment.streams import Streams
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from worker.types import RgbImage, Segmented
 
 _BATCH_SIZES: Final = {"cpu": 1, "cuda": 16}
-"""Where to begin; on a CPU the worker measures (`worker.calibration`): sizes are within a tenth of
-each other once freed memory is kept, and larger ones take more of it (docs/performance.md)."""
+"""Where to begin; on a CPU the worker measures (`worker.calibration`), and each picture at once
+takes memory of its own (docs/performance.md)."""
 
 
 class Segmenter:
@@ -42,7 +43,8 @@ class Segmenter:
         device: Where it runs.
         dtype: What it counts in.
         weights_sha256: Of the file the weights came from.
-        batch_size: Most pictures in one pass; by default 1 on a CPU, 16 on CUDA.
+        batch_size: Most pictures at once; by default 1 on a CPU, 16 on CUDA.
+        streams: Whether each picture of a batch has a pass of its own; see `Streams`.
     """
 
     def __init__(
@@ -53,16 +55,22 @@ class Segmenter:
         dtype: torch.dtype,
         weights_sha256: str,
         batch_size: int | None = None,
+        streams: bool = False,
     ) -> None:
         self.device = str(device)
         self.precision = precision_name(dtype)
         self.weights_sha256 = weights_sha256
+        self.threads = torch.get_num_threads()
+        """Threads of a CPU that a batch keeps busy."""
         self._forward = Forward(lower(network, dtype), device=device, dtype=dtype)
+        self._run: Callable[[Sequence[Tensor]], list[Tensor]] = (
+            Streams(self._forward) if streams else self._forward
+        )
         self.batch_size = batch_size or _BATCH_SIZES[device.type]
 
     @property
     def batch_size(self) -> int:
-        """Most pictures in one pass; set it before the first batch."""
+        """Most pictures at once; set it before the first batch."""
         return self._batch_size
 
     @batch_size.setter
@@ -74,11 +82,6 @@ class Segmenter:
     def circumstances(self) -> str:
         """What its speed depends on besides the processor, for people and as a key."""
         return f"{self.threads} threads, {self.precision}, torch {torch.__version__}"
-
-    @property
-    def threads(self) -> int:
-        """Threads of one pass on a CPU."""
-        return torch.get_num_threads()
 
     @classmethod
     def load(cls, path: Path, *, device: str = "auto", precision: str = "auto") -> Segmenter:
@@ -102,9 +105,14 @@ class Segmenter:
             torch.backends.cudnn.allow_tf32 = False
         network = build(load_state_dict(path))
         lower(network, dtype)
-        if where.type == "cpu":
-            network = fuse(network)
-        return cls(network, device=where, dtype=dtype, weights_sha256=file_sha256(path))
+        on_cpu = where.type == "cpu"
+        return cls(
+            fuse(network) if on_cpu else network,
+            device=where,
+            dtype=dtype,
+            weights_sha256=file_sha256(path),
+            streams=on_cpu,
+        )
 
     def prepare(self, image: RgbImage) -> Tensor:
         """See `worker.stations.segment.preprocess.prepare`."""
@@ -138,7 +146,7 @@ class Segmenter:
     def _try(self, part: Sequence[Tensor]) -> list[Tensor] | None:
         """Return the outputs, or None where *part* does not fit but half of it may."""
         try:
-            outputs = self._forward(part)
+            outputs = self._run(part)
         except (RuntimeError, MemoryError) as err:
             if not is_out_of_memory(err):
                 raise DeviceLost(f"{self.device} failed in the network: {err}") from err
@@ -150,8 +158,8 @@ class Segmenter:
         return outputs
 
     def run_once(self, batch: Sequence[Tensor]) -> list[Tensor]:
-        """Run the network in one pass, whatever the batch size; errors are the device's own."""
-        return self._forward(batch)
+        """Run all of *batch* at once, whatever the batch size; errors are the device's own."""
+        return self._run(batch)
 
     def finish(self, output: Tensor, height: int, width: int, *, stretch: str) -> Segmented:
         """Turn one output of `forward` into a mask; see `postprocess.finish`."""

@@ -1,0 +1,159 @@
+"""Streams: a CPU's pictures side by side, each on its share of the threads."""
+
+import threading
+import time
+
+import pytest
+import torch
+from support.photographs import NAMES, photograph
+
+from worker.model.network import Network
+from worker.stations.segment import Segmenter
+from worker.stations.segment.streams import Streams
+
+MEET_S = 20
+
+
+@pytest.fixture
+def four_threads():
+    """Torch with four threads, whatever this machine has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+class Running:
+    """Counts passes that run at the same time."""
+
+    def __init__(self):
+        self.now = self.most = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self):
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+
+    def __exit__(self, *_):
+        with self._lock:
+            self.now -= 1
+
+
+def levels(*values):
+    return [torch.full((2, 2), float(value)) for value in values]
+
+
+def in_a_new_thread(call):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(call()))
+    thread.start()
+    thread.join(MEET_S)
+    return found[0]
+
+
+@pytest.mark.usefixtures("four_threads")
+def test_pictures_run_at_the_same_time():
+    """Each waits for the other: one after the other, neither would end."""
+    meeting = threading.Barrier(2)
+
+    def run(pictures):
+        meeting.wait(MEET_S)
+        return list(pictures)
+
+    assert len(Streams(run)(levels(1, 2))) == 2
+
+
+@pytest.mark.usefixtures("four_threads")
+@pytest.mark.parametrize(("pictures", "threads"), [(1, 4), (2, 2), (3, 1), (4, 1), (9, 1)])
+def test_threads_are_shared_out_and_never_more_than_there_are(pictures, threads):
+    seen = []
+    running = Running()
+
+    def run(batch):
+        with running:
+            seen.append((torch.get_num_threads(), running.now))
+            time.sleep(0.05)
+        return list(batch)
+
+    Streams(run)(levels(*range(pictures)))
+
+    assert {shared for shared, _ in seen} == {threads}
+    assert max(at_once for _, at_once in seen) * threads <= 4
+
+
+@pytest.mark.usefixtures("four_threads")
+def test_a_picture_alone_has_all_threads_also_after_others_had_their_shares():
+    """Torch gives a thread that it does not know the number that was set last, by any other."""
+    streams = Streams(lambda _: [torch.get_num_threads()])
+    streams(levels(1, 2))
+
+    assert in_a_new_thread(lambda: streams(levels(3))) == [4]
+
+
+@pytest.mark.usefixtures("four_threads")
+def test_outputs_come_in_the_order_of_the_batch_however_long_each_takes():
+    def run(batch):
+        (level,) = batch
+        time.sleep(0.1 - 0.01 * float(level[0, 0]))
+        return [level * 10]
+
+    outputs = Streams(run)(levels(0, 3, 9, 6, 8))
+
+    assert [float(output[0, 0]) for output in outputs] == [0, 30, 90, 60, 80]
+
+
+@pytest.mark.usefixtures("four_threads")
+def test_a_failure_is_told_when_all_passes_have_ended():
+    """Otherwise a batch tried again would run beside what is left of the first try."""
+    ended = []
+
+    def run(batch):
+        if batch[0][0, 0] == 1:
+            raise MemoryError("no room for 1")
+        time.sleep(0.2)
+        ended.append(1)
+        return list(batch)
+
+    with pytest.raises(MemoryError, match="no room for 1"):
+        Streams(run)(levels(1, 2, 3))
+    assert len(ended) == 2
+
+
+def test_a_loaded_segmenter_answers_the_same_side_by_side_as_alone(tmp_path):
+    """A picture's mask must not depend on the company it had; weights are made up."""
+    torch.manual_seed(0)
+    torch.save(Network().state_dict(), tmp_path / "model.pth")
+    segmenter = Segmenter.load(tmp_path / "model.pth", device="cpu")
+    segmenter.batch_size = 4
+    prepared = [segmenter.prepare(photograph(name)) for name in NAMES[:3]]
+    alone = [segmenter.forward([one])[0] for one in prepared]
+    together = segmenter.forward(prepared)
+
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_a_batch_on_a_cpu_that_does_not_fit_is_halved():
+    """Side by side as in one pass: the fewer at once, the less memory they take."""
+    running = Running()
+
+    class Tight(torch.nn.Module):
+        def forward(self, x):
+            with running:
+                time.sleep(0.3)
+                if running.now > 1:
+                    raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+            return x.mean(1, keepdim=True).float()
+
+    segmenter = Segmenter(
+        Tight(),
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        weights_sha256="0" * 64,
+        batch_size=2,
+        streams=True,
+    )
+    outputs = segmenter.forward([torch.zeros(3, 8, 8, dtype=torch.uint8)] * 4)
+
+    assert len(outputs) == 4
+    assert running.most == 2
