@@ -44,7 +44,7 @@ def parts_on(device: str, *, quick: bool, rounds: int) -> dict[str, Part]:
                 folder,
                 weights,
                 device=device,
-                products=2 if quick else 32,
+                products=2 if quick else 64,
                 rounds=1 if quick else rounds,
                 side_px=side_px,
             )
