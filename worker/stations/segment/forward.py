@@ -21,7 +21,7 @@ _MEMORY_SIGNS: Final = (
 
 
 class Forward:
-    """A network on its device, fed with uint8 and answering on the CPU.
+    """A network on its device, fed with uint8.
 
     Args:
         network: In its type already (`worker.model.network.lower`). Takes
@@ -38,37 +38,25 @@ class Forward:
 
     @torch.inference_mode()
     def __call__(self, pictures: Sequence[Tensor]) -> list[Tensor]:
-        """Run the network once over all *pictures*.
+        """Run the network once over all *pictures*; returns when the device is done with them.
 
         Args:
-            pictures: Each `(3, 1024, 1024)` uint8 on the CPU, from `prepare`.
+            pictures: Each `(3, 1024, 1024)` uint8, on the device or on the CPU.
 
         Returns:
-            For each `(1024, 1024)` float32 from 0 to 1, on the CPU.
+            For each `(1024, 1024)` float32 from 0 to 1, on the device.
 
         Raises:
             RuntimeError: What torch raises; see `is_out_of_memory`.
         """
-        x = self._upload(pictures)
+        # Stacked as rows of pixels, the batch lies channels last.
+        rows = [picture.to(self.device).permute(1, 2, 0) for picture in pictures]
+        x = torch.stack(rows).permute(0, 3, 1, 2)
         x = x.float().div_(255).sub_(0.5).to(self.dtype)
-        outputs: Tensor = self._network(x)
-        return list(self._download(outputs[:, 0]))
-
-    def _upload(self, pictures: Sequence[Tensor]) -> Tensor:
-        rows = [picture.permute(1, 2, 0) for picture in pictures]
-        pinned = self.device.type == "cuda"
-        batch = torch.empty((len(rows), *rows[0].shape), dtype=torch.uint8, pin_memory=pinned)
-        torch.stack(rows, out=batch)
-        return batch.to(self.device, non_blocking=pinned).permute(0, 3, 1, 2)
-
-    def _download(self, outputs: Tensor) -> Tensor:
-        if outputs.device.type != "cuda":
-            return outputs
-        # Pinned memory is copied several times as fast as what `Tensor.cpu` allocates.
-        host = torch.empty(outputs.shape, dtype=outputs.dtype, pin_memory=True)
-        host.copy_(outputs, non_blocking=True)
-        torch.cuda.current_stream(self.device).synchronize()
-        return host
+        outputs: Tensor = self._network(x)[:, 0]
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
+        return list(outputs)
 
     def free_cached_memory(self) -> None:
         """Give back what the device's allocator keeps, after a pass that did not fit."""

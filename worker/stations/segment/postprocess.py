@@ -40,9 +40,14 @@ def finish(output: npt.NDArray[np.float32], height: int, width: int, *, stretch:
     """
     resized = cv2.resize(output, (width, height), interpolation=cv2.INTER_LINEAR)
     low, high, _, _ = cv2.minMaxLoc(resized)
-    if high <= low or (stretch == "guarded" and high < EMPTY_BELOW):
+    if is_empty(low, high, stretch):
         return Segmented(np.zeros((height, width), np.uint8), low, high)
     # Divided before it is multiplied, as the node does: so the greatest value is 255 exactly.
     stretched = resized - np.float32(low)
     stretched = np.divide(stretched, np.float32(high) - np.float32(low), out=stretched)
     return Segmented(np.multiply(stretched, 255, out=stretched).astype(np.uint8), low, high)
+
+
+def is_empty(low: float, high: float, stretch: str) -> bool:
+    """Say whether an output of this range gives an empty mask; see `finish`."""
+    return high <= low or (stretch == "guarded" and high < EMPTY_BELOW)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import torch
 
@@ -17,6 +17,7 @@ from worker.stations.segment import postprocess, preprocess
 from worker.stations.segment.devices import pick_device, pick_dtype, precision_name
 from worker.stations.segment.forward import Forward, is_out_of_memory
 from worker.stations.segment.limit import BatchLimit
+from worker.stations.segment.on_device import OnDevice
 from worker.stations.segment.streams import Streams
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from worker.types import RgbImage, Segmented
 
+T = TypeVar("T")
+
 _BATCH_SIZES: Final = {"cpu": 1, "cuda": 16}
 """Where to begin; on a CPU the worker measures (`worker.calibration`), and each picture at once
 takes memory of its own (docs/performance.md)."""
@@ -35,8 +38,8 @@ takes memory of its own (docs/performance.md)."""
 class Segmenter:
     """Finds the foreground of pictures.
 
-    `prepare` and `finish` are safe in any thread and do not touch the device; `forward` belongs
-    to one thread alone.
+    `prepare` and `finish` are safe in any thread; a loaded one on CUDA has them done on the device
+    too, but for huge pictures and where it has no memory. `forward` belongs to one thread alone.
 
     Args:
         network: See `worker.stations.segment.forward.Forward`.
@@ -45,6 +48,7 @@ class Segmenter:
         weights_sha256: Of the file the weights came from.
         batch_size: Most pictures at once; by default 1 on a CPU, 16 on CUDA.
         streams: Whether each picture of a batch has a pass of its own; see `Streams`.
+        on_device: Prepares and finishes on the device; without, that is done on the CPU.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Segmenter:
         weights_sha256: str,
         batch_size: int | None = None,
         streams: bool = False,
+        on_device: OnDevice | None = None,
     ) -> None:
         self.device = str(device)
         self.precision = precision_name(dtype)
@@ -66,6 +71,7 @@ class Segmenter:
         self._run: Callable[[Sequence[Tensor]], list[Tensor]] = (
             Streams(self._forward) if streams else self._forward
         )
+        self._on_device = on_device
         self.batch_size = batch_size or _BATCH_SIZES[device.type]
 
     @property
@@ -112,11 +118,18 @@ class Segmenter:
             dtype=dtype,
             weights_sha256=file_sha256(path),
             streams=on_cpu,
+            on_device=None if on_cpu else OnDevice(where),
         )
 
     def prepare(self, image: RgbImage) -> Tensor:
-        """See `worker.stations.segment.preprocess.prepare`."""
-        return preprocess.prepare(image)
+        """Return `(3, 1024, 1024)` uint8; see `worker.stations.segment.preprocess.prepare`.
+
+        Raises:
+            DeviceLost: If the device fails; the picture is not to blame.
+        """
+        height, width, _ = image.shape
+        there = self._there(height * width, lambda device: device.prepare(image))
+        return preprocess.prepare(image) if there is None else there
 
     def forward(self, batch: Sequence[Tensor]) -> list[Tensor]:
         """Run the network over prepared pictures, in as many passes as memory asks for.
@@ -125,7 +138,7 @@ class Segmenter:
             batch: From `prepare`; may be empty.
 
         Returns:
-            For each `(1024, 1024)` float32 from 0 to 1, on the CPU, in the order of *batch*.
+            For each `(1024, 1024)` float32 from 0 to 1, on the device, in the order of *batch*.
 
         Raises:
             DeviceLost: If the device fails, answers what is no number, or cannot hold one
@@ -162,5 +175,25 @@ class Segmenter:
         return self._run(batch)
 
     def finish(self, output: Tensor, height: int, width: int, *, stretch: str) -> Segmented:
-        """Turn one output of `forward` into a mask; see `postprocess.finish`."""
-        return postprocess.finish(output.numpy(), height, width, stretch=stretch)
+        """Turn one output of `forward` into a mask; see `postprocess.finish`.
+
+        Raises:
+            DeviceLost: If the device fails; the picture is not to blame.
+        """
+        there = self._there(
+            height * width, lambda device: device.finish(output, height, width, stretch=stretch)
+        )
+        if there is not None:
+            return there
+        return postprocess.finish(output.cpu().numpy(), height, width, stretch=stretch)
+
+    def _there(self, pixels: int, do: Callable[[OnDevice], T]) -> T | None:
+        """Do it on the device, or return None where it is better done here."""
+        if self._on_device is None or pixels > preprocess.MAX_FLOAT_PIXELS:
+            return None
+        try:
+            return do(self._on_device)
+        except RuntimeError as err:
+            if not is_out_of_memory(err):
+                raise DeviceLost(f"{self.device} failed beside the network: {err}") from err
+            return None

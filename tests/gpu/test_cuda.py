@@ -1,0 +1,112 @@
+"""On a GPU: the same masks as on a CPU, and a real lack of memory. Weights are made up."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from support.photographs import NAMES, enlarged, photograph
+
+from worker.model.network import Network
+from worker.stations.segment import Segmenter
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here"),
+]
+
+TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2, "fp16": 4e-3}
+"""Greatest difference of an output, 0 to 1, from the CPU's in fp32."""
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "model.pth"
+    torch.save(Network().state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def on_cpu(weights):
+    return Segmenter.load(weights, device="cpu", precision="fp32")
+
+
+def outputs_of(segmenter, images):
+    outputs = segmenter.forward([segmenter.prepare(image) for image in images])
+    return [output.cpu() for output in outputs]
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_outputs_are_those_of_a_cpu(weights, on_cpu, precision):
+    images = [photograph(name) for name in NAMES[:4]]
+    found = outputs_of(Segmenter.load(weights, device="cuda", precision=precision), images)
+    wanted = outputs_of(on_cpu, images)
+
+    assert [output.dtype for output in found] == [torch.float32] * 4
+    for one, other in zip(found, wanted, strict=True):
+        assert float((one - other).abs().max()) <= TOLERANCE[precision]
+
+
+@pytest.mark.parametrize("size", [(1, 3000), (700, 1300), (2000, 1999), (5000, 4000)])
+def test_pictures_are_prepared_as_on_a_cpu(weights, on_cpu, size):
+    """Also the last, which is too large to be turned into floats there."""
+    image = enlarged("coffee", *size)
+    found = Segmenter.load(weights, device="cuda").prepare(image).cpu()
+    apart = (found.int() - on_cpu.prepare(image).int()).abs()
+
+    assert apart.max() <= 1
+    assert apart.count_nonzero() <= 2e-5 * apart.numel()
+
+
+@pytest.mark.parametrize("size", [(1024, 1024), (300, 451), (2000, 1777), (5000, 4000)])
+def test_masks_are_finished_as_on_a_cpu(weights, on_cpu, size):
+    cuda = Segmenter.load(weights, device="cuda")
+    (output,) = cuda.forward([cuda.prepare(photograph("coffee"))])
+    found = cuda.finish(output, *size, stretch="seed").mask
+    wanted = on_cpu.finish(output.cpu(), *size, stretch="seed").mask
+    apart = np.abs(found.astype(int) - wanted)
+
+    assert found.shape == size
+    assert apart.max() <= 1
+    assert np.count_nonzero(apart) <= 0.01 * apart.size
+
+
+def test_preparing_and_finishing_beside_the_network_changes_nothing(weights):
+    """Each thread has its stream; a missing wait would show as another picture's pixels."""
+    cuda = Segmenter.load(weights, device="cuda")
+    images = [enlarged(name, 900 + 100 * n, 1200) for n, name in enumerate(NAMES[:4])] * 8
+
+    def whole(image, output):
+        return cuda.finish(output, *image.shape[:2], stretch="seed").mask
+
+    alone = [whole(image, cuda.forward([cuda.prepare(image)])[0]) for image in images[:4]]
+    with ThreadPoolExecutor(8) as pool:
+        prepared = pool.map(cuda.prepare, images)
+        found = []
+        for image, one in zip(images, prepared, strict=True):
+            (output,) = cuda.forward([one])
+            found.append(pool.submit(whole, image, output))
+    for number, mask in enumerate(found):
+        assert np.array_equal(mask.result(), alone[number % 4])
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(weights):
+    """With a real limit: half of what this batch takes."""
+    cuda = Segmenter.load(weights, device="cuda")
+    images = [photograph(NAMES[n % 4]) for n in range(cuda.batch_size)]
+    torch.cuda.reset_peak_memory_stats()
+    wanted = outputs_of(cuda, images)
+    half = torch.cuda.max_memory_allocated() / 2
+    torch.cuda.empty_cache()
+    whole = torch.cuda.get_device_properties(0).total_memory
+    failed = torch.cuda.memory_stats()["num_ooms"]
+    torch.cuda.set_per_process_memory_fraction(half / whole)
+    try:
+        found = outputs_of(cuda, images)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+    assert torch.cuda.memory_stats()["num_ooms"] > failed
+    for one, other in zip(found, wanted, strict=True):
+        assert float((one - other).abs().max()) <= TOLERANCE["fp16"]
