@@ -66,7 +66,7 @@ class ServiceSettings:
     output_bucket: str = "cutouts"
     """Bucket that pictures and job documents are written to (`RMBG_OUTPUT_BUCKET`)."""
     home: Path
-    """Folder of fetched weights (`RMBG_HOME`)."""
+    """Folder of fetched weights, and of what was measured of this machine (`RMBG_HOME`)."""
     offline: bool = False
     """Whether fetching weights is forbidden (`RMBG_OFFLINE`)."""
     commercial: bool = False

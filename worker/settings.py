@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final
 from shared.queue import CONCURRENCY
 from shared.reader import Reader
 from shared.settings import ServiceSettings
+from worker.allowance import allowed_cores
 
 PRECISIONS: Final = ("auto", "fp32", "bf16", "fp16")
 MEGA: Final = 1_000_000
@@ -53,7 +53,8 @@ class WorkerSettings:
     io_threads: int = 16
     """Threads that download, and as many that upload (`RMBG_IO_THREADS`)."""
     cpu_threads: int = 2
-    """Threads that decode and encode (`RMBG_CPU_THREADS`); default: one a core."""
+    """Threads that decode and encode (`RMBG_CPU_THREADS`); default: one a core that
+    the container allows."""
     max_rss_bytes: int = 0
     """Memory at which the process drains and leaves, to be started afresh (`RMBG_MAX_RSS_BYTES`);
     0: three quarters of what the container or machine has."""
@@ -89,7 +90,7 @@ class WorkerSettings:
             max_bytes=reader.whole("RMBG_MAX_BYTES", cls.max_bytes, least=1),
             budget_px=reader.whole("RMBG_BUDGET_PX", cls.budget_px, least=1),
             io_threads=reader.whole("RMBG_IO_THREADS", cls.io_threads, least=1, most=512),
-            cpu_threads=reader.whole("RMBG_CPU_THREADS", os.cpu_count() or 2, least=1, most=512),
+            cpu_threads=reader.whole("RMBG_CPU_THREADS", allowed_cores(), least=1, most=512),
             max_rss_bytes=reader.whole("RMBG_MAX_RSS_BYTES", cls.max_rss_bytes),
             batch_wait_s=reader.seconds("RMBG_BATCH_WAIT_S", cls.batch_wait_s, most=10),
             http=reader.address("RMBG_HTTP"),

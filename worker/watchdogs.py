@@ -8,12 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import psutil
 from celery import Celery, bootsteps
 
+from worker.allowance import allowed_memory_bytes
 from worker.engine import Engine
 from worker.settings import WorkerSettings
 
@@ -28,7 +28,6 @@ DECODE_S: Final = 60.0
 MEMORY_SHARE: Final = 0.75
 """Share of the memory this process may use at which it makes room by leaving."""
 EVERY_S: Final = 1.0
-_CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(frozen=True)
@@ -148,16 +147,5 @@ def too_large(limit_bytes: int) -> str | None:
 
 
 def memory_limit_bytes(settings: WorkerSettings) -> int:
-    """Return the memory at which the process leaves: as set, or the machine's."""
-    return settings.max_rss_bytes or default_memory_limit_bytes()
-
-
-def default_memory_limit_bytes() -> int:
-    """Return `MEMORY_SHARE` of what the container, or else the machine, lets us use."""
-    total_bytes: int = psutil.virtual_memory().total
-    try:
-        limit = _CGROUP_LIMIT.read_text().strip()
-    except OSError:
-        limit = "max"
-    allowed_bytes = min(total_bytes, int(limit)) if limit.isdecimal() else total_bytes
-    return int(MEMORY_SHARE * allowed_bytes)
+    """Return the memory at which the process leaves: as set, or a share of what it may use."""
+    return settings.max_rss_bytes or int(MEMORY_SHARE * allowed_memory_bytes())

@@ -1,7 +1,6 @@
 """The operations guide says of each variable what the code does, and the code has no other."""
 
 import ast
-import os
 import re
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from shared.queue import QUEUES
 from shared.settings import ServiceSettings
+from worker.allowance import allowed_cores
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,10 @@ IN_WORDS = {
     ),
     "RMBG_WEIGHTS_URL": ("", lambda s: s.services.weights_url is None),
     "RMBG_WEIGHTS": ("", lambda s: s.weights is None),
-    "RMBG_CPU_THREADS": ("one a core", lambda s: s.cpu_threads == os.cpu_count()),
+    "RMBG_CPU_THREADS": (
+        "one a core that the container allows",
+        lambda s: s.cpu_threads == allowed_cores(),
+    ),
     "RMBG_HTTP": ("off", lambda s: s.http is None),
 }
 """Defaults that are no values: how the guide says them, and what they are."""
