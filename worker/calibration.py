@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 SIZES: Final = (1, 2, 4, 8)
 ROUNDS: Final = 3
-"""Passes of each size, in turn; the fastest counts."""
+"""Turns of each size; the fastest counts."""
 QUIET: Final = 0.8
 """Least share of its threads' time that an undisturbed pass spends on processors (quiet: 0.91 to
 0.97). On a busy machine threads wait for each other, and times say nothing about sizes."""
@@ -37,7 +37,7 @@ def fastest_batch(
     nine times as long as one picture does.
 
     Args:
-        run: Runs the network once over so many pictures.
+        run: Runs so many pictures at once.
         threads: That it keeps busy.
         wall_clock: In seconds.
         cpu_clock: Seconds of processor time, of all threads.

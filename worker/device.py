@@ -1,4 +1,4 @@
-"""The one thread that talks to the device: batch after batch, whatever model they are for."""
+"""The one thread that runs the network: batch after batch, whatever model they are for."""
 
 from __future__ import annotations
 

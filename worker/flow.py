@@ -34,10 +34,14 @@ class Segmenter(Protocol):
     weights_sha256: str
     """Of the file that was loaded."""
     batch_size: int
-    """Most pictures of one forward pass: the fastest size on this device."""
+    """Most pictures of one batch: on a CPU measured, on CUDA where it begins."""
 
     def prepare(self, image: RgbImage) -> Prepared:
-        """Make one picture ready for the network; safe in any thread."""
+        """Make one picture ready for the network; safe in any thread.
+
+        Raises:
+            DeviceLost: As `forward`.
+        """
         ...
 
     def forward(self, batch: Sequence[Prepared]) -> Sequence[Output]:
@@ -49,7 +53,12 @@ class Segmenter(Protocol):
         ...
 
     def finish(self, output: Output, height: int, width: int, *, stretch: str) -> Segmented:
-        """Turn one output into a ``(height, width)`` mask; safe in any thread."""
+        """Turn one output into a ``(height, width)`` mask; safe in any thread.
+
+        Raises:
+            DeviceLost: As `forward`.
+            MemoryError: If there is no memory for it now.
+        """
         ...
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from shared import models, weights
 from shared.errors import LicenceRefused, WeightsInvalid
+from worker.allowance import allowed_cores
 from worker.calibration import fastest_batch, processor, remembered_batch
 from worker.flow import Model
 from worker.settings import WorkerSettings
@@ -46,7 +47,10 @@ class Loader:
                 f"{name}: {model.licence} does not allow commercial use (RMBG_COMMERCIAL=1)"
             )
         segmenter = Segmenter.load(
-            self._weights(model), device=self._settings.device, precision=self._settings.precision
+            self._weights(model),
+            device=self._settings.device,
+            precision=self._settings.precision,
+            threads=allowed_cores(),
         )
         # The first pass prepares much that lasts, and tells a device that cannot be used.
         blank = segmenter.prepare(np.zeros((WARM_PX, WARM_PX, 3), np.uint8))

@@ -175,3 +175,29 @@ def test_any_other_failure_is_the_devices_fault():
         broken.prepare(photograph("flower"))
     with pytest.raises(DeviceLost, match="illegal"):
         broken.finish(soft_output(), 9, 9, stretch="seed")
+
+
+class Unreadable(torch.Tensor):
+    """An output that cannot be fetched from its device any more."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func is torch.Tensor.cpu:
+            raise RuntimeError(cls.error)
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("CUDA error: an illegal memory access was encountered", DeviceLost),
+        ("DefaultCPUAllocator: can't allocate memory", MemoryError),
+    ],
+)
+def test_an_output_that_cannot_be_fetched_is_not_the_pictures_fault(error, told):
+    """Such as a huge picture's, whose mask is finished here, after the device has failed."""
+    output = soft_output().as_subclass(Unreadable)
+    Unreadable.error = error
+
+    with pytest.raises(told):
+        segmenter(None).finish(output, 9, 9, stretch="seed")

@@ -135,6 +135,10 @@ def test_a_batch_over_the_limit_is_run_in_parts():
         "CUDA out of memory. Tried to allocate 2 GiB",
         "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory",
         "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
+        "GET was unable to find an engine to execute this computation",
+        "std::bad_alloc",
     ],
 )
 def test_out_of_memory_halves_the_batch_and_loses_nothing(error):
@@ -143,6 +147,14 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(error):
 
     assert network.tried == [5, 2, 2, 1]
     assert [float(o[0, 0]) for o in outputs] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
+
+
+def test_operators_are_told_that_a_batch_was_halved(caplog):
+    segmenter(Brightness(fits=2)).forward(pictures(0, 1, 2, 3))
+
+    (line,) = caplog.records
+    assert (line.levelname, line.message) == ("WARNING", "batch halved")
+    assert (line.batch_size, line.cause) == (4, "cpu has no memory for it")
 
 
 @pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
@@ -185,6 +197,22 @@ def test_any_other_failure_of_the_network_is_the_devices_fault():
     with pytest.raises(DeviceLost, match="cpu failed in the network: CUDA error: an illegal"):
         segmenter(network).forward(pictures(0, 1))
     assert network.tried == [2]
+
+
+def test_a_device_that_fails_while_outputs_are_looked_at_is_to_blame_not_the_picture():
+    class Torn(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            if func is torch.Tensor.sum:
+                raise RuntimeError("CUDA error: unspecified launch failure")
+            return super().__torch_function__(func, types, args, kwargs or {})
+
+    class Failing(Brightness):
+        def forward(self, x):
+            return super().forward(x).as_subclass(Torn)
+
+    with pytest.raises(DeviceLost, match="launch failure"):
+        segmenter(Failing()).forward(pictures(7))
 
 
 def test_an_output_that_is_no_number_is_the_devices_fault():

@@ -1,7 +1,9 @@
 """Streams: a CPU's pictures side by side, each on its share of the threads."""
 
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 import torch
@@ -14,11 +16,13 @@ from worker.stations.segment.streams import Streams
 MEET_S = 20
 
 
-@pytest.fixture
-def four_threads():
-    """Torch with four threads, whatever this machine has."""
+THREADS = 4
+
+
+@pytest.fixture(autouse=True)
+def torch_as_it_was():
+    """Threads that torch does not know get the number that was set last, in other tests too."""
     before = torch.get_num_threads()
-    torch.set_num_threads(4)
     yield
     torch.set_num_threads(before)
 
@@ -52,7 +56,6 @@ def in_a_new_thread(call):
     return found[0]
 
 
-@pytest.mark.usefixtures("four_threads")
 def test_pictures_run_at_the_same_time():
     """Each waits for the other: one after the other, neither would end."""
     meeting = threading.Barrier(2)
@@ -61,10 +64,9 @@ def test_pictures_run_at_the_same_time():
         meeting.wait(MEET_S)
         return list(pictures)
 
-    assert len(Streams(run)(levels(1, 2))) == 2
+    assert len(Streams(run, THREADS)(levels(1, 2))) == 2
 
 
-@pytest.mark.usefixtures("four_threads")
 @pytest.mark.parametrize(("pictures", "threads"), [(1, 4), (2, 2), (3, 1), (4, 1), (9, 1)])
 def test_threads_are_shared_out_and_never_more_than_there_are(pictures, threads):
     seen = []
@@ -76,34 +78,31 @@ def test_threads_are_shared_out_and_never_more_than_there_are(pictures, threads)
             time.sleep(0.05)
         return list(batch)
 
-    Streams(run)(levels(*range(pictures)))
+    Streams(run, THREADS)(levels(*range(pictures)))
 
     assert {shared for shared, _ in seen} == {threads}
     assert max(at_once for _, at_once in seen) * threads <= 4
 
 
-@pytest.mark.usefixtures("four_threads")
 def test_a_picture_alone_has_all_threads_also_after_others_had_their_shares():
     """Torch gives a thread that it does not know the number that was set last, by any other."""
-    streams = Streams(lambda _: [torch.get_num_threads()])
+    streams = Streams(lambda _: [torch.get_num_threads()], THREADS)
     streams(levels(1, 2))
 
     assert in_a_new_thread(lambda: streams(levels(3))) == [4]
 
 
-@pytest.mark.usefixtures("four_threads")
 def test_outputs_come_in_the_order_of_the_batch_however_long_each_takes():
     def run(batch):
         (level,) = batch
         time.sleep(0.1 - 0.01 * float(level[0, 0]))
         return [level * 10]
 
-    outputs = Streams(run)(levels(0, 3, 9, 6, 8))
+    outputs = Streams(run, THREADS)(levels(0, 3, 9, 6, 8))
 
     assert [float(output[0, 0]) for output in outputs] == [0, 30, 90, 60, 80]
 
 
-@pytest.mark.usefixtures("four_threads")
 def test_a_failure_is_told_when_all_passes_have_ended():
     """Otherwise a batch tried again would run beside what is left of the first try."""
     ended = []
@@ -116,15 +115,54 @@ def test_a_failure_is_told_when_all_passes_have_ended():
         return list(batch)
 
     with pytest.raises(MemoryError, match="no room for 1"):
-        Streams(run)(levels(1, 2, 3))
+        Streams(run, THREADS)(levels(1, 2, 3))
     assert len(ended) == 2
 
 
-def test_a_loaded_segmenter_answers_the_same_side_by_side_as_alone(tmp_path):
-    """A picture's mask must not depend on the company it had; weights are made up."""
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Made-up weights."""
     torch.manual_seed(0)
-    torch.save(Network().state_dict(), tmp_path / "model.pth")
-    segmenter = Segmenter.load(tmp_path / "model.pth", device="cpu")
+    path = tmp_path_factory.mktemp("weights") / "model.pth"
+    torch.save(Network().state_dict(), path)
+    return path
+
+
+def test_a_loaded_segmenter_takes_no_more_threads_than_it_may_nor_than_torch_has(weights):
+    taken = [Segmenter.load(weights, device="cpu", threads=n).threads for n in (None, 1, 10_000)]
+
+    assert taken == [torch.get_num_threads(), 1, torch.get_num_threads()]
+
+
+def test_a_model_loaded_beside_a_batch_has_all_threads_too(weights):
+    """It is loaded by a thread that torch does not know, which is told one picture's share."""
+    Streams(list, THREADS)(levels(1, 2, 3, 4))
+    loaded = in_a_new_thread(lambda: Segmenter.load(weights, device="cpu"))
+
+    assert loaded.threads == torch.get_num_threads()
+
+
+def test_what_failed_passes_held_is_gone_at_once():
+    """Fewer pictures are tried next, and there was no memory for these."""
+    held = []
+
+    def run(batch):
+        activations = torch.zeros(9)
+        held.append(weakref.ref(activations))
+        raise MemoryError(f"no room for {len(activations)}")
+
+    gc.disable()
+    try:
+        with pytest.raises(MemoryError):
+            Streams(run, THREADS)(levels(1, 2))
+        assert [one() for one in held] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_a_loaded_segmenter_answers_the_same_side_by_side_as_alone(weights):
+    """A picture's mask must not depend on the company it had."""
+    segmenter = Segmenter.load(weights, device="cpu")
     segmenter.batch_size = 4
     prepared = [segmenter.prepare(photograph(name)) for name in NAMES[:3]]
     alone = [segmenter.forward([one])[0] for one in prepared]
@@ -151,7 +189,7 @@ def test_a_batch_on_a_cpu_that_does_not_fit_is_halved():
         dtype=torch.float32,
         weights_sha256="0" * 64,
         batch_size=2,
-        streams=True,
+        threads=2,
     )
     outputs = segmenter.forward([torch.zeros(3, 8, 8, dtype=torch.uint8)] * 4)
 

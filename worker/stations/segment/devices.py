@@ -64,3 +64,14 @@ def cpu_multiplies_bf16() -> bool:
     """
     questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(ask() for name in questions if (ask := getattr(torch.cpu, name, None)))
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when *device* has done all that this thread has asked it for on its current stream.
+
+    Sleeps meanwhile: by default CUDA's waits keep a core busy that others could decode on.
+    """
+    if device.type == "cuda":
+        done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # torch
+        done.record(torch.cuda.current_stream(device))
+        done.synchronize()

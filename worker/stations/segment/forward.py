@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import torch
+
+from worker.stations.segment.devices import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor, nn
-
-_MEMORY_SIGNS: Final = (
-    "out of memory",
-    "can't allocate memory",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-)
-"""In the texts of torch's plain `RuntimeError`s: CUDA's, the CPU allocator's, the libraries'."""
 
 
 class Forward:
@@ -47,25 +41,18 @@ class Forward:
             For each `(1024, 1024)` float32 from 0 to 1, on the device.
 
         Raises:
-            RuntimeError: What torch raises; see `is_out_of_memory`.
+            RuntimeError: What torch raises; see `worker.stations.segment.faults`.
         """
         # Stacked as rows of pixels, the batch lies channels last.
         rows = [picture.to(self.device).permute(1, 2, 0) for picture in pictures]
         x = torch.stack(rows).permute(0, 3, 1, 2)
         x = x.float().div_(255).sub_(0.5).to(self.dtype)
         outputs: Tensor = self._network(x)[:, 0]
-        if self.device.type == "cuda":
-            torch.cuda.current_stream(self.device).synchronize()
-        return list(outputs)
+        wait_for(self.device)
+        # On their own each: a view would keep the whole batch's until its last picture is drawn.
+        return [output.clone() for output in outputs] if len(outputs) > 1 else list(outputs)
 
     def free_cached_memory(self) -> None:
         """Give back what the device's allocator keeps, after a pass that did not fit."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-def is_out_of_memory(err: BaseException) -> bool:
-    """Say whether *err* means that the batch did not fit, so that a smaller one may."""
-    if isinstance(err, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(err, RuntimeError) and any(sign in str(err) for sign in _MEMORY_SIGNS)

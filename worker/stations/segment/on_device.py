@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import threading
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (torch's own spelling)
 
 from worker.model.network import SIDE_PX
+from worker.stations.segment.devices import wait_for
 from worker.stations.segment.postprocess import is_empty
 from worker.types import Segmented
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from worker.types import RgbImage
 
 
+AT_ONCE: Final = 2
+"""Pictures prepared or finished at a time: each takes up to 16 bytes a pixel of the device."""
+
+
 class OnDevice:
     """Resizes pictures and masks on *device*; safe in any thread.
 
@@ -36,6 +41,7 @@ class OnDevice:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._mine = threading.local()
+        self._turns = threading.Semaphore(AT_ONCE)
 
     @torch.inference_mode()
     def prepare(self, image: RgbImage) -> Tensor:
@@ -48,10 +54,14 @@ class OnDevice:
             RuntimeError: What torch raises, also where the device has no memory for it.
         """
         with self._stream():
-            whole = self._upload(image).permute(2, 0, 1)[None].float()
-            small = F.interpolate(whole, (SIDE_PX, SIDE_PX), mode="bilinear")[0].to(torch.uint8)
-            self._wait()
-        return small
+            host = self._on_host(image.shape)
+            np.copyto(host.numpy(), image)
+            with self._turns:
+                whole = host.to(self._device).permute(2, 0, 1)[None].float()
+                small = F.interpolate(whole, (SIDE_PX, SIDE_PX), mode="bilinear")[0]
+                prepared = small.to(torch.uint8)
+                wait_for(self._device)
+        return prepared
 
     @torch.inference_mode()
     def finish(self, output: Tensor, height: int, width: int, *, stretch: str) -> Segmented:
@@ -66,38 +76,30 @@ class OnDevice:
         Raises:
             RuntimeError: What torch raises, also where the device has no memory for it.
         """
-        with self._stream():
+        with self._stream(), self._turns:
             resized = F.interpolate(output[None, None], (height, width), mode="bilinear")[0, 0]
             range_ = torch.stack(torch.aminmax(resized))
+            wait_for(self._device)
             low, high = range_.tolist()
             if is_empty(low, high, stretch):
                 return Segmented(np.zeros((height, width), np.uint8), low, high)
             stretched = resized.sub_(range_[0]).div_(range_[1] - range_[0]).mul_(255)
-            mask = self._download(stretched.to(torch.uint8))
+            mask = self._on_host((height, width)).copy_(stretched.to(torch.uint8))
         return Segmented(mask.numpy(), low, high)
 
-    def _upload(self, image: RgbImage) -> Tensor:
-        host = self._on_host(image.shape)
-        np.copyto(host.numpy(), image)
-        return host.to(self._device, non_blocking=True)
-
-    def _download(self, mask: Tensor) -> Tensor:
-        host = self._on_host(mask.shape)
-        host.copy_(mask, non_blocking=True)
-        self._wait()
-        return host
-
     def _on_host(self, shape: tuple[int, ...]) -> Tensor:
-        """Return memory that the device copies from and to by itself, where it can."""
+        """Return memory that the device copies from and to by itself, where it can.
+
+        Copies wait all the same: after one that does not, torch asks the device about it when the
+        memory is freed, and ends the process if the device has failed meanwhile.
+        """
         return torch.empty(shape, dtype=torch.uint8, pin_memory=self._device.type == "cuda")
 
     def _stream(self) -> AbstractContextManager[object]:
         if self._device.type != "cuda":
             return nullcontext()
         if not hasattr(self._mine, "stream"):
+            # Otherwise leaving the stream would select, and so set up, the first device.
+            torch.cuda.set_device(self._device)
             self._mine.stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # torch
         return torch.cuda.stream(self._mine.stream)
-
-    def _wait(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.current_stream(self._device).synchronize()

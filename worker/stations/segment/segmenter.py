@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -15,7 +16,8 @@ from worker.model.network import lower
 from worker.model.tensors import load_state_dict
 from worker.stations.segment import postprocess, preprocess
 from worker.stations.segment.devices import pick_device, pick_dtype, precision_name
-from worker.stations.segment.forward import Forward, is_out_of_memory
+from worker.stations.segment.faults import translated
+from worker.stations.segment.forward import Forward
 from worker.stations.segment.limit import BatchLimit
 from worker.stations.segment.on_device import OnDevice
 from worker.stations.segment.streams import Streams
@@ -28,11 +30,18 @@ if TYPE_CHECKING:
 
     from worker.types import RgbImage, Segmented
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 _BATCH_SIZES: Final = {"cpu": 1, "cuda": 16}
 """Where to begin; on a CPU the worker measures (`worker.calibration`), and each picture at once
-takes memory of its own (docs/performance.md)."""
+takes memory of its own (docs/adr/0010)."""
+
+
+_THREADS: Final = torch.get_num_threads()
+"""Torch's own choice, or `OMP_NUM_THREADS`. Asked before any batch: torch tells a thread that it
+does not know the number that was set last, which may be one picture's share."""
 
 
 class Segmenter:
@@ -47,7 +56,8 @@ class Segmenter:
         dtype: What it counts in.
         weights_sha256: Of the file the weights came from.
         batch_size: Most pictures at once; by default 1 on a CPU, 16 on CUDA.
-        streams: Whether each picture of a batch has a pass of its own; see `Streams`.
+        threads: If any, each picture of a batch has a pass of its own on its share of them; see
+            `Streams`.
         on_device: Prepares and finishes on the device; without, that is done on the CPU.
     """
 
@@ -59,17 +69,17 @@ class Segmenter:
         dtype: torch.dtype,
         weights_sha256: str,
         batch_size: int | None = None,
-        streams: bool = False,
+        threads: int = 0,
         on_device: OnDevice | None = None,
     ) -> None:
         self.device = str(device)
         self.precision = precision_name(dtype)
         self.weights_sha256 = weights_sha256
-        self.threads = torch.get_num_threads()
-        """Threads of a CPU that a batch keeps busy."""
+        self.threads = threads
+        """Threads of a CPU that a batch keeps busy; 0 where it is one pass."""
         self._forward = Forward(lower(network, dtype), device=device, dtype=dtype)
         self._run: Callable[[Sequence[Tensor]], list[Tensor]] = (
-            Streams(self._forward) if streams else self._forward
+            Streams(self._forward, threads) if threads else self._forward
         )
         self._on_device = on_device
         self.batch_size = batch_size or _BATCH_SIZES[device.type]
@@ -90,7 +100,14 @@ class Segmenter:
         return f"{self.threads} threads, {self.precision}, torch {torch.__version__}"
 
     @classmethod
-    def load(cls, path: Path, *, device: str = "auto", precision: str = "auto") -> Segmenter:
+    def load(
+        cls,
+        path: Path,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+    ) -> Segmenter:
         """Load weights on a device, batch norm folded in.
 
         Args:
@@ -98,10 +115,12 @@ class Segmenter:
                 `shared.weights.verify`.
             device: See `pick_device`.
             precision: See `pick_dtype`.
+            threads: Most that a CPU's passes take; fewer where torch was told so.
 
         Raises:
             WeightsInvalid: If the file does not hold weights of this network.
             DeviceMissing: If the device is not there.
+            DeviceLost: If it is there and cannot be used.
             InvalidOption: If there is no such device or precision.
         """
         where = pick_device(device)
@@ -112,17 +131,24 @@ class Segmenter:
         network = build(load_state_dict(path))
         lower(network, dtype)
         on_cpu = where.type == "cpu"
-        return cls(
-            fuse(network) if on_cpu else network,
-            device=where,
-            dtype=dtype,
-            weights_sha256=file_sha256(path),
-            streams=on_cpu,
-            on_device=None if on_cpu else OnDevice(where),
-        )
+        sha256 = file_sha256(path)
+        try:
+            with translated(str(where), "taking the weights"):
+                return cls(
+                    fuse(network) if on_cpu else network,
+                    device=where,
+                    dtype=dtype,
+                    weights_sha256=sha256,
+                    threads=min(threads or _THREADS, _THREADS) if on_cpu else 0,
+                    on_device=None if on_cpu else OnDevice(where),
+                )
+        except MemoryError as err:
+            raise DeviceLost(f"{where} has no memory for the weights: {err}") from err
 
     def prepare(self, image: RgbImage) -> Tensor:
-        """Return `(3, 1024, 1024)` uint8; see `worker.stations.segment.preprocess.prepare`.
+        """Return `(3, 1024, 1024)` uint8, on the device where it was made there.
+
+        See `worker.stations.segment.preprocess.prepare`.
 
         Raises:
             DeviceLost: If the device fails; the picture is not to blame.
@@ -132,7 +158,7 @@ class Segmenter:
         return preprocess.prepare(image) if there is None else there
 
     def forward(self, batch: Sequence[Tensor]) -> list[Tensor]:
-        """Run the network over prepared pictures, in as many passes as memory asks for.
+        """Run the network over prepared pictures, in as many parts as memory asks for.
 
         Args:
             batch: From `prepare`; may be empty.
@@ -150,7 +176,10 @@ class Segmenter:
             done = self._try(part)
             if done is None:
                 self._limit.failed(len(part))
-                self._forward.free_cached_memory()
+                facts = {"batch_size": len(part), "cause": f"{self.device} has no memory for it"}
+                logger.warning("batch halved", extra=facts)
+                with translated(self.device, "beside the network"):
+                    self._forward.free_cached_memory()
             else:
                 self._limit.fitted(len(part))
                 outputs += done
@@ -159,14 +188,14 @@ class Segmenter:
     def _try(self, part: Sequence[Tensor]) -> list[Tensor] | None:
         """Return the outputs, or None where *part* does not fit but half of it may."""
         try:
-            outputs = self._run(part)
-        except (RuntimeError, MemoryError) as err:
-            if not is_out_of_memory(err):
-                raise DeviceLost(f"{self.device} failed in the network: {err}") from err
+            with translated(self.device, "in the network"):
+                outputs = self._run(part)
+                is_finite = all(math.isfinite(float(output.sum())) for output in outputs)
+        except MemoryError as err:
             if len(part) == 1:
                 raise DeviceLost(f"{self.device} has no memory for one picture: {err}") from err
             return None
-        if not all(math.isfinite(float(output.sum())) for output in outputs):
+        if not is_finite:
             raise DeviceLost(f"{self.device} answered what is no number ({self.precision})")
         return outputs
 
@@ -179,21 +208,23 @@ class Segmenter:
 
         Raises:
             DeviceLost: If the device fails; the picture is not to blame.
+            MemoryError: If there is no memory to fetch the output to.
         """
         there = self._there(
             height * width, lambda device: device.finish(output, height, width, stretch=stretch)
         )
         if there is not None:
             return there
-        return postprocess.finish(output.cpu().numpy(), height, width, stretch=stretch)
+        with translated(self.device, "beside the network"):
+            here = output.cpu()
+        return postprocess.finish(here.numpy(), height, width, stretch=stretch)
 
     def _there(self, pixels: int, do: Callable[[OnDevice], T]) -> T | None:
         """Do it on the device, or return None where it is better done here."""
         if self._on_device is None or pixels > preprocess.MAX_FLOAT_PIXELS:
             return None
         try:
-            return do(self._on_device)
-        except RuntimeError as err:
-            if not is_out_of_memory(err):
-                raise DeviceLost(f"{self.device} failed beside the network: {err}") from err
+            with translated(self.device, "beside the network"):
+                return do(self._on_device)
+        except MemoryError:
             return None

@@ -21,16 +21,17 @@ class Streams:
     One pass over all threads waits after each layer for the slowest of them, and something else
     always wants a core for a moment: pictures are decoded, files written. Passes that do not wait
     for each other took 0.41 instead of 0.44 s an image on two cores, and 0.46 instead of 0.51
-    where other work took an eighth of them (docs/performance.md).
+    where other work took an eighth of them (docs/adr/0010).
 
     Args:
         run: One pass. Called from several threads at once.
+        threads: To be shared out.
     """
 
-    def __init__(self, run: Pass) -> None:
+    def __init__(self, run: Pass, threads: int) -> None:
         self._run = run
-        self._threads = torch.get_num_threads()
-        self._pool = ThreadPoolExecutor(self._threads, "stream")
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, "stream")
 
     def __call__(self, pictures: Sequence[Tensor]) -> list[Tensor]:
         """Run every picture once; returns when all passes have ended, also those that failed.
@@ -48,7 +49,12 @@ class Streams:
         share = max(1, self._threads // max(1, len(pictures)))
         passes = [self._pool.submit(self._pass, picture, share) for picture in pictures]
         wait(passes)
-        return [output for one in passes for output in one.result()]
+        outputs: list[Tensor] = []
+        while passes:
+            # Taken out, as a failure and its future would keep each other, and all that the pass
+            # held, until some later collection of garbage; fewer pictures are tried at once.
+            outputs += passes.pop(0).result()
+        return outputs
 
     def _pass(self, picture: Tensor, threads: int) -> list[Tensor]:
         # Torch counts threads for each calling thread, and gives a new one the last number set.
