@@ -25,8 +25,9 @@ from benchmarks.stand_ins import (  # noqa: E402 - where it lies is known only n
 )
 from shared import log  # noqa: E402
 from shared.objects import S3Store  # noqa: E402
-from worker.app import Worker, build_app  # noqa: E402
+from worker.app import build_app  # noqa: E402
 from worker.heap import keep_memory  # noqa: E402
+from worker.service import Worker  # noqa: E402
 from worker.settings import WorkerSettings  # noqa: E402
 
 PR_SET_PDEATHSIG: Final = 1
