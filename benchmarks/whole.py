@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -124,11 +125,22 @@ class Contestant:
 
 
 def measure(
-    folder: Path, weights: Path, *, device: str, products: int, rounds: int, side_px: int
+    folder: Path,
+    weights: Path,
+    *,
+    device: str,
+    products: int,
+    copies: int,
+    rounds: int,
+    side_px: int,
 ) -> dict[str, Any]:
-    """Run all three in turn, *rounds* times over products and over the example photographs."""
+    """Run all three in turn, *rounds* times over products and over the example photographs.
+
+    Each example comes in so many *copies*: there are eight, and a job has more.
+    """
     made = write_products(folder / "products", products, side_px)
-    sets = {f"products {side_px} x {side_px}": made, "examples": sorted(EXAMPLES.rglob("*.jpg"))}
+    examples = _examples(folder / "examples", copies)
+    sets = {f"products {side_px} x {side_px}": made, "examples": examples}
     full = fp32_copy(weights, folder / "u2net" / "isnet-general-use.onnx")
     rembg_env = {"U2NET_HOME": str(full.parent), "MODEL_CHECKSUM_DISABLED": "1"}
     with (
@@ -144,6 +156,16 @@ def measure(
             results[name]["closing_s"] = round(statistics.median(ours.closing_s[-rounds:]), 2)
             print(json.dumps({name: results[name]}), flush=True)
     return {"device": device, "rounds": rounds, "sets": results}
+
+
+def _examples(folder: Path, copies: int) -> list[Path]:
+    """Copy the example photographs to *folder*, each under so many names."""
+    folder.mkdir()
+    return [
+        Path(shutil.copy(file, folder / f"{number}-{file.name}"))
+        for number in range(copies)
+        for file in sorted(EXAMPLES.rglob("*.jpg"))
+    ]
 
 
 def _in_turn(
