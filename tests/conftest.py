@@ -1,6 +1,7 @@
 """What every test gets."""
 
 import os
+import signal
 
 import pytest
 
@@ -16,3 +17,10 @@ def no_settings_of_the_surroundings(monkeypatch):
     for name in list(os.environ):  # noqa: TID251 - to take them away
         if name.startswith(("RMBG_", "AWS_")) and name not in KEPT:
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ctrl_c_is_heard():
+    """A shell has what it starts in the background ignore SIGINT, and children inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
