@@ -13,7 +13,7 @@ A message is constant; its facts are in `extra`, under these names:
 `stage`            the engine's stage: download, decode, forward, draw, upload
 `took_s`           from the entrance of the engine to the item's end
 `cause`            what went wrong; of an item the error's class, with its text in `reason`
-`batch_size`       items in a forward pass
+`batch_size`       items in a batch
 `done`, `failed`   items that ended well, and not
 `*_s`              durations in seconds; `*_bytes`: sizes
 =================  ================================================================
@@ -56,7 +56,7 @@ def configure(stream: IO[str], *, level: str = "info", json: bool | None = None)
     """Send the root logger's records to *stream*, once: a repetition replaces the last set-up.
 
     Args:
-        stream: Where lines go; standard output in both commands.
+        stream: Where lines go.
         level: Least level that is written: debug, info, warning, error or critical.
         json: Whether to write JSON lines; None: where *stream* is no terminal.
 

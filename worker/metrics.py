@@ -104,7 +104,7 @@ class Metrics:
     def _make_device_metrics(self) -> None:
         self._sizes = Histogram(
             "rmbg_batch_images",
-            "Items of a forward pass.",
+            "Items of a batch.",
             buckets=SIZES,
             registry=self.registry,
         )
@@ -116,6 +116,6 @@ class Metrics:
         )
         self._busy = Counter(
             "rmbg_device_busy_seconds",
-            "Seconds that the device spent on forward passes; its rate is the share busy.",
+            "Seconds that batches spent in the network; its rate is the share busy.",
             registry=self.registry,
         )

@@ -19,7 +19,7 @@ class Observer(Protocol):
         ...
 
     def batch(self, works: Sequence[Work], *, wait_s: float, forward_s: float) -> None:
-        """Note a forward pass: what was in it, how long its first item waited, how long it took."""
+        """Note a batch: what was in it, how long its first item waited, how long it took."""
         ...
 
     def retried(self, work: Work, stage: str, err: BaseException) -> None:
