@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812  (torch's own spelling)
+from support.outputs import soft_output
 from support.photographs import NAMES, enlarged, photograph
 
 from worker.model.fold import build
@@ -52,12 +52,6 @@ def on_cpu(weights):
 def outputs_of(segmenter, images):
     outputs = segmenter.forward([segmenter.prepare(image) for image in images])
     return [output.cpu() for output in outputs]
-
-
-def soft_output():
-    generator = torch.Generator().manual_seed(1)
-    coarse = torch.rand(1, 1, 40, 40, generator=generator) * 0.5 + 0.2
-    return F.interpolate(coarse, (1024, 1024), mode="bicubic")[0, 0].clamp(0, 1)
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812  (torch's own spelling)
+from support.outputs import soft_output
 from support.photographs import NAMES, enlarged, photograph
 
 from shared.errors import DeviceLost
@@ -67,12 +67,6 @@ def segmenter(on_device):
 def mask_of(segmenter, image):
     (output,) = segmenter.forward([segmenter.prepare(image)])
     return segmenter.finish(output, *image.shape[:2], stretch="guarded").mask
-
-
-def soft_output(seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(1, 1, 40, 40, generator=generator) * 0.5 + 0.2
-    return F.interpolate(coarse, (1024, 1024), mode="bicubic")[0, 0].clamp(0, 1)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812  (torch's own spelling)
+from support.outputs import soft_output
 from support.photographs import NAMES, enlarged, photograph
 
 from shared.errors import DeviceLost, DeviceMissing, InvalidOption
@@ -241,9 +242,7 @@ def reference_finish(output, height, width):
 
 @pytest.mark.parametrize("size", [(1024, 1024), (300, 451), (2000, 1777), (2, 900), (4000, 3)])
 def test_a_mask_is_stretched_by_its_own_range_at_the_pictures_size(size):
-    generator = torch.Generator().manual_seed(1)
-    coarse = torch.rand(1, 1, 40, 40, generator=generator) * 0.5 + 0.2
-    output = F.interpolate(coarse, (1024, 1024), mode="bicubic")[0, 0].clamp(0, 1).numpy()
+    output = soft_output().numpy()
     mask = finish(output, *size, stretch="guarded").mask
     apart = np.abs(mask.astype(int) - reference_finish(output, *size))
 

@@ -37,8 +37,6 @@ T = TypeVar("T")
 _BATCH_SIZES: Final = {"cpu": 1, "cuda": 16}
 """Where to begin; on a CPU the worker measures (`worker.calibration`), and each picture at once
 takes memory of its own (docs/adr/0010)."""
-
-
 _THREADS: Final = torch.get_num_threads()
 """Torch's own choice, or `OMP_NUM_THREADS`. Asked before any batch: torch tells a thread that it
 does not know the number that was set last, which may be one picture's share."""

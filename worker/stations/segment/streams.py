@@ -34,7 +34,7 @@ class Streams:
         self._pool = ThreadPoolExecutor(threads, "stream")
 
     def __call__(self, pictures: Sequence[Tensor]) -> list[Tensor]:
-        """Run every picture once; returns when all passes have ended, also those that failed.
+        """Run all, one or more; returns when all passes have ended, also those that failed.
 
         A picture alone has all threads.
 
@@ -46,7 +46,7 @@ class Streams:
         """
         if len(pictures) == 1:
             return self._pass(pictures[0], self._threads)
-        share = max(1, self._threads // max(1, len(pictures)))
+        share = max(1, self._threads // len(pictures))
         passes = [self._pool.submit(self._pass, picture, share) for picture in pictures]
         wait(passes)
         outputs: list[Tensor] = []
