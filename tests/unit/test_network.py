@@ -3,7 +3,7 @@ import torch
 
 from shared.errors import WeightsInvalid
 from worker.model.fold import build, fold
-from worker.model.fuse import FusedBlock, fuse
+from worker.model.fuse import FusedBlock, Halve, fuse
 from worker.model.network import Network, RsuFlat, convolutions
 
 
@@ -140,6 +140,19 @@ def test_fusing_replaces_every_block_and_not_the_output(published):
     assert len(blocks) == 112
     assert plain.std() > 0.005
     assert (outputs - plain).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_halving_is_torchs_pooling_to_the_bit_and_keeps_channels_last(dtype):
+    torch.manual_seed(0)
+    maps = torch.randn(2, 24, 32, 64).to(dtype).contiguous(memory_format=torch.channels_last)
+    maps[0, 0, 3, 5] = float("nan")
+
+    halved, expected = Halve()(maps), torch.nn.functional.max_pool2d(maps, 2)
+
+    assert torch.equal(halved.nan_to_num(9), expected.nan_to_num(9))
+    assert halved.isnan().sum() == 1
+    assert halved.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_where_the_operators_are_missing_the_network_stays_plain(published, monkeypatch):

@@ -56,6 +56,7 @@ class Rsu(nn.Module):
     ) -> None:
         super().__init__()
         self.depth = depth
+        self.halve = _halving()
         self.rebnconvin = Block(inputs, outputs, parts=parts, norm=norm)
         self.add_module("rebnconv1", Block(outputs, mid, norm=norm))
         for level in range(2, depth):
@@ -70,7 +71,7 @@ class Rsu(nn.Module):
         whole = self.rebnconvin(*parts)
         skips: list[Tensor] = [self._block("1")(whole)]
         for level in range(2, self.depth):
-            skips.append(self._block(f"{level}")(_halve(skips[-1])))
+            skips.append(self._block(f"{level}")(self.halve(skips[-1])))
         deeper: Tensor = self._block(f"{self.depth}")(skips[-1])
         for level in range(self.depth - 1, 0, -1):
             skip = skips.pop()
@@ -121,6 +122,7 @@ class Network(nn.Module):
         super().__init__()
         self.deepest_dtype: torch.dtype | None = None
         """What `stage6` counts in, where that is not what the rest does; see `lower`."""
+        self.halve = _halving()
         self.conv_in = nn.Conv2d(3, 64, 3, stride=2, padding=1)
         self.stage1 = Rsu(7, 64, 32, 64, norm=norm)
         self.stage2 = Rsu(6, 64, 32, 128, norm=norm)
@@ -149,8 +151,8 @@ class Network(nn.Module):
         """
         skips = [self.stage1(self.conv_in(x))]
         for stage in (self.stage2, self.stage3, self.stage4, self.stage5):
-            skips.append(stage(_halve(skips[-1])))
-        deepest = _halve(skips[-1])
+            skips.append(stage(self.halve(skips[-1])))
+        deepest = self.halve(skips[-1])
         deeper = self.stage6(deepest.to(self.deepest_dtype)).to(deepest.dtype)
         for stage in (self.stage5d, self.stage4d, self.stage3d, self.stage2d, self.stage1d):
             skip = skips.pop()
@@ -187,5 +189,5 @@ def upsample_like(x: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)
 
 
-def _halve(x: Tensor) -> Tensor:
-    return F.max_pool2d(x, 2, stride=2, ceil_mode=True)
+def _halving() -> nn.MaxPool2d:
+    return nn.MaxPool2d(2, stride=2, ceil_mode=True)
