@@ -10,10 +10,12 @@ from PIL import Image, ImageOps
 from shared.errors import UndecodableImage
 from worker.stations.decode.files import FOREIGN
 
-SIDE_PX: Final = 320
+SIDE_PX: Final = 256
+"""One and a half times the width at which the report shows it."""
 QUALITY: Final = 80
-EFFORT: Final = 2
-"""WebP's `method`: half the time of its default 4, for 6 % more bytes."""
+EFFORT: Final = 0
+"""WebP's `method`. A job waits for its report at its end: a cutout of an example takes 10 instead
+of 12 ms with 2, for a quarter more bytes."""
 
 
 def thumbnail(data: bytes, *, side_px: int = SIDE_PX) -> bytes:
@@ -30,7 +32,7 @@ def thumbnail(data: bytes, *, side_px: int = SIDE_PX) -> bytes:
             small = small.reduce(max(1, max(small.size) // (2 * side_px)))
     except FOREIGN as err:
         raise UndecodableImage(f"no thumbnail: {err}") from err
-    small.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
+    small.thumbnail((side_px, side_px), Image.Resampling.HAMMING)
     body = io.BytesIO()
     small.save(body, "WEBP", quality=QUALITY, method=EFFORT)
     return body.getvalue()
