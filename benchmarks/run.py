@@ -45,7 +45,7 @@ def parts_on(device: str, *, quick: bool, rounds: int) -> dict[str, Part]:
                 weights,
                 device=device,
                 products=2 if quick else 64,
-                copies=1 if quick else 4,
+                copies=1 if quick else 8,
                 rounds=1 if quick else rounds,
                 side_px=side_px,
             )
