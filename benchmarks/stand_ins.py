@@ -25,7 +25,7 @@ from worker.types import Segmented
 
 BATCH_S: Final = 0.020
 IMAGE_S: Final = 0.006
-"""What a GPU takes for a batch, and more for each of its pictures (design, section 5)."""
+"""What a GPU takes for a batch, and more for each of its pictures; so does the fault suite's."""
 BATCH_SIZE: Final = 16
 IMAGES_PER_S: Final = BATCH_SIZE / (BATCH_S + BATCH_SIZE * IMAGE_S)
 """What such a device does at most: 137.9."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from shared.shards import Shard
 
 LINK_S: Final = 3600
-"""How long a signed link is good for (design, section 3)."""
+"""How long a signed link is good for, in seconds."""
 SPOOL_BYTES: Final = 8 * 2**20
 """Results above this lie in a temporary file while they are read: up to 640 MB."""
 INDEX_START: Final = b'{"shard":'

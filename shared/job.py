@@ -60,7 +60,7 @@ class JobState(StrEnum):
 
 TERMINAL_STATES: Final = frozenset({JobState.DONE, JobState.CANCELLED})
 MAX_INTERACTIVE_ITEMS: Final = 64
-"""Most images of an interactive job (design, section 4.10)."""
+"""Most images of an interactive job: more than somebody would sit and wait for is bulk."""
 
 
 @dataclass(frozen=True, kw_only=True)

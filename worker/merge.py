@@ -25,7 +25,7 @@ from worker.stations.thumbnail import thumbnail
 logger = logging.getLogger(__name__)
 
 MAX_MERGED_ITEMS: Final = 1_000_000
-"""Larger jobs get an index of their shards instead of one file (design, section 4.6)."""
+"""Larger jobs get an index of their shards instead of one file of hundreds of MB."""
 MAX_SHOWN_PX: Final = 25_000_000
 """Larger pictures are left out of the report: what is decoded here, no budget counts."""
 THUMBNAIL_THREADS: Final = 2

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 REFUSED_FOR_S: Final = 60.0
 """How long a refusal is believed, in seconds."""
 RESIDENT: Final = 2
-"""Models kept in memory (design, section 7)."""
+"""Models kept in memory: jobs of two models may take turns without loading either again."""
 
 
 class ModelRefused(ConfigError):

@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 
 MARK_ITEMS: Final = 64
 MARK_S: Final = 1.0
-"""Items are marked in groups of this many, or after this long (design, section 4.5)."""
+"""Items are marked in groups of this many, or after this long: a group is one command, and what a
+dying worker has not marked is found in the bucket again, one request an item."""
 TICK_S: Final = 0.1
 AGAIN_S: Final = 1.0
 """Rest before Redis is asked again, in seconds: an outage may last, and each time is logged."""

@@ -59,7 +59,7 @@ def die() -> None:
 
 
 class Segmenter:
-    """Takes as long as a GPU: 20 ms a batch and 6 ms an image (design, section 5)."""
+    """Takes as long as a GPU: 20 ms a batch and 6 ms an image, as the benchmarks' does."""
 
     device = "cpu"
     weights_sha256 = "0" * 64

@@ -1,4 +1,4 @@
-"""Cancelling a job, and retrying what failed (design, section 4.11)."""
+"""Cancelling a job, and retrying what failed."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Feeding: how many tickets, of which size, of which job next (design, sections 4.2, 4.9, 4.10)."""
+"""Feeding: how many tickets, of which size, of which job next."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Finishing: shards, the merge ticket, and the one end of a job (design, section 4.6)."""
+"""Finishing: shards, the merge ticket, and the one end of a job."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

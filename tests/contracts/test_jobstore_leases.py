@@ -1,4 +1,4 @@
-"""Leases: every answer to a claim, and whose word counts afterwards (design, section 4.4)."""
+"""Leases: every answer to a claim, and whose word counts afterwards."""
 
 from concurrent.futures import ThreadPoolExecutor
 

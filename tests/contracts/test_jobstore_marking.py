@@ -1,4 +1,4 @@
-"""Marking: an item counts when its bit goes from 0 to 1, and never again (design, section 4.5)."""
+"""Marking: an item counts when its bit goes from 0 to 1, and never again."""
 
 import json
 
@@ -134,7 +134,7 @@ def test_counters_and_records_do_not_mix_between_jobs(store):
 
 
 def test_marking_a_group_costs_one_command_for_each_counter(store, redis_client):
-    """However many items the group has (design, section 4.5)."""
+    """However many items the group has."""
     submit(store, 16)
     [one] = feed(store)
     granted = grant(store, one)

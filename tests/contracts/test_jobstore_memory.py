@@ -1,4 +1,4 @@
-"""What a large job costs Redis (design, sections 4.1 and 4.2)."""
+"""What a large job costs Redis."""
 
 import hashlib
 from itertools import islice

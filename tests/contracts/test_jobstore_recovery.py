@@ -1,4 +1,4 @@
-"""Recovery: dead workers, lost tickets and deadly items (design, sections 4.7 and 4.8)."""
+"""Recovery: dead workers, lost tickets and deadly items."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Submitting: one job for one submission, whatever happens on the way (design, section 3)."""
+"""Submitting: one job for one submission, whatever happens on the way."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

@@ -21,7 +21,7 @@ MEMORY_BYTES: Final = 3 * 2**30
 """Enough for 100 MP with an alpha: up to 5 copies of 4 bytes a pixel at once."""
 
 TIMEOUT_S: Final = 30.0
-"""Time for one picture, in seconds (design, section 5)."""
+"""Time for one picture, in seconds; the child is killed then."""
 
 _EXIT_S: Final = 2.0
 """A dying process is given this long to be gone, so that its own signal is seen and not ours."""
