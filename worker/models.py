@@ -56,13 +56,14 @@ class Loader:
         blank = segmenter.prepare(np.zeros((WARM_PX, WARM_PX, 3), np.uint8))
         segmenter.forward([blank])
         if segmenter.device == "cpu":
-            segmenter.batch_size = remembered_batch(
+            at_once = remembered_batch(
                 self._settings.services.home,
                 f"{processor()}, {segmenter.circumstances}, rmbg-queue {version('rmbg-queue')}",
                 lambda: fastest_batch(
                     lambda size: segmenter.run_once([blank] * size), threads=segmenter.threads
                 ),
             )
+            segmenter.run_side_by_side(at_once)
         return Model(name=name, licence=model.licence, segmenter=segmenter)
 
     def refused(self) -> dict[str, str]:

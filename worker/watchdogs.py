@@ -24,8 +24,8 @@ UNFIT_EXIT: Final = 70
 LOOP_S: Final = 60.0
 """Longest that Celery's event loop may stand still while it is connected, in seconds."""
 DECODE_S: Final = 60.0
-"""Longest that a thread may decode or draw one picture, in seconds: nothing can end a thread but its
-process."""
+"""Longest that a thread may decode or draw one picture, in seconds: only its process can end
+a thread."""
 MEMORY_SHARE: Final = 0.75
 """Share of the memory this process may use at which it makes room by leaving."""
 EVERY_S: Final = 1.0

@@ -67,21 +67,40 @@ def test_pictures_run_at_the_same_time():
     assert len(Streams(run, THREADS)(levels(1, 2))) == 2
 
 
-@pytest.mark.parametrize(("pictures", "threads"), [(1, 4), (2, 2), (3, 1), (4, 1), (9, 1)])
+@pytest.mark.parametrize(
+    ("pictures", "threads"), [(1, {4}), (2, {2}), (3, {1}), (8, {1}), (9, {1, 4}), (10, {1, 2})]
+)
 def test_threads_are_shared_out_and_never_more_than_there_are(pictures, threads):
     seen = []
     running = Running()
 
     def run(batch):
         with running:
-            seen.append((torch.get_num_threads(), running.now))
             time.sleep(0.05)
+            seen.append((torch.get_num_threads(), running.now))
         return list(batch)
 
     Streams(run, THREADS)(levels(*range(pictures)))
 
-    assert {shared for shared, _ in seen} == {threads}
-    assert max(at_once for _, at_once in seen) * threads <= 4
+    assert {share for share, _ in seen} == threads
+    assert max(share * at_once for share, at_once in seen) <= THREADS
+
+
+def test_no_more_run_at_once_than_it_was_told():
+    running, shares = Running(), []
+
+    def run(batch):
+        with running:
+            time.sleep(0.05)
+            shares.append(torch.get_num_threads())
+        return list(batch)
+
+    streams = Streams(run, THREADS)
+    streams.at_once = 2
+    streams(levels(1, 2, 3, 4))
+
+    assert running.most == 2
+    assert shares == [2] * 4
 
 
 def test_a_picture_alone_has_all_threads_also_after_others_had_their_shares():
@@ -163,12 +182,21 @@ def test_what_failed_passes_held_is_gone_at_once():
 def test_a_loaded_segmenter_answers_the_same_side_by_side_as_alone(weights):
     """A picture's mask must not depend on the company it had."""
     segmenter = Segmenter.load(weights, device="cpu")
-    segmenter.batch_size = 4
+    segmenter.run_side_by_side(segmenter.threads)
     prepared = [segmenter.prepare(photograph(name)) for name in NAMES[:3]]
     alone = [segmenter.forward([one])[0] for one in prepared]
     together = segmenter.forward(prepared)
 
     assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+@pytest.mark.parametrize(("at_once", "batch_size"), [(1, 1), (2, 4)])
+def test_a_batch_has_two_pictures_for_each_of_several_passes(weights, at_once, batch_size):
+    segmenter = Segmenter.load(weights, device="cpu", threads=2)
+
+    segmenter.run_side_by_side(at_once)
+
+    assert segmenter.batch_size == batch_size
 
 
 def test_a_batch_on_a_cpu_that_does_not_fit_is_halved():

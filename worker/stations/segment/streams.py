@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor, wait
+from threading import Semaphore
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Streams:
-    """Runs each picture of a batch in a pass of its own, as many at once as there are threads.
+    """Runs each picture of a batch in a pass of its own, some at once.
 
     One pass over all threads waits after each layer for the slowest of them, and something else
     always wants a core for a moment: pictures are decoded, files written. Passes that do not wait
@@ -31,12 +32,15 @@ class Streams:
     def __init__(self, run: Pass, threads: int) -> None:
         self._run = run
         self._threads = threads
+        self.at_once = threads
+        """Most passes at a time, from 1 to *threads*; not to be set while a batch runs."""
         self._pool = ThreadPoolExecutor(threads, "stream")
 
     def __call__(self, pictures: Sequence[Tensor]) -> list[Tensor]:
-        """Run all, one or more; returns when all passes have ended, also those that failed.
+        """Run all; returns when all passes have ended, also those that failed.
 
-        A picture alone has all threads.
+        What is left over when passes have been filled evenly shares all threads: a picture that
+        is alone has them all.
 
         Returns:
             What *run* returned for each picture, in the order of *pictures*.
@@ -44,10 +48,20 @@ class Streams:
         Raises:
             BaseException: The first picture's that failed.
         """
-        if len(pictures) == 1:
-            return self._pass(pictures[0], self._threads)
-        share = max(1, self._threads // len(pictures))
-        passes = [self._pool.submit(self._pass, picture, share) for picture in pictures]
+        even = len(pictures) - len(pictures) % self.at_once
+        return self._side_by_side(pictures[:even]) + self._side_by_side(pictures[even:])
+
+    def _side_by_side(self, pictures: Sequence[Tensor]) -> list[Tensor]:
+        lanes = min(self.at_once, len(pictures))
+        if lanes <= 1:
+            return [out for picture in pictures for out in self._pass(picture, self._threads)]
+        share, gate = self._threads // lanes, Semaphore(lanes)
+
+        def run(picture: Tensor) -> list[Tensor]:
+            with gate:
+                return self._pass(picture, share)
+
+        passes = [self._pool.submit(run, picture) for picture in pictures]
         wait(passes)
         outputs: list[Tensor] = []
         while passes:
