@@ -46,11 +46,10 @@ def measure(
         segmenter = Segmenter.load(weights, device=device, precision=precision)
         prepared = segmenter.prepare(product(0))
         ways = {size: _pass_of(segmenter, [prepared] * size) for size in batches or BATCHES[device]}
-        multiply, product_flop = _multiply(device, DTYPES[precision])
         times: dict[int, list[float]] = {size: [] for size in ways}
         peaks: list[float] = []
         for turn in range(rounds + 1):
-            peak = product_flop / _seconds(multiply, least_s=0.3)
+            peak = matrix_rate(device, DTYPES[precision], least_s=0.3)
             for size, way in ways.items():
                 seconds = _seconds(way) / size
                 if turn:  # the first round warms up
@@ -77,10 +76,15 @@ def _summary(times: dict[int, list[float]], peak: float, flop: int) -> dict[str,
     return {"matrix_gflop_s": round(peak / 1e9), "batches": by_batch}
 
 
-def _multiply(device: str, dtype: torch.dtype) -> tuple[Callable[[], object], float]:
+def matrix_rate(device: str, dtype: torch.dtype, *, least_s: float) -> float:
+    """Return how many floating-point operations a second large matrix products reach here.
+
+    Takes a little over *least_s* seconds.
+    """
     side = MATRIX_SIDE[device]
     left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-    return lambda: left @ right, 2.0 * side**3
+    left @ right
+    return 2.0 * side**3 / _seconds(lambda: left @ right, least_s=least_s)
 
 
 def _seconds(call: Callable[[], object], *, least_s: float = 0.0) -> float:

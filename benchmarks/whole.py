@@ -15,19 +15,24 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import onnx
+import torch
 from onnx import TensorProto, numpy_helper
 
+from benchmarks.network import flop_an_image, matrix_rate
 from benchmarks.pictures import write_products
 from producer.client import Client
 from producer.local.helper import WorkerProcess
 from producer.local.servers import EmbeddedServers
 from shared.job import TERMINAL_STATES, PictureOptions
+from worker.stations.segment.devices import pick_dtype
 
 MODEL: Final = "isnet-general-use"
 EXAMPLES: Final = Path(__file__).resolve().parents[1] / "examples/photos"
 POLL_S: Final = 0.1
 """Every 20 ms the asking alone takes 17 ms of processor time an image."""
-OURS, REMBG, SEED = "rmbg-queue", "rembg", "seed"
+OURS, REMBG, SEED, FLOOR = "rmbg-queue", "rembg", "seed", "floor"
+FLOOR_S: Final = 3.0
+"""How long the floor's matrices are multiplied in each round."""
 
 
 class OurSystem:
@@ -134,7 +139,7 @@ def measure(
     rounds: int,
     side_px: int,
 ) -> dict[str, Any]:
-    """Run all three in turn, *rounds* times over products and over the example photographs.
+    """Run all in turn, *rounds* times over products and over the example photographs.
 
     Each example comes in so many *copies*: there are eight, and a job has more.
     """
@@ -148,7 +153,7 @@ def measure(
         Contestant(REMBG, folder, full, device, rembg_env) as rembg,
         Contestant(SEED, folder, weights, device, {}) as seed,
     ):
-        ways = {OURS: ours.run, REMBG: rembg.run, SEED: seed.run}
+        ways = {OURS: ours.run, REMBG: rembg.run, SEED: seed.run, FLOOR: _floor(device)}
         results = {}
         for name, files in sets.items():
             ours.upload(files)
@@ -156,6 +161,15 @@ def measure(
             results[name]["closing_s"] = round(statistics.median(ours.closing_s[-rounds:]), 2)
             print(json.dumps({name: results[name]}), flush=True)
     return {"device": device, "rounds": rounds, "sets": results}
+
+
+def _floor(device: str) -> Callable[[Sequence[Path]], float]:
+    """Return what tells the seconds that the network's arithmetic alone would take just now.
+
+    At the rate of large matrix products, in the precision that this system uses.
+    """
+    dtype, flop = pick_dtype("auto", torch.device(device)), flop_an_image()
+    return lambda files: len(files) * flop / matrix_rate(device, dtype, least_s=FLOOR_S)
 
 
 def _examples(folder: Path, copies: int) -> list[Path]:
@@ -179,7 +193,8 @@ def _in_turn(
             speeds[name].append(len(files) / run(files))
     ratios = {
         name: [mine / other for mine, other in zip(speeds[OURS], speeds[name], strict=True)]
-        for name in (REMBG, SEED)
+        for name in ways
+        if name != OURS
     }
     return {
         "pictures": len(files),
