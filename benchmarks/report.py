@@ -83,6 +83,7 @@ def _draw_whole(axes: Axes, sets: Mapping[str, Any]) -> None:
         heights = [speed["median"] for speed in speeds.values()]
         axes.bar_label(axes.bar(at, heights, width=0.36, label=name), fmt="%.2f", fontsize=8)
         axes.set_xticks([place + 0.19 for place in range(len(speeds))], list(speeds))
+    axes.margins(y=0.1)
     axes.set_ylabel("images/s")
     axes.set_title("Whole job")
     axes.legend(fontsize=8)
