@@ -31,11 +31,20 @@ class Collector:
         self._bucket = bucket
         self._out = out
         self._naming = naming
+        self._failure: InvalidOption | None = None
 
     def pictures(self, records: Iterable[ItemRecord]) -> None:
-        """Fetch the pictures of *records*, several at a time, as the iterable yields them."""
+        """Fetch the pictures of *records*, several at a time, as the iterable yields them.
+
+        A failure is raised when the next record comes, or the last; `check` knows of it at once.
+        """
         for _ in each(self._fetch, records, threads=DOWNLOADS):
             pass
+
+    def check(self) -> None:
+        """Raise what kept a picture from being written, if something did; from any thread."""
+        if self._failure is not None:
+            raise self._failure
 
     def results(self, records: Iterable[ItemRecord]) -> None:
         """Write `results.jsonl`, in which the keys are paths below the folder.
@@ -62,6 +71,9 @@ class Collector:
                 _write(self._out / path, [self._objects.get(self._bucket, key).data])
             except ObjectMissing:
                 continue  # removed from the bucket since; its record still says what it was
+            except InvalidOption as err:
+                self._failure = err
+                raise
 
     def _localised(self, record: ItemRecord) -> ItemRecord:
         """Return the record with paths below the folder for keys of the bucket."""

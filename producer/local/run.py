@@ -145,6 +145,7 @@ class _Run:
             fetched = pool.submit(self._collect, job_id, ended)
 
             def poll() -> JobStatus:
+                self._collector.check()
                 if fetched.done():
                     fetched.result()
                 status = self._services.jobs.status(job_id)

@@ -84,6 +84,12 @@ class HandWorker:
         else:
             self.held = claim
 
+    def begin(self, items):
+        """Claim the next ticket, do its first *items* and leave it open."""
+        claim = self.claim_next()
+        span = claim.lease.ticket.span[:items]
+        self.jobs.mark(claim.lease, [self._do(claim, index) for index in span])
+
     def step(self, *, finish=True):
         """Work off one ticket; False if there was none."""
         claim = self.claim_next()
