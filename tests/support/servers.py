@@ -61,11 +61,17 @@ def servers() -> Iterator[EmbeddedServers]:
 
 
 @pytest.fixture
-def bucket(servers: EmbeddedServers) -> str:
-    """Name of an empty bucket that no other test uses; for input and output."""
+def bucket(servers: EmbeddedServers) -> Iterator[str]:
+    """Name of an empty bucket that no other test uses; for input and output.
+
+    Removed afterwards with all in it: SeaweedFS has one bucket for each free GB of the disk, and
+    answers writes to further ones with 500.
+    """
     name = f"t{uuid.uuid4().hex[:20]}"
-    raw_s3(ServiceSettings.from_env(servers.settings())).create_bucket(Bucket=name)
-    return name
+    client = raw_s3(ServiceSettings.from_env(servers.settings()))
+    client.create_bucket(Bucket=name)
+    yield name
+    client.delete_bucket(Bucket=name)
 
 
 @pytest.fixture
