@@ -73,9 +73,9 @@ def submit(
 ) -> Submitted:
     """Make the job of *spec* over the keys of *source*, and publish its first tickets.
 
-    A repetition joins the job it made before. The keys are walked once and
-    never held together. After a failure nothing runs, unless Redis's answer to the very last
-    question got lost; what was staged there for no job expires within an hour.
+    A repetition joins the job it made before. The keys are walked once and never held together.
+    After a failure nothing runs, unless Redis's answer to the very last question got lost; what
+    was staged there for no job expires within an hour.
 
     Raises:
         NoKeys: If *source* has no key; nothing was created.

@@ -17,7 +17,7 @@ from shared.errors import InvalidOption, ServiceUnavailable
 CONFIG_EXIT: Final = 2
 """`rmbg-worker` says that its settings cannot be used: another start would say the same."""
 MAX_STARTS: Final = 5
-"""Starts without a finished item after which the run gives up; three deaths may be one picture."""
+"""Starts without a finished item after which the run gives up; one picture may cost three."""
 GRACE_S: Final = 30.0
 """From SIGTERM to SIGKILL: a worker leaves within 25 s."""
 LOG_TAIL_CHARS: Final = 1500
