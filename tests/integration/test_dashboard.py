@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 from support.asking import ANY_PORT, samples
 from support.promql import named_in
-from support.servers import raw_s3
+from support.servers import own_bucket
 from support.until import until
 from support.workers import MODEL, WorkerProcess
 
@@ -54,7 +54,11 @@ def shown(servers):
     """Labels and their values by metric, of a worker that has done a job and waits for another."""
     env = servers.settings() | {"RMBG_INPUT_BUCKETS": BUCKET, "RMBG_OUTPUT_BUCKET": BUCKET}
     settings = ServiceSettings.from_env(env)
-    raw_s3(settings).create_bucket(Bucket=BUCKET)
+    with own_bucket(servers, BUCKET):
+        return _shown(env, settings)
+
+
+def _shown(env, settings):
     store, client = S3Store(settings.objects), Client(settings)
     keys = [f"in/{n}" for n in range(40)]
     for n, key in enumerate(keys):

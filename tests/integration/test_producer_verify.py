@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import redis
 from support.command import rmbg
-from support.servers import raw_s3
+from support.servers import own_bucket
 from support.workers import MODEL, WorkerProcess
 
 from producer.client import Client
@@ -51,10 +51,10 @@ class Shelf:
 @pytest.fixture(scope="module")
 def env(servers):
     own = servers.settings() | {"RMBG_INPUT_BUCKETS": BUCKET, "RMBG_OUTPUT_BUCKET": BUCKET}
-    raw_s3(ServiceSettings.from_env(own)).create_bucket(Bucket=BUCKET)
     with redis.Redis.from_url(own["RMBG_REDIS_URL"]) as client:
         client.flushall()
-    return own
+    with own_bucket(servers, BUCKET):
+        yield own
 
 
 @pytest.fixture(scope="module")

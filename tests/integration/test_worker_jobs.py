@@ -11,7 +11,7 @@ from celery import Celery
 from kombu import Connection
 from PIL import Image
 from support.pictures import encoded, photo, plain
-from support.servers import raw_s3
+from support.servers import own_bucket
 from support.until import until
 from support.workers import MODEL, WorkerProcess
 
@@ -31,10 +31,10 @@ BUCKET = "worker-jobs"
 @pytest.fixture(scope="module")
 def env(servers):
     own = servers.settings() | {"RMBG_INPUT_BUCKETS": BUCKET, "RMBG_OUTPUT_BUCKET": BUCKET}
-    raw_s3(ServiceSettings.from_env(own)).create_bucket(Bucket=BUCKET)
     with redis.Redis.from_url(own["RMBG_REDIS_URL"]) as client:
         client.flushall()
-    return own
+    with own_bucket(servers, BUCKET):
+        yield own
 
 
 @pytest.fixture(scope="module")

@@ -60,18 +60,25 @@ def servers() -> Iterator[EmbeddedServers]:
         yield running
 
 
-@pytest.fixture
-def bucket(servers: EmbeddedServers) -> Iterator[str]:
-    """Name of an empty bucket that no other test uses; for input and output.
+@contextmanager
+def own_bucket(servers: EmbeddedServers, name: str) -> Iterator[None]:
+    """Make bucket *name* and remove it afterwards, with all in it.
 
-    Removed afterwards with all in it: SeaweedFS has one bucket for each free GB of the disk, and
-    answers writes to further ones with 500.
+    SeaweedFS has one bucket for each free GB of the disk, and answers writes to further ones with
+    500. And a module's fixtures are made again where tests of other modules came in between.
     """
-    name = f"t{uuid.uuid4().hex[:20]}"
     client = raw_s3(ServiceSettings.from_env(servers.settings()))
     client.create_bucket(Bucket=name)
-    yield name
+    yield
     client.delete_bucket(Bucket=name)
+
+
+@pytest.fixture
+def bucket(servers: EmbeddedServers) -> Iterator[str]:
+    """Name of an empty bucket that no other test uses; for input and output."""
+    name = f"t{uuid.uuid4().hex[:20]}"
+    with own_bucket(servers, name):
+        yield name
 
 
 @pytest.fixture
