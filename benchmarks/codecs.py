@@ -26,10 +26,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from support.photographs import enlarged  # noqa: E402 - where it lies is known only now
 
-from worker.stations.compose import combine, compose  # noqa: E402
-from worker.stations.encode import encode_png  # noqa: E402
-from worker.stations.judge import judge  # noqa: E402
-from worker.stations.qc import measure  # noqa: E402
+from worker.imaging.compose import combine, compose  # noqa: E402
+from worker.imaging.encode.encoder import encode_png  # noqa: E402
+from worker.imaging.quality import measure  # noqa: E402
+from worker.imaging.verdict import judge  # noqa: E402
 
 SIDE_PX = 2000
 PILLOW_LEVELS = (0, 1, 4, 6, 9)

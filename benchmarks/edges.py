@@ -24,9 +24,9 @@ from support.layers import Layered, layered_pictures  # noqa: E402 - where it li
 from support.photographs import photograph  # noqa: E402
 from support.weights import isnet_weights  # noqa: E402
 
-from worker.stations import edges  # noqa: E402
-from worker.stations.compose import compose  # noqa: E402
-from worker.stations.encode import encode_png  # noqa: E402
+from worker.imaging import foreground as edges  # noqa: E402
+from worker.imaging.compose import compose  # noqa: E402
+from worker.imaging.encode.encoder import encode_png  # noqa: E402
 
 BACKGROUNDS = {"white": (255, 255, 255), "black": (0, 0, 0), "green": (0, 255, 0)}
 COLUMNS = ("seed", "source", "estimate")
@@ -123,7 +123,7 @@ def panel(image: np.ndarray, mask: np.ndarray, left: int, top: int) -> np.ndarra
 
 def draw() -> None:
     """Write the panels of two made pictures and of the photographs."""
-    from worker.stations.segment import Segmenter  # noqa: PLC0415 - torch only where it is used
+    from worker.inference.segmenter import Segmenter  # noqa: PLC0415 - torch only where it is used
 
     panels = {}
     made = {picture.name: picture for picture in layered_pictures()}

@@ -12,7 +12,7 @@ from typing import Any, Final
 import psutil
 import torch
 
-from worker.stations.segment.devices import cpu_multiplies_bf16
+from worker.inference.devices import cpu_multiplies_bf16
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 _PACKAGES: Final = (

@@ -12,9 +12,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.pictures import product
-from worker.model.network import SIDE_PX, Network
-from worker.stations.segment import Segmenter
-from worker.stations.segment.devices import cpu_multiplies_bf16
+from worker.inference.architectures.isnet.network import SIDE_PX, Network
+from worker.inference.devices import cpu_multiplies_bf16
+from worker.inference.segmenter import Segmenter
 
 DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MATRIX_SIDE: Final = {"cpu": 2048, "cuda": 8192}

@@ -20,12 +20,13 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from shared import models, weights
+from shared.models import registry as models
+from shared.models import weights
 from shared.settings import ServiceSettings
-from worker.model.fold import build
-from worker.model.network import SIDE_PX
-from worker.model.tensors import load_state_dict
-from worker.stations.segment import Segmenter
+from worker.inference.architectures.isnet.fold import build
+from worker.inference.architectures.isnet.network import SIDE_PX
+from worker.inference.architectures.isnet.tensors import load_state_dict
+from worker.inference.segmenter import Segmenter
 
 MAX_MEAN = 0.05
 """Of 255."""

@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from support.weights import isnet_weights  # noqa: E402 - where it lies is known only now
 
 from benchmarks import machine, memory, network, report, scale, stages, whole  # noqa: E402
-from worker.heap import keep_memory  # noqa: E402
+from worker.runtime.malloc import keep_memory  # noqa: E402
 
 Part: TypeAlias = Callable[[Path], Iterable[dict[str, Any]]]
 """From an empty folder to a result; a long part gives what it has so far, again and again."""

@@ -31,7 +31,7 @@ sys.path[:0] = [str(ROOT)]
 from benchmarks.fleet import Traffic, Workers  # noqa: E402 - where it lies is known only now
 from benchmarks.stand_ins import IMAGES_PER_S  # noqa: E402
 from producer.local.servers import EmbeddedServers  # noqa: E402
-from shared.job import TERMINAL_STATES  # noqa: E402
+from shared.job.spec import TERMINAL_STATES  # noqa: E402
 from shared.jobstore.store import JobStore  # noqa: E402
 from shared.settings import ServiceSettings  # noqa: E402
 

@@ -15,8 +15,13 @@ import torch.nn.functional as F  # noqa: N812  (torch's own spelling)
 from PIL import Image
 from torch import Tensor
 
-from worker.model.network import BATCH_NORM_EPS, SIDE_PX, Network, upsample_like
-from worker.model.tensors import load_state_dict
+from worker.inference.architectures.isnet.network import (
+    BATCH_NORM_EPS,
+    SIDE_PX,
+    Network,
+    upsample_like,
+)
+from worker.inference.architectures.isnet.tensors import load_state_dict
 
 PNG_LEVEL: Final = 4
 """What the node saves with."""

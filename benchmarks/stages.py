@@ -19,17 +19,17 @@ from benchmarks.stand_ins import (
     model_of,
 )
 from producer.local.servers import EmbeddedServers
-from shared.job import JobSpec, PictureOptions
+from shared.job.spec import JobSpec, PictureOptions
 from shared.objects import ObjectStore, S3Store
 from worker.app import limits_of, stations_of
-from worker.effects import Effects
-from worker.engine import Engine
-from worker.flow import Work
+from worker.engine.engine import Engine
+from worker.imaging.compose import compose
+from worker.imaging.decode import Decoded
+from worker.imaging.encode.encoder import encode_png
+from worker.inference.segmenter import Segmenter
 from worker.settings import WorkerSettings
-from worker.stations.compose import compose
-from worker.stations.decode import Decoded
-from worker.stations.encode import encode_png
-from worker.stations.segment import Segmenter
+from worker.storage.item_ref import Work
+from worker.storage.output_writer import Effects
 
 MODEL: Final = "isnet-general-use"
 SOURCE_WAY: Final = (

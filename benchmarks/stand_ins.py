@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 from redis.connection import PythonRespSerializer
 
-from shared.keys import JOBS
+from shared.job.keys import JOBS
 from shared.objects import Body, ObjectInfo, PassingStore, PutOptions
-from worker.flow import Model
-from worker.line import Stations
-from worker.stations.decode import Decoded
-from worker.types import Segmented
+from worker.imaging.decode import Decoded
+from worker.imaging.operations import Stations
+from worker.imaging.types import Segmented
+from worker.inference.api import Model
 
 BATCH_S: Final = 0.020
 IMAGE_S: Final = 0.006

@@ -23,8 +23,8 @@ from benchmarks.pictures import write_products
 from producer.client import Client
 from producer.local.helper import WorkerProcess
 from producer.local.servers import EmbeddedServers
-from shared.job import TERMINAL_STATES, PictureOptions
-from worker.stations.segment.devices import pick_dtype
+from shared.job.spec import TERMINAL_STATES, PictureOptions
+from worker.inference.devices import pick_dtype
 
 MODEL: Final = "isnet-general-use"
 EXAMPLES: Final = Path(__file__).resolve().parents[1] / "examples/photos"

@@ -23,11 +23,11 @@ from benchmarks.stand_ins import (  # noqa: E402 - where it lies is known only n
     constant_stations,
     model_of,
 )
-from shared import log  # noqa: E402
+from shared import logging as log  # noqa: E402
 from shared.objects import S3Store  # noqa: E402
 from worker.app import build_app  # noqa: E402
-from worker.heap import keep_memory  # noqa: E402
-from worker.service import Worker  # noqa: E402
+from worker.runtime.malloc import keep_memory  # noqa: E402
+from worker.runtime.process import Worker  # noqa: E402
 from worker.settings import WorkerSettings  # noqa: E402
 
 PR_SET_PDEATHSIG: Final = 1

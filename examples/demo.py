@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from shared import models, weights
 from shared.errors import RmbgError
+from shared.models import registry as models
+from shared.models import weights
 from shared.settings import ServiceSettings
 
 PHOTOS = Path(__file__).parent / "photos"

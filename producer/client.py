@@ -5,23 +5,23 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Unpack
 
-from producer import results as reading
-from producer.options import JobOptions
-from producer.repair import Repair
+from producer.results import reader as reading
+from producer.results.repair import Repair
+from producer.results.verify import Verifier
 from producer.services import Services
-from producer.sources import KeySource
-from producer.submit import plan, submit
-from producer.verify import Verifier
+from producer.submission.options import JobOptions
+from producer.submission.sources import KeySource
+from producer.submission.submit import plan, submit
 from shared.errors import RmbgError
-from shared.job import TERMINAL_STATES, Priority
+from shared.job.spec import TERMINAL_STATES, Priority
 from shared.settings import ServiceSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from producer.options import OptionArguments
-    from producer.verify import Finding
-    from shared.job import ItemRecord
+    from producer.results.verify import Finding
+    from producer.submission.options import OptionArguments
+    from shared.job.record import ItemRecord
     from shared.jobstore.values import JobStatus
 
 _FIRST_PAUSE_S: Final = 0.05
@@ -55,8 +55,8 @@ class Client:
         Args:
             keys: Full image keys; walked once and never held together.
             bucket: Where the keys lie; None: the only allowed input bucket.
-            **options: Fields of `producer.options.JobOptions`; the defaults save cutouts and
-                masks.
+            **options: Fields of `producer.submission.options.JobOptions`; the defaults save
+                cutouts and masks.
 
         Raises:
             NoKeys: If there is no key; nothing was created.

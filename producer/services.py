@@ -64,8 +64,8 @@ class Services:
         return S3Store(self.settings.objects)
 
     def publish(self, issued: Iterable[Issued]) -> int:
-        """Send messages for issued tickets; see `shared.queue.publish`."""
-        from shared import queue  # noqa: PLC0415 - Celery takes 0.3 s to import
+        """Send messages for issued tickets; see `shared.broker.app.publish`."""
+        from shared.broker import app as queue  # noqa: PLC0415 - Celery takes 0.3 s to import
 
         return queue.publish(self._app, issued)
 
@@ -79,6 +79,6 @@ class Services:
 
     @cached_property
     def _app(self) -> Celery:
-        from shared import queue  # noqa: PLC0415 - Celery takes 0.3 s to import
+        from shared.broker import app as queue  # noqa: PLC0415 - Celery takes 0.3 s to import
 
         return queue.make_app(self.settings.broker_url)

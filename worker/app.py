@@ -12,34 +12,35 @@ from importlib.metadata import version
 
 import cv2
 
-from shared import models
+from shared.broker.app import make_app, publish
 from shared.jobstore.rules import Rules
 from shared.jobstore.store import JobStore
 from shared.jobstore.values import WorkerInfo
+from shared.models import registry as models
 from shared.objects import ObjectStore, S3Store
-from shared.queue import make_app, publish
-from worker import tasks
-from worker.confined import ConfinedStore
-from worker.effects import Effects
-from worker.engine import Engine, EngineLimits
-from worker.flow import Model
-from worker.fresh import Fresh
-from worker.gauges import Gauges
-from worker.health import Health
-from worker.journal import Journal
-from worker.leases import Leases
-from worker.line import Stations, real_stations
-from worker.metrics import Metrics
-from worker.models import Loader
-from worker.monitor import Monitor
-from worker.observe import Observers
-from worker.rack import Rack
-from worker.rate import RateMeter
-from worker.recovery import Recovery
-from worker.service import Worker
+from worker.consumer import task as tasks
+from worker.consumer.leases import Leases
+from worker.consumer.recovery import Recovery
+from worker.consumer.throughput import RateMeter
+from worker.consumer.ticket_consumer import Tickets
+from worker.engine.engine import Engine, EngineLimits
+from worker.engine.observer import Observers
+from worker.imaging.operations import Stations, real_stations
+from worker.inference.api import Model
+from worker.inference.loader import Loader
+from worker.inference.model_cache import Rack
+from worker.monitoring.cached_value import Fresh
+from worker.monitoring.collector import Gauges
+from worker.monitoring.event_log import Journal
+from worker.monitoring.health import Health
+from worker.monitoring.http_server import Monitor
+from worker.monitoring.liveness import LoopStamp, memory_limit_bytes
+from worker.monitoring.metrics import Metrics
+from worker.runtime.process import Worker
+from worker.runtime.watchdogs import UNFIT_EXIT
 from worker.settings import WorkerSettings
-from worker.tickets import Tickets
-from worker.watchdogs import UNFIT_EXIT, LoopStamp, memory_limit_bytes
+from worker.storage.bucket_guard import ConfinedStore
+from worker.storage.output_writer import Effects
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ import sys
 
 import click
 
-from shared import log
+from shared import logging as log
 from shared.errors import ConfigError, RmbgError
-from worker.heap import keep_memory
+from worker.runtime.malloc import keep_memory
 
 CONFIG_EXIT = 2
 """What was asked for cannot be done: starting it again would not help."""
@@ -45,7 +45,7 @@ def main(*, check: bool, devices: str | None, probe: bool) -> None:
 
 
 def _probe() -> int:
-    from worker.probe import probe  # noqa: PLC0415 - the others need no HTTP client
+    from worker.monitoring.probe import probe  # noqa: PLC0415 - the others need no HTTP client
 
     is_ready, said = probe(os.environ)
     click.echo(said, err=not is_ready)
@@ -59,11 +59,11 @@ def _run(*, check: bool, devices: str | None) -> int:
 
     settings = WorkerSettings.from_env(os.environ)
     if check:
-        from worker.check import check as run_check  # noqa: PLC0415
+        from worker.self_check import check as run_check  # noqa: PLC0415
 
         return run_check(settings)
     if devices == "all":
-        from worker.fleet import supervise  # noqa: PLC0415
+        from worker.runtime.supervisor import supervise  # noqa: PLC0415
 
         return supervise(settings, os.environ)
     # As PID 1 of a container a process without a handler would ignore SIGTERM while models load;

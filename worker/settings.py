@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shared.queue import CONCURRENCY
+from shared.broker.app import CONCURRENCY
 from shared.reader import Reader
 from shared.settings import ServiceSettings
-from worker.allowance import allowed_cores
+from worker.resources import allowed_cores
 
 PRECISIONS: Final = ("auto", "fp32", "bf16", "fp16")
 MEGA: Final = 1_000_000

@@ -9,12 +9,12 @@ from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from producer.options import DEFAULT_MODEL, DEFAULT_PREFIX, JobOptions
+from producer.submission.options import DEFAULT_MODEL, DEFAULT_PREFIX, JobOptions
 from shared.errors import InvalidOption, UnknownJob
-from shared.job import Existing, ImageOutput, Json, Naming, PictureOptions, Priority
+from shared.job.spec import Existing, ImageOutput, Json, Naming, PictureOptions, Priority
+from shared.job.thresholds import Thresholds
+from shared.job.ticket import JOB_ID
 from shared.settings import ServiceSettings
-from shared.thresholds import Thresholds
-from shared.ticket import JOB_ID
 
 if TYPE_CHECKING:
     from producer.services import Services

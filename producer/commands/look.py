@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from producer import watch as watching
+from producer import progress as watching
 from producer.commands.common import echo_json, job_argument, services_of
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Final
 
 import click
 
-from producer import results as reading
 from producer.commands.common import echo_json, job_argument, one_cell, services_of
+from producer.results import reader as reading
 
 _PAUSE_S: Final = 1.0
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from producer import watch as watching
+from producer import progress as watching
 from producer.commands.common import job_argument, services_of
-from producer.submit import DURABLE_S
+from producer.submission.submit import DURABLE_S
 
 
 @click.command

@@ -11,16 +11,16 @@ import click
 
 from producer.commands.common import job_options, read_options, services_of
 from producer.commands.look import watch_job
-from producer.sources import LineSource, PrefixSource, parse_prefix
-from producer.submit import plan
-from producer.submit import submit as submit_job
-from shared.keys import is_own_output
+from producer.submission.sources import LineSource, PrefixSource, parse_prefix
+from producer.submission.submit import plan
+from producer.submission.submit import submit as submit_job
+from shared.job.keys import is_own_output
 
 if TYPE_CHECKING:
-    from producer.options import JobOptions
     from producer.services import Services
-    from producer.sources import Source
-    from shared.job import JobSpec
+    from producer.submission.options import JobOptions
+    from producer.submission.sources import Source
+    from shared.job.spec import JobSpec
 
 
 @click.command

@@ -8,9 +8,9 @@ from dataclasses import asdict
 import click
 
 from producer.commands.common import echo_json, job_argument, one_cell, services_of
-from producer.repair import Repair
-from producer.submit import DURABLE_S
-from producer.verify import Verifier
+from producer.results.repair import Repair
+from producer.results.verify import Verifier
+from producer.submission.submit import DURABLE_S
 
 EXIT_FAULTS = 1
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from producer.commands.common import settings_of
-from shared import models
-from shared import weights as cache
+from shared.models import registry as models
+from shared.models import weights as cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

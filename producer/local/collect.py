@@ -13,7 +13,8 @@ from typing import Final
 
 from producer.bounded import each
 from shared.errors import InvalidOption, ObjectMissing
-from shared.job import ItemRecord, Naming
+from shared.job.record import ItemRecord
+from shared.job.spec import Naming
 from shared.objects import ObjectStore
 
 DOWNLOADS: Final = 8

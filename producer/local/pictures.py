@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from producer.bounded import each
-from producer.sources import is_picture
+from producer.submission.sources import is_picture
 from shared.errors import InvalidKey
 from shared.objects import ObjectStore
 

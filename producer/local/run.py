@@ -20,17 +20,18 @@ from producer.local.collect import Collector
 from producer.local.helper import WorkerProcess
 from producer.local.pictures import Folder, scan, upload
 from producer.local.servers import EmbeddedServers
-from producer.options import JobOptions
-from producer.results import follow, records
+from producer.progress import exit_code, screen_for, watch
+from producer.results.reader import follow, records
 from producer.services import Services
-from producer.sources import KeySource
-from producer.submit import plan, submit
-from producer.watch import exit_code, screen_for, watch
-from shared import models, weights
+from producer.submission.options import JobOptions
+from producer.submission.sources import KeySource
+from producer.submission.submit import plan, submit
 from shared.errors import NoKeys, UnknownJob
-from shared.job import TERMINAL_STATES, JobState
+from shared.job.keys import report_key
+from shared.job.spec import TERMINAL_STATES, JobState
 from shared.jobstore.values import JobStatus
-from shared.keys import report_key
+from shared.models import registry as models
+from shared.models import weights
 from shared.settings import ServiceSettings
 
 DATA: Final = ".rmbg"

@@ -13,11 +13,11 @@ from redis.backoff import ConstantBackoff, NoBackoff
 from redis.retry import Retry
 
 from shared.errors import RedisFull, RedisUnavailable
-from shared.job import Json
+from shared.job.spec import Json
+from shared.job.ticket import Ticket
 from shared.jobstore import loader
 from shared.jobstore.rules import Rules
 from shared.jobstore.values import Issued, Lease
-from shared.ticket import Ticket
 
 ANSWER_S: Final = 6.0
 """Longest wait for one answer, in seconds. A server that never answers is asked twice: a call

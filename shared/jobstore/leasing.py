@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from shared.errors import InvalidOption
-from shared.job import ItemRecord, JobSpec, Json
+from shared.job.record import ItemRecord
+from shared.job.spec import JobSpec, Json
+from shared.job.ticket import Ticket
 from shared.jobstore.connection import Connection, fence, issued_from, to_ms
 from shared.jobstore.values import (
     Claim,
@@ -19,7 +21,6 @@ from shared.jobstore.values import (
     Lease,
     MarkAnswer,
 )
-from shared.ticket import Ticket
 
 UNREADABLE_S: Final = 5.0
 """How long a ticket rests whose job's document could not be read, in seconds."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from shared.job import TERMINAL_STATES, JobState
+from shared.job.spec import TERMINAL_STATES, JobState
 from shared.jobstore.rules import Rules
 from shared.jobstore.values import JobStatus, WorkerInfo
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from shared.errors import UnknownJob
-from shared.job import JobSpec
+from shared.job.spec import JobSpec
 from shared.jobstore import layout
 from shared.jobstore.connection import to_bytes
 from shared.jobstore.fleet import Fleet

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from redis.exceptions import ResponseError
 
 from shared.errors import JobConflict, JobNotDone, NoKeys, RedisFull, RedisUnavailable, UnknownJob
-from shared.job import JobState, Json, Priority
+from shared.job.manifest import CHUNK_KEYS, MAX_REDIS_KEYS
+from shared.job.spec import JobState, Json, Priority
 from shared.jobstore import layout
 from shared.jobstore.connection import ANSWER_S, Connection, to_ms
 from shared.jobstore.values import Submission, Submitted
-from shared.manifest import CHUNK_KEYS, MAX_REDIS_KEYS
 
 
 class Submitting(Connection):

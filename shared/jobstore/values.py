@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from shared.job import ItemRecord, JobSpec, JobState
-from shared.ticket import Ticket
+from shared.job.record import ItemRecord
+from shared.job.spec import JobSpec, JobState
+from shared.job.ticket import Ticket
 
 
 @dataclass(frozen=True, kw_only=True)

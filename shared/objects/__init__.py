@@ -1,6 +1,5 @@
 """The object store: what is asked of it, and how S3 does it; the only room that knows boto3."""
 
-from shared.objects.passing import PassingStore
 from shared.objects.protocol import (
     Body,
     ObjectInfo,
@@ -9,6 +8,7 @@ from shared.objects.protocol import (
     PutOptions,
 )
 from shared.objects.s3 import S3Store
+from shared.objects.wrapper import PassingStore
 
 __all__ = [
     "Body",

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from shared.errors import BucketUnavailable, ImageTooLarge, ObjectMissing, StoreUnavailable
 from shared.objects.client import make_client
-from shared.objects.faults import FORBIDDEN, NO_KEY, Seam, WriteConflict, code_of
+from shared.objects.errors import FORBIDDEN, NO_KEY, Seam, WriteConflict, code_of
 from shared.objects.protocol import Body, ObjectInfo
 
 if TYPE_CHECKING:

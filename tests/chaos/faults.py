@@ -14,7 +14,7 @@ from s3_proxy import Spell, Weather
 from scene import LEASE_S, Scene
 from schedule import Fault, Kind
 
-from shared.queue import QUEUES
+from shared.broker.queues import QUEUES
 
 DOWN_S: Final = (0.2, 1.2)
 FROZEN_S: Final = (LEASE_S + 1.0, LEASE_S + 3.0)

@@ -23,7 +23,7 @@ from scene import Scene, set_up
 from schedule import Kind, plan
 from verdict import judge, line_of
 
-from shared.job import TERMINAL_STATES
+from shared.job.spec import TERMINAL_STATES
 
 INTERRUPTED: Final = 130
 """Exit code; everything is cleaned up before."""

@@ -16,10 +16,10 @@ import numpy as np
 import stages
 
 from shared.objects import Body, ObjectStore, PassingStore, PutOptions
-from worker.flow import Model
-from worker.line import Stations
-from worker.stations.decode import Decoded
-from worker.types import Segmented
+from worker.imaging.decode import Decoded
+from worker.imaging.operations import Stations
+from worker.imaging.types import Segmented
+from worker.inference.api import Model
 
 KILLER: Final = b"killer"
 """How the bytes of a picture begin whose decoding ends the process."""

@@ -9,8 +9,9 @@ from jobs import Jobs
 from scene import Scene
 
 from shared.errors import ObjectMissing
-from shared.job import TERMINAL_STATES, ItemRecord
-from shared.keys import results_key
+from shared.job.keys import results_key
+from shared.job.record import ItemRecord
+from shared.job.spec import TERMINAL_STATES
 
 EVENTS = "rmbg:events"
 """The stream of ended jobs; see `shared.jobstore.layout`."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from standins import Doom, DoomedStore, made_model, made_stations
 
-from shared import log
+from shared import logging as log
 from shared.objects import S3Store
 from worker.app import build_app
 from worker.settings import WorkerSettings

@@ -10,7 +10,8 @@ from typing import Final
 
 from calls import ROOT
 
-from shared import models, weights
+from shared.models import registry as models
+from shared.models import weights
 from shared.objects import S3Store
 from shared.settings import ServiceSettings, StoreSettings
 

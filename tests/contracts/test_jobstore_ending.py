@@ -18,10 +18,10 @@ from support.jobs import (
 )
 from support.until import until
 
+from shared.broker.queues import INTERACTIVE, QUEUES, RECOVERY
 from shared.errors import JobNotDone
-from shared.job import JobState, Priority
+from shared.job.spec import JobState, Priority
 from shared.jobstore.values import ClaimAnswer, MarkAnswer
-from shared.queue import INTERACTIVE, QUEUES, RECOVERY
 
 
 def state(store, job):

@@ -6,10 +6,10 @@ import pytest
 from support.jobs import feed, grant, run_to_end, submit, work_off, worker
 from support.until import until
 
-from shared.job import Priority
+from shared.broker.queues import BULK, INTERACTIVE, QUEUES
+from shared.job.spec import Priority
+from shared.job.ticket import Ticket
 from shared.jobstore.values import ClaimAnswer
-from shared.queue import BULK, INTERACTIVE, QUEUES
-from shared.ticket import Ticket
 
 
 def sizes(issued):

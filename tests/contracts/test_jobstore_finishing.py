@@ -17,9 +17,9 @@ from support.jobs import (
 )
 from support.until import until
 
-from shared.job import JobState, Priority
+from shared.broker.queues import INTERACTIVE, RECOVERY
+from shared.job.spec import JobState, Priority
 from shared.jobstore.values import ClaimAnswer, ClosingAnswer
-from shared.queue import INTERACTIVE, RECOVERY
 
 WEEK_S = 7 * 24 * 3600
 

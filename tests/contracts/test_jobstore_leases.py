@@ -16,10 +16,10 @@ from support.jobs import (
 )
 from support.until import until
 
-from shared.job import Priority
+from shared.broker.queues import BULK, INTERACTIVE, RECOVERY
+from shared.job.spec import Priority
+from shared.job.ticket import Ticket
 from shared.jobstore.values import ClaimAnswer, ClosingAnswer, Lease, MarkAnswer
-from shared.queue import BULK, INTERACTIVE, RECOVERY
-from shared.ticket import Ticket
 
 
 def claim(store, ticket, worker="w"):

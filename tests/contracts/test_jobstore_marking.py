@@ -5,7 +5,7 @@ import json
 import pytest
 from support.jobs import close, done, failed, feed, first_lease, grant, mark_all, submit
 
-from shared.job import ItemRecord
+from shared.job.record import ItemRecord
 from shared.jobstore.values import ItemResult, MarkAnswer
 
 

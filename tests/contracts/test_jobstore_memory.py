@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 from support.jobs import feed, grant, submission, worker
 
-from shared.manifest import CHUNK_KEYS, pack
+from shared.job.manifest import CHUNK_KEYS, pack
 
 ITEMS = 1_000_000
 

@@ -7,7 +7,7 @@ import pytest
 from support.fleet import Fleet
 from support.jobs import events, submit, worker
 
-from shared.job import TERMINAL_STATES, JobState, Priority
+from shared.job.spec import TERMINAL_STATES, JobState, Priority
 from shared.jobstore import layout
 
 ROWS = re.findall(r"^\| `(\S+)` \|", layout.__doc__, re.MULTILINE)

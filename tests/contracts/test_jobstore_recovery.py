@@ -17,9 +17,10 @@ from support.jobs import (
 )
 from support.until import until
 
-from shared.job import ItemRecord, JobState, Priority
+from shared.broker.queues import BULK, INTERACTIVE, QUEUES, RECOVERY, SUSPECT
+from shared.job.record import ItemRecord
+from shared.job.spec import JobState, Priority
 from shared.jobstore.values import ClaimAnswer, MarkAnswer
-from shared.queue import BULK, INTERACTIVE, QUEUES, RECOVERY, SUSPECT
 
 AT_ONCE_S = 0.001
 

@@ -4,7 +4,7 @@ import pytest
 from support.jobs import close, done, events, failed, feed, grant, run_to_end, submit, work_off
 
 from shared.errors import JobNotDone, UnknownJob
-from shared.job import JobState
+from shared.job.spec import JobState
 
 
 def bitmap(*indexes):

@@ -17,7 +17,7 @@ from support.redis_server import RedisServer
 from support.until import until
 
 from shared.errors import RedisUnavailable
-from shared.job import JobState
+from shared.job.spec import JobState
 from shared.jobstore.store import JobStore
 from shared.jobstore.values import ClaimAnswer, ClosingAnswer, MarkAnswer
 

@@ -6,7 +6,7 @@ import pytest
 from support.jobs import done, feed, first_lease, grant, run_to_end, submit, work_off, worker
 from support.until import until
 
-from shared.job import JobState
+from shared.job.spec import JobState
 from shared.jobstore.progress import Found, status_of
 from shared.jobstore.rules import Rules
 from shared.jobstore.values import WorkerInfo

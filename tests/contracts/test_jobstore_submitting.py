@@ -9,12 +9,12 @@ from support.jobs import feed, run_to_end, spec, stage, submission, submit
 from support.redis_server import RedisServer
 from support.until import until
 
-from shared import manifest
 from shared.errors import JobConflict, NoKeys, RedisFull, RedisUnavailable, UnknownJob
-from shared.job import JobState, Naming
+from shared.job import manifest
+from shared.job.manifest import MAX_REDIS_KEYS
+from shared.job.spec import JobState, Naming
+from shared.job.ticket import JOB_ID
 from shared.jobstore.store import JobStore
-from shared.manifest import MAX_REDIS_KEYS
-from shared.ticket import JOB_ID
 
 
 def test_a_submission_makes_a_running_job_that_says_what_was_asked_for(store):

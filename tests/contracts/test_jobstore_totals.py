@@ -14,7 +14,7 @@ from support.jobs import (
     worker,
 )
 
-from shared.job import Priority
+from shared.job.spec import Priority
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ from support.pictures import (  # noqa: E402
 )
 
 from shared.errors import ItemError  # noqa: E402
-from worker.stations.decode import Limits, decode, peek  # noqa: E402
+from worker.imaging.decode import Limits, decode, peek  # noqa: E402
 
 LIMITS = Limits(max_pixels=1_000_000)
 MEMORY_BYTES = 256 * 2**20

@@ -5,7 +5,7 @@ import sys
 import pytest
 from fuzz.fuzz_decode import damaged, hunt, sources
 
-from worker.stations.decode import Limits, decode
+from worker.imaging.decode import Limits, decode
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux counts it")
 FILES = 2_000

@@ -7,8 +7,8 @@ from golden.reference import reference_mask, reference_output
 from support.photographs import enlarged, photograph
 from support.weights import isnet_weights
 
-from worker.stations.segment import Segmenter
-from worker.stations.segment.devices import cpu_multiplies_bf16
+from worker.inference.devices import cpu_multiplies_bf16
+from worker.inference.segmenter import Segmenter
 
 pytestmark = [pytest.mark.weights, pytest.mark.timeout(600)]
 
@@ -70,7 +70,7 @@ def test_a_mask_in_bf16_stays_within_its_tolerance(picture, expected, fast):
     """Over the whole picture 0.2 of 255 in the mean and 10 at most.
 
     Most on the cat, whose fur fades out softly: 0.22 with every stage in bf16, see
-    `worker.model.network.lower`.
+    `worker.inference.architectures.isnet.network.lower`.
     """
     apart = levels_apart(mask_of(fast, picture), expected)
 

@@ -8,10 +8,10 @@ import torch
 from support.outputs import soft_output
 from support.photographs import NAMES, enlarged, photograph
 
-from worker.model.fold import build
-from worker.model.network import Network
-from worker.model.tensors import load_state_dict
-from worker.stations.segment import Segmenter
+from worker.inference.architectures.isnet.fold import build
+from worker.inference.architectures.isnet.network import Network
+from worker.inference.architectures.isnet.tensors import load_state_dict
+from worker.inference.segmenter import Segmenter
 
 pytestmark = [
     pytest.mark.gpu,

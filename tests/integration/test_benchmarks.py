@@ -12,8 +12,8 @@ from support.weights import isnet_weights
 from benchmarks import memory, network, report, scale, stages, whole
 from benchmarks.contestant import seed_way
 from benchmarks.pictures import jpeg, product, write_products
-from worker.model.tensors import load_state_dict
-from worker.stations.segment import Segmenter
+from worker.inference.architectures.isnet.tensors import load_state_dict
+from worker.inference.segmenter import Segmenter
 
 pytestmark = pytest.mark.integration
 

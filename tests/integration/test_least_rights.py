@@ -15,7 +15,7 @@ from support.workers import MODEL, WorkerProcess
 from producer.client import Client
 from producer.local.servers import EmbeddedServers
 from shared.errors import BucketUnavailable, RedisUnavailable
-from shared.job import JobState
+from shared.job.spec import JobState
 from shared.objects import S3Store
 from shared.settings import ServiceSettings
 

@@ -7,9 +7,9 @@ import pytest
 
 from producer.local.pictures import scan, upload
 from producer.local.run import _Run
-from producer.options import JobOptions
+from producer.submission.options import JobOptions
 from shared.errors import InvalidOption
-from shared.job import JobState
+from shared.job.spec import JobState
 
 pytestmark = pytest.mark.integration
 

@@ -9,9 +9,9 @@ import redis
 from support.command import RMBG, complaint, environment
 from support.producing import json_lines
 
-from producer import results
+from producer.results import reader as results
 from shared.errors import StoreUnavailable, UnknownJob
-from shared.job import ItemRecord
+from shared.job.record import ItemRecord
 
 pytestmark = pytest.mark.integration
 

@@ -10,14 +10,14 @@ from support.command import complaint, rmbg
 from support.producing import json_lines
 from support.servers import raw_s3
 
-from producer.options import JobOptions
-from producer.sources import KeySource
-from producer.submit import plan, submit
+from producer.submission.options import JobOptions
+from producer.submission.sources import KeySource
+from producer.submission.submit import plan, submit
+from shared.broker.app import depths, make_app
 from shared.errors import RedisUnavailable
-from shared.job import PictureOptions
+from shared.job.manifest import CHUNK_KEYS, unpack
+from shared.job.spec import PictureOptions
 from shared.jobstore.store import JobStore
-from shared.manifest import CHUNK_KEYS, unpack
-from shared.queue import depths, make_app
 
 pytestmark = pytest.mark.integration
 
@@ -216,7 +216,7 @@ class ForgetfulStore(JobStore):
 @pytest.fixture
 def large(services, service_settings, monkeypatch):
     """Submits what counts as large here: its second chunk of keys lies in the bucket."""
-    monkeypatch.setattr("producer.manifest.CHUNKS_IN_REDIS", 1)
+    monkeypatch.setattr("producer.submission.manifest.CHUNKS_IN_REDIS", 1)
     monkeypatch.setattr("shared.jobstore.submitting.MAX_REDIS_KEYS", CHUNK_KEYS)
     services.jobs = ForgetfulStore.connect(service_settings.store_url)
     keys = KeySource([f"{n}.jpg" for n in range(2 * CHUNK_KEYS)])

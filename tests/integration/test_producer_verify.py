@@ -11,7 +11,7 @@ from support.servers import own_bucket
 from support.workers import MODEL, WorkerProcess
 
 from producer.client import Client
-from shared.job import JobState, PictureOptions
+from shared.job.spec import JobState, PictureOptions
 from shared.objects import S3Store
 from shared.settings import ServiceSettings
 

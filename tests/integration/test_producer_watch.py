@@ -12,7 +12,7 @@ import redis
 from support.command import RMBG, complaint, environment, rmbg
 
 from shared.errors import InvalidOption, JobConflict, ServiceUnavailable, UnknownJob
-from shared.job import ImageOutput
+from shared.job.spec import ImageOutput
 
 pytestmark = pytest.mark.integration
 

@@ -11,7 +11,7 @@ from support.workers import MODEL, WorkerProcess
 
 from producer.client import Client
 from shared.errors import InvalidOption, RmbgError
-from shared.job import JobState
+from shared.job.spec import JobState
 from shared.jobstore.store import JobStore
 from shared.objects import S3Store
 from shared.settings import ServiceSettings

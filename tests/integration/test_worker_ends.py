@@ -11,9 +11,10 @@ from support.until import until
 from support.workers import MODEL, WorkerProcess
 
 from producer.client import Client
-from shared.job import JobState
+from shared.broker.app import depths, make_app
+from shared.broker.queues import INTERACTIVE
+from shared.job.spec import JobState
 from shared.objects import S3Store
-from shared.queue import INTERACTIVE, depths, make_app
 from shared.settings import ServiceSettings
 
 pytestmark = pytest.mark.integration

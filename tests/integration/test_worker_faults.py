@@ -8,8 +8,8 @@ from support.jobs import feed
 from support.stand_ins import Valve
 from support.until import until
 
+from shared.broker.queues import INTERACTIVE, RECOVERY, SUSPECT
 from shared.errors import DeviceLost
-from shared.queue import INTERACTIVE, RECOVERY, SUSPECT
 
 pytestmark = pytest.mark.integration
 

@@ -9,9 +9,10 @@ from support.until import until
 from support.workers import MODEL, WorkerProcess
 
 from producer.client import Client
-from shared.job import JobState
+from shared.broker.app import TASK
+from shared.broker.queues import BULK
+from shared.job.spec import JobState
 from shared.objects import S3Store
-from shared.queue import BULK, TASK
 
 pytestmark = pytest.mark.integration
 

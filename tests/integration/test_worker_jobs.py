@@ -16,11 +16,12 @@ from support.until import until
 from support.workers import MODEL, WorkerProcess
 
 from producer.client import Client
-from shared.job import JobState
+from shared.broker.app import TASK, depths, make_app
+from shared.broker.queues import BULK
+from shared.job.keys import report_key, results_key
+from shared.job.spec import JobState
 from shared.jobstore.store import JobStore
-from shared.keys import report_key, results_key
 from shared.objects import S3Store
-from shared.queue import BULK, TASK, depths, make_app
 from shared.settings import ServiceSettings
 
 pytestmark = pytest.mark.integration

@@ -7,12 +7,12 @@ from support.jobs import feed, grant, submit
 from support.line import MAX_BYTES, MAX_PIXELS
 from support.pictures import encoded, photo
 
+from shared.broker.queues import RECOVERY, SUSPECT
 from shared.errors import StoreUnavailable
-from shared.job import JobState
-from shared.keys import report_key, results_key
+from shared.job.keys import report_key, results_key
+from shared.job.spec import JobState
 from shared.objects import PreconditionFailed
-from shared.queue import RECOVERY, SUSPECT
-from worker.line import real_stations
+from worker.imaging.operations import real_stations
 
 pytestmark = pytest.mark.integration
 

@@ -6,9 +6,10 @@ from support.memory_store import MemoryStore
 from support.stand_ins import Valve
 from support.until import until
 
+from shared.broker.app import make_app
+from shared.broker.queues import BULK
 from shared.errors import StoreUnavailable
-from shared.queue import BULK, make_app
-from worker.recovery import Recovery
+from worker.consumer.recovery import Recovery
 
 pytestmark = pytest.mark.integration
 
@@ -61,7 +62,7 @@ def test_a_listing_that_hangs_keeps_no_queue_from_being_fed(start, store):
 
 def test_previews_of_days_that_are_over_are_deleted_again_and_again(start, store, monkeypatch):
     """A fault of the store, or an unforeseen one, costs one time only."""
-    monkeypatch.setattr("worker.recovery.HOUSEKEEPING_S", 0.01)
+    monkeypatch.setattr("worker.consumer.recovery.HOUSEKEEPING_S", 0.01)
     objects = MemoryStore()
     objects.put("cutouts", "_preview/2020-01-01/j/0.png", b"x", content_type="image/png")
     faults = [StoreUnavailable("away"), RuntimeError("made up")]

@@ -12,7 +12,7 @@ from support.until import until
 from support.workers import MODEL, WorkerProcess
 
 from producer.client import Client
-from shared.job import JobState
+from shared.job.spec import JobState
 from shared.objects import S3Store
 from shared.settings import ServiceSettings
 

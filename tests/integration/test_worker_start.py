@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.command import environment
 
-from shared.models import get
+from shared.models.registry import get
 
 pytestmark = pytest.mark.integration
 

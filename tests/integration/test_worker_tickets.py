@@ -9,12 +9,13 @@ from support.jobs import feed, grant
 from support.stand_ins import Valve, quick_stations
 from support.until import until
 
+from shared.broker.queues import BULK, RECOVERY, SUSPECT
 from shared.errors import BucketUnavailable, RedisUnavailable, StoreUnavailable, WeightsInvalid
-from shared.job import ImageOutput
-from shared.keys import report_key, results_key
-from shared.queue import BULK, RECOVERY, SUSPECT
-from worker import closing, tickets
-from worker.merge import MAX_SHOWN_PX
+from shared.job.keys import report_key, results_key
+from shared.job.spec import ImageOutput
+from worker.consumer import finisher as closing
+from worker.consumer import ticket_consumer as tickets
+from worker.consumer.merge import MAX_SHOWN_PX
 
 pytestmark = pytest.mark.integration
 

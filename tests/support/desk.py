@@ -7,9 +7,9 @@ from shared.jobstore.store import JobStore
 from support.jobs import feed, submit
 from support.line import Line
 from support.stand_ins import quick_stations
-from worker.leases import Leases
-from worker.rack import Rack
-from worker.tickets import Tickets
+from worker.consumer.leases import Leases
+from worker.consumer.ticket_consumer import Tickets
+from worker.inference.model_cache import Rack
 
 MODEL = "isnet-general-use"
 

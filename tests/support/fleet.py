@@ -12,8 +12,8 @@ import random
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from shared.broker.queues import QUEUES, SUSPECT
 from shared.jobstore.values import ClaimAnswer, ClosingAnswer, Lease, MarkAnswer
-from shared.queue import QUEUES, SUSPECT
 from support.jobs import done, failed
 
 LONG_S = 3600.0

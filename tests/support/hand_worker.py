@@ -7,15 +7,17 @@ so that a test can stop it anywhere.
 import os
 import time
 
-from shared.job import ImageOutput, ItemRecord
+from shared.broker.app import make_app, publish
+from shared.broker.queues import QUEUES
+from shared.job.keys import output_key, results_key, shard_key
+from shared.job.manifest import CHUNK_KEYS, chunks_of, unpack
+from shared.job.record import ItemRecord
+from shared.job.shards import sweep
+from shared.job.spec import ImageOutput
+from shared.job.ticket import Ticket
 from shared.jobstore.store import JobStore
 from shared.jobstore.values import ClaimAnswer, ItemResult, WorkerInfo
-from shared.keys import output_key, results_key, shard_key
-from shared.manifest import CHUNK_KEYS, chunks_of, unpack
 from shared.objects import S3Store
-from shared.queue import QUEUES, make_app, publish
-from shared.shards import sweep
-from shared.ticket import Ticket
 
 TTL_S = 30.0
 

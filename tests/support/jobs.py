@@ -3,8 +3,9 @@
 import itertools
 import secrets
 
-from shared import manifest
-from shared.job import ItemRecord, JobSpec
+from shared.job import manifest
+from shared.job.record import ItemRecord
+from shared.job.spec import JobSpec
 from shared.jobstore.values import ClaimAnswer, Closing, ItemResult, Submission, WorkerInfo
 
 TTL_S = 30.0

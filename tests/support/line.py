@@ -10,11 +10,11 @@ from support.memory_store import MemoryStore
 from support.pictures import encoded, photo
 from support.stand_ins import stand_in_model
 from support.until import until
-from worker.breaker import Breaker
-from worker.effects import Effects
-from worker.engine import Engine, EngineLimits
-from worker.flow import Work
-from worker.line import real_stations
+from worker.engine.circuit_breaker import Breaker
+from worker.engine.engine import Engine, EngineLimits
+from worker.imaging.operations import real_stations
+from worker.storage.item_ref import Work
+from worker.storage.output_writer import Effects
 
 MAX_PIXELS = 1_000_000
 MAX_BYTES = 2_000_000

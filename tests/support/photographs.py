@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from worker.types import RgbImage
+from worker.imaging.types import RgbImage
 
 _FILES = {
     "astronaut": ("skimage", "data/astronaut.png"),

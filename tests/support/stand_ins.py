@@ -12,10 +12,10 @@ import zlib
 import numpy as np
 
 from shared.errors import UndecodableImage
-from worker.flow import Model
-from worker.line import Stations
-from worker.stations.decode import Decoded
-from worker.types import Segmented
+from worker.imaging.decode import Decoded
+from worker.imaging.operations import Stations
+from worker.imaging.types import Segmented
+from worker.inference.api import Model
 
 GRID = 16
 """What the stand-in sees of a picture: this many points a side."""

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from shared.models import get
-from shared.weights import pull
+from shared.models.registry import get
+from shared.models.weights import pull
 
 
 def isnet_weights() -> Path:

@@ -126,7 +126,7 @@ def serve(  # what an order may say
         hold_load: While there is a file of this name, models are not loaded.
         hold_device: While there is a file of this name, no forward pass ends.
     """
-    from shared import log  # noqa: PLC0415
+    from shared import logging as log  # noqa: PLC0415
     from shared.errors import DeviceLost, WeightsInvalid  # noqa: PLC0415
     from support.stand_ins import quick_stations, stand_in_model  # noqa: PLC0415 - pulls in numpy
     from worker.app import build_app  # noqa: PLC0415 - pulls in torch

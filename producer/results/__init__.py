@@ -1,0 +1,1 @@
+"""Read, verify and repair the results of a job."""

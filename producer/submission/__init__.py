@@ -1,0 +1,1 @@
+"""From image keys to a job."""

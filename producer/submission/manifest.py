@@ -1,0 +1,81 @@
+"""From keys to a staged manifest: packed chunks, and one hash over all keys."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from shared.job.keys import manifest_key
+from shared.job.manifest import CHUNK_KEYS, MAX_REDIS_KEYS, pack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from shared.jobstore.store import JobStore
+    from shared.objects import ObjectStore
+
+CHUNKS_IN_REDIS: Final = -(-MAX_REDIS_KEYS // CHUNK_KEYS)
+"""Chunks from this number on lie in the bucket."""
+_CHUNKS_A_CALL: Final = 64
+"""One staging call carries 32,768 keys, about 200 kB: few round trips, little memory."""
+_UPLOADS: Final = 16
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What was staged."""
+
+    total: int
+    keys_sha256: str
+
+
+def stage(
+    keys: Iterable[str], nonce: str, *, store: JobStore, objects: ObjectStore, bucket: str
+) -> Staged:
+    """Stage *keys* under *nonce*; the job that is submitted with it takes them over.
+
+    At most 32,768 keys are held at a time. Nothing is written for no keys.
+
+    Raises:
+        RedisUnavailable: If Redis does not take them.
+        StoreUnavailable: If a chunk over the first million keys cannot be put.
+    """
+    digest = hashlib.sha256()
+    total, first = 0, 0
+    chunks = _chunks(keys)
+    while group := list(itertools.islice(chunks, _CHUNKS_A_CALL)):
+        for chunk in group:
+            total += len(chunk)
+            digest.update(json.dumps(chunk).encode())  # JSON, so that no two lists look alike
+        packed = [pack(chunk) for chunk in group]
+        here = max(0, CHUNKS_IN_REDIS - first)
+        if packed[:here]:
+            store.stage(nonce, first, packed[:here])
+        names = [manifest_key(nonce, first + n) for n in range(here, len(packed))]
+        _put_all(objects, bucket, names, packed[here:])
+        first += len(packed)
+    return Staged(total, digest.hexdigest())
+
+
+def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:
+    walk = iter(keys)
+    while chunk := list(itertools.islice(walk, CHUNK_KEYS)):
+        yield chunk
+
+
+def _put_all(
+    objects: ObjectStore, bucket: str, names: Sequence[str], chunks: Sequence[bytes]
+) -> None:
+    if not names:
+        return
+
+    def put(name: str, chunk: bytes) -> None:
+        objects.put(bucket, name, chunk, content_type="application/zlib")
+
+    with ThreadPoolExecutor(_UPLOADS) as pool:
+        for _ in pool.map(put, names, chunks):
+            pass

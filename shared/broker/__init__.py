@@ -1,0 +1,1 @@
+"""Celery app, queues and the connection to Redis as a broker."""

@@ -1,0 +1,155 @@
+"""Queue names, the task's name and the Celery app that both ends make."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from celery import Celery
+from kombu import Queue
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
+
+from shared.broker.connection import Amqp
+from shared.broker.queues import BULK, QUEUES
+from shared.errors import RedisUnavailable
+
+if TYPE_CHECKING:
+    from shared.jobstore.values import Issued
+
+TASK: Final = "rmbg.ticket"
+"""Name of the one task: claim the ticket's range and work it off."""
+CONCURRENCY: Final = 3
+"""Tickets a worker holds at once: enough to hide one's tail behind the next one's head."""
+
+
+def make_app(redis_url: str, *, concurrency: int = CONCURRENCY) -> Celery:
+    """Return a Celery app over *redis_url*, as producers and workers both use it.
+
+    Nothing is connected yet. The settings answer measured faults: without socket timeouts a
+    half-open connection is never noticed, a pool that retries for ever rides out any restart,
+    and messages are acknowledged late only so that a lost worker's ticket comes back sooner than
+    its lease ends; the job store decides what is really done.
+    """
+    app = Celery("rmbg", broker=redis_url, amqp=Amqp, set_as_current=False)
+    app.conf.update(_BROKER, **_TASKS, **_WORKER, worker_concurrency=concurrency)
+    return app
+
+
+def publish(app: Celery, issued: Iterable[Issued]) -> int:
+    """Send a message for each issued ticket, over one connection; return how many were sent.
+
+    A second message for the same ticket is harmless, so a publication that failed half-way may be
+    repeated as a whole; tickets that were never sent are re-issued by the workers.
+
+    Raises:
+        RedisUnavailable: If the broker does not take them within a few seconds.
+    """
+    sent = 0
+    try:
+        with app.producer_pool.acquire(block=True, timeout=_PUBLISH_S) as producer:
+            # A broken connection is otherwise retried for ever, before any retry policy applies.
+            if producer.connection is not None:
+                producer.connection.ensure_connection(**_CONNECT, timeout=_PUBLISH_S)
+            for one in issued:
+                app.send_task(
+                    TASK,
+                    args=one.ticket.to_args(),
+                    queue=one.queue,
+                    producer=producer,
+                    retry_policy=_CONNECT,
+                )
+                sent += 1
+    except _FAULTS as err:
+        at = app.connection_for_write().as_uri()
+        raise RedisUnavailable(f"the broker at {at} took {sent} tickets, then: {err}") from err
+    return sent
+
+
+def depths(app: Celery) -> dict[str, int]:
+    """Return how many messages wait in each queue.
+
+    Raises:
+        RedisUnavailable: If the broker cannot be asked.
+    """
+    try:
+        pooled: Any = app.pool.acquire(block=True)  # its stubs know no channels
+        with pooled as connection:
+            # Every worker asks each second: one LLEN a queue, where declaring takes six commands.
+            pipe = connection.default_channel.client.pipeline(transaction=False)
+            for name in QUEUES:
+                pipe.llen(name)
+            return dict(zip(QUEUES, pipe.execute(), strict=True))
+    except _FAULTS as err:
+        raise RedisUnavailable(f"queues could not be asked: {err}") from err
+
+
+_FAULTS: Final = (KombuError, RedisError, OSError, AttributeError)
+"""What kombu raises when the way to Redis breaks; the last, of a channel that just lost it."""
+_PUBLISH_S: Final = 5
+_CONNECT: Final[dict[str, Any]] = {
+    "max_retries": 3,
+    "interval_start": 0.1,
+    "interval_step": 0.2,
+    "interval_max": 1,
+}
+"""Short, unlike the app's own policy: who submits waits for it, and may simply submit again."""
+_KEEPALIVE: Final = {
+    getattr(socket, name): value
+    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, name)
+}
+_BROKER: Final[dict[str, Any]] = {
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "broker_channel_error_retry": True,  # a full Redis refuses commands: no reason to exit
+    "broker_pool_limit": 4,
+    "broker_transport_options": {
+        "visibility_timeout": 3600,  # a safety net only; leases do the recovery
+        "unacked_restore_interval": 10,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 10,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "socket_keepalive_options": _KEEPALIVE,
+        "health_check_interval": 10,
+        "max_connections": 20,
+        "queue_order_strategy": "priority",
+        "priority_steps": [0],  # lanes are queues of their own: each is one list, of its own name
+        "client_name": "rmbg",
+    },
+}
+_TASKS: Final[dict[str, Any]] = {
+    "task_queues": [Queue(name) for name in QUEUES],
+    "task_default_queue": BULK,
+    "task_create_missing_queues": False,
+    "task_serializer": "json",
+    "result_serializer": "json",
+    "event_serializer": "json",
+    "accept_content": ["json"],
+    "result_backend": None,
+    "task_ignore_result": True,
+    "task_store_errors_even_if_ignored": False,
+    "task_acks_late": True,
+    "task_reject_on_worker_lost": True,
+    "task_acks_on_failure_or_timeout": True,
+    "task_publish_retry": True,
+    "task_publish_retry_policy": {
+        "max_retries": 20,
+        "interval_start": 0.1,
+        "interval_step": 0.2,
+        "interval_max": 2,
+    },
+}
+_WORKER: Final[dict[str, Any]] = {
+    "worker_pool": "threads",
+    "worker_prefetch_multiplier": 1,
+    "worker_enable_prefetch_count_reduction": False,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,  # threads cannot be killed
+    "worker_soft_shutdown_timeout": 0,
+    "worker_send_task_events": False,
+    "task_send_sent_event": False,
+    "worker_enable_remote_control": False,
+    "worker_hijack_root_logger": False,
+}

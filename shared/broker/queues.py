@@ -1,0 +1,20 @@
+"""Names of the queues that carry tickets."""
+
+from __future__ import annotations
+
+from typing import Final
+
+INTERACTIVE: Final = "rmbg.interactive"
+
+
+RECOVERY: Final = "rmbg.recovery"
+
+
+BULK: Final = "rmbg.bulk"
+
+
+SUSPECT: Final = "rmbg.suspect"
+
+
+QUEUES: Final = (INTERACTIVE, RECOVERY, BULK, SUSPECT)
+"""In the order in which workers consume them."""

@@ -1,0 +1,1 @@
+"""Documents of a job and its items."""

@@ -1,0 +1,1 @@
+"""Models, their weights and how weights are fetched."""

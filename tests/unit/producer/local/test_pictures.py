@@ -1,0 +1,237 @@
+"""From a folder to a bucket and back, as `rmbg run` does it."""
+
+import os
+import threading
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from support.memory_store import MemoryStore
+
+from producer.bounded import AHEAD, each
+from producer.local.collect import Collector
+from producer.local.pictures import scan, upload
+from shared.errors import InvalidOption
+from shared.job.record import ItemRecord
+from shared.job.spec import Naming
+
+MOMENT_S = 0.3
+"""How long a thread is held, so that whoever would go on too far does."""
+
+
+@pytest.fixture
+def src(tmp_path):
+    folder = tmp_path / "src"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"A")
+    return folder
+
+
+@pytest.fixture
+def scanned(src, tmp_path):
+    """Looks at the folder as it is now."""
+    return lambda: scan(src, without=tmp_path / "out")
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+
+
+@pytest.fixture
+def collector(store, tmp_path):
+    """Writes to `out`; both pictures of every record below are in its bucket."""
+    for key in ("cutout", "mask"):
+        store.put("cutouts", key, b"png", content_type="image/png")
+    return Collector(store, "cutouts", tmp_path / "out", Naming.SOURCE)
+
+
+def record(image_key="a.jpg"):
+    return ItemRecord(
+        index=0, image_key=image_key, state="done", cutout_key="cutout", mask_key="mask"
+    )
+
+
+def test_a_changed_picture_of_the_same_length_replaces_the_earlier_one(src, scanned, store):
+    """An old picture is never passed off as this job's."""
+    upload(scanned(), store, "inbox")
+    (src / "a.jpg").write_bytes(b"B")
+
+    upload(scanned(), store, "inbox")
+
+    assert store.get("inbox", "a.jpg").data == b"B"
+
+
+def test_what_is_there_already_is_not_put_again(scanned, store):
+    upload(scanned(), store, "inbox")
+    calls = []
+    store.before = lambda call, bucket, key: calls.append((call, key))
+
+    upload(scanned(), store, "inbox")
+
+    assert calls == [("list", "")]
+
+
+def test_what_is_no_file_is_named_and_not_taken_for_a_picture(src, scanned):
+    """To read a pipe would wait for ever."""
+    (src / "dangling.jpg").symlink_to("/nowhere")
+    os.mkfifo(src / "pipe.jpg")
+    os.mkfifo(src / "pipe.txt")
+    (src / "linked.jpg").symlink_to(src / "a.jpg")
+
+    folder = scanned()
+
+    assert folder.keys == ("a.jpg", "linked.jpg")
+    assert folder.skipped == (
+        "dangling.jpg (no file, or out of reach)",
+        "pipe.jpg (no file, or out of reach)",
+    )
+    assert folder.ignored == 1
+
+
+def test_a_linked_folder_is_named_and_not_entered(src, tmp_path, scanned):
+    """A link may lead round in circles; a link to OUT_DIR is as uninteresting as OUT_DIR."""
+    (tmp_path / "out").mkdir()
+    (src / "round").symlink_to(src)
+    (src / "results").symlink_to(tmp_path / "out")
+
+    folder = scanned()
+
+    assert folder.keys == ("a.jpg",)
+    assert folder.skipped == ("round (a link to a folder)",)
+
+
+def test_a_folder_that_cannot_be_read_is_named(src, scanned):
+    """One whose path is longer than a path may be, since nothing else is refused to root."""
+    here = os.open(src, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=here)
+        above, here = here, os.open("d" * 250, os.O_RDONLY, dir_fd=here)
+        os.close(above)
+    os.close(here)
+
+    folder = scanned()
+
+    assert folder.keys == ("a.jpg",)
+    [missed] = folder.skipped
+    assert missed.endswith("dd (File name too long)")
+
+
+def test_a_picture_that_cannot_be_read_fails_alone(src, scanned, store):
+    """Not even an earlier picture stays in its place; the others go their way."""
+    (src / "gone.jpg").write_bytes(b"old")
+    upload(scanned(), store, "inbox")
+    folder = scanned()
+    (src / "gone.jpg").unlink()
+    (src / "a.jpg").write_bytes(b"new")
+
+    uploaded = upload(folder, store, "inbox")
+
+    assert uploaded.unread == ("gone.jpg (No such file or directory)",)
+    assert store.keys("inbox") == ["a.jpg"]
+    assert store.get("inbox", "a.jpg").data == b"new"
+
+
+@pytest.mark.parametrize("change", ["bytes", "name", "gone"])
+def test_other_pictures_have_another_digest(src, scanned, store, change):
+    """Whatever their lengths and times are, as these can be the same."""
+    (src / "b.jpg").write_bytes(b"B")
+    before = upload(scanned(), store, "inbox")
+    time_ns = (src / "b.jpg").stat().st_mtime_ns
+    if change == "bytes":
+        (src / "b.jpg").write_bytes(b"C")
+        os.utime(src / "b.jpg", ns=(time_ns, time_ns))
+    elif change == "name":
+        (src / "b.jpg").rename(src / "c.jpg")
+    else:
+        (src / "b.jpg").unlink()
+
+    assert upload(scanned(), store, "inbox").digest != before.digest
+
+
+def test_pictures_that_were_only_touched_have_the_same_digest(src, scanned, store):
+    before = upload(scanned(), store, "inbox")
+    os.utime(src / "a.jpg", (1, 1))
+
+    assert upload(scanned(), store, "inbox") == before
+
+
+@pytest.mark.parametrize("length", [246, 251])
+def test_names_as_long_as_a_file_system_takes_are_written(collector, tmp_path, length):
+    name = "x" * (length - 4) + ".jpg"
+
+    collector.pictures([record(name)])
+
+    assert (tmp_path / "out/cutout" / f"{name}.png").read_bytes() == b"png"
+    assert len(list((tmp_path / "out/mask").iterdir())) == 1
+
+
+def test_a_file_that_cannot_be_written_is_named(collector, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mask").write_bytes(b"in the way")
+
+    with pytest.raises(InvalidOption, match=r"out/mask/a\.jpg\.png cannot be written: File exists"):
+        collector.pictures([record()])
+
+
+def test_a_part_that_cannot_become_the_file_is_taken_away(collector, tmp_path):
+    (tmp_path / "out/results.jsonl").mkdir(parents=True)
+
+    with pytest.raises(InvalidOption, match=r"results\.jsonl cannot be written"):
+        collector.results([record()])
+
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["results.jsonl"]
+
+
+def test_results_are_written_without_holding_them(collector, tmp_path):
+    """1.4 kB each, were they held: 1.4 GB of a million pictures."""
+    count = 5000
+    tracemalloc.start()
+    try:
+        collector.results(record(f"{n}.jpg") for n in range(count))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(Path(tmp_path / "out/results.jsonl").read_bytes().splitlines()) == count
+    assert peak_bytes < 100 * count
+
+
+def test_few_things_are_taken_ahead_of_the_slowest():
+    """A million pictures wait in the folder, not in memory."""
+    taken = []
+    too_many = threading.Event()
+
+    def things():
+        for n in range(100):
+            taken.append(n)
+            if len(taken) > AHEAD * 2:
+                too_many.set()
+            yield n
+
+    def slow_at_0(n):
+        if n == 0:
+            too_many.wait(MOMENT_S)
+        return str(n)
+
+    working = each(slow_at_0, things(), threads=2)
+
+    assert next(working) == "0"
+    assert taken == list(range(AHEAD * 2))
+    assert list(working) == [str(n) for n in range(1, 100)]
+
+
+def test_after_an_error_what_waits_is_not_begun():
+    begun = []
+    never = threading.Event()
+
+    def fail_at_0(n):
+        begun.append(n)
+        never.wait(MOMENT_S)
+        if n == 0:
+            raise ValueError("0")
+
+    with pytest.raises(ValueError, match="0"):
+        list(each(fail_at_0, range(100), threads=1))
+
+    assert len(begun) < AHEAD

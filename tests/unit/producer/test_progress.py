@@ -1,0 +1,181 @@
+"""Progress with a clock of its own: when it gives up, what it prints, which exit code."""
+
+import io
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from rich.console import Console
+
+from producer.progress import Bar, Lines, describe, duration, exit_code, screen_for, watch
+from shared.errors import ServiceUnavailable
+from shared.job.spec import JobState
+from shared.jobstore.values import JobStatus
+
+RUNNING = JobStatus(
+    job_id="j1",
+    state=JobState.RUNNING,
+    waiting_for=None,
+    total=100,
+    done=0,
+    failed=0,
+    created_at=datetime(2026, 11, 23, tzinfo=UTC),
+    finished_at=None,
+    images_per_s=None,
+    eta_s=None,
+    generation=1,
+    error_classes={},
+    verdicts={},
+)
+DONE = replace(RUNNING, state=JobState.DONE, done=100)
+WAITING = replace(RUNNING, waiting_for="no worker")
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self):
+        self.now_s = 0.0
+
+    def __call__(self):
+        return self.now_s
+
+    def sleep(self, seconds):
+        self.now_s += seconds
+
+
+def follow(states, *, patience_s=60.0):
+    """Watch *states*, one a look, the last for ever; return last state, text, and seconds."""
+    clock, out = Clock(), io.StringIO()
+    walk = iter(states)
+    current = [next(walk)]
+
+    def poll():
+        now = current[0]
+        current[0] = next(walk, now)
+        return now
+
+    def run():
+        screen = Lines(out, clock)
+        return watch(poll, screen, clock=clock, sleep=clock.sleep, patience_s=patience_s)
+
+    return run, out, clock
+
+
+def test_watching_ends_with_the_job():
+    run, out, _ = follow([RUNNING, replace(RUNNING, done=40), DONE])
+
+    assert run() == DONE
+    assert out.getvalue().splitlines()[-1] == "j1 done: 100 of 100"
+
+
+def test_a_job_that_has_ended_before_is_told_in_one_line():
+    run, out, clock = follow([DONE])
+
+    run()
+
+    assert out.getvalue() == "j1 done: 100 of 100\n"
+    assert clock.now_s == 0
+
+
+def test_after_a_minute_of_waiting_it_gives_up_and_says_for_what():
+    run, out, clock = follow([WAITING])
+
+    with pytest.raises(ServiceUnavailable, match="waited for 60 s: no worker"):
+        run()
+
+    assert clock.now_s == pytest.approx(60, abs=1)
+    assert out.getvalue().count("waiting: no worker") == 1
+
+
+def test_an_item_that_ends_starts_the_minute_anew():
+    states = [WAITING] * 100 + [replace(WAITING, done=1)] * 200
+    run, _, clock = follow(states)
+
+    with pytest.raises(ServiceUnavailable):
+        run()
+
+    assert clock.now_s == pytest.approx(50 + 60, abs=1)
+
+
+def test_a_wait_that_ends_starts_the_minute_anew():
+    run, _, _ = follow([WAITING] * 100 + [RUNNING] + [WAITING] * 100 + [DONE])
+
+    assert run() == DONE
+
+
+def test_a_slow_job_that_waits_for_nothing_is_watched_for_ever():
+    run, _, clock = follow([RUNNING] * 10_000 + [DONE])
+
+    assert run() == DONE
+    assert clock.now_s == 5_000
+
+
+def test_plain_lines_come_every_few_seconds_and_only_when_something_changed():
+    states = [replace(RUNNING, done=n) for n in range(40)] + [replace(RUNNING, done=40)] * 60
+    run, out, _ = follow([*states, DONE])
+
+    run()
+
+    assert [re.findall(r"(\d+) of", line)[0] for line in out.getvalue().splitlines()] == [
+        *("0", "10", "20", "30", "40"),
+        "100",
+    ]
+
+
+def test_a_pipe_gets_no_control_characters():
+    out = io.StringIO()
+    screen = screen_for(out)
+    screen.show(RUNNING)
+    screen.close(DONE)
+
+    assert out.getvalue().split("\n") == ["j1 running: 0 of 100", "j1 done: 100 of 100", ""]
+
+
+def test_a_terminal_gets_a_bar_with_rate_and_time_left():
+    out = io.StringIO()
+    bar = Bar(Console(file=out, force_terminal=True, width=120))
+    bar.show(replace(RUNNING, done=50, failed=2, images_per_s=12.34, eta_s=3.9))
+    bar.close(replace(DONE, done=98, failed=2))
+
+    assert "52 of 100, 2 failed, 12.3 images/s, 4 s left" in out.getvalue()
+    assert "100 of 100, 2 failed" in out.getvalue()
+
+
+def test_the_bar_prints_what_looks_like_markup_as_it_is():
+    """A bucket or a reason may hold square brackets."""
+    out = io.StringIO()
+    bar = Bar(Console(file=out, force_terminal=True, width=120))
+    bar.close(replace(RUNNING, waiting_for="bucket: [red]inbox[/nix]"))
+
+    assert "[red]inbox[/nix]" in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (DONE, 0),
+        (replace(DONE, done=99, failed=1), 1),
+        (replace(DONE, state=JobState.CANCELLED, done=3), 1),
+    ],
+)
+def test_exit_code(status, code):
+    """0 only if every image is done."""
+    assert exit_code(status) == code
+
+
+def test_one_line_tells_rate_time_left_and_what_is_waited_for():
+    status = replace(WAITING, done=7, failed=1, images_per_s=0.5, eta_s=184.0)
+
+    assert describe(status) == (
+        "j1 running: 8 of 100, 1 failed, 0.5 images/s, 3 min left, waiting: no worker"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "2 h 00 min"), (11_100, "3 h 05 min")],
+)
+def test_durations_are_rounded_for_reading(seconds, text):
+    assert duration(seconds) == text

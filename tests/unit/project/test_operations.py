@@ -1,0 +1,140 @@
+"""The operations guide says of each variable what the code does, and the code has no other."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from shared.broker.queues import QUEUES
+from shared.settings import ServiceSettings
+from worker.resources import allowed_cores
+from worker.settings import WorkerSettings
+
+ROOT = Path(__file__).parents[3]
+HOME = {"HOME": "/home/someone"}
+IN_WORDS = {
+    "RMBG_S3_ENDPOINT": ("AWS", lambda s: s.services.objects.endpoint is None),
+    "RMBG_S3_ACCESS_KEY_ID": ("boto3's chain", lambda s: s.services.objects.access_key_id is None),
+    "RMBG_S3_SECRET_ACCESS_KEY": (
+        "boto3's chain",
+        lambda s: s.services.objects.secret_access_key is None,
+    ),
+    "RMBG_WEIGHTS_URL": ("", lambda s: s.services.weights_url is None),
+    "RMBG_WEIGHTS": ("", lambda s: s.weights is None),
+    "RMBG_CPU_THREADS": (
+        "one a core that the container allows",
+        lambda s: s.cpu_threads == allowed_cores(),
+    ),
+    "RMBG_HTTP": ("off", lambda s: s.http is None),
+}
+"""Defaults that are no values: how the guide says them, and what they are."""
+
+
+def documented():
+    """Return the guide's variables, with the heading they stand under and their default."""
+    found, heading = {}, ""
+    for line in (ROOT / "docs/operations.md").read_text().splitlines():
+        if line.startswith("### "):
+            heading = line.removeprefix("### ")
+        if row := re.fullmatch(r"\| `(RMBG_\w+)` \|(.*?)\|(.*?)\|(.*)\|", line):
+            name, _unit, default, meaning = row.groups()
+            assert name not in found, name
+            assert meaning.strip() or default.strip(), name
+            found[name] = (heading, default.strip())
+    return found
+
+
+DOCUMENTED = documented()
+
+
+class Asked(dict):
+    """A mapping that notes which of its names were asked for."""
+
+    def __init__(self):
+        super().__init__(HOME)
+        self.names = set()
+
+    def get(self, name, default=None):
+        self.names.add(name)
+        return super().get(name, default)
+
+
+def read_by(settings):
+    asked = Asked()
+    settings.from_env(asked)
+    return {name for name in asked.names if name.startswith("RMBG_")}
+
+
+def test_what_both_ends_read_stands_in_the_guide_and_nothing_else():
+    told = {name for name, (heading, _) in DOCUMENTED.items() if heading == "Both ends"}
+
+    assert told == read_by(ServiceSettings)
+
+
+def test_what_workers_read_stands_in_the_guide_and_nothing_else():
+    assert set(DOCUMENTED) == read_by(WorkerSettings)
+    told = {name for name, (heading, _) in DOCUMENTED.items() if heading == "Workers"}
+    assert told == read_by(WorkerSettings) - read_by(ServiceSettings)
+
+
+@pytest.mark.parametrize("name", sorted(DOCUMENTED))
+def test_the_default_in_the_guide_is_the_codes(name):
+    """Setting a variable to its default changes nothing."""
+    default = DOCUMENTED[name][1]
+    unset = WorkerSettings.from_env(HOME)
+    if name in IN_WORDS:
+        words, is_so = IN_WORDS[name]
+        assert default == words
+        assert is_so(unset)
+        return
+
+    value = re.fullmatch(r"`(.+)`", default)[1].replace("${XDG_CACHE_HOME:-~/.cache}", "~/.cache")
+
+    assert WorkerSettings.from_env(HOME | {name: value}) == unset
+
+
+@pytest.mark.parametrize("name", sorted(set(DOCUMENTED) - set(IN_WORDS)))
+def test_a_value_that_is_not_the_default_does_change_something(name):
+    """Otherwise the comparison above would prove nothing."""
+    other = {
+        "RMBG_REDIS_URL": "redis://elsewhere:6379/0",
+        "RMBG_DEVICE": "cpu",
+        "RMBG_PRECISION": "fp32",
+    }
+    value = other.get(name) or next(
+        value for value in ("1", "7", "elsewhere") if f"`{value}`" != DOCUMENTED[name][1]
+    )
+    if name in ("RMBG_INPUT_BUCKETS", "RMBG_OUTPUT_BUCKET"):
+        value = "elsewhere"
+
+    assert WorkerSettings.from_env(HOME | {name: value}) != WorkerSettings.from_env(HOME)
+
+
+def test_no_other_code_reads_a_variable_that_the_guide_does_not_know():
+    """A name that ends in an underscore stands for several."""
+    named = set()
+    for package in ("shared", "producer", "worker"):
+        for file in (ROOT / package).rglob("*.py"):
+            named |= set(re.findall(r"\bRMBG_[A-Z0-9_]+\b", file.read_text()))
+
+    assert {name for name in named if not name.endswith("_")} == set(DOCUMENTED)
+
+
+def test_each_variable_of_the_compose_file_is_one_of_them():
+    text = (ROOT / "docker-compose.yml").read_text()
+    used = set(re.findall(r"RMBG_[A-Z0-9_]*[A-Z0-9]", text))
+
+    assert used - set(DOCUMENTED) == {"RMBG_WEIGHTS_DIR"}  # compose's own, in .env
+
+
+def test_flower_is_told_the_names_of_all_queues():
+    """Its image has nothing of ours, so they are written down a second time."""
+    module = ast.parse((ROOT / "deploy/flower/queues.py").read_text())
+    [names] = [
+        node.value
+        for node in module.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "NAMES"
+    ]
+
+    assert ast.literal_eval(names) == QUEUES

@@ -1,0 +1,65 @@
+"""What is shipped, under which name and version."""
+
+import re
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def test_the_version_is_the_changelogs_first():
+    headings = re.findall(
+        r"^## \[?([0-9][^\]\s]*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
+
+    assert headings[0] == version("rmbg-queue") == PROJECT["project"]["version"]
+
+
+def test_the_wheel_is_made_of_the_three_packages():
+    wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+
+    assert sorted(wheel["packages"]) == ["producer", "shared", "worker"]
+
+
+def test_it_cannot_be_uploaded_by_accident():
+    assert "Private :: Do Not Upload" in PROJECT["project"]["classifiers"]
+
+
+def test_no_package_holds_tests():
+    shipped = [
+        path for name in ("producer", "shared", "worker") for path in (ROOT / name).rglob("*.py")
+    ]
+
+    assert not [path for path in shipped if path.name.startswith(("test_", "conftest"))]
+    assert len(shipped) > 50
+
+
+@pytest.mark.parametrize("name", ["celery", "kombu", "torch"])
+def test_what_breaks_between_versions_is_bounded_above(name):
+    listed = (
+        PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["worker"]
+    )
+
+    [found] = [each for each in listed if re.match(rf"{name}\b", each)]
+
+    assert re.search(r"<\d", found)
+
+
+def test_every_requirement_has_its_exact_version_in_the_constraints():
+    pinned = re.findall(
+        r"^([A-Za-z0-9_.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE
+    )
+    project = PROJECT["project"]
+    wanted = list(project["dependencies"])
+    for extra in project["optional-dependencies"].values():
+        wanted += extra
+
+    def plain(name):
+        return re.sub(r"[-_.]+", "-", name).lower()
+
+    names = {plain(re.match(r"[A-Za-z0-9_.-]+", each)[0]) for each in wanted}
+    assert names - {plain(name) for name in pinned} == set()

@@ -1,0 +1,127 @@
+"""A picture's own alpha comes apart, and the network sees no hidden colours."""
+
+import numpy as np
+import pytest
+from support.pictures import as_image, encoded, plain, png, quadrants, tiff
+
+from worker.imaging.decode import Limits, decode
+
+LIMITS = Limits()
+CARRIERS = {
+    "png": ("PNG", {}),
+    "webp": ("WEBP", {"lossless": True, "exact": True}),
+    "tiff": ("TIFF", {}),
+}
+
+
+def soft_alpha(width=48, height=32):
+    return np.linspace(0, 255, width).astype(np.uint8) * np.ones((height, 1), np.uint8)
+
+
+@pytest.mark.parametrize(("image_format", "options"), CARRIERS.values(), ids=CARRIERS)
+def test_the_alpha_comes_apart_exactly(image_format, options):
+    alpha = soft_alpha()
+
+    decoded = decode(encoded(np.dstack([quadrants(), alpha]), image_format, **options), LIMITS)
+
+    assert np.array_equal(decoded.alpha, alpha)
+    assert np.array_equal(decoded.straight, quadrants())
+    for array in (decoded.alpha, decoded.straight, decoded.image):
+        assert array.flags.c_contiguous
+        assert array.flags.writeable
+
+
+def test_the_network_is_shown_the_picture_on_white():
+    """200 at alpha 128: half way between the colour and white."""
+    decoded = decode(encoded(plain((200, 100, 50, 128)), "PNG"), LIMITS)
+
+    assert np.abs(decoded.image[8, 8] - np.array([227.4, 177.2, 152.1])).max() <= 1
+    assert decoded.notes == ("own alpha; flattened on white",)
+
+
+def test_a_bright_subject_is_shown_on_grey():
+    """White wares on white would be lost."""
+    pixels = plain((250, 250, 250, 255))
+    pixels[:, :8] = 0
+
+    decoded = decode(encoded(pixels, "PNG"), LIMITS)
+
+    assert decoded.image[8, 2].tolist() == [128, 128, 128]
+    assert decoded.image[8, 12].tolist() == [250, 250, 250]
+    assert decoded.notes == ("own alpha; flattened on grey",)
+
+
+def test_a_colour_hidden_under_alpha_0_is_not_shown():
+    pixels = plain((0, 0, 0, 255))
+    pixels[:, :8] = 255, 0, 255, 0
+
+    decoded = decode(encoded(pixels, "PNG"), LIMITS)
+
+    assert decoded.image[8, 2].tolist() == [255, 255, 255]
+
+
+def test_a_wholly_transparent_picture_is_a_blank_one():
+    decoded = decode(encoded(plain((9, 9, 9, 0)), "PNG"), LIMITS)
+
+    assert not decoded.alpha.any()
+    assert (decoded.image == 255).all()
+
+
+def test_an_opaque_alpha_is_none():
+    decoded = decode(encoded(plain((9, 9, 9, 255)), "PNG"), LIMITS)
+
+    assert decoded.alpha is None
+    assert decoded.straight is None
+    assert decoded.notes == ()
+
+
+KEY = np.array([[0, 255], [255, 0]], np.uint8)
+COLOURS = np.where(KEY[..., None] > 0, np.uint8(90), np.uint8((10, 20, 30)))
+DEEP = COLOURS.astype(np.uint16) * 256 + 3
+KEYED = {
+    "png-grey": png(np.where(KEY > 0, 90, 7).astype(np.uint8), chunks=[(b"tRNS", b"\0\x07")]),
+    "png-grey-16-bits": png(
+        np.where(KEY > 0, 90 * 257, 7).astype(np.uint16), chunks=[(b"tRNS", b"\0\x07")]
+    ),
+    "png-rgb": png(COLOURS, chunks=[(b"tRNS", b"\0\x0a\0\x14\0\x1e")]),
+    "png-rgb-16-bits": png(DEEP, chunks=[(b"tRNS", b"\x0a\x03\x14\x03\x1e\x03")]),
+}
+
+
+def palette_with_hole():
+    image = as_image(np.where(KEY > 0, 1, 0).astype(np.uint8))
+    image = image.convert("P")
+    image.putpalette([10, 20, 30, 90, 90, 90])
+    return image
+
+
+KEYED["png-palette"] = encoded(palette_with_hole(), "PNG", transparency=0)
+KEYED["png-palette-many-alphas"] = encoded(palette_with_hole(), "PNG", transparency=b"\x00\xff")
+KEYED["gif"] = encoded(palette_with_hole(), "GIF", transparency=0)
+
+
+@pytest.mark.parametrize("data", KEYED.values(), ids=KEYED)
+def test_a_colour_declared_transparent_is_transparent(data):
+    decoded = decode(data, LIMITS)
+
+    assert np.array_equal(decoded.alpha, KEY)
+    assert (decoded.straight[KEY > 0] == 90).all()
+
+
+def test_16_bits_with_alpha_come_down_together():
+    samples = np.full((4, 4, 4), (65535, 32768, 300, 32768), np.uint16)
+
+    decoded = decode(png(samples), LIMITS)
+
+    assert decoded.straight[1, 1].tolist() == [255, 128, 1]
+    assert (decoded.alpha == 128).all()
+
+
+def test_premultiplied_colours_of_a_tiff_become_straight():
+    """ExtraSamples 1: (100, 50, 25) at alpha 128 was (200, 100, 50)."""
+    data = tiff(plain((100, 50, 25, 128)), photometric=2, tags={338: 1})
+
+    decoded = decode(data, LIMITS)
+
+    assert np.abs(decoded.straight[8, 8].astype(int) - (199, 99, 49)).max() <= 1
+    assert (decoded.alpha == 128).all()

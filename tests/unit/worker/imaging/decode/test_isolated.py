@@ -1,0 +1,282 @@
+"""A decoder in a process apart: what kills it costs one picture, and nothing else."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from support.pictures import encoded, exif, photo, plain, png, quadrants, stored
+
+from shared.errors import ImageTooLarge, UndecodableImage, UnsupportedImage, WorkerUnfit
+from worker.imaging.decode import Limits, decode
+from worker.imaging.decode.isolated.decoder import IsolatedDecoder
+
+LIMITS = Limits()
+DEADLINE_S = 60
+
+
+@pytest.fixture(scope="module")
+def shared():
+    with IsolatedDecoder(LIMITS) as decoder:
+        yield decoder
+
+
+@pytest.fixture(scope="module")
+def slow():
+    """Return a file of 64 MP that takes a process some 100 MB and a good part of a second."""
+    return png(np.zeros((8_000, 8_000), np.uint8))
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.002)
+
+
+def data_bytes(pid):
+    try:
+        return psutil.Process(pid).memory_info().data
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def kill_at_work(decoder, idle_bytes, number, times):
+    """Send a signal to the process once it has taken memory for a picture, *times* times."""
+    killed = set()
+    for _ in range(times):
+        wait_until(lambda: at_work(decoder, idle_bytes) - killed)
+        for pid in at_work(decoder, idle_bytes) - killed:
+            killed.add(pid)
+            os.kill(pid, number)
+    return killed
+
+
+def at_work(decoder, idle_bytes):
+    return {pid for pid in decoder.pids if data_bytes(pid) > idle_bytes + 50 * 2**20}
+
+
+@pytest.fixture
+def fresh():
+    """Return a decoder of our own, with its process started."""
+    with IsolatedDecoder(LIMITS) as decoder:
+        decoder.decode(encoded(quadrants(), "PNG"))
+        yield decoder
+
+
+@pytest.fixture
+def killer(fresh):
+    """Return a function that has the process of *fresh* killed as soon as it is at work."""
+    idle_bytes = data_bytes(fresh.pids[0])
+    with ThreadPoolExecutor(1) as thread:
+        yield lambda number, times: thread.submit(kill_at_work, fresh, idle_bytes, number, times)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP"])
+def test_it_gives_what_decode_gives(shared, image_format):
+    data = encoded(photo(), image_format)
+
+    apart, here = shared.decode(data), decode(data, LIMITS)
+
+    assert np.array_equal(apart.image, here.image)
+    assert apart.image.flags.writeable
+    assert apart.notes == here.notes
+
+
+def test_alpha_colours_and_notes_come_through(shared):
+    alpha = np.linspace(0, 255, 48).astype(np.uint8) * np.ones((32, 1), np.uint8)
+    turned = stored(np.dstack([quadrants(), alpha]), 8)
+    data = encoded(turned, "WEBP", lossless=True, exact=True, exif=exif(8))
+
+    apart, here = shared.decode(data), decode(data, LIMITS)
+
+    assert np.array_equal(apart.alpha, alpha)
+    assert np.array_equal(apart.straight, here.straight)
+    assert np.array_equal(apart.image, here.image)
+    assert apart.notes == here.notes
+    assert apart.notes[0].startswith("own alpha")
+
+
+def test_refusals_come_through_with_class_and_reason(shared):
+    with pytest.raises(UndecodableImage, match="is text/HTML, not a picture"):
+        shared.decode(b"<html>")
+    with pytest.raises(UnsupportedImage, match="PDF"):
+        shared.decode(b"%PDF-1.4")
+    with pytest.raises(UndecodableImage, match="GIF: image file is truncated"):
+        shared.decode(encoded(photo(), "GIF")[:2_000])
+
+
+def test_a_torn_file_may_be_accepted(shared):
+    decoded = shared.decode(encoded(photo(), "GIF")[:6_000], truncated="accept")
+
+    assert decoded.image.shape == (120, 160, 3)
+    assert "ends too early" in decoded.notes[0]
+
+
+def test_the_limits_hold_there():
+    with (
+        IsolatedDecoder(Limits(max_pixels=1_000)) as decoder,
+        pytest.raises(ImageTooLarge, match="the limit is 1,000 pixels"),
+    ):
+        decoder.decode(encoded(photo(), "WEBP"))
+
+
+def test_the_process_is_kept_between_pictures(shared):
+    data = encoded(quadrants(), "GIF")
+    shared.decode(data)
+    before = shared.pids
+
+    shared.decode(data)
+
+    assert shared.pids == before
+    assert len(before) == 1
+
+
+def test_signals_to_the_workers_group_do_not_reach_the_process(shared):
+    """Ctrl-C lets the worker finish what is in flight."""
+    shared.decode(encoded(quadrants(), "GIF"))
+
+    assert os.getpgid(shared.pids[0]) != os.getpgid(0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads /proc")
+def test_the_process_does_not_load_torch(shared):
+    shared.decode(encoded(quadrants(), "GIF"))
+
+    assert "torch" not in Path(f"/proc/{shared.pids[0]}/maps").read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts all memory on Linux only")
+def test_a_picture_over_the_memory_limit_is_refused_and_the_process_goes_on(slow):
+    with IsolatedDecoder(LIMITS, memory_bytes=32 * 2**20) as decoder:
+        decoder.decode(encoded(quadrants(), "GIF"))
+        before = decoder.pids
+
+        with pytest.raises(ImageTooLarge, match=r"memory ran out .* limit is 33,554,432 bytes"):
+            decoder.decode(slow)
+
+        assert decoder.decode(encoded(quadrants(), "GIF")).image.shape == (32, 48, 3)
+        assert decoder.pids == before
+
+
+def test_a_picture_that_kills_its_process_twice_is_refused_by_name_of_the_signal(
+    fresh, killer, slow
+):
+    killed = killer(signal.SIGSEGV, times=2)
+
+    with pytest.raises(UndecodableImage, match=r"the decoder process died: signal 11 \(SIGSEGV\)"):
+        fresh.decode(slow)
+
+    assert len(killed.result(DEADLINE_S)) == 2
+    assert np.array_equal(fresh.decode(encoded(quadrants(), "PNG")).image, quadrants())
+
+
+def test_one_death_is_not_the_pictures_fault(fresh, killer, slow):
+    """The kernel may have killed the process for another's memory."""
+    killed = killer(signal.SIGKILL, times=1)
+
+    assert fresh.decode(slow).image.shape == (8_000, 8_000, 3)
+    assert len(killed.result(DEADLINE_S)) == 1
+
+
+def test_a_process_killed_while_idle_is_replaced(fresh):
+    (before,) = fresh.pids
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: not fresh.pids)
+
+    assert np.array_equal(fresh.decode(encoded(quadrants(), "PNG")).image, quadrants())
+    assert fresh.pids != (before,)
+
+
+def test_a_decoder_that_hangs_is_killed():
+    """A stopped process stands for one that never ends; the next picture gets a new one."""
+    with IsolatedDecoder(LIMITS, timeout_s=0.5) as decoder:
+        decoder.decode(encoded(quadrants(), "PNG"))
+        (before,) = decoder.pids
+        os.kill(before, signal.SIGSTOP)
+
+        with pytest.raises(UndecodableImage, match=r"took longer than 0.5 s to decode"):
+            decoder.decode(encoded(quadrants(), "PNG"))
+
+        assert not psutil.pid_exists(before)
+        assert np.array_equal(decoder.decode(encoded(quadrants(), "PNG")).image, quadrants())
+
+
+def test_many_threads_share_few_processes():
+    """Each gets the answer to its own question."""
+    colours = [(n * 8, 255 - n * 8, n) for n in range(32)]
+    files = [encoded(plain(colour), "GIF") for colour in colours]
+    with IsolatedDecoder(LIMITS, children=2) as decoder, ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(decoder.decode, files))
+
+        assert len(decoder.pids) <= 2
+    assert [tuple(answer.image[3, 3].tolist()) for answer in answers] == colours
+
+
+def test_closing_ends_the_processes_and_refuses_further_work(fresh):
+    (pid,) = fresh.pids
+
+    fresh.close()
+    fresh.close()
+
+    assert not psutil.pid_exists(pid)
+    with pytest.raises(WorkerUnfit, match="closed"):
+        fresh.decode(encoded(quadrants(), "PNG"))
+
+
+def test_closing_wakes_a_caller_without_blaming_its_picture(fresh):
+    (pid,) = fresh.pids
+    os.kill(pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(fresh.decode, encoded(quadrants(), "PNG"))
+        wait_until(asked.running)
+
+        fresh.close()
+
+        with pytest.raises(WorkerUnfit, match="closed"):
+            asked.result(DEADLINE_S)
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_process_that_cannot_start_blames_no_picture(monkeypatch, capfd):
+    monkeypatch.setattr("worker.imaging.decode.isolated.process._BOOT", "raise SystemExit(3)")
+
+    with (
+        IsolatedDecoder(LIMITS) as decoder,
+        pytest.raises(WorkerUnfit, match="the decoder process did not start: exit code 3"),
+    ):
+        decoder.decode(encoded(quadrants(), "PNG"))
+
+
+def test_nothing_is_left_when_the_worker_is_killed():
+    code = (
+        "import os, sys; sys.path[:] = sys.argv[1:]\n"
+        "from support.pictures import encoded, quadrants\n"
+        "from worker.imaging.decode import Limits\n"
+        "from worker.imaging.decode.isolated.decoder import IsolatedDecoder\n"
+        "decoder = IsolatedDecoder(Limits())\n"
+        "decoder.decode(encoded(quadrants(), 'PNG'))\n"
+        "print(*decoder.pids, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *sys.path], capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == -signal.SIGKILL
+    wait_until(lambda: gone(int(ended.stdout)))
+    assert ended.stderr == ""
+
+
+def gone(pid):
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

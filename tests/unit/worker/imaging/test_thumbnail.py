@@ -1,0 +1,69 @@
+"""Small pictures for the report."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shared.errors import UndecodableImage
+from worker.imaging.thumbnail import thumbnail
+
+UPRIGHT, TURNED = 1, 6
+ORIENTATION = 0x0112
+
+
+def saved(image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def opened(data):
+    return Image.open(io.BytesIO(data))
+
+
+def halves(width=1200, height=800):
+    """Return a picture that is red on its left and blue on its right."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[:, : width // 2, 0] = 255
+    pixels[:, width // 2 :, 2] = 255
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_a_turned_picture_stands_upright_in_every_format(kind):
+    exif = Image.Exif()
+    exif[ORIENTATION] = TURNED
+
+    small = opened(thumbnail(saved(halves(), kind, exif=exif)))
+
+    assert small.size == (171, 256)
+    red, _, blue = small.getpixel((100, 20))
+    assert red > 200
+    assert blue < 50
+
+
+@pytest.mark.parametrize("side_px", [100, 256])
+def test_the_longer_side_is_the_limit_and_small_pictures_keep_their_size(side_px):
+    big = opened(thumbnail(saved(halves(3001, 1000), "JPEG"), side_px=side_px))
+    tiny = opened(thumbnail(saved(halves(60, 40), "PNG"), side_px=side_px))
+
+    assert max(big.size) == side_px
+    assert tiny.size == (60, 40)
+
+
+def test_cleared_pixels_lend_their_black_to_no_edge():
+    pixels = np.zeros((2600, 2600, 4), np.uint8)
+    pixels[:, 333:] = 255
+
+    small = np.array(opened(thumbnail(saved(Image.fromarray(pixels), "PNG"))))
+
+    assert small.shape == (256, 256, 4)
+    assert small[..., 3].min() == 0
+    assert small[small[..., 3] > 100][:, :3].min() > 230
+
+
+def test_bytes_that_are_no_picture_are_refused():
+    with pytest.raises(UndecodableImage, match="no thumbnail"):
+        thumbnail(b"<html>")

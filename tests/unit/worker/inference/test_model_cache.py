@@ -1,0 +1,123 @@
+"""Models in memory: loaded once, two at a time, refusals remembered."""
+
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from support.stand_ins import stand_in_model
+
+from shared.errors import WeightsInvalid
+from worker.inference.model_cache import ModelRefused, Rack
+
+
+class Loads:
+    """Loads stand-ins and notes their names; those that begin with `no` are refused."""
+
+    def __init__(self):
+        self.names = []
+
+    def __call__(self, name):
+        self.names.append(name)
+        if name.startswith("no"):
+            raise WeightsInvalid(f"{name}: no weights")
+        return stand_in_model(name)
+
+
+def test_a_model_is_loaded_once():
+    loads = Loads()
+    rack = Rack(loads)
+
+    assert rack.get("a") is rack.get("a")
+    assert loads.names == ["a"]
+
+
+def test_the_two_used_last_stay_in_memory():
+    loads = Loads()
+    rack = Rack(loads)
+    for name in ("a", "b", "a", "c"):
+        rack.get(name)
+
+    assert set(rack.loaded) == {"a", "c"}
+    rack.get("a")
+    rack.get("b")
+    assert loads.names == ["a", "b", "c", "b"]
+
+
+def test_a_refusal_is_remembered_with_its_reason():
+    loads = Loads()
+    rack = Rack(loads)
+
+    for _ in range(2):
+        with pytest.raises(ModelRefused, match="no weights"):
+            rack.get("nope")
+
+    assert loads.names == ["nope"]
+    assert rack.refused == {"nope": "nope: no weights"}
+    assert rack.loaded == ()
+
+
+def test_two_threads_that_want_a_model_at_once_load_it_once():
+    loads = Loads()
+    rack, start, got = Rack(loads), threading.Barrier(8), []
+
+    def get():
+        start.wait(10)
+        got.append(rack.get("a"))
+
+    threads = [threading.Thread(target=get) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    assert loads.names == ["a"]
+    assert len({id(model) for model in got}) == 1
+
+
+@pytest.fixture
+def quick_switches():
+    """Threads take turns so often that whatever is not guarded shows."""
+    usual_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual_s)
+
+
+def test_who_looks_is_not_disturbed_by_refusals_meanwhile(quick_switches):
+    """A worker's registration and its log line read what ticket threads write."""
+    rack = Rack(Loads())
+
+    def refuse():
+        for n in range(2000):
+            with pytest.raises(ModelRefused):
+                rack.get(f"no{n}")
+
+    with ThreadPoolExecutor(1) as pool:
+        refusing = pool.submit(refuse)
+        while not refusing.done():
+            assert len(rack.refused) <= 2000
+        refusing.result()
+
+    assert len(rack.refused) == 2000
+
+
+def test_who_looks_does_not_wait_for_a_load():
+    loading, go_on = threading.Event(), threading.Event()
+
+    def load(name):
+        loading.set()
+        assert go_on.wait(30)
+        return stand_in_model(name)
+
+    rack = Rack(load)
+    with ThreadPoolExecutor(2) as pool:
+        model = pool.submit(rack.get, "a")
+        assert loading.wait(10)
+        looking = pool.submit(lambda: (rack.loaded, rack.refused))
+
+        assert looking.result(10) == ((), {})
+        go_on.set()
+        model.result(10)
+
+    assert rack.loaded == ("a",)

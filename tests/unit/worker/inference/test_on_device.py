@@ -1,0 +1,198 @@
+"""Preprocess and postprocess in the device's arithmetic, run on the CPU: the same results."""
+
+import numpy as np
+import pytest
+import torch
+from support.outputs import soft_output
+from support.photographs import NAMES, enlarged, photograph
+
+from shared.errors import DeviceLost
+from worker.inference.pixels import postprocess, preprocess
+from worker.inference.pixels.on_device import OnDevice
+from worker.inference.pixels.postprocess import EMPTY_BELOW
+from worker.inference.segmenter import Segmenter
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def there():
+    return OnDevice(CPU)
+
+
+class Broken(OnDevice):
+    """A device whose every call fails with *error*."""
+
+    def __init__(self, error):
+        super().__init__(CPU)
+        self._error = RuntimeError(error)
+
+    def prepare(self, image):
+        raise self._error
+
+    def finish(self, output, height, width, *, stretch):
+        raise self._error
+
+
+class Counting(OnDevice):
+    """Notes what it was asked for."""
+
+    def __init__(self):
+        super().__init__(CPU)
+        self.asked = []
+
+    def prepare(self, image):
+        self.asked.append(image.shape[:2])
+        return super().prepare(image)
+
+    def finish(self, output, height, width, *, stretch):
+        self.asked.append((height, width))
+        return super().finish(output, height, width, stretch=stretch)
+
+
+class Brightness(torch.nn.Module):
+    def forward(self, x):
+        return (x.mean(1, keepdim=True) + 0.5).float()
+
+
+def segmenter(on_device):
+    return Segmenter(
+        Brightness(),
+        device=CPU,
+        dtype=torch.float32,
+        weights_sha256="0" * 64,
+        on_device=on_device,
+    )
+
+
+def mask_of(segmenter, image):
+    (output,) = segmenter.forward([segmenter.prepare(image)])
+    return segmenter.finish(output, *image.shape[:2], stretch="guarded").mask
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_photograph_is_prepared_as_on_a_cpu(there, name):
+    image = photograph(name)
+    apart = (there.prepare(image).int() - preprocess.prepare(image).int()).abs()
+
+    assert apart.max() <= 1
+    assert apart.count_nonzero() <= 2e-5 * apart.numel()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (2500, 3), (1024, 1024), (2000, 1999)])
+def test_any_shape_is_prepared_as_on_a_cpu(there, size):
+    image = enlarged("coffee", *size)
+    prepared = there.prepare(image)
+    apart = (prepared.int() - preprocess.prepare(image).int()).abs()
+
+    assert (prepared.shape, prepared.dtype) == ((3, 1024, 1024), torch.uint8)
+    assert apart.max() <= 1
+    assert apart.count_nonzero() <= 2e-5 * apart.numel()
+
+
+def test_a_picture_that_may_not_be_written_to_is_prepared_in_silence(there):
+    """Pillow hands out such; torch would warn of them, and warnings are errors here."""
+    image = photograph("coffee").copy()
+    image.flags.writeable = False
+
+    assert there.prepare(image).shape == (3, 1024, 1024)
+
+
+@pytest.mark.parametrize("size", [(1024, 1024), (300, 451), (2000, 1777), (2, 900), (4000, 3)])
+@pytest.mark.parametrize("stretch", ["guarded", "seed"])
+def test_a_mask_is_finished_as_on_a_cpu(there, size, stretch):
+    output = soft_output()
+    found = there.finish(output, *size, stretch=stretch)
+    wanted = postprocess.finish(output.numpy(), *size, stretch=stretch)
+    apart = np.abs(found.mask.astype(int) - wanted.mask)
+
+    assert (found.mask.shape, found.mask.dtype) == (size, np.uint8)
+    assert (found.mask.min(), found.mask.max()) == (0, 255)
+    assert apart.max() <= 1
+    assert np.count_nonzero(apart) <= 0.01 * apart.size
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "stretch", "brightest"),
+    [
+        (0.6, 0.6, "seed", 0),
+        (0.6, 0.6, "guarded", 0),
+        (0.0, EMPTY_BELOW * 0.99, "guarded", 0),
+        (0.0, EMPTY_BELOW * 0.99, "seed", 255),
+        (0.0, EMPTY_BELOW * 1.01, "guarded", 255),
+    ],
+)
+def test_flat_and_faint_outputs_end_as_on_a_cpu(there, low, high, stretch, brightest):
+    output = torch.linspace(low, high, 1024 * 1024).reshape(1024, 1024)
+
+    assert there.finish(output, 64, 64, stretch=stretch).mask.max() == brightest
+
+
+def test_the_output_is_not_changed_by_finishing(there):
+    output = soft_output()
+    before = output.clone()
+    there.finish(output, 1024, 1024, stretch="seed")
+
+    assert torch.equal(output, before)
+
+
+def test_a_segmenter_has_pictures_prepared_and_masks_finished_there():
+    device = Counting()
+    image = photograph("flower")
+    mask = mask_of(segmenter(device), image)
+
+    assert device.asked == [image.shape[:2]] * 2
+    assert np.abs(mask.astype(int) - mask_of(segmenter(None), image)).max() <= 1
+
+
+def test_huge_pictures_stay_away_from_the_device(monkeypatch):
+    """As floats they would take gigabytes of it, and several come at a time."""
+    device = Counting()
+    image = photograph("flower")
+    monkeypatch.setattr(preprocess, "MAX_FLOAT_PIXELS", image[..., 0].size - 1)
+
+    assert np.array_equal(mask_of(segmenter(device), image), mask_of(segmenter(None), image))
+    assert device.asked == []
+
+
+def test_where_the_device_has_no_memory_the_cpu_does_it():
+    image = photograph("flower")
+    full = segmenter(Broken("CUDA out of memory. Tried to allocate 2 GiB"))
+
+    assert np.array_equal(mask_of(full, image), mask_of(segmenter(None), image))
+
+
+def test_any_other_failure_is_the_devices_fault():
+    broken = segmenter(Broken("CUDA error: an illegal memory access was encountered"))
+
+    with pytest.raises(DeviceLost, match="cpu failed beside the network: CUDA error: an ill"):
+        broken.prepare(photograph("flower"))
+    with pytest.raises(DeviceLost, match="illegal"):
+        broken.finish(soft_output(), 9, 9, stretch="seed")
+
+
+class Unreadable(torch.Tensor):
+    """An output that cannot be fetched from its device any more."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func is torch.Tensor.cpu:
+            raise RuntimeError(cls.error)
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("CUDA error: an illegal memory access was encountered", DeviceLost),
+        ("DefaultCPUAllocator: can't allocate memory", MemoryError),
+    ],
+)
+def test_an_output_that_cannot_be_fetched_is_not_the_pictures_fault(error, told):
+    """Such as a huge picture's, whose mask is finished here, after the device has failed."""
+    output = soft_output().as_subclass(Unreadable)
+    Unreadable.error = error
+
+    with pytest.raises(told):
+        segmenter(None).finish(output, 9, 9, stretch="seed")

@@ -1,0 +1,353 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812  (torch's own spelling)
+from support.outputs import soft_output
+from support.photographs import NAMES, enlarged, photograph
+
+from shared.errors import DeviceLost, DeviceMissing, InvalidOption
+from worker.inference.architectures.isnet.network import Network
+from worker.inference.batch_limit import GOOD_BATCHES
+from worker.inference.devices import cpu_multiplies_bf16, pick_device, pick_dtype
+from worker.inference.pixels import preprocess
+from worker.inference.pixels.postprocess import EMPTY_BELOW, finish
+from worker.inference.pixels.preprocess import prepare
+from worker.inference.segmenter import Segmenter
+
+CPU = torch.device("cpu")
+
+
+class Brightness(torch.nn.Module):
+    """A network in miniature: foreground is what is bright. Notes the size of each batch."""
+
+    def __init__(self, fits=99, error="CUDA out of memory. Tried to allocate 2 GiB"):
+        super().__init__()
+        self.fits, self.error = fits, error
+        self.tried = []
+
+    def forward(self, x):
+        self.tried.append(len(x))
+        if len(x) > self.fits:
+            raise RuntimeError(self.error)
+        return (x.mean(1, keepdim=True) + 0.5).float()
+
+
+def segmenter(network, *, batch_size=8, dtype=torch.float32):
+    return Segmenter(
+        network, device=CPU, dtype=dtype, weights_sha256="0" * 64, batch_size=batch_size
+    )
+
+
+def pictures(*levels):
+    return [prepare(np.full((8, 8, 3), level, np.uint8)) for level in levels]
+
+
+def reference_prepare(image):
+    """The node's way: floats, torch's own resize, the fraction cut off."""
+    floats = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None]
+    return F.interpolate(floats, size=(1024, 1024), mode="bilinear")[0].to(torch.uint8)
+
+
+def assert_prepared_alike(image):
+    """Equal but for one level at two pixels in 100,000, where rounding falls either side."""
+    apart = (prepare(image).int() - reference_prepare(image).int()).abs()
+
+    assert apart.max() <= 1
+    assert apart.count_nonzero() <= 2e-5 * apart.numel()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_photographs_are_prepared_as_the_node_prepares_them(name):
+    assert_prepared_alike(photograph(name))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (2500, 3), (1024, 1024), (2000, 1999)])
+def test_any_shape_is_prepared_as_the_node_prepares_it(size):
+    assert_prepared_alike(enlarged("coffee", *size))
+
+
+def test_a_plain_picture_keeps_its_level():
+    """Truncation must not lose a level where the weights add up to just under one."""
+    for level in range(0, 256, 5):
+        image = np.full((37, 91, 3), level, np.uint8)
+
+        assert torch.equal(prepare(image), reference_prepare(image))
+
+
+@pytest.mark.parametrize("size", [(700, 1300), (3001, 2000)])
+def test_huge_pictures_are_thinned_out_to_the_same_result(monkeypatch, size):
+    """They take another way, which must lead to the same place; the limit is lowered here."""
+    image = enlarged("flower", *size)
+    straight = prepare(image)
+    monkeypatch.setattr(preprocess, "MAX_FLOAT_PIXELS", 1000)
+    thinned = prepare(image)
+
+    assert thinned.shape == (3, 1024, 1024)
+    assert (thinned.int() - straight.int()).abs().max() <= 1
+    assert (thinned != straight).sum() <= 2e-5 * straight.numel()
+
+
+def test_the_network_sees_the_picture_from_minus_a_half_to_a_half():
+    seen = []
+
+    class Eye(Brightness):
+        def forward(self, x):
+            seen.append(x)
+            return super().forward(x)
+
+    segmenter(Eye()).forward(pictures(0, 255, 51))
+
+    (x,) = seen
+    assert x.shape == (3, 3, 1024, 1024)
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    assert x[:, 0, 5, 5].tolist() == pytest.approx([-0.5, 0.5, -0.3])
+
+
+def test_outputs_come_in_the_order_of_the_batch():
+    outputs = segmenter(Brightness()).forward(pictures(0, 102, 255))
+
+    assert [float(o[7, 7]) for o in outputs] == pytest.approx([0, 0.4, 1])
+    assert {(o.shape, o.dtype, o.device) for o in outputs} == {((1024, 1024), torch.float32, CPU)}
+
+
+def test_an_empty_batch_gives_nothing_and_runs_nothing():
+    network = Brightness()
+
+    assert segmenter(network).forward([]) == []
+    assert network.tried == []
+
+
+def test_no_gradients_are_kept():
+    weighted = torch.nn.Conv2d(3, 1, 1)
+
+    assert not segmenter(weighted).forward(pictures(9))[0].requires_grad
+
+
+def test_a_batch_over_the_limit_is_run_in_parts():
+    network = Brightness()
+    outputs = segmenter(network, batch_size=2).forward(pictures(0, 51, 102, 153, 204))
+
+    assert network.tried == [2, 2, 1]
+    assert [float(o[0, 0]) for o in outputs] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "CUDA out of memory. Tried to allocate 2 GiB",
+        "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
+        "GET was unable to find an engine to execute this computation",
+        "std::bad_alloc",
+    ],
+)
+def test_out_of_memory_halves_the_batch_and_loses_nothing(error):
+    network = Brightness(fits=2, error=error)
+    outputs = segmenter(network).forward(pictures(0, 51, 102, 153, 204))
+
+    assert network.tried == [5, 2, 2, 1]
+    assert [float(o[0, 0]) for o in outputs] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
+
+
+def test_operators_are_told_that_a_batch_was_halved(caplog):
+    segmenter(Brightness(fits=2)).forward(pictures(0, 1, 2, 3))
+
+    (line,) = caplog.records
+    assert (line.levelname, line.message) == ("WARNING", "batch halved")
+    assert (line.batch_size, line.cause) == (4, "cpu has no memory for it")
+
+
+@pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
+def test_out_of_memory_is_known_by_its_class_too(error):
+    class Full(Brightness):
+        def forward(self, x):
+            if len(x) > 1:
+                raise error
+            return super().forward(x)
+
+    assert len(segmenter(Full()).forward(pictures(0, 255))) == 2
+
+
+def test_the_batch_recovers_slowly():
+    """By one after so many full batches, never over where it began."""
+    network = Brightness(fits=1)
+    worker = segmenter(network, batch_size=3)
+    worker.forward(pictures(1, 2, 3))
+    network.fits = 99
+    network.tried.clear()
+    worker.forward(pictures(1) * (GOOD_BATCHES - 3))
+    assert set(network.tried) == {1}
+
+    network.tried.clear()
+    worker.forward(pictures(1) * (2 * GOOD_BATCHES + 30))
+    assert network.tried == [2] * GOOD_BATCHES + [3] * 10
+
+
+def test_one_picture_that_does_not_fit_is_the_devices_fault():
+    network = Brightness(fits=0)
+
+    with pytest.raises(DeviceLost, match="no memory for one picture"):
+        segmenter(network).forward(pictures(0, 1, 2, 3))
+    assert network.tried == [4, 2, 1]
+
+
+def test_any_other_failure_of_the_network_is_the_devices_fault():
+    network = Brightness(fits=0, error="CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(DeviceLost, match="cpu failed in the network: CUDA error: an illegal"):
+        segmenter(network).forward(pictures(0, 1))
+    assert network.tried == [2]
+
+
+def test_a_device_that_fails_while_outputs_are_looked_at_is_to_blame_not_the_picture():
+    class Torn(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            if func is torch.Tensor.sum:
+                raise RuntimeError("CUDA error: unspecified launch failure")
+            return super().__torch_function__(func, types, args, kwargs or {})
+
+    class Failing(Brightness):
+        def forward(self, x):
+            return super().forward(x).as_subclass(Torn)
+
+    with pytest.raises(DeviceLost, match="launch failure"):
+        segmenter(Failing()).forward(pictures(7))
+
+
+def test_an_output_that_is_no_number_is_the_devices_fault():
+    """Else one would become a mask of any value."""
+
+    class Overflow(Brightness):
+        def forward(self, x):
+            output = super().forward(x)
+            output[:, :, 3, 3] = torch.nan
+            return output
+
+    with pytest.raises(DeviceLost, match="no number"):
+        segmenter(Overflow()).forward(pictures(7))
+
+
+def ramp(low, high):
+    return np.linspace(low, high, 1024 * 1024, dtype=np.float32).reshape(1024, 1024)
+
+
+def reference_finish(output, height, width):
+    """The node's way, with torch's own resize."""
+    sized = F.interpolate(torch.from_numpy(output)[None, None], (height, width), mode="bilinear")
+    sized = (sized - sized.min()) / (sized.max() - sized.min())
+    return (sized[0, 0] * 255).numpy().astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [(1024, 1024), (300, 451), (2000, 1777), (2, 900), (4000, 3)])
+def test_a_mask_is_stretched_by_its_own_range_at_the_pictures_size(size):
+    output = soft_output().numpy()
+    mask = finish(output, *size, stretch="guarded").mask
+    apart = np.abs(mask.astype(int) - reference_finish(output, *size))
+
+    assert mask.shape == size
+    assert (mask.min(), mask.max()) == (0, 255)
+    assert apart.max() <= 1
+    assert np.count_nonzero(apart) <= 0.01 * apart.size
+
+
+def test_the_range_before_stretching_is_kept():
+    segmented = finish(ramp(0.25, 0.75), 1024, 1024, stretch="guarded")
+
+    assert (segmented.low, segmented.high) == (0.25, 0.75)
+    assert segmented.mask[0, 0] == 0
+    assert segmented.mask[-1, -1] == 255
+
+
+@pytest.mark.parametrize("stretch", ["guarded", "seed"])
+@pytest.mark.parametrize("level", [0.0, 0.6, 1.0])
+def test_a_flat_output_is_an_empty_mask(level, stretch):
+    """The node divides nothing by nothing here."""
+    segmented = finish(np.full((1024, 1024), level, np.float32), 30, 40, stretch=stretch)
+
+    assert segmented.mask.shape == (30, 40)
+    assert not segmented.mask.any()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1)])
+def test_the_smallest_pictures_have_masks(size):
+    assert finish(ramp(0, 1), *size, stretch="seed").mask.shape == size
+
+
+def test_an_empty_pictures_noise_is_left_empty_but_stretched_where_the_node_is_asked_for():
+    noise = ramp(0.0, EMPTY_BELOW * 0.99)
+
+    assert not finish(noise, 64, 64, stretch="guarded").mask.any()
+    assert finish(noise, 64, 64, stretch="seed").mask.max() == 255
+
+
+def test_a_faint_subject_is_stretched():
+    assert finish(ramp(0.0, EMPTY_BELOW * 1.01), 64, 64, stretch="guarded").mask.max() == 255
+
+
+def test_whatever_the_range_the_least_is_0_and_the_greatest_255():
+    """Never 254 by a rounding error, nor 256, which would wrap round to 0."""
+    rng = np.random.default_rng(3)
+    for low, high in rng.uniform(0, 1, (300, 2)).astype(np.float32):
+        output = np.full((1024, 1024), low, np.float32)
+        output[:512] = high
+        mask = finish(output, 64, 64, stretch="seed").mask
+
+        assert {int(mask[0, 0]), int(mask[-1, -1])} == {0, 255}
+
+
+def test_the_output_is_not_changed_by_finishing():
+    """Two jobs may finish the same output at the same size, where nothing is resized."""
+    output = ramp(0.1, 0.9)
+    finish(output, 1024, 1024, stretch="seed")
+
+    assert np.array_equal(output, ramp(0.1, 0.9))
+
+
+def test_cuda_without_cuda_is_refused_and_never_the_cpu():
+    if torch.cuda.is_available():
+        pytest.skip("CUDA is here")
+    for name in ("cuda", "cuda:1"):
+        with pytest.raises(DeviceMissing, match=name):
+            pick_device(name)
+    assert pick_device("auto") == pick_device("cpu") == CPU
+
+
+def test_a_cuda_device_past_the_last_one_is_refused():
+    with pytest.raises(DeviceMissing, match="cuda:99"):
+        pick_device("cuda:99")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "", "CPU", "mps"])
+def test_a_device_name_that_is_none_is_refused(name):
+    with pytest.raises(InvalidOption, match="auto, cpu, cuda, cuda:N"):
+        pick_device(name)
+
+
+def test_precision_is_the_fastest_that_keeps_the_tolerance_unless_asked():
+    native = torch.bfloat16 if cpu_multiplies_bf16() else torch.float32
+
+    assert pick_dtype("auto", CPU) == native
+    assert pick_dtype("auto", torch.device("cuda", 0)) == torch.float16
+    assert pick_dtype("fp32", CPU) == torch.float32
+    assert pick_dtype("bf16", CPU) == torch.bfloat16
+    with pytest.raises(InvalidOption, match="needs CUDA"):
+        pick_dtype("fp16", CPU)
+    with pytest.raises(InvalidOption, match="auto, fp32, bf16, fp16"):
+        pick_dtype("int8", CPU)
+
+
+def test_a_loaded_segmenter_says_what_it_is(tmp_path):
+    """All the way from a published file to a mask, with made-up weights."""
+    torch.manual_seed(0)
+    torch.save(Network().state_dict(), tmp_path / "model.pth")
+    loaded = Segmenter.load(tmp_path / "model.pth", device="cpu", precision="fp32")
+    (output,) = loaded.forward([loaded.prepare(photograph("astronaut"))])
+    segmented = loaded.finish(output, 512, 512, stretch="seed")
+
+    assert (loaded.device, loaded.precision, loaded.batch_size) == ("cpu", "fp32", 1)
+    assert len(loaded.weights_sha256) == 64
+    assert segmented.mask.shape == (512, 512)
+    assert (segmented.mask.min(), segmented.mask.max()) == (0, 255)

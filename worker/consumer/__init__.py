@@ -1,0 +1,1 @@
+"""From a Celery message to a closed ticket."""

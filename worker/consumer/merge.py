@@ -1,0 +1,183 @@
+"""Ends a job: joins its shards into `results.jsonl`, writes the report, closes it in the store."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import IO, Final
+
+from shared.broker.queues import SUSPECT
+from shared.errors import BucketUnavailable, ItemError, ObjectMissing, StoreUnavailable
+from shared.job import keys
+from shared.job.record import ItemRecord
+from shared.job.shards import Shard, sweep
+from shared.job.spec import ImageOutput, JobSpec
+from shared.jobstore.store import JobStore
+from shared.jobstore.values import Claim, Lease
+from shared.objects import ObjectStore
+from worker.consumer.report import MAX_FAILURES, MAX_PAIRS, Pair, render
+from worker.imaging.thumbnail import thumbnail
+
+logger = logging.getLogger(__name__)
+
+MAX_MERGED_ITEMS: Final = 1_000_000
+"""Larger jobs get an index of their shards instead of one file of hundreds of MB."""
+MAX_SHOWN_PX: Final = 25_000_000
+"""Larger pictures are left out of the report: what is decoded here, no budget counts."""
+THUMBNAIL_THREADS: Final = 2
+"""Pictures decoded at a time for the report: their users wait for nothing else by then."""
+SPOOL_BYTES: Final = 32 * 2**20
+"""Results above this are written through a temporary file, so that memory stays flat."""
+
+
+@dataclass
+class _Sample:
+    """What the report shows: some of the done, the first of the failed."""
+
+    every: int
+    done: list[ItemRecord] = field(default_factory=list)
+    failed: list[ItemRecord] = field(default_factory=list)
+
+    def look_at(self, line: str) -> None:
+        """Keep the record if the report has room for it."""
+        record = ItemRecord.from_json(line)
+        if record.state == "failed":
+            if len(self.failed) < MAX_FAILURES:
+                self.failed.append(record)
+        elif record.index % self.every == 0 and len(self.done) < MAX_PAIRS and _is_shown(record):
+            self.done.append(record)
+
+
+class MergeStopped(Exception):
+    """The merge was told to go no further, and has ended nothing: its ticket goes back."""
+
+
+@dataclass(frozen=True)
+class _Merge:
+    """One job's merge."""
+
+    job_id: str
+    spec: JobSpec
+    may_go_on: Callable[[], bool]
+
+    def check(self) -> None:
+        """Raise `MergeStopped` if it may not go on; asked before each request for a document."""
+        if not self.may_go_on():
+            raise MergeStopped(f"the merge of {self.job_id} was stopped")
+
+
+class Merger:
+    """Works off merge tickets. Doing one twice writes the same documents again."""
+
+    def __init__(self, store: JobStore, objects: ObjectStore) -> None:
+        self._store = store
+        self._objects = objects
+
+    def merge(self, lease: Lease, claim: Claim, *, may_go_on: Callable[[], bool]) -> None:
+        """Write the job's documents, then declare it ended.
+
+        Only shards that the store accepted count: a zombie's shard lies in the bucket unread. Nor
+        may a zombie's documents replace those of whoever has done its work since, perhaps for a
+        later generation: a document is only written over the one that was there at the start.
+
+        A merge that has cost two workers their lives is done without pictures, as nothing else in
+        it runs on what others wrote.
+
+        Raises:
+            StoreUnavailable: If the bucket cannot be asked now.
+            BucketUnavailable: If it is missing or forbidden.
+            RedisUnavailable: If the store of truth cannot be asked.
+            MergeStopped: If *may_go_on* said so.
+            PreconditionFailed: If a document was written meanwhile: by another, or by us without
+                an answer. The next merge finds out.
+        """
+        if claim.spec is None:
+            raise RuntimeError("a granted claim without a job")
+        merge = _Merge(lease.ticket.job_id, claim.spec, may_go_on)
+        results, report = keys.results_key(merge.job_id), keys.report_key(merge.job_id)
+        # Before the job is read: who writes them later than this has read no less of it.
+        there = {key: self._etag(merge, key) for key in (results, report)}
+        status = self._store.status(merge.job_id)
+        shards = self._store.accepted_shards(merge.job_id)
+        sample = _Sample(every=max(1, status.total // MAX_PAIRS))
+        with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as file:
+            if status.total <= MAX_MERGED_ITEMS:
+                self._write_results(merge, shards, file, sample)
+            else:
+                _write_index(merge.job_id, shards, file)
+            file.seek(0)
+            self._put(merge, results, file, "application/jsonl", over=there[results])
+        shown = [] if claim.queue == SUSPECT else sample.done
+        page = render(status, merge.spec, self._pairs(merge, shown), sample.failed).encode()
+        self._put(merge, report, page, "text/html; charset=utf-8", over=there[report])
+        self._store.merge_commit(lease)
+
+    def _etag(self, merge: _Merge, key: str) -> str | None:
+        found = self._objects.head(merge.spec.output_bucket, key)
+        return None if found is None else found.etag
+
+    def _put(
+        self,
+        merge: _Merge,
+        key: str,
+        body: bytes | IO[bytes],
+        content_type: str,
+        *,
+        over: str | None,
+    ) -> None:
+        merge.check()
+        bucket, is_first = merge.spec.output_bucket, over is None
+        self._objects.put(
+            bucket, key, body, content_type=content_type, if_absent=is_first, if_match=over
+        )
+
+    def _write_results(
+        self, merge: _Merge, shards: list[Shard], file: IO[bytes], sample: _Sample
+    ) -> None:
+        for line in sweep(shards, partial(self._shard, merge)):
+            file.write(f"{line}\n".encode())
+            sample.look_at(line)
+
+    def _shard(self, merge: _Merge, shard: Shard) -> bytes:
+        """Return a shard; nothing for one that somebody removed, as it will not come back."""
+        merge.check()
+        key = keys.shard_key(merge.job_id, *shard)
+        try:
+            return self._objects.get(merge.spec.output_bucket, key).data
+        except ObjectMissing:
+            logger.exception("a shard is gone, its records with it", extra={"shard": key})
+            return b""
+
+    def _pairs(self, merge: _Merge, records: Iterable[ItemRecord]) -> Iterator[Pair]:
+        if merge.spec.image_output in (ImageOutput.HIDE, ImageOutput.HIDE_SAVE):
+            return
+        with ThreadPoolExecutor(THUMBNAIL_THREADS, "thumbnail") as pool:
+            pairs = list(pool.map(partial(self._pair, merge), records))
+        yield from filter(None, pairs)
+
+    def _pair(self, merge: _Merge, record: ItemRecord) -> Pair | None:
+        """Return a picture before and after; None where that cannot be had now, nor waited for."""
+        merge.check()
+        spec = merge.spec
+        try:
+            before = self._objects.get(spec.input_bucket, record.image_key).data
+            after = self._objects.get(spec.output_bucket, record.cutout_key or "").data
+            return Pair(record, thumbnail(before), thumbnail(after))
+        except (ItemError, BucketUnavailable, StoreUnavailable):
+            return None
+
+
+def _is_shown(record: ItemRecord) -> bool:
+    pixels = (record.width or 0) * (record.height or 0)
+    return record.cutout_key is not None and pixels <= MAX_SHOWN_PX
+
+
+def _write_index(job_id: str, shards: list[Shard], file: IO[bytes]) -> None:
+    for unit, epoch in shards:
+        line = json.dumps({"shard": keys.shard_key(job_id, unit, epoch), "items": unit})
+        file.write(f"{line}\n".encode())

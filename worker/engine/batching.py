@@ -1,0 +1,83 @@
+"""Gathers items into batches by count and wait. Pure: the clock is passed in."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from worker.engine.thread_pool import Rank
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Gathering(Generic[T]):
+    """Items of one model that wait for company."""
+
+    max_items: int
+    items: list[tuple[Rank, int, T]] = field(default_factory=list)
+    since_s: float = 0.0
+
+
+class Batcher(Generic[T]):
+    """Batches of items that share a key (the model), urgent items first.
+
+    A batch is ready when it is full, when its first item has waited *max_wait_s*, or when the
+    caller says that nothing else is on its way. Pixels need no bound of their own here: what
+    waits is already of the network's size, and decoded pictures are bounded by the budget.
+    """
+
+    def __init__(self, max_wait_s: float) -> None:
+        self._max_wait_s = max_wait_s
+        self._gathering: dict[Hashable, _Gathering[T]] = {}
+        self._count = itertools.count()
+
+    def __len__(self) -> int:
+        """Items that wait."""
+        return sum(len(gathering.items) for gathering in self._gathering.values())
+
+    def add(self, key: Hashable, item: T, *, rank: Rank, max_items: int, now_s: float) -> None:
+        """Add one item; *max_items* is the batch size of its model."""
+        gathering = self._gathering.setdefault(key, _Gathering(max_items))
+        if not gathering.items:
+            gathering.since_s = now_s
+        gathering.max_items = max_items
+        heapq.heappush(gathering.items, (rank, next(self._count), item))
+
+    def take(self, now_s: float, *, hurry: bool = False) -> list[T]:
+        """Return the batch that should run now, or an empty list.
+
+        With *hurry* (nothing more is coming) an unfilled batch does not wait. Of several that
+        are ready, the one with the most urgent, then the oldest, item goes first.
+        """
+        ready = [
+            (gathering.items[0][:2], key)
+            for key, gathering in self._gathering.items()
+            if gathering.items and (hurry or self._is_ready(gathering, now_s))
+        ]
+        if not ready:
+            return []
+        key = min(ready, key=lambda found: found[0])[1]
+        gathering = self._gathering[key]
+        size = min(gathering.max_items, len(gathering.items))
+        batch = [heapq.heappop(gathering.items)[2] for _ in range(size)]
+        gathering.since_s = now_s
+        if not gathering.items:
+            del self._gathering[key]
+        return batch
+
+    def wait_s(self, now_s: float) -> float | None:
+        """Return the seconds until a batch is ready by wait alone; None when nothing waits."""
+        ends = [
+            gathering.since_s + self._max_wait_s
+            for gathering in self._gathering.values()
+            if gathering.items
+        ]
+        return max(0.0, min(ends) - now_s) if ends else None
+
+    def _is_ready(self, gathering: _Gathering[T], now_s: float) -> bool:
+        full = len(gathering.items) >= gathering.max_items
+        return full or now_s - gathering.since_s >= self._max_wait_s

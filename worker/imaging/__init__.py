@@ -1,0 +1,1 @@
+"""Pixels: decode, compose, judge, encode. No network, no settings, no torch."""

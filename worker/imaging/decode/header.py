@@ -1,0 +1,113 @@
+"""How large a picture is, read from its header alone and without any C library."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from shared.errors import UndecodableImage
+from worker.imaging.decode.files import opened
+from worker.imaging.decode.sniff import Format, sniff
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from worker.imaging.decode.limits import Limits
+
+_CONTAINERS: Final = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0}
+"""ISO boxes that hold the boxes with a size in them -> bytes before the first of those."""
+
+_MAX_DEPTH: Final = 4
+_MAX_BOXES: Final = 10_000
+
+
+class Header(NamedTuple):
+    """What a header says."""
+
+    width: int
+    """Columns, in pixels; all but TIFF say them before any turn. Of an AVIF or HEIC that is
+    cropped, those that are decoded: the picture may come out smaller."""
+    height: int
+    """Rows, in pixels; see `width`."""
+    format: Format
+
+
+def peek(data: bytes, limits: Limits) -> Header:
+    """Read the header of *data*; no pixel is decoded and no memory is taken for any.
+
+    Raises:
+        ImageTooLarge: Naming the limit that was passed and what was found.
+        UnsupportedImage: A picture of a kind that is not read here.
+        UndecodableImage: No picture, or a damaged header.
+    """
+    limits.check_bytes(len(data))
+    image_format = sniff(data)
+    width, height = _size(data, image_format)
+    limits.check_size(width, height)
+    return Header(width, height, image_format)
+
+
+def _size(data: bytes, image_format: Format) -> tuple[int, int]:
+    # libwebp takes memory for the canvas as soon as a file is opened, and libavif and libheif
+    # parse in C; the headers of the other formats are read by Pillow in Python.
+    if image_format == "WEBP":
+        return _webp_size(data)
+    if image_format in ("AVIF", "HEIF"):
+        return _iso_size(data, image_format)
+    with opened(io.BytesIO(data), image_format) as image:
+        return image.size
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Read the canvas of a WebP file (RFC 9649, sections 2.5 to 2.7)."""
+    head = data[:30].ljust(30, b"\0")
+    match head[12:16]:
+        case b"VP8X":
+            low, high = head[24:27], head[27:30]
+            return int.from_bytes(low, "little") + 1, int.from_bytes(high, "little") + 1
+        case b"VP8L" if head[20] == 0x2F:  # noqa: PLR2004 - the signature of VP8L
+            bits = int.from_bytes(head[21:25], "little")
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        case b"VP8 " if head[23:26] == b"\x9d\x01\x2a":
+            width, height = struct.unpack_from("<HH", head, 26)
+            return width & 0x3FFF, height & 0x3FFF
+    raise UndecodableImage("WEBP: no picture size in its header")
+
+
+def _iso_size(data: bytes, image_format: Format) -> tuple[int, int]:
+    """Return the largest size that an AVIF or HEIC file declares (ISO/IEC 23008-12, `ispe`).
+
+    Tiles and thumbnails declare sizes too; the picture itself is the largest.
+    """
+    sizes = [(0, 0)]
+    for count, (kind, start, end) in enumerate(_boxes(data, 0, len(data), 0)):
+        if count > _MAX_BOXES:
+            raise UndecodableImage(f"{image_format}: more than {_MAX_BOXES:,} boxes in its header")
+        if kind == b"ispe" and end - start >= 12:  # noqa: PLR2004 - flags, width, height
+            width, height = struct.unpack_from(">4xII", data, start)
+            sizes.append((width, height))
+        elif kind == b"tkhd" and end - start >= 8:  # noqa: PLR2004 - ends in width, height
+            width, height = struct.unpack_from(">II", data, end - 8)
+            sizes.append((width >> 16, height >> 16))  # 16.16 fixed point
+    largest = max(sizes, key=lambda size: size[0] * size[1])
+    if largest == (0, 0):
+        raise UndecodableImage(f"{image_format}: no picture size in its header")
+    return largest
+
+
+def _boxes(data: bytes, start: int, end: int, depth: int) -> Iterator[tuple[bytes, int, int]]:
+    """Walk the ISO boxes of ``data[start:end]``: type, first byte of the content, end."""
+    while start + 8 <= end:
+        length, kind = struct.unpack_from(">I4s", data, start)
+        content = start + 8
+        if length == 1 and content + 8 <= end:
+            (length,) = struct.unpack_from(">Q", data, content)
+            content += 8
+        stop = end if length == 0 else min(start + length, end)
+        if stop < content:
+            return
+        yield kind, content, stop
+        if kind in _CONTAINERS and depth < _MAX_DEPTH:
+            yield from _boxes(data, content + _CONTAINERS[kind], stop, depth + 1)
+        start = stop

@@ -1,0 +1,1 @@
+"""From pixels to the bytes of a file."""

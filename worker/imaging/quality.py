@@ -1,0 +1,174 @@
+"""Figures about every mask, and a verdict: is a person needed to look at this picture?
+
+The counts of parts and holes come from a reduced mask, everything else from a histogram and from
+the mask itself, so that figures cost about as much as one copy of the picture.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from shared.job.spec import Json
+from worker.imaging.types import Mask
+
+SUBJECT_ABOVE: Final = 10
+"""Mask values up to this one are haze, not subject, when the subject's box is taken."""
+INSIDE_FROM: Final = 128
+"""Mask values from this one on are inside; parts, holes and touched edges are counted on it."""
+SPECK_SHARE: Final = 0.0005
+"""A part or hole below this share of the picture is a speck (2,000 pixels of 2000 x 2000)."""
+TOUCH_SHARE: Final = 0.01
+"""An edge is touched when at least this share of it is inside (and at least 2 pixels)."""
+REDUCED_PX: Final = 256
+"""Parts and holes are counted on a mask reduced to at most this many cells a side."""
+
+_SOFT: Final = slice(26, 230)
+_SHADES: Final = np.arange(256, dtype=np.float64) / 255
+_MIN_TOUCHING_PX: Final = 2
+_LONE_PIXEL_FACTOR: Final = 16
+"""In squares larger than this a lone pixel rounds to nothing: it gets no label, so is a speck."""
+
+Box: TypeAlias = tuple[int, int, int, int]
+"""Left, top, width, height in pixels."""
+Edge: TypeAlias = Literal["left", "top", "right", "bottom"]
+
+
+def _entropy_bits() -> npt.NDArray[np.float64]:
+    inner = _SHADES[1:-1]
+    bits = np.zeros(256)
+    bits[1:-1] = -inner * np.log2(inner) - (1 - inner) * np.log2(1 - inner)
+    return bits
+
+
+_ENTROPY_BITS: Final = _entropy_bits()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What can be said of one mask without knowing the picture."""
+
+    coverage: float
+    """Mean of the mask, 0..1."""
+    box: Box | None
+    """Around what is above `SUBJECT_ABOVE`, specks left out; None: there is nothing."""
+    touches: tuple[Edge, ...]
+    """Edges of the picture at which the subject is cut."""
+    soft: float
+    """Share of the picture's pixels that are neither background nor foreground (26..229)."""
+    parts: int
+    """Pieces inside, specks left out."""
+    holes: int
+    """Openings enclosed by the subject, specks left out."""
+    uncertainty: float
+    """Mean entropy of the subject's pixels, 0 (every pixel decided) .. 1 (all at one half)."""
+    low: float
+    """Least value of the network's own output, before stretching, 0..1."""
+    high: float
+    """Greatest value of the network's own output, before stretching, 0..1."""
+
+    def to_json(self) -> dict[str, Json]:
+        """Return a small dictionary for the image's record: under 300 bytes of JSON."""
+        return {
+            "coverage": round(self.coverage, 4),
+            "box": None if self.box is None else list(self.box),
+            "touches": list(self.touches),
+            "soft": round(self.soft, 4),
+            "parts": self.parts,
+            "holes": self.holes,
+            "uncertainty": round(self.uncertainty, 4),
+            "low": round(self.low, 4),
+            "high": round(self.high, 4),
+        }
+
+
+def measure(mask: Mask, *, low: float = 0.0, high: float = 1.0) -> Figures:
+    """Return the figures of *mask*, (H, W) uint8.
+
+    Args:
+        mask: The finished mask, as it goes into the cutout.
+        low: Least value of the network's own output, 0..1, where it is known.
+        high: Greatest value of it.
+    """
+    factor = 2 ** max(0, math.ceil(math.log2(max(mask.shape) / REDUCED_PX)))
+    # Every row of small masks; of large ones a fourth and less, which says the same.
+    rows = np.ascontiguousarray(mask[:: (factor + 1) // 2])
+    shares = cv2.calcHist([rows], [0], None, [256], [0, 256]).reshape(-1) / rows.size
+    subject = max(float(shares[SUBJECT_ABOVE + 1 :].sum()), 1 / rows.size)
+    parts, holes = _parts_and_holes(mask, factor)
+    return Figures(
+        coverage=float(shares @ _SHADES),
+        box=_subject_box(mask, factor),
+        touches=_touched_edges(mask),
+        soft=float(shares[_SOFT].sum()),
+        parts=parts,
+        holes=holes,
+        uncertainty=min(1.0, float(shares @ _ENTROPY_BITS) / subject),
+        low=float(low),
+        high=float(high),
+    )
+
+
+def _reduced(mask: Mask, factor: int) -> Mask:
+    """Return the means of *mask* over squares of *factor* pixels, a power of two.
+
+    Squares that reach over the picture's edge are filled with its last row or column.
+    """
+    below, right = -mask.shape[0] % factor, -mask.shape[1] % factor
+    if below or right:
+        mask = np.asarray(
+            cv2.copyMakeBorder(mask, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8
+        )
+    while factor > 1:  # halving again and again is several times faster than at once
+        size = mask.shape[1] // 2, mask.shape[0] // 2
+        mask = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.uint8)
+        factor //= 2
+    return mask
+
+
+def _parts_and_holes(mask: Mask, factor: int) -> tuple[int, int]:
+    inside = cv2.inRange(_reduced(mask, factor), INSIDE_FROM, 255)
+    least_px = max(1.0, SPECK_SHARE * inside.size)
+    stats = cv2.connectedComponentsWithStats(inside)[2][1:]
+    parts = int(np.count_nonzero(stats[:, cv2.CC_STAT_AREA] >= least_px))
+    # 4-connected, as the inside is 8-connected: a diagonal line must not leak.
+    outside = cv2.bitwise_not(inside)
+    stats = cv2.connectedComponentsWithStats(outside, connectivity=4)[2][1:]
+    left, top, width, height, area = stats.T
+    enclosed = (left > 0) & (top > 0)
+    enclosed &= (left + width < inside.shape[1]) & (top + height < inside.shape[0])
+    return parts, int(np.count_nonzero(enclosed & (area >= least_px)))
+
+
+def _subject_box(mask: Mask, factor: int) -> Box | None:
+    """Return the box around what is above `SUBJECT_ABOVE`, exact to the pixel, without specks."""
+    subject = cv2.inRange(mask, SUBJECT_ABOVE + 1, 255)
+    cells = _reduced(np.asarray(subject, np.uint8), factor)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(cv2.inRange(cells, 1, 255))
+    sizes_px = np.bincount(labels.ravel(), cells.ravel(), len(stats)) * factor**2 / 255
+    keep = sizes_px >= SPECK_SHARE * mask.size
+    keep[0] = False  # label 0 is the background
+    if not keep[1:].all() or factor > _LONE_PIXEL_FACTOR:
+        kept = keep.astype(np.uint8)[labels].repeat(factor, 0).repeat(factor, 1)
+        subject = cv2.copyTo(subject, np.ascontiguousarray(kept[: mask.shape[0], : mask.shape[1]]))
+    left, top, width, height = cv2.boundingRect(subject)
+    return (left, top, width, height) if width else None
+
+
+def _touched_edges(mask: Mask) -> tuple[Edge, ...]:
+    lines: dict[Edge, npt.NDArray[np.uint8]] = {
+        "left": mask[:, 0],
+        "top": mask[0],
+        "right": mask[:, -1],
+        "bottom": mask[-1],
+    }
+    return tuple(
+        edge
+        for edge, line in lines.items()
+        if np.count_nonzero(line >= INSIDE_FROM) >= max(_MIN_TOUCHING_PX, TOUCH_SHARE * line.size)
+    )

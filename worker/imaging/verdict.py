@@ -1,0 +1,41 @@
+"""From a mask's figures to a verdict: must a person look at this picture?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from shared.job.thresholds import DEFAULTS, Thresholds
+from worker.imaging.quality import Figures
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What should be done with a picture, and why."""
+
+    verdict: Literal["ok", "review", "reject"]
+    reasons: tuple[str, ...]
+    """Which figure is beyond which limit; empty if ``ok``."""
+
+
+def judge(figures: Figures, thresholds: Thresholds = DEFAULTS) -> Verdict:
+    """Return the verdict on *figures*: the worst that any of them gives, with all its reasons."""
+    reject = [*_beyond(figures, thresholds, "reject")]
+    if reject:
+        return Verdict("reject", tuple(reject))
+    review = [*_beyond(figures, thresholds, "review")]
+    if figures.parts == 0:
+        review.append("no part of the subject is solid")
+    return Verdict("review" if review else "ok", tuple(review))
+
+
+def _beyond(figures: Figures, thresholds: Thresholds, kind: str) -> Iterator[str]:
+    """Yield a reason for each threshold ``{kind}_{figure}_{below or above}`` that is passed."""
+    for name, limit in asdict(thresholds).items():
+        prefix, figure, side = name.split("_")
+        value = getattr(figures, figure)
+        value = len(value) if isinstance(value, tuple) else value
+        if prefix == kind and (value < limit if side == "below" else value > limit):
+            shown = f"{value:.4g}" if isinstance(value, float) else value
+            yield f"{figure} {shown} {side} {limit}"

@@ -1,0 +1,74 @@
+"""From published weights to a network without batch norm: each one folded into its convolution."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+from shared.errors import WeightsInvalid
+from worker.inference.architectures.isnet.network import BATCH_NORM_EPS, Network
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+_SHOWN: Final = 3
+_NORM_PARTS: Final = ("weight", "bias", "running_mean", "running_var")
+
+
+def build(state: Mapping[str, Tensor]) -> Network:
+    """Make the network that *state* describes, folded, in float32 and in evaluation mode.
+
+    Args:
+        state: Tensors under the names of the published `model.pth`, with batch norm or already
+            without; see `worker.inference.architectures.isnet.tensors`.
+
+    Raises:
+        WeightsInvalid: If a tensor is missing, left over or of another shape.
+    """
+    check(state, norm=any(".bn_s1." in name for name in state))
+    with torch.device("meta"):
+        network = Network(norm=False)
+    network.load_state_dict(fold(state), assign=True)
+    return network.eval().requires_grad_(requires_grad=False)
+
+
+def fold(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Fold batch norm into weight and bias of the convolution before it, counted in float64.
+
+    A state without batch norm comes back as it is, in float32.
+    """
+    folded = {name: t.float() for name, t in state.items() if ".bn_s1." not in name}
+    for block in (
+        name[: -len(".bn_s1.weight")] for name in state if name.endswith(".bn_s1.weight")
+    ):
+        norm = {part: state[f"{block}.bn_s1.{part}"].double() for part in _NORM_PARTS}
+        scale = norm["weight"] / torch.sqrt(norm["running_var"] + BATCH_NORM_EPS)
+        weight, bias = f"{block}.conv_s1.weight", f"{block}.conv_s1.bias"
+        folded[weight] = (state[weight].double() * scale[:, None, None, None]).float()
+        shifted = (state[bias].double() - norm["running_mean"]) * scale + norm["bias"]
+        folded[bias] = shifted.float()
+    return folded
+
+
+def check(state: Mapping[str, Tensor], *, norm: bool) -> None:
+    """Compare *state* with what the network has, with batch norm or without.
+
+    Raises:
+        WeightsInvalid: If a tensor is missing, left over or of another shape; names the first
+            three and their number.
+    """
+    with torch.device("meta"):
+        expected = Network(norm=norm).state_dict()
+    wrong = [f"{name} is missing" for name in expected if name not in state]
+    wrong += [f"{name} is unknown" for name in state if name not in expected]
+    wrong += [
+        f"{name} is {tuple(state[name].shape)}, not {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise WeightsInvalid(f"not weights of this network: {', '.join(wrong[:_SHOWN])}{more}")

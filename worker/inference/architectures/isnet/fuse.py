@@ -1,0 +1,121 @@
+"""Blocks for the CPU: convolution and ReLU in one pass of oneDNN, weights laid out beforehand.
+
+Torch's operators for it are private (its own compiler uses them), so `fuse` tries them first and
+leaves the network alone where they are missing. Measured with AVX512-BF16 in CPU time of one
+thread, on a machine busy with other work, medians of 7: 1.03 s an image with plain blocks, 0.92 s
+with these (least values 0.91 and 0.90), where a matrix product of the same arithmetic takes 0.91 s.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from worker.inference.architectures.isnet.network import Block, Network
+
+MIN_SPLIT_CHANNELS: Final = 64
+"""Where two maps of at least so many channels meet, each is convolved on its own and the second
+added to the first, which saves writing them side by side; below, halves are too narrow to pay."""
+
+
+def fuse(network: Network) -> Network:
+    """Replace each block and pooling of a folded *network*, already in its type, if possible.
+
+    The same network comes back, with the same outputs up to rounding; it can no longer be moved,
+    converted, saved or trained. For CPUs alone.
+    """
+    parameter = next(network.parameters())
+    if not _is_supported(parameter.dtype):
+        return network
+    for parent in [network, *network.children()]:
+        for name, part in list(parent.named_children()):
+            if isinstance(part, Block):
+                setattr(parent, name, FusedBlock(part))
+            elif isinstance(part, nn.MaxPool2d):
+                setattr(parent, name, Halve())
+    return network
+
+
+class FusedBlock(nn.Module):
+    """A `Block` without batch norm, as one or two calls of oneDNN."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        conv = block.conv_s1
+        width = conv.in_channels // block.parts
+        self._split = block.parts > 1 and width >= MIN_SPLIT_CHANNELS
+        self._join = block.parts > 1 and not self._split
+        self._bias = conv.bias
+        self._dilation = list(conv.dilation)
+        weights = conv.weight.chunk(block.parts, 1) if self._split else (conv.weight,)
+        self._weights = [_lay_out(weight, self._dilation) for weight in weights]
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        """See `Block.forward`."""
+        dilation = self._dilation
+        if not self._split:
+            joined = torch.cat(parts, 1) if self._join else parts[0]
+            return _convolve(joined, self._weights[0], self._bias, dilation, then="relu")
+        first, second = parts
+        result = _convolve(second, self._weights[1], self._bias, dilation, then="none")
+        add_to: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
+            result,
+            first,
+            self._weights[0],
+            None,
+            dilation,
+            [1, 1],
+            dilation,
+            1,
+            "add",
+            1.0,
+            "relu",
+            [],
+            "",
+        )
+        return add_to
+
+
+class Halve(nn.Module):
+    """Pools 2 x 2 points to the largest, for maps of even height and width.
+
+    Torch's own also notes where each largest point was. With this a pass in bf16 takes 1 % less,
+    to the same output (medians of 20 in turn, four times: 0.0, 1.0, 1.2, 1.4 %).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Turn `(N, C, h, w)` into `(N, C, h / 2, w / 2)`, laid out as it was."""
+        narrow = torch.maximum(x[..., 0::2], x[..., 1::2])
+        return torch.maximum(narrow[..., 0::2, :], narrow[..., 1::2, :])
+
+
+def _lay_out(weight: Tensor, dilation: list[int]) -> Tensor:
+    laid_out: Tensor = torch.ops.mkldnn._reorder_convolution_weight(  # noqa: SLF001
+        weight.contiguous(memory_format=torch.channels_last), dilation, [1, 1], dilation, 1, None
+    )
+    return laid_out
+
+
+def _convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, dilation: list[int], *, then: str
+) -> Tensor:
+    """Convolve 3 x 3, padded as far as dilated, so that the size stays."""
+    result: Tensor = torch.ops.mkldnn._convolution_pointwise(  # noqa: SLF001
+        x, weight, bias, dilation, [1, 1], dilation, 1, then, [], ""
+    )
+    return result
+
+
+def _is_supported(dtype: torch.dtype) -> bool:
+    """Try both ways of a block on a small map, against the plain one."""
+    plain = Block(MIN_SPLIT_CHANNELS, 8, parts=2, norm=False).to(dtype)
+    parts = [torch.ones(1, MIN_SPLIT_CHANNELS, 8, 8, dtype=dtype) for _ in range(2)]
+    try:
+        with torch.inference_mode():
+            return torch.allclose(
+                FusedBlock(plain)(*parts).float(), plain(*parts).float(), atol=0.05
+            )
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError):
+        return False

@@ -1,0 +1,95 @@
+"""From a weights file (.pth, .safetensors, .onnx) to tensors under the published names."""
+
+from __future__ import annotations
+
+import zipfile
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any, Final
+
+import onnx
+import safetensors
+import safetensors.torch
+import torch
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from shared.errors import WeightsInvalid
+from worker.inference.architectures.isnet.network import Network, convolutions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+_SUFFIXES: Final = (".pth", ".safetensors", ".onnx")
+
+
+def load_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of *path*, on the CPU, under the names of the published `model.pth`.
+
+    Nothing in the file is executed: `.pth` is read with `weights_only=True`, and ONNX files
+    may not point to other files.
+
+    Returns:
+        From `.pth` and `.safetensors` what they hold. From `.onnx` float32 weights and biases of
+        the convolutions alone: exporters fold batch norm into them.
+
+    Raises:
+        WeightsInvalid: If the file cannot be read, is of another kind, or its convolutions are
+            not the network's. Whether all tensors are there is for `isnet.fold.build`.
+    """
+    readers = {".pth": _read_pth, ".safetensors": _read_safetensors, ".onnx": _read_onnx}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise WeightsInvalid(f"{path}: weights end in {', '.join(_SUFFIXES)}")
+    try:
+        return reader(path)
+    except _FOREIGN_ERRORS as err:
+        raise WeightsInvalid(f"{path}: cannot be read as {path.suffix}: {err}") from err
+
+
+_FOREIGN_ERRORS: Final = (
+    OSError,
+    EOFError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    UnpicklingError,
+    zipfile.BadZipFile,
+    safetensors.SafetensorError,
+    DecodeError,
+)
+"""What torch, safetensors and protobuf were seen to raise on damaged files."""
+
+
+def _read_pth(path: Path) -> dict[str, Tensor]:
+    held: Any = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(held, dict) or not all(isinstance(t, torch.Tensor) for t in held.values()):
+        raise WeightsInvalid(f"{path}: holds no state dict but {type(held).__name__}")
+    return dict(held)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    return safetensors.torch.load_file(path, device="cpu")
+
+
+def _read_onnx(path: Path) -> dict[str, Tensor]:
+    graph = onnx.load(path, load_external_data=False).graph
+    values = {tensor.name: tensor for tensor in graph.initializer}
+    found = [node.input[1:3] for node in graph.node if node.op_type == "Conv"]
+    with torch.device("meta"):
+        expected = convolutions(Network(norm=False))
+    if len(found) != len(expected):
+        raise WeightsInvalid(f"{path}: {len(found)} convolutions, where {len(expected)} belong")
+    state = {}
+    for (name, conv), inputs in zip(expected.items(), found, strict=True):
+        shapes = [tuple(values[i].dims) if i in values else None for i in inputs]
+        if shapes != [tuple(conv.weight.shape), (conv.out_channels,)]:
+            raise WeightsInvalid(
+                f"{path}: the convolution in the place of {name} has weight and bias {shapes},"
+                f" not {[tuple(conv.weight.shape), (conv.out_channels,)]}"
+            )
+        for part, source in zip(("weight", "bias"), inputs, strict=True):
+            array = onnx.numpy_helper.to_array(values[source])
+            state[f"{name}.{part}"] = torch.from_numpy(array.copy()).float()
+    return state

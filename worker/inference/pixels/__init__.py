@@ -1,0 +1,1 @@
+"""Preprocessing and postprocessing around the network."""

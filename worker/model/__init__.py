@@ -1,1 +1,0 @@
-"""The network and its weights. With `worker.stations.segment`, all that knows torch."""

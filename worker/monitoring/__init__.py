@@ -1,0 +1,1 @@
+"""Metrics, health and liveness of a worker process."""

@@ -1,0 +1,97 @@
+"""What a worker shows of itself over HTTP: metrics and probes, to whoever asks."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+
+from shared.errors import InvalidOption
+from worker.monitoring.health import Health
+
+logger = logging.getLogger(__name__)
+
+TEXT: Final = "text/plain; charset=utf-8"
+METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
+"""Prometheus' text format, which every version of it reads."""
+TIMEOUT_S: Final = 5.0
+"""Longest wait for a request's next byte."""
+Answer = tuple[HTTPStatus, str, bytes]
+
+
+class Monitor:
+    """A small HTTP server: `/metrics`, `/livez`, `/readyz`. Reads only; knows no password."""
+
+    def __init__(
+        self, address: tuple[str, int], *, registry: CollectorRegistry, health: Health
+    ) -> None:
+        self._address = address
+        self._pages: dict[str, Callable[[], Answer]] = {
+            "/metrics": lambda: _metrics(registry),
+            "/livez": lambda: _probed(health.alive()),
+            "/readyz": lambda: _probed(health.ready()),
+        }
+
+    def start(self) -> tuple[str, int]:
+        """Begin to serve, until the process ends; return host and port.
+
+        Raises:
+            InvalidOption: If the address cannot be served.
+        """
+        try:
+            server = _Server(self._address, self._pages)
+        except OSError as err:
+            host, port = self._address
+            raise InvalidOption(f"RMBG_HTTP={host}:{port} cannot be served: {err}") from err
+        threading.Thread(target=server.serve_forever, name="monitor", daemon=True).start()
+        host, port = str(server.server_address[0]), server.server_address[1]
+        logger.info("monitor serves", extra={"host": host, "port": port})
+        return host, port
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], pages: dict[str, Callable[[], Answer]]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.pages = pages
+        super().__init__(address, _Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the base's signature
+        logger.debug("a request to the monitor failed", exc_info=sys.exc_info())
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = TIMEOUT_S
+    server: _Server
+
+    def do_GET(self) -> None:
+        page = self.server.pages.get(self.path.partition("?")[0])
+        missing = (HTTPStatus.NOT_FOUND, TEXT, b"/metrics /livez /readyz\n")
+        status, kind, body = page() if page else missing
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        logger.debug("monitor asked", extra={"request": format % args})
+
+
+def _metrics(registry: CollectorRegistry) -> Answer:
+    return HTTPStatus.OK, METRICS, generate_latest(registry)
+
+
+def _probed(wrong: str | None) -> Answer:
+    if wrong is None:
+        return HTTPStatus.OK, TEXT, b"ok\n"
+    return HTTPStatus.SERVICE_UNAVAILABLE, TEXT, f"{wrong}\n".encode()

@@ -1,1 +1,0 @@
-"""Stations take values and return values; they know no queue, no store and no settings."""

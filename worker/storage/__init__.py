@@ -1,0 +1,1 @@
+"""What an item reads from and writes to the object store."""
