@@ -21,11 +21,11 @@ class Fickle(JobStore):
         super().__init__(*given, **named)
         self.away = []
 
-    def _run(self, script, *args):
+    def _run(self, script, *rows, **args):
         if script in self.away:
             self.away.remove(script)
             raise RedisUnavailable(f"{script}: made up")
-        return super()._run(script, *args)
+        return super()._run(script, *rows, **args)
 
 
 class Desk:
