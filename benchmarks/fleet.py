@@ -49,9 +49,11 @@ class Workers:
             TimeoutError: After two minutes.
         """
         deadline_s = time.monotonic() + READY_S
-        while len(jobs.workers()) < self._count:
+        while len(jobs.fleet.workers()) < self._count:
             if time.monotonic() > deadline_s:
-                raise TimeoutError(f"of {self._count} workers {len(jobs.workers())} are ready")
+                raise TimeoutError(
+                    f"of {self._count} workers {len(jobs.fleet.workers())} are ready"
+                )
             time.sleep(0.1)
 
     @property

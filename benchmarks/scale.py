@@ -118,7 +118,7 @@ def _measure_one(workers: Workers, items: int, env: Mapping[str, str], folder: P
     cpu_s, notes = workers.cpu_s(), workers.device_notes()
     job_id, producer_cpu_s = _submit(items, env, folder)
     queued_bytes = traffic.memory_bytes() - traffic.begun_bytes
-    while (status := jobs.status(job_id)).done + status.failed < items:
+    while (status := jobs.queries.status(job_id)).done + status.failed < items:
         time.sleep(POLL_S)
         traffic.look()
     ended_at = datetime.now(UTC)
@@ -126,7 +126,7 @@ def _measure_one(workers: Workers, items: int, env: Mapping[str, str], folder: P
     through_redis = {name: traffic.grown(name) for name in _COUNTERS}
     time.sleep(SETTLE_S)
     devices = _sums(workers.device_notes()) - _sums(notes)
-    while (status := jobs.status(job_id)).state not in TERMINAL_STATES:
+    while (status := jobs.queries.status(job_id)).state not in TERMINAL_STATES:
         time.sleep(POLL_S)
     seconds = (ended_at - status.created_at).total_seconds()
     count = len(workers.processes)
@@ -173,7 +173,7 @@ def _sums(notes: Sequence[Mapping[str, float]]) -> Counter[str]:
 
 def _wait_until_gone(jobs: JobStore) -> None:
     """Return when no worker is registered any more."""
-    while jobs.workers():
+    while jobs.fleet.workers():
         time.sleep(POLL_S)
 
 

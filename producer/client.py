@@ -98,11 +98,11 @@ class Client:
         Raises:
             UnknownJob: If Redis knows no such job; its records may still be in the bucket.
         """
-        return self._services.jobs.status(job_id)
+        return self._services.jobs.queries.status(job_id)
 
     def jobs(self) -> list[JobStatus]:
         """Return all jobs that Redis knows, newest first."""
-        return self._services.jobs.jobs()
+        return self._services.jobs.queries.jobs()
 
     def results(self, job_id: str, *, follow: bool = False) -> Iterator[ItemRecord]:
         """Iterate over a job's records in item order, as they are known now.
@@ -138,7 +138,7 @@ class Client:
 
     def cancel(self, job_id: str) -> None:
         """Stop a job: nothing new starts; what was in flight still counts."""
-        self._services.jobs.cancel(job_id)
+        self._services.jobs.submissions.cancel(job_id)
         self._services.feed()
 
     def retry(self, job_id: str) -> int:
@@ -147,7 +147,7 @@ class Client:
         Raises:
             JobNotDone: If the job has not ended by itself.
         """
-        count = self._services.jobs.retry(job_id)
+        count = self._services.jobs.submissions.retry(job_id)
         self._services.feed()
         return count
 

@@ -64,7 +64,7 @@ def _bucket(services: Services, bucket: str) -> list[Finding]:
 
 def _workers(services: Services) -> list[Finding]:
     try:
-        workers = services.jobs.workers()
+        workers = services.jobs.fleet.workers()
     except RmbgError:
         return [Finding("workers", well=False, text="not known: see the job store")]
     if not workers:

@@ -75,7 +75,7 @@ class Services:
         Workers do the same each second; a producer does it too, so that a fleet scaled to zero
         has a message to wake up for.
         """
-        return self.publish(self.jobs.recover(empty_queues=()))
+        return self.publish(self.jobs.fleet.recover(empty_queues=()))
 
     @cached_property
     def _app(self) -> Celery:

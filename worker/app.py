@@ -119,7 +119,7 @@ def build_app(
         loop=loop,
         recovery=recovery,
         health=health,
-        totals=Fresh(store.totals).get,
+        totals=Fresh(store.fleet.totals).get,
         budget_px=settings.budget_px,
         memory_limit_bytes=memory_limit_bytes(settings),
         about={

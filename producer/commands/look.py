@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def status(ctx: click.Context, job: str, *, as_json: bool) -> None:
     """Print where a job stands."""
-    found = services_of(ctx).jobs.status(job)
+    found = services_of(ctx).jobs.queries.status(job)
     if as_json:
         echo_json(asdict(found))
         return
@@ -44,7 +44,7 @@ def watch(ctx: click.Context, job: str) -> int:
 @click.pass_context
 def jobs(ctx: click.Context, *, as_json: bool) -> None:
     """Print all jobs that Redis knows, newest first."""
-    for found in services_of(ctx).jobs.jobs():
+    for found in services_of(ctx).jobs.queries.jobs():
         if as_json:
             echo_json(asdict(found))
         else:
@@ -53,6 +53,6 @@ def jobs(ctx: click.Context, *, as_json: bool) -> None:
 
 def watch_job(services: Services, job_id: str) -> int:
     """Show progress on standard error and return the exit code of what came of it."""
-    poll = functools.partial(services.jobs.status, job_id)
+    poll = functools.partial(services.jobs.queries.status, job_id)
     poll()  # an unknown job is told before anything is drawn
     return watching.exit_code(watching.watch(poll, watching.screen_for(sys.stderr)))

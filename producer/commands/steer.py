@@ -15,9 +15,9 @@ from producer.submission.submit import DURABLE_S
 def cancel(ctx: click.Context, job: str) -> None:
     """Stop a job: nothing new starts; what was in flight still counts and is recorded."""
     services = services_of(ctx)
-    services.jobs.cancel(job)
+    services.jobs.submissions.cancel(job)
     services.feed()
-    click.echo(watching.describe(services.jobs.status(job)))
+    click.echo(watching.describe(services.jobs.queries.status(job)))
 
 
 @click.command
@@ -26,7 +26,7 @@ def cancel(ctx: click.Context, job: str) -> None:
 def retry(ctx: click.Context, job: str) -> None:
     """Redo the failed images of a done job, and only those."""
     services = services_of(ctx)
-    count = services.jobs.retry(job)
+    count = services.jobs.submissions.retry(job)
     services.feed()
-    services.jobs.durable(DURABLE_S)
+    services.jobs.submissions.durable(DURABLE_S)
     click.echo(f"{count} images of {job} are tried again")

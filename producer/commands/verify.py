@@ -43,5 +43,5 @@ def verify(ctx: click.Context, job: str, *, repair: bool, deep: bool, as_json: b
     click.echo(f"{verifier.pictures} pictures of {job}: {said}", err=True)
     if mending is not None:
         click.echo(f"{mending.reopen()} images of {job} are done again", err=True)
-        services.jobs.durable(DURABLE_S)
+        services.jobs.submissions.durable(DURABLE_S)
     return EXIT_FAULTS if counts else 0

@@ -70,7 +70,7 @@ def follow(services: Services, job_id: str, *, pause: Callable[[], None]) -> Ite
     """
     start = 0
     while not _has_ended(services, job_id):
-        if services.jobs.status(job_id).generation == 1:
+        if services.jobs.queries.status(job_id).generation == 1:
             for record in records(services, job_id, start=start):
                 if record.index != start:
                     break
@@ -95,7 +95,7 @@ def linker(services: Services, job_id: str) -> Callable[[ItemRecord], dict[str, 
         InvalidOption: If Redis has forgotten the job, as then nobody knows whether they may be.
     """
     try:
-        spec = services.jobs.spec(job_id)
+        spec = services.jobs.queries.spec(job_id)
     except UnknownJob as err:
         raise InvalidOption(
             f"no links for job {job_id}: Redis has forgotten whether its pictures may be shown"
@@ -116,7 +116,7 @@ def linker(services: Services, job_id: str) -> Callable[[ItemRecord], dict[str, 
 def _has_ended(services: Services, job_id: str) -> bool:
     """Tell whether the job's records are in the bucket; so are those of a forgotten job."""
     try:
-        return services.jobs.status(job_id).state in TERMINAL_STATES
+        return services.jobs.queries.status(job_id).state in TERMINAL_STATES
     except UnknownJob:
         return True
 
@@ -131,7 +131,7 @@ def _final(services: Services, job_id: str, start: int) -> Iterator[ItemRecord]:
         try:
             services.objects.download(bucket, results_key(job_id), lines)
         except ObjectMissing as err:
-            accepted = services.jobs.accepted_shards(job_id)
+            accepted = services.jobs.queries.accepted_shards(job_id)
             if not accepted:
                 raise UnknownJob(f"neither Redis nor bucket {bucket} knows job {job_id}") from err
         else:
@@ -161,8 +161,8 @@ def _so_far(services: Services, job_id: str, start: int) -> Iterator[ItemRecord]
     Redis is asked for open records before it is asked for shards: a range that is closed in
     between is then found twice, never missed.
     """
-    held = sorted(_wanted(services.jobs.open_records(job_id), start), key=_index)
-    accepted = services.jobs.accepted_shards(job_id)
+    held = sorted(_wanted(services.jobs.queries.open_records(job_id), start), key=_index)
+    accepted = services.jobs.queries.accepted_shards(job_id)
     bucket = _output_bucket(services, job_id)
     shards = _from_shards(services, bucket, job_id, accepted, start)
     last = start - 1
@@ -189,7 +189,7 @@ def _gone(job_id: str, err: ObjectMissing) -> StoreUnavailable:
 
 def _output_bucket(services: Services, job_id: str) -> str:
     try:
-        return services.jobs.spec(job_id).output_bucket
+        return services.jobs.queries.spec(job_id).output_bucket
     except UnknownJob:
         return services.settings.output_bucket
 

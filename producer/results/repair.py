@@ -54,7 +54,7 @@ class Repair:
         Raises:
             JobNotDone: If the job was opened again since it was looked at.
         """
-        count = self._services.jobs.reopen(
+        count = self._services.jobs.submissions.reopen(
             self._status.job_id,
             bytes(self._bitmap),
             generation=self._status.generation,

@@ -96,7 +96,7 @@ def submit(
         raise
     submitted = _make(services, submission)
     services.feed()
-    services.jobs.durable(DURABLE_S)
+    services.jobs.submissions.durable(DURABLE_S)
     return submitted
 
 
@@ -123,7 +123,7 @@ def _make(services: Services, submission: Submission) -> Submitted:
     If Redis cannot be asked, the job may be there: only the answer need have been lost.
     """
     try:
-        submitted = services.jobs.submit(submission)
+        submitted = services.jobs.submissions.submit(submission)
     except JobConflict:
         _drop(services, submission.manifest, submission.spec)
         raise
@@ -136,7 +136,7 @@ def _reserve(services: Services, spec: JobSpec, count: int) -> int:
     """Reserve *count* numbers; those of a submission that joins or fails stay unused."""
     stem = comfyui_stem(spec.save_prefix)
     listed = services.objects.list(spec.output_bucket, stem)
-    return services.jobs.reserve_numbers(
+    return services.jobs.submissions.reserve_numbers(
         spec.output_bucket,
         stem,
         listed_highest=highest_number((found.key for found in listed), spec.save_prefix),

@@ -81,7 +81,7 @@ class Fleet:
     def wait_ready(self, jobs: JobStore) -> None:
         """Return when half of them serve, or have had time enough."""
         deadline_s = time.monotonic() + READY_S
-        while len(jobs.workers()) < self._size / 2 and time.monotonic() < deadline_s:
+        while len(jobs.fleet.workers()) < self._size / 2 and time.monotonic() < deadline_s:
             self.tick()
             time.sleep(0.1)
 

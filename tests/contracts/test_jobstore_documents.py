@@ -34,7 +34,7 @@ def test_a_ticket_whose_job_cannot_be_read_is_given_back(store, redis_client, ch
     redis_client.hset(key, "spec", change(document))
 
     with pytest.raises(InvalidOption, match=job):
-        store.claim(issued.ticket, "w", ttl_s=30)
+        store.leases.claim(issued.ticket, "w", ttl_s=30)
 
     assert redis_client.zcard("rmbg:leased") == 0
     assert not redis_client.hexists(f"{key}:ticket:{issued.ticket.unit}", "deaths")

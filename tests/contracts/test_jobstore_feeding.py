@@ -55,8 +55,8 @@ def test_without_workers_fifty_tickets_are_queued(store):
 
 
 def test_with_many_slots_three_tickets_a_slot_are_queued(store):
-    store.register(worker("a", slots=20), ttl_s=60)
-    store.register(worker("b", slots=30), ttl_s=60)
+    store.fleet.register(worker("a", slots=20), ttl_s=60)
+    store.fleet.register(worker("b", slots=30), ttl_s=60)
     submit(store, 10_000)
 
     assert len(feed(store)) == 150
@@ -123,7 +123,7 @@ def test_a_job_that_has_been_fed_leaves_its_turns_to_the_others(make_store):
 def test_a_ticket_is_as_long_as_a_slot_needs_25_s_for(store, total, workers, expected):
     """clamp(min(25 s x rate of a slot, total / (4 x fleet slots)), 1, 256), 16 while unknown."""
     for n, (slots, rate) in enumerate(workers):
-        store.register(worker(f"w{n}", slots=slots, images_per_s=rate), ttl_s=60)
+        store.fleet.register(worker(f"w{n}", slots=slots, images_per_s=rate), ttl_s=60)
     submit(store, total)
 
     assert sizes(feed(store))[0] == expected
@@ -132,7 +132,7 @@ def test_a_ticket_is_as_long_as_a_slot_needs_25_s_for(store, total, workers, exp
 def test_the_last_tickets_of_a_job_get_smaller(make_store):
     """So that all slots end together: a ticket is at most what is left for each slot, and 16."""
     store = make_store(high_water_least=100)
-    store.register(worker("w", slots=4, images_per_s=400.0), ttl_s=60)
+    store.fleet.register(worker("w", slots=4, images_per_s=400.0), ttl_s=60)
     submit(store, 4096)
 
     found = sizes(feed(store))
@@ -157,7 +157,7 @@ def test_every_queue_that_tickets_are_issued_to_is_one_that_workers_serve(make_s
     submit(store, 5, keys="urgent", priority=Priority.INTERACTIVE)
     fed = {one.queue: one for one in feed(store)}
 
-    [released] = store.release(grant(store, fed[BULK]).lease)
+    [released] = store.leases.release(grant(store, fed[BULK]).lease)
     grant(store, fed[INTERACTIVE], ttl_s=0.001)
     [suspect] = until(lambda: feed(store))
 
@@ -169,7 +169,7 @@ def test_a_retry_of_few_items_among_many_is_cut_into_few_tickets(store):
     failing = set(range(0, 1000, 100))
     job = submit(store, 1000)
     run_to_end(store, failing=failing)
-    store.retry(job)
+    store.submissions.retry(job)
 
     issued = feed(store)
 
@@ -182,10 +182,10 @@ def test_a_retry_of_few_items_among_many_is_cut_into_few_tickets(store):
 
 
 def test_a_retry_of_one_item_asks_for_no_more_than_that(store):
-    store.register(worker(slots=1, images_per_s=1000.0), ttl_s=600)
+    store.fleet.register(worker(slots=1, images_per_s=1000.0), ttl_s=600)
     job = submit(store, 5000)
     run_to_end(store, failing={2345})
-    store.retry(job)
+    store.submissions.retry(job)
 
     assert [one.ticket.unit for one in feed(store)] == ["2345-2346"]
 
@@ -193,7 +193,7 @@ def test_a_retry_of_one_item_asks_for_no_more_than_that(store):
 def test_a_retry_of_everything_is_cut_like_the_first_time(store):
     job = submit(store, 40)
     run_to_end(store, failing=set(range(40)))
-    store.retry(job)
+    store.submissions.retry(job)
 
     assert sizes(feed(store)) == [16, 16, 8]
 
@@ -205,4 +205,4 @@ def test_a_ticket_of_an_ended_job_is_gone(store):
     work_off(store, merge)
 
     for ticket in (one.ticket, merge.ticket):
-        assert store.claim(ticket, "w", ttl_s=30) == Refused(RefusalReason.GONE)
+        assert store.leases.claim(ticket, "w", ttl_s=30) == Refused(RefusalReason.GONE)

@@ -37,10 +37,10 @@ def tickets(store, job):
 
 def test_finishing_hands_out_the_records_in_item_order(store, tickets):
     lease = grant(store, tickets[0]).lease
-    store.mark(lease, [done(i) for i in reversed(range(12, 16))])
-    store.mark(lease, [done(i) for i in range(12)])
+    store.leases.mark(lease, [done(i) for i in reversed(range(12, 16))])
+    store.leases.mark(lease, [done(i) for i in range(12)])
 
-    closing = store.finish_begin(lease)
+    closing = store.leases.finish_begin(lease)
 
     assert closing.is_complete
     assert [json.loads(record)["index"] for record in closing.records] == list(range(16))
@@ -49,52 +49,52 @@ def test_finishing_hands_out_the_records_in_item_order(store, tickets):
 def test_records_come_from_redis_whoever_wrote_them(store, tickets):
     """No record dies with a worker: the first one's are in the second one's shard."""
     first = grant(store, tickets[0], "first")
-    store.mark(first.lease, [done(i) for i in range(8)])
-    [again] = store.release(first.lease)
+    store.leases.mark(first.lease, [done(i) for i in range(8)])
+    [again] = store.leases.release(first.lease)
     second = grant(store, again, "second")
     mark_all(store, second)
 
-    assert len(store.finish_begin(second.lease).records) == 16
+    assert len(store.leases.finish_begin(second.lease).records) == 16
 
 
 def test_an_unfinished_range_cannot_be_closed(store, job, tickets):
     lease = grant(store, tickets[0]).lease
-    store.mark(lease, [done(0)])
+    store.leases.mark(lease, [done(0)])
 
-    assert not store.finish_begin(lease).is_complete
-    assert store.finish_commit(lease) == (False, [])
-    assert store.accepted_shards(job) == []
-    assert len(store.release(lease)) == 1
+    assert not store.leases.finish_begin(lease).is_complete
+    assert store.leases.finish_commit(lease) == (False, [])
+    assert store.queries.accepted_shards(job) == []
+    assert len(store.leases.release(lease)) == 1
 
 
 def test_a_shard_is_accepted_only_after_its_records_were_handed_out(store, tickets):
     claim = grant(store, tickets[0])
     mark_all(store, claim)
 
-    assert store.finish_commit(claim.lease) == (False, [])
+    assert store.leases.finish_commit(claim.lease) == (False, [])
 
 
 def test_a_successor_must_have_the_records_handed_out_itself(store, tickets):
     """Its shard has a name of its own, which its predecessor has not written."""
     first = grant(store, tickets[0])
     mark_all(store, first)
-    store.finish_begin(first.lease)
-    [again] = store.release(first.lease)
+    store.leases.finish_begin(first.lease)
+    [again] = store.leases.release(first.lease)
 
-    assert store.finish_commit(grant(store, again).lease) == (False, [])
+    assert store.leases.finish_commit(grant(store, again).lease) == (False, [])
 
 
 def test_a_record_that_came_after_the_shard_was_written_is_not_lost(store, job, tickets):
     """In a cancelled job a range may be closed before everything in flight has ended."""
     lease = grant(store, tickets[0]).lease
-    store.mark(lease, [done(0)])
-    store.cancel(job)
-    store.finish_begin(lease)
-    store.mark(lease, [done(1)])
+    store.leases.mark(lease, [done(0)])
+    store.submissions.cancel(job)
+    store.leases.finish_begin(lease)
+    store.leases.mark(lease, [done(1)])
 
-    assert store.finish_commit(lease) == (False, [])
-    assert len(store.finish_begin(lease).records) == 2
-    assert store.finish_commit(lease)[0]
+    assert store.leases.finish_commit(lease) == (False, [])
+    assert len(store.leases.finish_begin(lease).records) == 2
+    assert store.leases.finish_commit(lease)[0]
 
 
 def test_closing_lists_the_shard_and_drops_ticket_and_records(store, job, tickets, redis_client):
@@ -103,17 +103,17 @@ def test_closing_lists_the_shard_and_drops_ticket_and_records(store, job, ticket
 
     assert close(store, claim.lease) == []
 
-    assert store.accepted_shards(job) == [("0-16", 1)]
-    assert store.open_records(job) == []
+    assert store.queries.accepted_shards(job) == [("0-16", 1)]
+    assert store.queries.open_records(job) == []
     assert not redis_client.keys(f"rmbg:job:{job}:*:0-16")
-    assert store.status(job).state is JobState.RUNNING
+    assert store.queries.status(job).state is JobState.RUNNING
 
 
 def test_shards_are_listed_in_order_of_acceptance(store, job, tickets):
     for one in reversed(tickets):
         work_off(store, one)
 
-    assert store.accepted_shards(job) == [("16-20", 1), ("0-16", 1)]
+    assert store.queries.accepted_shards(job) == [("16-20", 1), ("0-16", 1)]
 
 
 def test_closing_twice_is_refused_and_harmless(store, job, tickets):
@@ -121,8 +121,8 @@ def test_closing_twice_is_refused_and_harmless(store, job, tickets):
     mark_all(store, claim)
     close(store, claim.lease)
 
-    assert store.finish_commit(claim.lease) == (False, [])
-    assert store.accepted_shards(job) == [("0-16", 1)]
+    assert store.leases.finish_commit(claim.lease) == (False, [])
+    assert store.queries.accepted_shards(job) == [("0-16", 1)]
 
 
 def test_the_last_range_issues_the_merge_ticket(store, job, tickets):
@@ -130,7 +130,7 @@ def test_the_last_range_issues_the_merge_ticket(store, job, tickets):
     [merge] = work_off(store, tickets[1])
 
     assert (merge.ticket.is_merge, merge.queue) == (True, RECOVERY)
-    status = store.status(job)
+    status = store.queries.status(job)
     assert (status.state, status.done, status.finished_at) == (JobState.FINISHING, 20, None)
 
 
@@ -162,14 +162,14 @@ def test_a_merge_is_claimed_like_any_ticket(store, job, merge):
     granted = grant(store, merge, "a")
 
     assert not granted.is_cancelled
-    assert (granted.spec, granted.ended) == (store.spec(job), frozenset())
-    assert store.claim(merge.ticket, "b", ttl_s=30) == Refused(RefusalReason.BUSY)
+    assert (granted.spec, granted.ended) == (store.queries.spec(job), frozenset())
+    assert store.leases.claim(merge.ticket, "b", ttl_s=30) == Refused(RefusalReason.BUSY)
 
 
 def test_committing_the_merge_ends_the_job(store, job, merge):
-    assert store.merge_commit(grant(store, merge).lease)
+    assert store.leases.merge_commit(grant(store, merge).lease)
 
-    status = store.status(job)
+    status = store.queries.status(job)
     assert (status.state, status.done, status.failed) == (JobState.DONE, 19, 1)
     assert status.finished_at >= status.created_at
 
@@ -177,7 +177,7 @@ def test_committing_the_merge_ends_the_job(store, job, merge):
 def test_a_jobs_end_is_told_once(store, job, merge, redis_client):
     lease = grant(store, merge).lease
 
-    assert [store.merge_commit(lease) for _ in range(3)] == [True, False, False]
+    assert [store.leases.merge_commit(lease) for _ in range(3)] == [True, False, False]
     assert events(redis_client) == [
         {
             "job_id": job,
@@ -194,7 +194,7 @@ def test_of_many_merges_at_once_one_ends_the_job(store, merge, redis_client):
     lease = grant(store, merge).lease
 
     with ThreadPoolExecutor(8) as pool:
-        ended = list(pool.map(lambda _: store.merge_commit(lease), range(8)))
+        ended = list(pool.map(lambda _: store.leases.merge_commit(lease), range(8)))
 
     assert sum(ended) == 1
     assert len(events(redis_client)) == 1
@@ -205,29 +205,29 @@ def test_a_merge_whose_worker_dies_is_done_by_another(store, job, merge, redis_c
     [again] = until(lambda: feed(store))
 
     assert (again.ticket.is_merge, again.queue) == (True, RECOVERY)
-    assert store.merge_commit(grant(store, again).lease)
-    assert not store.merge_commit(dead)
+    assert store.leases.merge_commit(grant(store, again).lease)
+    assert not store.leases.merge_commit(dead)
     assert len(events(redis_client)) == 1
 
 
 def test_a_merge_that_is_given_back_is_issued_again(store, job, merge):
-    [again] = store.release(grant(store, merge).lease, waiting_for="bucket: gone")
+    [again] = store.leases.release(grant(store, merge).lease, waiting_for="bucket: gone")
 
     assert again.ticket.is_merge
-    assert store.merge_commit(grant(store, again).lease)
+    assert store.leases.merge_commit(grant(store, again).lease)
 
 
 def test_an_item_ticket_ends_no_job(store, tickets):
     lease = grant(store, tickets[0]).lease
 
     with pytest.raises(ValueError, match="not a merge"):
-        store.merge_commit(lease)
+        store.leases.merge_commit(lease)
 
 
 def test_a_merge_ticket_is_no_range(store, merge):
     lease = grant(store, merge).lease
 
-    for step in (store.finish_begin, store.finish_commit):
+    for step in (store.leases.finish_begin, store.leases.finish_commit):
         with pytest.raises(ValueError, match="merge ticket"):
             step(lease)
 
@@ -246,7 +246,7 @@ def test_a_forgotten_job_leaves_nothing_behind_but_its_event(make_store, redis_c
     run_to_end(store, failing={3})
 
     def is_forgotten():
-        assert [status.job_id for status in store.jobs()] in ([], [job])
+        assert [status.job_id for status in store.queries.jobs()] in ([], [job])
         left = {key.decode() for key in redis_client.scan_iter()}
         return left <= {"rmbg:sequence", "rmbg:claimed", "rmbg:longest", "rmbg:events"}
 

@@ -27,13 +27,13 @@ def chunks():
 
 def test_a_job_of_a_million_items_fits_in_20_megabytes(store, redis_client, chunks):
     """Manifest, bitmaps and all the tickets that a fleet of a hundred slots has queued."""
-    store.register(worker(slots=100, images_per_s=200.0), ttl_s=600)
+    store.fleet.register(worker(slots=100, images_per_s=200.0), ttl_s=600)
     before_bytes = redis_client.info("memory")["used_memory"]
 
     asked = submission(ITEMS)
     for first in range(0, len(chunks), 64):
-        store.stage(asked.manifest, first, chunks[first : first + 64])
-    store.submit(asked)
+        store.submissions.stage(asked.manifest, first, chunks[first : first + 64])
+    store.submissions.submit(asked)
     issued = feed(store)
     leases = [grant(store, one).lease for one in issued[:100]]
     issued += feed(store)

@@ -29,10 +29,10 @@ def die(store, issued, *, marking=(), trying=None):
     """Claim a ticket, do a little, and die; return what recovery then issues."""
     claim = grant(store, issued, "doomed")
     if marking:
-        store.mark(claim.lease, [done(i) for i in marking])
+        store.leases.mark(claim.lease, [done(i) for i in marking])
     if trying is not None:
-        assert store.trying(claim.lease, trying, image_key=f"{trying}.jpg")
-    assert store.beat([claim.lease], ttl_s=AT_ONCE_S) == []
+        assert store.leases.trying(claim.lease, trying, image_key=f"{trying}.jpg")
+    assert store.leases.beat([claim.lease], ttl_s=AT_ONCE_S) == []
     return until(lambda: feed(store))
 
 
@@ -70,11 +70,11 @@ def test_what_a_worker_marked_before_it_died_is_not_done_again(store):
     [again] = die(store, one, marking=range(4))
     claim = grant(store, again)
     mark_all(store, claim)
-    closing = store.finish_begin(claim.lease)
+    closing = store.leases.finish_begin(claim.lease)
 
     assert claim.ended == set(range(4))
     assert len(closing.records) == 10
-    assert store.status(job).done == 10
+    assert store.queries.status(job).done == 10
 
 
 def test_a_full_range_whose_worker_died_goes_straight_to_its_shard(store):
@@ -89,7 +89,7 @@ def test_a_full_range_whose_worker_died_goes_straight_to_its_shard(store):
 
     assert claim.ended == frozenset(range(10))
     close(store, claim.lease)
-    assert store.accepted_shards(job) == [("0-10", 5)]
+    assert store.queries.accepted_shards(job) == [("0-10", 5)]
 
 
 def test_a_worker_that_dies_between_shard_and_commit_leaves_an_unread_shard(store):
@@ -98,14 +98,14 @@ def test_a_worker_that_dies_between_shard_and_commit_leaves_an_unread_shard(stor
     [one] = feed(store)
     claim = grant(store, one)
     mark_all(store, claim)
-    store.finish_begin(claim.lease)
-    store.beat([claim.lease], ttl_s=AT_ONCE_S)
+    store.leases.finish_begin(claim.lease)
+    store.leases.beat([claim.lease], ttl_s=AT_ONCE_S)
     [again] = until(lambda: feed(store))
 
     run_to_end(store, issued=[again])
 
-    assert store.accepted_shards(job) == [("0-10", 2)]
-    assert store.status(job).state is JobState.DONE
+    assert store.queries.accepted_shards(job) == [("0-10", 2)]
+    assert store.queries.status(job).state is JobState.DONE
 
 
 def test_many_that_recover_at_once_issue_a_ticket_once(store, redis_client):
@@ -127,27 +127,27 @@ def lease_ran_out(client):
 
 def test_one_of_many_gets_the_turn_and_the_next_one_when_its_time_is_over(store):
     with ThreadPoolExecutor(8) as pool:
-        got = list(pool.map(lambda _: store.take_turn(30), range(8)))
+        got = list(pool.map(lambda _: store.fleet.take_turn(30), range(8)))
 
     assert sum(got) == 1
-    assert not store.take_turn(30)
-    until(lambda: store.take_turn(0.05))
+    assert not store.fleet.take_turn(30)
+    until(lambda: store.fleet.take_turn(0.05))
 
 
 def test_after_the_clock_was_set_back_somebody_gets_a_turn(store, redis_client):
-    assert store.take_turn(30)
+    assert store.fleet.take_turn(30)
     seconds, _ = redis_client.time()
     redis_client.set("rmbg:turn", (seconds + 3600) * 1000)
 
-    assert store.take_turn(30)
+    assert store.fleet.take_turn(30)
 
 
 def test_a_late_beat_saves_a_lease_that_nobody_has_missed_yet(store):
     submit(store, 10)
     lease = first_lease(store, ttl_s=AT_ONCE_S)
 
-    assert store.beat([lease], ttl_s=30) == []
-    assert store.mark(lease, [done(0)]) is MarkAnswer.OK
+    assert store.leases.beat([lease], ttl_s=30) == []
+    assert store.leases.mark(lease, [done(0)]) is MarkAnswer.OK
 
 
 # ---- lost tickets
@@ -196,7 +196,7 @@ def test_a_ticket_is_lost_if_a_much_younger_one_was_claimed_from_its_queue(
     [again] = feed(large)
 
     assert (again.ticket.job_id, again.ticket.epoch, again.queue) == (old, 2, RECOVERY)
-    assert large.claim(lost.ticket, "w", ttl_s=30) == Refused(RefusalReason.STALE)
+    assert large.leases.claim(lost.ticket, "w", ttl_s=30) == Refused(RefusalReason.STALE)
 
 
 def age_ms(client, issued):
@@ -212,7 +212,7 @@ def test_a_younger_ticket_of_another_queue_proves_nothing(make_store):
     submit(store, 40)
     first, *_ = feed(store)
     lease = grant(store, first).lease
-    store.release(lease, delay_s=0.1)
+    store.leases.release(lease, delay_s=0.1)
     [recovered] = until(lambda: feed(store))
     assert recovered.queue == RECOVERY
     grant(store, recovered)
@@ -254,9 +254,9 @@ def test_a_lost_merge_ticket_is_issued_again(make_store):
     [again] = until(lambda: feed(store, empty_queues=QUEUES))
 
     assert again.ticket.is_merge
-    assert store.claim(lost.ticket, "w", ttl_s=30) == Refused(RefusalReason.STALE)
+    assert store.leases.claim(lost.ticket, "w", ttl_s=30) == Refused(RefusalReason.STALE)
     work_off(store, again)
-    assert store.status(job).state is JobState.DONE
+    assert store.queries.status(job).state is JobState.DONE
 
 
 def test_a_servers_clock_that_was_set_back_declares_nothing_lost(store, redis_client):
@@ -318,7 +318,7 @@ def test_a_long_lease_stands_beside_short_ones(store, redis_client):
 def test_after_the_clock_was_set_back_a_ticket_rests_no_longer_than_it_should(store, redis_client):
     submit(store, 10)
     [one] = feed(store)
-    store.release(grant(store, one).lease, delay_s=0.05)
+    store.leases.release(grant(store, one).lease, delay_s=0.05)
     set_forward(redis_client, "rmbg:parked", f"{one.ticket.job_id}|0-10")
 
     assert until(lambda: feed(store))
@@ -342,7 +342,7 @@ def test_nobody_trips_over_tickets_of_a_job_that_was_deleted_by_hand(make_store,
     job = submit(store, 40)
     first, second, _ = feed(store)
     grant(store, first, ttl_s=AT_ONCE_S)
-    store.release(grant(store, second).lease, delay_s=AT_ONCE_S)
+    store.leases.release(grant(store, second).lease, delay_s=AT_ONCE_S)
     redis_client.delete(*redis_client.keys(f"rmbg:job:{job}*"))
 
     def nothing_left():
@@ -365,7 +365,7 @@ def test_a_range_whose_worker_died_twice_is_suspect(store):
     assert again.queue == RECOVERY
     [again] = die(store, again)
     assert again.queue == SUSPECT
-    [again] = store.release(grant(store, again).lease)
+    [again] = store.leases.release(grant(store, again).lease)
     assert again.queue == SUSPECT
 
 
@@ -380,9 +380,9 @@ def suspect(store):
 
 
 def test_a_deadly_item_is_named_within_five_deaths_and_its_neighbours_go_on(store, suspect):
-    [job] = store.jobs()
+    [job] = store.queries.jobs()
     for death in range(1, 4):
-        assert store.status(job.job_id).failed == 0
+        assert store.queries.status(job.job_id).failed == 0
         [suspect] = die(store, suspect, trying=6, marking=range(6) if death == 1 else ())
 
     claim = grant(store, suspect)
@@ -390,16 +390,16 @@ def test_a_deadly_item_is_named_within_five_deaths_and_its_neighbours_go_on(stor
     mark_all(store, claim)
     run_to_end(store, issued=close(store, claim.lease))
 
-    status = store.status(job.job_id)
+    status = store.queries.status(job.job_id)
     assert (status.state, status.done, status.failed) == (JobState.DONE, 9, 1)
     assert status.error_classes == {"WorkerCrash": 1}
-    assert list(store.failed_indexes(job.job_id)) == [6]
+    assert list(store.queries.failed_indexes(job.job_id)) == [6]
 
 
 def test_a_deadly_items_record_says_what_happened(store, suspect):
     for _ in range(3):
         [suspect] = die(store, suspect, trying=6)
-    closing = store.finish_begin(grant(store, suspect).lease)
+    closing = store.leases.finish_begin(grant(store, suspect).lease)
 
     [record] = [ItemRecord.from_json(text) for text in closing.records]
     assert (record.index, record.image_key, record.state) == (6, "6.jpg", "failed")
@@ -412,71 +412,71 @@ def test_a_deadly_items_record_says_what_happened(store, suspect):
 
 
 def test_a_deadly_items_attempts_go_on_in_the_next_generation(store, suspect):
-    [job] = store.jobs()
+    [job] = store.queries.jobs()
     for _ in range(3):
         [suspect] = die(store, suspect, trying=6)
     run_to_end(store, issued=[suspect])
-    store.retry(job.job_id)
+    store.submissions.retry(job.job_id)
     [one] = feed(store)
     claim = grant(store, one)
     assert claim.attempts == {6: 3}
-    store.beat([claim.lease], ttl_s=AT_ONCE_S)
+    store.leases.beat([claim.lease], ttl_s=AT_ONCE_S)
     [one] = until(lambda: feed(store))
     for _ in range(4):
         [one] = die(store, one, trying=6)
 
-    [record] = map(ItemRecord.from_json, store.open_records(job.job_id))
+    [record] = map(ItemRecord.from_json, store.queries.open_records(job.job_id))
     assert record.attempts == 6
 
 
 def test_two_deadly_items_in_one_range_are_both_named(store, suspect):
-    [job] = store.jobs()
+    [job] = store.queries.jobs()
     for index in (2, 7):
         for _ in range(3):
             [suspect] = die(store, suspect, trying=index)
 
-    assert list(store.failed_indexes(job.job_id)) == [2, 7]
+    assert list(store.queries.failed_indexes(job.job_id)) == [2, 7]
 
 
 def test_deaths_on_different_items_blame_none_of_them(store, suspect):
     """A machine that loses power takes whatever it had in hand with it."""
-    [job] = store.jobs()
+    [job] = store.queries.jobs()
     for index in (1, 2, 3, 1, 2, 3):
         [suspect] = die(store, suspect, trying=index)
 
-    assert list(store.failed_indexes(job.job_id)) == []
+    assert list(store.queries.failed_indexes(job.job_id)) == []
 
 
 def test_an_item_that_had_ended_is_not_blamed(store, suspect):
     """The worker died after it had marked the item that it tried last."""
-    [job] = store.jobs()
+    [job] = store.queries.jobs()
     [suspect] = die(store, suspect, marking=[4], trying=4)
     for _ in range(3):
         [suspect] = die(store, suspect, trying=4)
 
-    assert store.status(job.job_id).failed == 0
+    assert store.queries.status(job.job_id).failed == 0
 
 
 def test_a_death_before_the_first_try_blames_nobody(store, suspect):
     """What the last owner tried is forgotten when the ticket changes hands."""
-    [job] = store.jobs()
+    [job] = store.queries.jobs()
     for _ in range(2):
         [suspect] = die(store, suspect, trying=6)
     for _ in range(3):
         [suspect] = die(store, suspect)
 
-    assert store.status(job.job_id).failed == 0
+    assert store.queries.status(job.job_id).failed == 0
 
 
 def test_giving_back_a_suspect_blames_nobody(store, suspect):
-    [job] = store.jobs()
+    [job] = store.queries.jobs()
     for _ in range(5):
         lease = grant(store, suspect).lease
-        assert store.trying(lease, 6, image_key="6.jpg")
-        [suspect] = store.release(lease)
+        assert store.leases.trying(lease, 6, image_key="6.jpg")
+        [suspect] = store.leases.release(lease)
         assert suspect.queue == SUSPECT
 
-    assert store.status(job.job_id).failed == 0
+    assert store.queries.status(job.job_id).failed == 0
 
 
 def test_a_suspect_range_that_is_full_is_suspected_no_more(store, suspect):

@@ -38,7 +38,7 @@ def store(server):
 def finish(store, job, issued=()):
     """Work off what there is; each item must count once."""
     run_to_end(store, issued=issued)
-    status = store.status(job)
+    status = store.queries.status(job)
     assert (status.state, status.done, status.failed) == (JobState.DONE, status.total, 0)
 
 
@@ -46,14 +46,14 @@ def test_a_killed_server_that_comes_back_has_lost_nothing(server, store):
     job = submit(store, 10)
     [one] = feed(store)
     lease = grant(store, one).lease
-    store.mark(lease, [done(0)])
+    store.leases.mark(lease, [done(0)])
 
     server.kill()
     with pytest.raises(RedisUnavailable):
-        store.mark(lease, [done(1)])
+        store.leases.mark(lease, [done(1)])
     server.start()
 
-    assert store.mark(lease, [done(i) for i in range(1, 10)]) is MarkAnswer.OK
+    assert store.leases.mark(lease, [done(i) for i in range(1, 10)]) is MarkAnswer.OK
     finish(store, job, close(store, lease))
 
 
@@ -64,10 +64,10 @@ def test_the_issue_of_a_ticket_is_forgotten(server, store):
     [sent] = feed(store)
     server.go_back(before)
 
-    assert store.claim(sent.ticket, "w", ttl_s=30) == Refused(RefusalReason.GONE)
+    assert store.leases.claim(sent.ticket, "w", ttl_s=30) == Refused(RefusalReason.GONE)
     [again] = feed(store)
     claim = grant(store, sent)
-    assert store.claim(again.ticket, "other", ttl_s=30) == Refused(RefusalReason.BUSY)
+    assert store.leases.claim(again.ticket, "other", ttl_s=30) == Refused(RefusalReason.BUSY)
     mark_all(store, claim)
     finish(store, job, close(store, claim.lease))
 
@@ -81,8 +81,8 @@ def test_a_claim_is_forgotten(server, store):
     server.go_back(before)
 
     assert mark_all(store, claim) is MarkAnswer.LOST
-    assert store.finish_begin(claim.lease) is None
-    assert store.status(job).done == 0
+    assert store.leases.finish_begin(claim.lease) is None
+    assert store.queries.status(job).done == 0
     finish(store, job, [one])
 
 
@@ -92,14 +92,14 @@ def test_a_successor_is_forgotten_and_its_ticket_is_of_the_future(server, store)
     [one] = feed(store)
     first = grant(store, one, "first")
     before = server.snapshot()
-    store.beat([first.lease], ttl_s=0.001)
+    store.leases.beat([first.lease], ttl_s=0.001)
     [again] = until(lambda: feed(store))
     second = grant(store, again, "second")
     server.go_back(before)
 
     assert second.lease.ticket.epoch > first.lease.ticket.epoch
     assert mark_all(store, second) is MarkAnswer.LOST
-    assert store.claim(again.ticket, "third", ttl_s=30) == Refused(RefusalReason.BUSY)
+    assert store.leases.claim(again.ticket, "third", ttl_s=30) == Refused(RefusalReason.BUSY)
     mark_all(store, first)
     finish(store, job, close(store, first.lease))
 
@@ -108,16 +108,16 @@ def test_a_message_of_the_future_is_as_good_as_the_present_one(server, store):
     job = submit(store, 10)
     [one] = feed(store)
     before = server.snapshot()
-    [future] = store.release(grant(store, one).lease)
+    [future] = store.leases.release(grant(store, one).lease)
     server.go_back(before)
 
     claim = grant(store, future)
 
     assert claim.lease.ticket.epoch == 2
-    assert store.claim(one.ticket, "w", ttl_s=30) == Refused(RefusalReason.STALE)
+    assert store.leases.claim(one.ticket, "w", ttl_s=30) == Refused(RefusalReason.STALE)
     mark_all(store, claim)
     finish(store, job, close(store, claim.lease))
-    assert store.accepted_shards(job) == [("0-10", 2)]
+    assert store.queries.accepted_shards(job) == [("0-10", 2)]
 
 
 def test_marks_are_forgotten(server, store):
@@ -128,7 +128,7 @@ def test_marks_are_forgotten(server, store):
     mark_all(store, claim)
     server.go_back(before)
 
-    assert not store.finish_begin(claim.lease).is_complete
+    assert not store.leases.finish_begin(claim.lease).is_complete
     mark_all(store, claim)
     finish(store, job, close(store, claim.lease))
 
@@ -142,9 +142,9 @@ def test_the_closing_of_a_range_is_forgotten(server, store):
     close(store, claim.lease)
     server.go_back(before)
 
-    assert store.accepted_shards(job) == []
+    assert store.queries.accepted_shards(job) == []
     finish(store, job, close(store, claim.lease))
-    assert store.accepted_shards(job) == [("0-10", 1)]
+    assert store.queries.accepted_shards(job) == [("0-10", 1)]
 
 
 def test_the_end_of_a_job_is_forgotten_and_comes_again(server, store):
@@ -154,12 +154,12 @@ def test_the_end_of_a_job_is_forgotten_and_comes_again(server, store):
     [merge] = work_off(store, one)
     lease = grant(store, merge).lease
     before = server.snapshot()
-    assert store.merge_commit(lease)
+    assert store.leases.merge_commit(lease)
     server.go_back(before)
 
-    assert store.status(job).state is JobState.FINISHING
-    assert store.merge_commit(lease)
-    assert store.status(job).state is JobState.DONE
+    assert store.queries.status(job).state is JobState.FINISHING
+    assert store.leases.merge_commit(lease)
+    assert store.queries.status(job).state is JobState.DONE
     with server.client() as client:
         assert len(events(client)) == 1
 
@@ -168,11 +168,11 @@ def test_a_retry_is_forgotten_and_may_be_asked_for_again(server, store):
     job = submit(store, 10)
     run_to_end(store, failing={3})
     before = server.snapshot()
-    store.retry(job)
+    store.submissions.retry(job)
     feed(store)
     server.go_back(before)
 
-    assert store.retry(job) == 1
+    assert store.submissions.retry(job) == 1
     finish(store, job)
 
 
@@ -183,14 +183,14 @@ def test_a_fleet_at_work_survives_it_again_and_again(server, store, seed):
     with server.client() as client:
         fleet = Fleet(store, client, seed=seed, bad={5, 100})
         for goal in (30, 80, 130):
-            fleet.run(until=lambda goal=goal: store.status(job).done >= goal)
+            fleet.run(until=lambda goal=goal: store.queries.status(job).done >= goal)
             before = server.snapshot()
-            fleet.run(until=lambda goal=goal: store.status(job).done >= goal + 30)
+            fleet.run(until=lambda goal=goal: store.queries.status(job).done >= goal + 30)
             server.go_back(before)
-            assert store.status(job).done < goal + 30
-        fleet.run(until=lambda: store.status(job).state is JobState.DONE)
+            assert store.queries.status(job).done < goal + 30
+        fleet.run(until=lambda: store.queries.status(job).state is JobState.DONE)
 
-        status = store.status(job)
+        status = store.queries.status(job)
         assert (status.done, status.failed) == (298, 2)
         assert sorted(fleet.results[job]) == list(range(300))
         assert len(events(client)) == 1

@@ -74,12 +74,12 @@ def test_a_script_declares_the_library_parts_that_it_uses(name):
 def test_missing_and_unknown_arguments_raise(store):
     for args in ({}, {"turn_ms": 1, "job": "j"}):
         with pytest.raises(TypeError, match="turn takes"):
-            store._run("turn", **args)
+            store.connection.run("turn", **args)
 
 
 def test_a_row_with_too_few_fields_raises(store):
     with pytest.raises(TypeError, match="rows of"):
-        store._run("beat", [("job", "0-1", 1)], ttl_ms=1)
+        store.connection.run("beat", [("job", "0-1", 1)], ttl_ms=1)
 
 
 @pytest.mark.parametrize("name", [*SCRIPTS, *(f"_{part}" for part in PARTS if part != "prelude")])
@@ -101,7 +101,12 @@ def test_whatever_redis_complains_about_is_one_of_our_errors(store, redis_client
     redis_client.delete(f"rmbg:job:{job}")
     redis_client.set(f"rmbg:job:{job}", "not a hash")
 
-    for question in (store.status, store.spec, store.cancel, store.retry):
+    for question in (
+        store.queries.status,
+        store.queries.spec,
+        store.submissions.cancel,
+        store.submissions.retry,
+    ):
         with pytest.raises(RedisUnavailable, match="WRONGTYPE"):
             question(job)
 
@@ -109,11 +114,16 @@ def test_whatever_redis_complains_about_is_one_of_our_errors(store, redis_client
 def test_a_server_that_is_not_there_is_told_from_every_question():
     store = JobStore.connect("redis://127.0.0.1:9/1")
 
-    for question in (store.jobs, store.workers, store.ping, lambda: store.durable(0.1)):
+    for question in (
+        store.queries.jobs,
+        store.fleet.workers,
+        store.ping,
+        lambda: store.submissions.durable(0.1),
+    ):
         with pytest.raises(RedisUnavailable, match=r"127\.0\.0\.1:9/1"):
             question()
     with pytest.raises(RedisUnavailable):
-        next(store.failed_indexes("j"))
-    for question in (store.open_records, store.accepted_shards):
+        next(store.queries.failed_indexes("j"))
+    for question in (store.queries.open_records, store.queries.accepted_shards):
         with pytest.raises(RedisUnavailable):
             question("j")

@@ -37,11 +37,11 @@ def taken(listener):
 def calls_of(store):
     return {
         "ping": store.ping,
-        "a script": store.workers,
-        "a command": lambda: store.spec("j"),
-        "a pipeline": lambda: store.open_records("j"),
-        "a transaction": lambda: store.stage("n", 0, [b"x"]),
-        "a wait": lambda: store.durable(5),
+        "a script": store.fleet.workers,
+        "a command": lambda: store.queries.spec("j"),
+        "a pipeline": lambda: store.queries.open_records("j"),
+        "a transaction": lambda: store.submissions.stage("n", 0, [b"x"]),
+        "a wait": lambda: store.submissions.durable(5),
     }
 
 

@@ -7,15 +7,15 @@ from support.jobs import done, feed, first_lease, grant, run_to_end, submit, wor
 from support.until import until
 
 from shared.job.spec import JobState
-from shared.jobstore.progress import Found, status_of
 from shared.jobstore.rules import Rules
+from shared.jobstore.status import Found, status_of
 from shared.jobstore.values import WorkerInfo
 
 BUCKET = "bucket: cutouts is forbidden"
 
 
 def waiting_for(store, job):
-    return store.status(job).waiting_for
+    return store.queries.status(job).waiting_for
 
 
 # ---- jobs
@@ -24,18 +24,18 @@ def waiting_for(store, job):
 def test_jobs_are_listed_newest_first(store):
     jobs = [submit(store, 3, keys=name) for name in "abc"]
 
-    assert [status.job_id for status in store.jobs()] == jobs[::-1]
+    assert [status.job_id for status in store.queries.jobs()] == jobs[::-1]
 
 
 def test_without_any_job_the_list_is_empty(store):
-    assert store.jobs() == []
+    assert store.queries.jobs() == []
 
 
 def test_a_jobs_times_are_the_servers_in_utc(store):
     job = submit(store, 3)
     run_to_end(store)
 
-    status = store.status(job)
+    status = store.queries.status(job)
 
     assert status.created_at.tzinfo is UTC
     assert status.created_at <= status.finished_at
@@ -101,10 +101,10 @@ def test_only_a_running_job_has_a_rate(state):
 def test_marking_feeds_the_rate(store):
     job = submit(store, 16)
     lease = first_lease(store)
-    store.mark(lease, [done(i) for i in range(8)])
-    store.mark(lease, [done(i) for i in range(8)])
+    store.leases.mark(lease, [done(i) for i in range(8)])
+    store.leases.mark(lease, [done(i) for i in range(8)])
 
-    status = store.status(job)
+    status = store.queries.status(job)
 
     assert status.images_per_s > 0
     assert status.eta_s == pytest.approx(8 / status.images_per_s)
@@ -117,7 +117,7 @@ def test_what_falls_out_of_the_window_takes_no_memory(make_store, redis_client):
     for index in range(16):
         before = redis_client.time()
         until(lambda before=before: milliseconds(redis_client.time()) > milliseconds(before))
-        store.mark(lease, [done(index)])
+        store.leases.mark(lease, [done(index)])
 
     assert redis_client.hlen(f"rmbg:job:{job}:rate") <= 4
 
@@ -134,7 +134,7 @@ def test_a_job_without_workers_waits_for_one(store):
     job = submit(store, 3)
     assert waiting_for(store, job) == "no worker"
 
-    store.register(worker(), ttl_s=60)
+    store.fleet.register(worker(), ttl_s=60)
 
     assert waiting_for(store, job) is None
 
@@ -143,7 +143,7 @@ def test_a_job_whose_model_every_worker_refuses_says_why(store):
     job = submit(store, 3)
     for name in "ab":
         refuses = worker(name, models=(), refused={"RMBG-1.4": "weights missing"})
-        store.register(refuses, ttl_s=60)
+        store.fleet.register(refuses, ttl_s=60)
 
     assert waiting_for(store, job) == "no worker serves RMBG-1.4: weights missing"
 
@@ -155,8 +155,8 @@ def test_a_job_whose_model_every_worker_refuses_says_why(store):
 )
 def test_one_worker_that_may_serve_the_model_is_enough(store, able):
     job = submit(store, 3)
-    store.register(worker("a", models=(), refused={"RMBG-1.4": "licence"}), ttl_s=60)
-    store.register(able, ttl_s=60)
+    store.fleet.register(worker("a", models=(), refused={"RMBG-1.4": "licence"}), ttl_s=60)
+    store.fleet.register(able, ttl_s=60)
 
     assert waiting_for(store, job) is None
 
@@ -164,10 +164,10 @@ def test_one_worker_that_may_serve_the_model_is_enough(store, able):
 @pytest.fixture
 def released(store):
     """A job whose ticket was given back since its bucket is forbidden."""
-    store.register(worker(), ttl_s=60)
+    store.fleet.register(worker(), ttl_s=60)
     job = submit(store, 10)
     [one] = feed(store)
-    [again] = store.release(grant(store, one).lease, waiting_for=BUCKET)
+    [again] = store.leases.release(grant(store, one).lease, waiting_for=BUCKET)
     return job, again
 
 
@@ -177,25 +177,25 @@ def test_the_reason_of_a_release_is_what_the_job_waits_for(store, released):
 
 def test_the_reason_is_forgotten_once_items_end_again(store, released):
     job, again = released
-    store.mark(grant(store, again).lease, [done(0)])
+    store.leases.mark(grant(store, again).lease, [done(0)])
 
     assert waiting_for(store, job) is None
 
 
 def test_the_reason_is_believed_for_a_while_only(make_store):
     store = make_store(waiting_fresh_s=0.05)
-    store.register(worker(), ttl_s=60)
+    store.fleet.register(worker(), ttl_s=60)
     job = submit(store, 10)
-    store.release(first_lease(store), waiting_for=BUCKET)
+    store.leases.release(first_lease(store), waiting_for=BUCKET)
 
     assert until(lambda: waiting_for(store, job) is None)
 
 
 def test_the_reason_is_believed_as_long_as_the_ticket_rests(make_store):
     store = make_store(waiting_fresh_s=0.0)
-    store.register(worker(), ttl_s=60)
+    store.fleet.register(worker(), ttl_s=60)
     job = submit(store, 10)
-    store.release(first_lease(store), delay_s=60, waiting_for=BUCKET)
+    store.leases.release(first_lease(store), delay_s=60, waiting_for=BUCKET)
 
     assert waiting_for(store, job) == BUCKET
 
@@ -214,10 +214,10 @@ def test_a_finishing_job_may_wait_too(store, finishing):
     job, merge = finishing
     assert waiting_for(store, job) == "no worker"
 
-    store.register(worker(models=(), refused={"RMBG-1.4": "licence"}), ttl_s=60)
+    store.fleet.register(worker(models=(), refused={"RMBG-1.4": "licence"}), ttl_s=60)
     assert waiting_for(store, job) is None
 
-    store.release(grant(store, merge).lease, waiting_for=BUCKET)
+    store.leases.release(grant(store, merge).lease, waiting_for=BUCKET)
     assert waiting_for(store, job) == BUCKET
 
 
@@ -225,7 +225,7 @@ def test_a_job_that_is_done_waits_for_nothing(store):
     job = submit(store, 3)
     run_to_end(store)
 
-    assert store.status(job).state is JobState.DONE
+    assert store.queries.status(job).state is JobState.DONE
     assert waiting_for(store, job) is None
 
 
@@ -234,36 +234,36 @@ def test_a_job_that_is_done_waits_for_nothing(store):
 
 def test_a_registered_worker_is_listed_as_it_described_itself(store):
     info = worker("b", refused={"BEN2": "no weights: ä"}, images_per_s=2.5)
-    store.register(info, ttl_s=60)
-    store.register(worker("a"), ttl_s=60)
+    store.fleet.register(info, ttl_s=60)
+    store.fleet.register(worker("a"), ttl_s=60)
 
-    assert store.workers() == [worker("a"), info]
+    assert store.fleet.workers() == [worker("a"), info]
 
 
 def test_a_worker_that_registers_again_is_listed_once_as_it_is_now(store):
-    store.register(worker(), ttl_s=60)
-    store.register(worker(slots=9), ttl_s=60)
+    store.fleet.register(worker(), ttl_s=60)
+    store.fleet.register(worker(slots=9), ttl_s=60)
 
-    assert store.workers() == [worker(slots=9)]
+    assert store.fleet.workers() == [worker(slots=9)]
 
 
 def test_a_worker_that_falls_silent_is_forgotten(store, redis_client):
-    store.register(worker("silent"), ttl_s=0.001)
-    until(lambda: store.workers() == [])
+    store.fleet.register(worker("silent"), ttl_s=0.001)
+    until(lambda: store.fleet.workers() == [])
 
-    store.register(worker("alive"), ttl_s=60)
+    store.fleet.register(worker("alive"), ttl_s=60)
 
     assert redis_client.hkeys("rmbg:worker_infos") == [b"alive"]
 
 
 def test_a_worker_that_signs_off_is_gone_at_once(store, redis_client):
-    store.register(worker("a"), ttl_s=60)
-    store.register(worker("b"), ttl_s=60)
+    store.fleet.register(worker("a"), ttl_s=60)
+    store.fleet.register(worker("b"), ttl_s=60)
 
-    store.unregister("a")
-    store.unregister("never there")
+    store.fleet.unregister("a")
+    store.fleet.unregister("never there")
 
-    assert [info.worker_id for info in store.workers()] == ["b"]
+    assert [info.worker_id for info in store.fleet.workers()] == ["b"]
     assert redis_client.hlen("rmbg:worker_infos") == 1
 
 

@@ -32,7 +32,7 @@ def serve_apart(desk, issued, queue=None):
 
 def test_a_manifest_that_is_gone_gives_the_ticket_back(desk):
     job_id = desk.submit(4)
-    desk.store._client.delete(f"rmbg:job:{job_id}:manifest")
+    desk.store.connection.client.delete(f"rmbg:job:{job_id}:manifest")
 
     desk.serve()
 
@@ -70,7 +70,7 @@ def test_a_device_that_is_lost_while_a_model_is_loaded_ends_the_process_unblamed
 
 def test_a_job_that_cannot_be_read_here_waits_and_is_done_when_it_can(desk):
     job_id = desk.submit(4)
-    job, client = f"rmbg:job:{job_id}", desk.store._client
+    job, client = f"rmbg:job:{job_id}", desk.store.connection.client
     document = client.hget(job, "spec")
     client.hset(job, "spec", json.dumps(json.loads(document) | {"later": 1}))
 
@@ -81,7 +81,7 @@ def test_a_job_that_cannot_be_read_here_waits_and_is_done_when_it_can(desk):
     client.zadd("rmbg:parked", dict.fromkeys(client.zrange("rmbg:parked", 0, -1), 0))
     desk.published += feed(desk.store)
     desk.run()
-    assert desk.store.status(job_id).done == 4
+    assert desk.store.queries.status(job_id).done == 4
 
 
 @pytest.mark.parametrize(("document", "served"), [("shards/", 0), ("results.jsonl", 1)])
@@ -103,7 +103,7 @@ def test_a_document_that_fails_unforeseen_gives_the_ticket_back(desk, document, 
 def test_a_merge_is_given_back_when_redis_comes_back(desk):
     job_id = desk.submit(4)
     desk.serve()
-    desk.store.away = ["merge_commit", "release"]
+    desk.connection.failing = ["merge_commit", "release"]
 
     desk.serve()
 
@@ -154,6 +154,6 @@ def test_a_suspect_range_gives_way_to_an_urgent_ticket_after_one_item(desk):
     suspect.join(20)
     urgent.join(20)
 
-    assert desk.store.status(job_id).done == 1
+    assert desk.store.queries.status(job_id).done == 1
     desk.run()
-    assert desk.store.status(job_id).done == 16
+    assert desk.store.queries.status(job_id).done == 16

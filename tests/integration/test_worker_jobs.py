@@ -309,7 +309,7 @@ def test_a_body_that_is_no_json_is_dropped(client, worker, pictures, settings):
 
 def test_the_registry_tells_what_the_worker_is(worker, settings):
     store = JobStore.connect(settings.store_url)
-    [info] = until(store.workers)
+    [info] = until(store.fleet.workers)
 
     assert (info.pid, info.slots) == (worker.pid, 3)
     assert info.serves(MODEL)

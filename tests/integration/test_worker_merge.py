@@ -30,13 +30,13 @@ def has_pictures(desk, job_id):
 
 
 def let_leases_run_out(desk):
-    client = desk.store._client
+    client = desk.store.connection.client
     client.zadd("rmbg:leased", dict.fromkeys(client.zrange("rmbg:leased", 0, -1), 0))
     desk.published += feed(desk.store)
 
 
 def wake_the_parked(desk):
-    client = desk.store._client
+    client = desk.store.connection.client
     client.zadd("rmbg:parked", dict.fromkeys(client.zrange("rmbg:parked", 0, -1), 0))
     desk.published += feed(desk.store)
 
@@ -60,7 +60,7 @@ def test_the_report_does_without_pictures_that_are_gone(shown):
     desk.objects.missing.add("inbox")
     desk.run()
 
-    assert desk.store.status(job_id).finished_at is not None
+    assert desk.store.queries.status(job_id).finished_at is not None
     assert not has_pictures(desk, job_id)
 
 
@@ -80,7 +80,7 @@ def test_a_zombies_merge_replaces_no_later_generations_documents(desks, document
             other.run()
             assert states(other, job_id) == ["done", "failed", "done", "done"]
             zombie.objects.put("inbox", "1.jpg", b"fine", content_type="image/jpeg")
-            other.store.retry(job_id)
+            other.store.submissions.retry(job_id)
             other.published += feed(other.store)
             other.run()
 
@@ -89,7 +89,7 @@ def test_a_zombies_merge_replaces_no_later_generations_documents(desks, document
 
     assert states(zombie, job_id) == ["done"] * 4
     assert b"bad" not in zombie.objects.get("cutouts", report_key(job_id)).data
-    assert other.store.status(job_id).state is JobState.DONE
+    assert other.store.queries.status(job_id).state is JobState.DONE
     assert zombie.placed("leased") == zombie.placed("parked") == 0
 
 
@@ -112,7 +112,7 @@ def test_a_merge_whose_own_write_was_not_answered_begins_again_and_ends(desk, mo
     wake_the_parked(desk)
     desk.run()
 
-    assert desk.store.status(job_id).state is JobState.DONE
+    assert desk.store.queries.status(job_id).state is JobState.DONE
     assert states(desk, job_id) == ["done"] * 4
 
 
@@ -131,7 +131,7 @@ def test_a_worker_that_leaves_gives_its_merge_back(shown, at):
     assert desk.placed("leased") == 0
     assert desk.deaths(job_id) == [None]
     assert [issued.queue for issued in desk.published] == [RECOVERY]
-    assert desk.store.status(job_id).finished_at is None
+    assert desk.store.queries.status(job_id).finished_at is None
 
 
 def test_a_source_that_the_store_does_not_hand_out_keeps_no_job_from_its_end(shown):
@@ -145,7 +145,7 @@ def test_a_source_that_the_store_does_not_hand_out_keeps_no_job_from_its_end(sho
     desk.objects.before = before
     desk.serve()
 
-    assert desk.store.status(job_id).state is JobState.DONE
+    assert desk.store.queries.status(job_id).state is JobState.DONE
     page = desk.objects.get("cutouts", report_key(job_id)).data
     assert b"<figcaption>0.jpg" in page
     assert b"<figcaption>1.jpg" not in page
@@ -162,5 +162,5 @@ def test_a_merge_that_has_cost_two_workers_is_done_without_pictures(shown, death
 
     desk.run()
 
-    assert desk.store.status(job_id).state is JobState.DONE
+    assert desk.store.queries.status(job_id).state is JobState.DONE
     assert has_pictures(desk, job_id) == (deaths < 2)

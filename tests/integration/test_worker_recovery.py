@@ -52,7 +52,7 @@ def test_a_listing_that_hangs_keeps_no_queue_from_being_fed(start, store):
     objects.before = valve
     recovery = start(objects)
     valve.wait_for_one()
-    until(store.workers)
+    until(store.fleet.workers)
 
     submit(store, 4)
 

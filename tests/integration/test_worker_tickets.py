@@ -25,8 +25,8 @@ def test_a_ticket_is_worked_off_sharded_and_merged(desk):
 
     desk.run()
 
-    assert desk.store.status(job_id).done == 20
-    assert desk.store.status(job_id).finished_at is not None
+    assert desk.store.queries.status(job_id).done == 20
+    assert desk.store.queries.status(job_id).finished_at is not None
     lines = desk.objects.get("cutouts", results_key(job_id)).data.splitlines()
     assert [json.loads(line)["index"] for line in lines] == list(range(20))
     assert desk.objects.head("cutouts", report_key(job_id)) is not None
@@ -37,16 +37,16 @@ def test_a_ticket_is_worked_off_sharded_and_merged(desk):
 def test_a_ticket_is_closed_when_redis_comes_back(desk, script):
     """Left to its lease, it would count as a death; after two the range is suspect."""
     job_id = desk.submit(4)
-    desk.store.away = [script]
+    desk.connection.failing = [script]
 
     desk.run()
 
-    assert desk.store.status(job_id).finished_at is not None
+    assert desk.store.queries.status(job_id).finished_at is not None
 
 
 def test_a_ticket_that_cannot_be_read_is_given_back(desk):
     job_id = desk.submit(4)
-    chunk, real = [], desk.store.manifest_chunk
+    chunk, real = [], desk.store.queries.manifest_chunk
 
     def away_once(*given):
         if not chunk:
@@ -54,7 +54,7 @@ def test_a_ticket_that_cannot_be_read_is_given_back(desk):
             raise RedisUnavailable("made up")
         return real(*given)
 
-    desk.store.manifest_chunk = away_once
+    desk.store.queries.manifest_chunk = away_once
     desk.serve()
 
     assert desk.deaths(job_id) == [None]
@@ -69,7 +69,7 @@ def test_a_ticket_that_cannot_be_read_is_given_back(desk):
 )
 def test_a_manifest_that_cannot_be_had_now_gives_the_ticket_back(desk, fault, said):
     job_id = desk.submit(4)
-    desk.store._client.delete(f"rmbg:job:{job_id}:manifest")  # as if it lay in the bucket
+    desk.store.connection.client.delete(f"rmbg:job:{job_id}:manifest")  # as if it lay in the bucket
     desk.line.fail_store("get", times=1, error=fault)
 
     desk.serve()
@@ -88,7 +88,7 @@ def test_a_model_that_is_refused_gives_the_ticket_back_unblamed(desks):
 
     desk.serve()
 
-    assert desk.store.status(job_id).failed == 0
+    assert desk.store.queries.status(job_id).failed == 0
     assert desk.deaths(job_id) == [None]
     assert desk.placed("parked") == 1
 
@@ -110,12 +110,12 @@ def test_documents_that_cannot_be_put_now_are_put_later(desk, key, fault, monkey
 
     desk.objects.before = before
     desk.run()
-    assert desk.store.status(job_id).finished_at is None
+    assert desk.store.queries.status(job_id).finished_at is None
     until(lambda: desk.published.extend(feed(desk.store)) or desk.published, within_s=15)
     desk.run()
 
-    assert desk.store.status(job_id).finished_at is not None
-    assert desk.store.status(job_id).done == 4
+    assert desk.store.queries.status(job_id).finished_at is not None
+    assert desk.store.queries.status(job_id).done == 4
 
 
 def test_draining_gives_back_what_comes_and_what_is_held(desk):
@@ -135,7 +135,7 @@ def test_draining_gives_back_what_comes_and_what_is_held(desk):
 
     assert len(desk.leases) == 0
     assert desk.placed("leased") == 0
-    status = desk.store.status(job_id)
+    status = desk.store.queries.status(job_id)
     assert status.failed == 0
     assert {issued.queue for issued in desk.published} == {RECOVERY}
 
@@ -157,9 +157,9 @@ def test_room_is_made_by_the_longest_bulk_ticket(desks):
     thread.join(20)
 
     assert desk.tickets.running == 0
-    assert 0 < desk.store.status(job_id).done < 16
+    assert 0 < desk.store.queries.status(job_id).done < 16
     desk.run()
-    assert desk.store.status(job_id).done == 16
+    assert desk.store.queries.status(job_id).done == 16
 
 
 def test_a_suspect_ticket_is_decoded_apart_and_alone(desks):
@@ -192,14 +192,14 @@ def test_a_ticket_that_is_given_back_while_its_beat_is_under_way_is_no_loss(desk
     desk.submit(4)
     claim = grant(desk.store, desk.published.pop(0))
     held = desk.leases.hold(claim.lease)
-    beat = desk.store.beat
+    beat = desk.store.leases.beat
 
     def meanwhile_given_back(leases, *, ttl_s):
-        desk.store.release(claim.lease)
+        desk.store.leases.release(claim.lease)
         desk.leases.drop(held)
         return beat(leases, ttl_s=ttl_s)
 
-    desk.store.beat = meanwhile_given_back
+    desk.store.leases.beat = meanwhile_given_back
     desk.leases.beat()
 
     assert not held.lost
@@ -213,7 +213,7 @@ def test_a_lease_that_another_has_by_now_is_lost(desk):
     desk.leases.beat()
     assert not held.lost
 
-    desk.store.release(claim.lease)
+    desk.store.leases.release(claim.lease)
     desk.leases.beat()
 
     assert held.lost

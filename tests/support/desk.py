@@ -2,9 +2,8 @@
 
 import pytest
 
-from shared.errors import RedisUnavailable
 from shared.jobstore.store import JobStore
-from support.jobs import feed, submit
+from support.jobs import FailingConnection, feed, submit
 from support.line import Line
 from support.stand_ins import quick_stations
 from worker.consumer.leases import Leases
@@ -14,25 +13,12 @@ from worker.inference.model_cache import Rack
 MODEL = "isnet-general-use"
 
 
-class Fickle(JobStore):
-    """The real job store; the named calls fail once each, as if Redis were away."""
-
-    def __init__(self, *given, **named):
-        super().__init__(*given, **named)
-        self.away = []
-
-    def _run(self, script, *rows, **args):
-        if script in self.away:
-            self.away.remove(script)
-            raise RedisUnavailable(f"{script}: made up")
-        return super()._run(script, *rows, **args)
-
-
 class Desk:
     """One worker's tickets, in this process; what it publishes is collected."""
 
     def __init__(self, url, *, stations=None, load=None, **limits):
-        self.store = Fickle.connect(url)
+        self.connection = FailingConnection.connect(url)
+        self.store = JobStore(self.connection)
         self.line = Line(stations=stations or quick_stations(), **limits)
         self.objects = self.line.store
         self.published = []
@@ -70,7 +56,7 @@ class Desk:
             self.serve()
 
     def waiting_for(self, job_id):
-        with_worker = self.store._client.hget(f"rmbg:job:{job_id}", "waiting_for")
+        with_worker = self.store.connection.client.hget(f"rmbg:job:{job_id}", "waiting_for")
         return with_worker.decode() if with_worker else None
 
     def close(self):
@@ -80,12 +66,12 @@ class Desk:
 
     def deaths(self, job_id):
         """Return the deaths of each of the job's open tickets."""
-        found = self.store._client.scan_iter(f"rmbg:job:{job_id}:ticket:*")
-        return [self.store._client.hget(key, "deaths") for key in found]
+        found = self.store.connection.client.scan_iter(f"rmbg:job:{job_id}:ticket:*")
+        return [self.store.connection.client.hget(key, "deaths") for key in found]
 
     def placed(self, place):
         """Count the tickets that are `leased` or `parked`."""
-        return self.store._client.zcard(f"rmbg:{place}")
+        return self.store.connection.client.zcard(f"rmbg:{place}")
 
 
 @pytest.fixture

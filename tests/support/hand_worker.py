@@ -43,7 +43,7 @@ class HandWorker:
             host="localhost",
             pid=os.getpid(),
         )
-        self.jobs.register(self.info, ttl_s=600)
+        self.jobs.fleet.register(self.info, ttl_s=600)
 
     def close(self):
         for queue in self.queues.values():
@@ -66,9 +66,9 @@ class HandWorker:
 
     def claim_next(self):
         """Publish what is due and claim the next ticket; None if there was none to be had."""
-        publish(self.app, self.jobs.recover(empty_queues=()))
+        publish(self.app, self.jobs.fleet.recover(empty_queues=()))
         while (taken := self.next_ticket()) is not None:
-            claim = self.jobs.claim(taken, "hand", ttl_s=TTL_S)
+            claim = self.jobs.leases.claim(taken, "hand", ttl_s=TTL_S)
             if isinstance(claim, Granted):
                 return claim
         return None
@@ -80,7 +80,7 @@ class HandWorker:
             return
         if not claim.is_cancelled:
             records = [self._do(claim, i) for i in claim.lease.ticket.span if i not in claim.ended]
-            self.jobs.mark(claim.lease, records)
+            self.jobs.leases.mark(claim.lease, records)
         if finish:
             self._finish(claim)
         else:
@@ -90,7 +90,7 @@ class HandWorker:
         """Claim the next ticket, do its first *items* and leave it open."""
         claim = self.claim_next()
         span = claim.lease.ticket.span[:items]
-        self.jobs.mark(claim.lease, [self._do(claim, index) for index in span])
+        self.jobs.leases.mark(claim.lease, [self._do(claim, index) for index in span])
 
     def step(self, *, finish=True):
         """Work off one ticket; False if there was none."""
@@ -103,10 +103,10 @@ class HandWorker:
     def run(self, job_id, *, limit_s=60):
         """Work until the job has ended, and return its status."""
         deadline = time.monotonic() + limit_s
-        while self.jobs.status(job_id).finished_at is None:
-            assert time.monotonic() < deadline, self.jobs.status(job_id)
+        while self.jobs.queries.status(job_id).finished_at is None:
+            assert time.monotonic() < deadline, self.jobs.queries.status(job_id)
             self.step()
-        return self.jobs.status(job_id)
+        return self.jobs.queries.status(job_id)
 
     def finish_held(self):
         """Close the ticket that was left open."""
@@ -115,7 +115,7 @@ class HandWorker:
     def _key(self, claim, index):
         job_id = claim.lease.ticket.job_id
         [number] = chunks_of(range(index, index + 1))
-        return unpack(self.jobs.manifest_chunk(job_id, number))[index % CHUNK_KEYS]
+        return unpack(self.jobs.queries.manifest_chunk(job_id, number))[index % CHUNK_KEYS]
 
     def _do(self, claim, index):
         key = self._key(claim, index)
@@ -155,10 +155,10 @@ class HandWorker:
 
     def _finish(self, claim):
         ticket = claim.lease.ticket
-        closing = self.jobs.finish_begin(claim.lease)
+        closing = self.jobs.leases.finish_begin(claim.lease)
         body = "".join(f"{line}\n" for line in closing.records).encode()
         self._put(claim, shard_key(ticket.job_id, ticket.unit, ticket.epoch), body)
-        accepted, issued = self.jobs.finish_commit(claim.lease)
+        accepted, issued = self.jobs.leases.finish_commit(claim.lease)
         assert accepted
         publish(self.app, issued)
 
@@ -166,11 +166,11 @@ class HandWorker:
         job_id = claim.lease.ticket.job_id
         bucket = claim.spec.output_bucket
         lines = sweep(
-            self.jobs.accepted_shards(job_id),
+            self.jobs.queries.accepted_shards(job_id),
             lambda shard: self.objects.get(bucket, shard_key(job_id, *shard)).data,
         )
         self._put(claim, results_key(job_id), "".join(f"{line}\n" for line in lines).encode())
-        self.jobs.merge_commit(claim.lease)
+        self.jobs.leases.merge_commit(claim.lease)
 
     def _put(self, claim, key, body):
         self.objects.put(claim.spec.output_bucket, key, body, content_type="application/jsonl")

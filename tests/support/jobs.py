@@ -3,12 +3,28 @@
 import itertools
 import secrets
 
+from shared.errors import RedisUnavailable
 from shared.job import manifest
 from shared.job.record import ItemRecord
 from shared.job.spec import JobSpec
+from shared.jobstore.connection import Connection
 from shared.jobstore.values import Granted, Submission, WorkerInfo
 
 TTL_S = 30.0
+
+
+class FailingConnection(Connection):
+    """A connection to the real server; each script named in `failing` fails once."""
+
+    def __init__(self, client):
+        super().__init__(client)
+        self.failing = []
+
+    def run(self, name, *rows, **args):
+        if name in self.failing:
+            self.failing.remove(name)
+            raise RedisUnavailable(f"{name}: simulated failure")
+        return super().run(name, *rows, **args)
 
 
 def spec(**changes):
@@ -34,24 +50,24 @@ def stage(store, wanted):
     chunks = []
     while chunk := list(itertools.islice(names, manifest.CHUNK_KEYS)):
         chunks.append(manifest.pack(chunk))
-    store.stage(wanted.manifest, 0, chunks)
+    store.submissions.stage(wanted.manifest, 0, chunks)
 
 
 def submit(store, total, **details):
     """Stage and submit a job of *total* items; return its id."""
     wanted = submission(total, **details)
     stage(store, wanted)
-    return store.submit(wanted).job_id
+    return store.submissions.submit(wanted).job_id
 
 
 def feed(store, empty_queues=()):
     """What is to be published now."""
-    return store.recover(empty_queues=empty_queues)
+    return store.fleet.recover(empty_queues=empty_queues)
 
 
 def grant(store, issued, worker="w", *, ttl_s=TTL_S):
     """Claim what was issued, which must be granted."""
-    claim = store.claim(issued.ticket, worker, ttl_s=ttl_s)
+    claim = store.leases.claim(issued.ticket, worker, ttl_s=ttl_s)
     assert isinstance(claim, Granted), claim
     return claim
 
@@ -80,7 +96,7 @@ def failed(index, *, error="UndecodableImage", attempts=1):
 
 def mark_all(store, claim, *, failing=()):
     """Mark what is left of a claimed range."""
-    return store.mark(
+    return store.leases.mark(
         claim.lease,
         [
             (failed if i in failing else done)(i, attempts=claim.attempts_before(i) + 1)
@@ -92,8 +108,8 @@ def mark_all(store, claim, *, failing=()):
 
 def close(store, lease):
     """Close a range whose items have ended; return what that issues."""
-    assert store.finish_begin(lease).is_complete
-    accepted, issued = store.finish_commit(lease)
+    assert store.leases.finish_begin(lease).is_complete
+    accepted, issued = store.leases.finish_commit(lease)
     assert accepted
     return issued
 
@@ -102,7 +118,7 @@ def work_off(store, issued, *, failing=(), worker="w"):
     """Do all there is to do about one issued ticket; return what that issues."""
     claim = grant(store, issued, worker)
     if issued.ticket.is_merge:
-        assert store.merge_commit(claim.lease)
+        assert store.leases.merge_commit(claim.lease)
         return []
     if not claim.is_cancelled:
         mark_all(store, claim, failing=failing)

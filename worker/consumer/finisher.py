@@ -56,7 +56,7 @@ class Closing:
         """
 
         def close() -> None:
-            closing = self._store.finish_begin(held.lease)
+            closing = self._store.leases.finish_begin(held.lease)
             if closing.answer is ClosingAnswer.LOST:
                 return
             if closing.complete:
@@ -96,7 +96,7 @@ class Closing:
         except Exception as err:  # noqa: BLE001 - logged there
             self._release(held, RETRY_S, unforeseen(held.lease.ticket, err))
         else:
-            _, issued = self._store.finish_commit(held.lease)
+            _, issued = self._store.leases.finish_commit(held.lease)
             self._leases.drop(held)
             self._publish(issued)
 
@@ -110,7 +110,7 @@ class Closing:
         self._objects.put(bucket, key, body, content_type="application/jsonl")
 
     def _release(self, held: Held, delay_s: float, waiting_for: str | None) -> None:
-        issued = self._store.release(held.lease, delay_s=delay_s, waiting_for=waiting_for)
+        issued = self._store.leases.release(held.lease, delay_s=delay_s, waiting_for=waiting_for)
         self._leases.drop(held)  # it is no loss if the next beat does not find it
         self._publish(issued)
 

@@ -125,7 +125,7 @@ class TicketRun:
     def _announce(self, work: Work) -> bool:
         lease = self._range.held.lease
         try:
-            stands = self._store.trying(lease, work.index, image_key=work.image_key)
+            stands = self._store.leases.trying(lease, work.index, image_key=work.image_key)
         except RedisUnavailable as err:
             logger.warning("an item waits for Redis", extra=self._named(cause=str(err)))
             time.sleep(AGAIN_S)
@@ -163,7 +163,7 @@ class TicketRun:
 
     def _mark(self) -> None:
         try:
-            answer = self._store.mark(self._range.held.lease, self._ended[: 2 * MARK_ITEMS])
+            answer = self._store.leases.mark(self._range.held.lease, self._ended[: 2 * MARK_ITEMS])
         except RedisUnavailable as err:
             # The pictures are in the bucket, so nothing is lost by trying until the lease is.
             logger.warning("marks wait for Redis", extra=self._named(cause=str(err)))

@@ -69,7 +69,7 @@ class Recovery:
         """End the rounds, and take this worker off the list of those that serve."""
         self._closed.set()
         try:
-            self._store.unregister(self._describe().worker_id)
+            self._store.fleet.unregister(self._describe().worker_id)
         except RedisUnavailable:
             logger.info("not unregistered; the entry expires")
 
@@ -80,7 +80,7 @@ class Recovery:
             RedisUnavailable: If Redis cannot be asked; the next round does it.
         """
         self._register()
-        if self._store.take_turn(TURN * self._every_s):
+        if self._store.fleet.take_turn(TURN * self._every_s):
             self._tend_fleet()
         is_full = self._tickets.running >= self._describe().slots
         if is_full and depths(self._app)[INTERACTIVE]:
@@ -89,7 +89,7 @@ class Recovery:
     def _tend_fleet(self) -> None:
         """Bring back, issue again and feed; many workers may do so at once."""
         empty = [name for name, count in depths(self._app).items() if not count]
-        issued = self._store.recover(empty_queues=empty)
+        issued = self._store.fleet.recover(empty_queues=empty)
         publish(self._app, issued)
         self.issued.update(one.queue for one in issued)
 
@@ -105,7 +105,7 @@ class Recovery:
 
     def _register(self) -> None:
         if time.monotonic() - self._registered_at_s >= REGISTER_S:
-            self._store.register(self._describe(), ttl_s=REGISTERED_FOR_S)
+            self._store.fleet.register(self._describe(), ttl_s=REGISTERED_FOR_S)
             self._registered_at_s = time.monotonic()
 
     def _keep_house(self) -> None:

@@ -115,7 +115,7 @@ class Tickets:
         return self._gate.together(urgent=queue == INTERACTIVE)
 
     def _serve(self, ticket: Ticket, queue: str) -> None:
-        claim = self._store.claim(ticket, self._worker_id, ttl_s=self._ttl_s)
+        claim = self._store.leases.claim(ticket, self._worker_id, ttl_s=self._ttl_s)
         if claim.answer not in GRANTED or claim.lease is None:
             logger.debug("ticket not granted", extra=named(ticket, answer=claim.answer))
             return
@@ -206,7 +206,7 @@ class Tickets:
         """Return the range's image keys by index."""
         found: dict[int, str] = {}
         for number in manifest.chunks_of(ticket.span):
-            chunk = self._store.manifest_chunk(ticket.job_id, number)
+            chunk = self._store.queries.manifest_chunk(ticket.job_id, number)
             if chunk is None:
                 chunk = self._stored_chunk(claim, number)
             first = number * manifest.CHUNK_KEYS
