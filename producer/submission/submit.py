@@ -14,7 +14,7 @@ from shared.errors import InvalidOption, JobConflict, RmbgError, ServiceUnavaila
 from shared.job.keys import comfyui_stem, highest_number, manifest_key
 from shared.job.spec import MAX_INTERACTIVE_ITEMS, JobSpec, Naming, Priority
 from shared.job.ticket import JOB_ID
-from shared.jobstore.values import Submission
+from shared.jobstore.submissions import Submission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from producer.services import Services
     from producer.submission.options import JobOptions
     from producer.submission.sources import Source
-    from shared.jobstore.values import Submitted
+    from shared.jobstore.submissions import Submitted
 
 DURABLE_S: Final = 5.0
 """Longest wait for Redis's append-only file; the job stands without it too."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from shared.jobstore.connection import Connection, to_ms
-from shared.jobstore.conversions import death_limits, issued_from
 from shared.jobstore.loader import Arg
 from shared.jobstore.rules import Rules
 from shared.jobstore.values import Issued, Totals, WorkerInfo
@@ -61,10 +60,10 @@ class Fleet:
         run, rules = self._connection.run, self._rules
         most = rules.reissued_at_once
         queues = [(queue,) for queue in empty_queues]
-        issued = run("expire", most=most, **death_limits(rules))
+        issued = run("expire", most=most, **rules.death_limits)
         issued += run("reissue", queues, slack_ms=to_ms(rules.lost_after_s), most=most)
         issued += run("feed", **feeding_limits(self.workers(), rules))
-        return issued_from(issued)
+        return Issued.read(issued)
 
 
 def feeding_limits(workers: Collection[WorkerInfo], rules: Rules) -> dict[str, Arg]:

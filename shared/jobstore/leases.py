@@ -11,7 +11,6 @@ from shared.job.record import ItemRecord
 from shared.job.spec import JobSpec
 from shared.job.ticket import Ticket
 from shared.jobstore.connection import Connection, to_ms
-from shared.jobstore.conversions import death_limits, ended_items, fence, issued_from, marking
 from shared.jobstore.rules import Rules
 from shared.jobstore.values import (
     Claim,
@@ -51,7 +50,7 @@ class Leases:
         """
         lease = Lease(ticket, f"{worker_id}:{secrets.token_hex(8)}")
         word, *granted = self._connection.run(
-            "claim", worker=worker_id, ttl_ms=to_ms(ttl_s), **fence(lease)
+            "claim", worker=worker_id, ttl_ms=to_ms(ttl_s), **lease.fence
         )
         if not granted:
             return Refused(RefusalReason(word.decode()))
@@ -61,7 +60,7 @@ class Leases:
             spec=self._read(spec, lease),
             sequence=sequence,
             generation=generation,
-            ended=ended_items(bits, ticket.span),
+            ended=_ended(bits, ticket.span),
             queue=queue.decode(),
             attempts=dict(zip(attempts[::2], attempts[1::2], strict=True)),
             manifest=manifest.decode(),
@@ -81,7 +80,7 @@ class Leases:
         """Renew *leases* for *ttl_s* seconds from now, and return those that are lost."""
         if not leases:
             return []
-        rows = [tuple(fence(lease).values()) for lease in leases]
+        rows = [tuple(lease.fence.values()) for lease in leases]
         return [leases[n] for n in self._connection.run("beat", rows, ttl_ms=to_ms(ttl_s))]
 
     def mark(self, lease: Lease, records: Sequence[ItemRecord]) -> MarkAnswer:
@@ -98,10 +97,10 @@ class Leases:
                 raise ValueError(f"item {record.index} is outside the range {lease.ticket.unit}")
         answer = self._connection.run(
             "mark",
-            map(marking, records),
+            map(_marking, records),
             bucket_ms=to_ms(self._rules.rate_bucket_s),
             buckets_kept=self._rules.rate_buckets,
-            **fence(lease),
+            **lease.fence,
         )
         return MarkAnswer(answer.decode())
 
@@ -119,7 +118,7 @@ class Leases:
             index=index, image_key=image_key, state="failed", error=crash, attempts=0
         )
         return bool(
-            self._connection.run("trying", index=index, record=record.to_json(), **fence(lease))
+            self._connection.run("trying", index=index, record=record.to_json(), **lease.fence)
         )
 
     def finish_begin(self, lease: Lease) -> RangeRecords | None:
@@ -131,7 +130,7 @@ class Leases:
             ValueError: If the lease is that of a merge ticket.
         """
         _refuse_merge(lease)
-        word, *found = self._connection.run("finish_begin", **fence(lease))
+        word, *found = self._connection.run("finish_begin", **lease.fence)
         if word == b"LOST":
             return None
         is_complete, *pairs = found
@@ -152,8 +151,8 @@ class Leases:
             ValueError: If the lease is that of a merge ticket.
         """
         _refuse_merge(lease)
-        word, *flat = self._connection.run("finish_commit", **fence(lease))
-        return word == b"OK", issued_from(flat)
+        word, *flat = self._connection.run("finish_commit", **lease.fence)
+        return word == b"OK", Issued.read(flat)
 
     def merge_commit(self, lease: Lease) -> bool:
         """End the job whose results have been written: `done`, or `cancelled` if it was.
@@ -172,7 +171,7 @@ class Leases:
             "keep_ms": to_ms(self._rules.keep_after_end_s),
             "events_kept": self._rules.events_kept,
         }
-        return bool(self._connection.run("merge_commit", **kept, **fence(lease)))
+        return bool(self._connection.run("merge_commit", **kept, **lease.fence))
 
     def release(
         self,
@@ -204,12 +203,26 @@ class Leases:
             reason=waiting_for or "",
             fresh_ms=to_ms(self._rules.waiting_fresh_s),
             died=int(died),
-            **death_limits(self._rules),
-            **fence(lease),
+            **self._rules.death_limits,
+            **lease.fence,
         )
-        return issued_from(issued)
+        return Issued.read(issued)
 
 
 def _refuse_merge(lease: Lease) -> None:
     if lease.ticket.is_merge:
         raise ValueError("a merge ticket has no range to close; use merge_commit")
+
+
+def _marking(record: ItemRecord) -> tuple[int, str, str, str, str, int]:
+    error_class = (record.error or {}).get("class", "")
+    verdict = record.verdict or ""
+    return record.index, record.state, record.to_json(), error_class, verdict, record.attempts
+
+
+def _ended(bits: bytes, span: range) -> frozenset[int]:
+    """Return the ended items of *span*; *bits* begins at the byte that holds its first item."""
+    if not any(bits):
+        return frozenset()
+    offset = span.start // 8 * 8
+    return frozenset(i for i in span if bits[(i - offset) // 8] >> (7 - i % 8) & 1)

@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from redis.exceptions import ResponseError
 
 from shared.errors import JobConflict, JobNotDone, NoKeys, RedisFull, RedisUnavailable
 from shared.job.manifest import CHUNK_KEYS, MAX_REDIS_KEYS
-from shared.job.spec import JobState, Json, Priority
+from shared.job.spec import JobSpec, JobState, Json, Priority
 from shared.jobstore import layout
 from shared.jobstore.connection import ANSWER_S, Connection, to_ms
 from shared.jobstore.rules import Rules
-from shared.jobstore.values import Submission, Submitted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A job to be created; its keys are staged."""
+
+    spec: JobSpec
+    total: int
+    """Items, at least 1."""
+    keys_sha256: str
+    """Hash of all keys in order; together with the parameters it identifies the same job."""
+    job_id: str | None
+    """An id chosen by the user, or None to derive one."""
+    manifest: str
+    """The nonce under which the keys were staged."""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The job that a submission created or joined."""
+
+    job_id: str
+    created: bool
 
 
 class Submissions:

@@ -73,7 +73,7 @@ def test_a_script_declares_the_library_parts_that_it_uses(name):
 
 def test_missing_and_unknown_arguments_raise(store):
     for args in ({}, {"turn_ms": 1, "job": "j"}):
-        with pytest.raises(TypeError, match="turn takes"):
+        with pytest.raises(TypeError, match="script turn takes"):
             store.connection.run("turn", **args)
 
 

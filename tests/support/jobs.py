@@ -8,7 +8,8 @@ from shared.job import manifest
 from shared.job.record import ItemRecord
 from shared.job.spec import JobSpec
 from shared.jobstore.connection import Connection
-from shared.jobstore.values import Granted, Submission, WorkerInfo
+from shared.jobstore.submissions import Submission
+from shared.jobstore.values import Granted, WorkerInfo
 
 TTL_S = 30.0
 
