@@ -1,48 +1,52 @@
-"""Builds a worker: everything once, from settings."""
+"""Build a worker: everything once, from settings."""
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import socket
-import time
+import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
+from typing import TypeAlias
 
 import cv2
+from celery import Celery
 
 from shared.broker.app import make_app, publish
 from shared.jobstore.rules import Rules
 from shared.jobstore.store import JobStore
-from shared.jobstore.values import WorkerInfo
-from shared.models import registry as models
 from shared.objects import ObjectStore, S3Store
-from worker.consumer import task as tasks
+from worker.consumer.housekeeping import Housekeeping
 from worker.consumer.leases import Leases
 from worker.consumer.recovery import Recovery
-from worker.consumer.throughput import RateMeter
-from worker.consumer.ticket_consumer import Tickets
+from worker.consumer.task import register
+from worker.consumer.throughput import Registration
+from worker.consumer.ticket_consumer import TicketConsumer
 from worker.engine.engine import Engine, EngineLimits
-from worker.engine.observer import Observers
-from worker.imaging.operations import Stations, real_stations
+from worker.engine.observer import Observer, Observers
+from worker.engine.stages import Stages, build_stages
+from worker.imaging.operations import ImageOperations
 from worker.inference.api import Model
 from worker.inference.loader import Loader
-from worker.inference.model_cache import Rack
-from worker.monitoring.cached_value import Fresh
-from worker.monitoring.collector import Gauges
-from worker.monitoring.event_log import Journal
+from worker.inference.model_cache import ModelCache
+from worker.lifecycle.shutdown import Shutdown
+from worker.monitoring.cached_value import CachedValue
+from worker.monitoring.collector import FleetCollector
+from worker.monitoring.event_log import EventLog
 from worker.monitoring.health import Health
-from worker.monitoring.http_server import Monitor
-from worker.monitoring.liveness import LoopStamp, memory_limit_bytes
+from worker.monitoring.http_server import HttpServer
+from worker.monitoring.liveness import LoopStamp
 from worker.monitoring.metrics import Metrics
 from worker.runtime.process import Worker
-from worker.runtime.watchdogs import UNFIT_EXIT
+from worker.runtime.watchdogs import Watchdogs
 from worker.settings import WorkerSettings
-from worker.storage.bucket_guard import ConfinedStore
-from worker.storage.output_writer import Effects
+from worker.storage.bucket_guard import BucketGuard
+from worker.storage.output_writer import OutputWriter
 
-logger = logging.getLogger(__name__)
+VERSION = version("rmbg-queue")
+StagesFactory: TypeAlias = Callable[[OutputWriter], Stages]
 
 
 def build_app(
@@ -50,98 +54,48 @@ def build_app(
     *,
     load: Callable[[str], Model] | None = None,
     objects: ObjectStore | None = None,
-    stations: Stations | None = None,
+    stages: StagesFactory | None = None,
+    stations: StagesFactory | None = None,
 ) -> Worker:
-    """Return a worker; benchmarks and fault tests pass a model, a store or stations of their own.
+    """Return a worker. Nothing is connected and no weights are read yet.
 
-    Nothing is connected and no weights are read yet.
+    Args:
+        settings: What the worker is configured with.
+        load: Loads a model by name, in place of the real loader.
+        objects: An object store in place of S3.
+        stages: Builds the list of stages, in place of `build_stages`.
+        stations: The old name of *stages*; it goes with the next version.
     """
-    cv2.setNumThreads(1)  # the pool is the parallelism
-    worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    if stations is not None:
+        warnings.warn("build_app(stations=) is now stages=", DeprecationWarning, stacklevel=2)
+    cv2.setNumThreads(1)  # the engine's threads are the parallelism
     services = settings.services
-    objects = ConfinedStore(
+    guard = BucketGuard(
         objects or S3Store(services.objects, max_connections=2 * settings.io_threads + 4),
         inputs=services.input_buckets,
         output=services.output_bucket,
     )
-    store = JobStore.connect(services.store_url, rules=rules_of(settings))
-    celery = make_app(services.broker_url, concurrency=settings.concurrency)
+    writer = OutputWriter(guard, max_bytes=settings.max_bytes)
     loader = Loader(settings)
-    rack = Rack(load or loader.load)
+    return _assemble(
+        settings,
+        celery=make_app(services.broker_url, concurrency=settings.concurrency),
+        store=JobStore.connect(services.store_url, rules=rules_of(settings)),
+        objects=guard,
+        models=ModelCache(load or loader.load),
+        refused={} if load else loader.refused(),
+        stages=(stages or stations or partial(real_stages, settings))(writer),
+    )
 
-    def unfit(err: BaseException) -> None:
-        logger.critical("unfit, leaving", exc_info=err)
-        worker.leave(UNFIT_EXIT)
 
-    metrics = None if settings.http is None else Metrics()
-    engine = Engine(
-        Effects(objects, max_bytes=settings.max_bytes),
-        stations or stations_of(settings),
-        limits=limits_of(settings),
-        version=version("rmbg-queue"),
-        unfit=unfit,
-        observer=Observers(Journal()) if metrics is None else Observers(metrics, Journal()),
+def real_stages(settings: WorkerSettings, writer: OutputWriter) -> Stages:
+    """Return the stages of the product under the settings' limits."""
+    imaging = ImageOperations(
+        max_pixels=settings.max_pixels,
+        max_bytes=settings.max_bytes,
+        children=settings.cpu_threads,
     )
-    leases = Leases(
-        store,
-        ttl_s=settings.lease_s,
-        beat_s=settings.lease_s / 3,
-        is_progressing=lambda: engine.is_progressing(settings.stall_s),
-    )
-    tickets = Tickets(
-        worker_id=worker_id,
-        ttl_s=settings.lease_s,
-        store=store,
-        objects=objects,
-        engine=engine,
-        leases=leases,
-        rack=rack,
-        publish=lambda issued: publish(celery, issued),
-        unfit=unfit,
-    )
-    tasks.register(celery, tickets)
-    recovery = Recovery(
-        app=celery,
-        store=store,
-        objects=objects,
-        output_bucket=services.output_bucket,
-        tickets=tickets,
-        describe=_describer(
-            worker_id, settings, engine, rack, loader.refused() if load is None else {}
-        ),
-        every_s=settings.recover_s,
-    )
-    loop = LoopStamp(celery)
-    health = Health(engine=engine, loop=loop, stall_s=settings.stall_s)
-    gauges = Gauges(
-        engine=engine,
-        leases=leases,
-        loop=loop,
-        recovery=recovery,
-        health=health,
-        totals=Fresh(store.totals).get,
-        budget_px=settings.budget_px,
-        memory_limit_bytes=memory_limit_bytes(settings),
-        about={
-            "worker_id": worker_id,
-            "version": version("rmbg-queue"),
-            "device": settings.device,
-            "models": ",".join(settings.models),
-        },
-    )
-    worker = Worker(
-        settings=settings,
-        celery=celery,
-        rack=rack,
-        engine=engine,
-        leases=leases,
-        tickets=tickets,
-        recovery=recovery,
-        loop=loop,
-        health=health,
-        monitor=_monitor_of(settings, metrics, gauges),
-    )
-    return worker
+    return build_stages(writer, imaging, version=VERSION)
 
 
 def limits_of(settings: WorkerSettings) -> EngineLimits:
@@ -155,51 +109,108 @@ def limits_of(settings: WorkerSettings) -> EngineLimits:
     )
 
 
-def stations_of(settings: WorkerSettings) -> Stations:
-    """Return the real stations under the settings' limits."""
-    return real_stations(
-        max_pixels=settings.max_pixels,
-        max_bytes=settings.max_bytes,
-        children=settings.cpu_threads,
-    )
-
-
 def rules_of(settings: WorkerSettings) -> Rules:
     """Return the job store's share of the settings."""
     return Rules(lost_after_s=settings.lost_s)
 
 
-def _monitor_of(
-    settings: WorkerSettings, metrics: Metrics | None, gauges: Gauges
-) -> Monitor | None:
+def _assemble(
+    settings: WorkerSettings,
+    *,
+    celery: Celery,
+    store: JobStore,
+    objects: ObjectStore,
+    models: ModelCache,
+    refused: dict[str, str],
+    stages: Stages,
+) -> Worker:
+    worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    shutdown = Shutdown()
+    observers: list[Observer] = [EventLog()]
+    metrics = None if settings.http is None else Metrics([stage.name for stage in stages])
+    if metrics is not None:
+        observers.append(metrics)
+    engine = Engine(
+        stages, limits=limits_of(settings), shutdown=shutdown, observer=Observers(*observers)
+    )
+    leases = Leases(
+        store,
+        ttl_s=settings.lease_s,
+        is_progressing=partial(engine.is_progressing, settings.stall_s),
+        shutdown=shutdown,
+    )
+    consumer = TicketConsumer(
+        worker_id=worker_id,
+        ttl_s=settings.lease_s,
+        store=store,
+        objects=objects,
+        engine=engine,
+        leases=leases,
+        models=models,
+        publish=partial(publish, celery),
+        shutdown=shutdown,
+    )
+    register(celery, consumer)
+    registration = Registration(
+        worker_id=worker_id,
+        slots=settings.concurrency,
+        device=settings.device,
+        version=VERSION,
+        engine=engine,
+        models=models,
+        refused=refused,
+    )
+    recovery = Recovery(
+        app=celery,
+        store=store,
+        consumer=consumer,
+        registration=registration,
+        every_s=settings.recover_s,
+    )
+    loop = LoopStamp(celery)
+    health = Health(engine=engine, loop=loop, shutdown=shutdown, stall_s=settings.stall_s)
+    if metrics is not None:
+        metrics.registry.register(
+            FleetCollector(
+                engine=engine,
+                leases=leases,
+                loop=loop,
+                recovery=recovery,
+                health=health,
+                totals=CachedValue(store.totals).get,
+                budget_px=settings.budget_px,
+                memory_limit_bytes=settings.memory_limit_bytes,
+                about={
+                    "worker_id": worker_id,
+                    "version": VERSION,
+                    "device": settings.device,
+                    "models": ",".join(settings.models),
+                },
+            )
+        )
+    return Worker(
+        settings=settings,
+        celery=celery,
+        models=models,
+        engine=engine,
+        recovery=recovery,
+        housekeeping=Housekeeping(objects, settings.services.output_bucket),
+        watchdogs=Watchdogs(
+            engine=engine,
+            loop=loop,
+            hung_s=settings.stall_s + settings.lease_s,
+            memory_limit_bytes=settings.memory_limit_bytes,
+        ),
+        loop=loop,
+        health=health,
+        http_server=_http_server(settings, metrics, health),
+        shutdown=shutdown,
+    )
+
+
+def _http_server(
+    settings: WorkerSettings, metrics: Metrics | None, health: Health
+) -> HttpServer | None:
     if settings.http is None or metrics is None:
         return None
-    metrics.registry.register(gauges)
-    return Monitor(settings.http, registry=metrics.registry, health=gauges.health)
-
-
-def _describer(
-    worker_id: str,
-    settings: WorkerSettings,
-    engine: Engine,
-    rack: Rack,
-    refused: dict[str, str],
-) -> Callable[[], WorkerInfo]:
-    meter = RateMeter()
-
-    def describe() -> WorkerInfo:
-        reasons = refused | rack.refused
-        rate = meter.sample(time.monotonic(), engine.ended, working=engine.inside > 0)
-        return WorkerInfo(
-            worker_id=worker_id,
-            slots=settings.concurrency,
-            models=tuple(name for name in models.REGISTRY if name not in reasons),
-            refused=reasons,
-            device=settings.device,
-            images_per_s=rate,
-            version=version("rmbg-queue"),
-            host=socket.gethostname(),
-            pid=os.getpid(),
-        )
-
-    return describe
+    return HttpServer(settings.http, registry=metrics.registry, health=health)

@@ -1,0 +1,1 @@
+"""How a worker process leaves, and how its threads start."""
