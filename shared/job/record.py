@@ -37,6 +37,11 @@ class ItemRecord:
     """Of the file that the worker really loaded."""
     licence: str | None = None
 
+    @property
+    def verdict(self) -> str | None:
+        """Quality verdict of a done item; None for a failed one or without quality figures."""
+        return (self.qc or {}).get("verdict") if self.state == "done" else None
+
     def to_json(self) -> str:
         """Return one line of JSON."""
         # Not `asdict`, which copies: this is called for every image.

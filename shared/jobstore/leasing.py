@@ -13,13 +13,13 @@ from shared.job.ticket import Ticket
 from shared.jobstore.connection import Connection, fence, issued_from, to_ms
 from shared.jobstore.values import (
     Claim,
-    ClaimAnswer,
-    Closing,
-    ClosingAnswer,
+    Granted,
     Issued,
-    ItemResult,
     Lease,
     MarkAnswer,
+    RangeRecords,
+    RefusalReason,
+    Refused,
 )
 
 UNREADABLE_S: Final = 5.0
@@ -45,13 +45,11 @@ class Leasing(Connection):
         owner = f"{worker_id}:{secrets.token_hex(8)}"
         asked = (ticket.job_id, ticket.unit, ticket.epoch, worker_id, owner, to_ms(ttl_s))
         word, *granted = self._run("claim", *asked)
-        answer = ClaimAnswer(word.decode())
         if not granted:
-            return Claim(answer=answer)
+            return Refused(RefusalReason(word.decode()))
         queue, spec, sequence, generation, manifest, bits, attempts = granted
         lease = Lease(ticket, owner)
-        return Claim(
-            answer=answer,
+        return Granted(
             lease=lease,
             spec=self._read(spec, lease),
             sequence=sequence,
@@ -60,6 +58,7 @@ class Leasing(Connection):
             queue=queue.decode(),
             attempts=dict(zip(attempts[::2], attempts[1::2], strict=True)),
             manifest=manifest.decode(),
+            is_cancelled=word == b"CANCELLED",
         )
 
     def _read(self, spec: bytes, lease: Lease) -> JobSpec:
@@ -78,7 +77,7 @@ class Leasing(Connection):
         asked = [value for lease in leases for value in fence(lease)]
         return [leases[n] for n in self._run("beat", to_ms(ttl_s), *asked)]
 
-    def mark(self, lease: Lease, results: Sequence[ItemResult]) -> MarkAnswer:
+    def mark(self, lease: Lease, records: Sequence[ItemRecord]) -> MarkAnswer:
         """Record that items of the range have ended; all of them or, if the lease is lost, none.
 
         An item that has ended before is left as it was, so a repetition counts nothing twice.
@@ -87,10 +86,10 @@ class Leasing(Connection):
             ValueError: If an item is not of the range.
         """
         asked: list[str | int] = []
-        for result in results:
-            if result.record.index not in lease.ticket.span:
-                raise ValueError(f"item {result.record.index} is not of {lease.ticket.unit}")
-            asked += _marking(result)
+        for record in records:
+            if record.index not in lease.ticket.span:
+                raise ValueError(f"item {record.index} is not of {lease.ticket.unit}")
+            asked += _marking(record)
         buckets = (to_ms(self._rules.rate_bucket_s), self._rules.rate_buckets)
         answer = self._run("mark", *fence(lease), *buckets, *asked)
         return MarkAnswer(answer.decode())
@@ -108,20 +107,21 @@ class Leasing(Connection):
         )
         return bool(self._run("trying", *fence(lease), index, record.to_json()))
 
-    def finish_begin(self, lease: Lease) -> Closing:
-        """Return what is recorded of the range, by whomever, for its shard.
+    def finish_begin(self, lease: Lease) -> RangeRecords | None:
+        """Return the records of the range for its shard, or None if the lease is lost.
+
+        They include the records of earlier owners of the ticket.
 
         Raises:
             ValueError: If the lease is of a merge ticket, here and in `finish_commit`.
         """
         _refuse_merge(lease)
         word, *found = self._run("finish_begin", *fence(lease))
-        answer = ClosingAnswer(word.decode())
-        if answer is ClosingAnswer.LOST:
-            return Closing(answer, complete=False, records=())
-        complete, *pairs = found
+        if word == b"LOST":
+            return None
+        is_complete, *pairs = found
         in_order = sorted(zip(map(int, pairs[::2]), pairs[1::2], strict=True))
-        return Closing(answer, bool(complete), tuple(record.decode() for _, record in in_order))
+        return RangeRecords(bool(is_complete), tuple(record.decode() for _, record in in_order))
 
     def finish_commit(self, lease: Lease) -> tuple[bool, list[Issued]]:
         """Accept the shard that was put since `finish_begin`; drop the ticket and its records.
@@ -151,15 +151,33 @@ class Leasing(Connection):
         return bool(self._run("merge_commit", *fence(lease), *kept))
 
     def release(
-        self, lease: Lease, *, delay_s: float = 0, waiting_for: str | None = None
+        self,
+        lease: Lease,
+        *,
+        delay_s: float = 0,
+        waiting_for: str | None = None,
+        died: bool = False,
     ) -> list[Issued]:
-        """Give the ticket back; it is no death, and what is recorded stays recorded.
+        """Release the ticket so that another worker can process it; recorded items stay recorded.
 
-        It goes to `rmbg.recovery` (interactive and suspect ones to their own lanes), at once or
-        after *delay_s*. Until a little after that, *waiting_for* is what the job waits for.
+        It goes to `rmbg.recovery` (interactive and suspect tickets to their own queues), at once
+        or after *delay_s*. A repetition changes nothing.
+
+        Args:
+            lease: The lease to release.
+            delay_s: Seconds until the ticket is issued again; ignored with *died*.
+            waiting_for: What the job waits for, shown in its status until shortly after that.
+            died: Count a death, exactly as if the lease had run out: for a process that leaves
+                because of a bug and would otherwise take the same ticket down with the next one.
+                The ticket is issued at once, as an expired one is.
+
+        Returns:
+            The tickets to publish; none if the lease is lost.
         """
-        rest = (to_ms(delay_s), waiting_for or "", to_ms(self._rules.waiting_fresh_s))
-        return issued_from(self._run("release", *fence(lease), *rest))
+        rules = self._rules
+        rest = (to_ms(delay_s), waiting_for or "", to_ms(rules.waiting_fresh_s))
+        deaths = (int(died), rules.suspect_deaths, rules.item_deaths)
+        return issued_from(self._run("release", *fence(lease), *rest, *deaths))
 
 
 def _refuse_merge(lease: Lease) -> None:
@@ -167,10 +185,9 @@ def _refuse_merge(lease: Lease) -> None:
         raise ValueError("a merge ticket has no range to close; see merge_commit")
 
 
-def _marking(result: ItemResult) -> tuple[int, str, str, str, str, int]:
-    record = result.record
+def _marking(record: ItemRecord) -> tuple[int, str, str, str, str, int]:
     error_class = (record.error or {}).get("class", "")
-    verdict = result.verdict or ""
+    verdict = record.verdict or ""
     return record.index, record.state, record.to_json(), error_class, verdict, record.attempts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -17,14 +18,16 @@ def source(name: str) -> str:
     that work jobs off, so that a full Redis refuses new jobs and can still empty itself.
     """
     flags, _, body = _read(name).partition("\n")
-    return f"{flags}\n{_read(PRELUDE)}\n{body}"
+    used = re.search(r"^-- USES +(.+)$", body, re.MULTILINE)
+    parts = [PRELUDE, *(f"_{part}" for part in (used[1].split() if used else ()))]
+    return "\n".join([flags, *map(_read, parts), body])
 
 
 def names() -> list[str]:
     """Return the names of all scripts, without the prelude."""
     scripts = files(__package__).joinpath("scripts").iterdir()
     found = sorted(each.name.removesuffix(".lua") for each in scripts if each.name.endswith(".lua"))
-    return [name for name in found if name != PRELUDE]
+    return [name for name in found if not name.startswith("_")]
 
 
 def _read(name: str) -> str:

@@ -45,7 +45,7 @@ class Reading(Fleet):
         return JobSpec.from_json(self._field(job_id, "spec"))
 
     def sequence(self, job_id: str) -> int:
-        """Return the job's place among all jobs; see `Claim.sequence`.
+        """Return the job's place among all jobs; see `Granted.sequence`.
 
         Raises:
             UnknownJob: If there is no such job (any more).

@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from shared.broker.queues import QUEUES, SUSPECT
-from shared.jobstore.values import ClaimAnswer, ClosingAnswer, Lease, MarkAnswer
+from shared.jobstore.values import Granted, Lease, MarkAnswer
 from support.jobs import done, failed
 
 LONG_S = 3600.0
@@ -120,9 +120,8 @@ class Fleet:
             return
         ticket = self.broker[queues[0]].pop(0)
         claim = self.store.claim(ticket, worker.name, ttl_s=LONG_S)
-        if claim.answer in (ClaimAnswer.OK, ClaimAnswer.CANCELLED):
-            go_on = claim.answer is ClaimAnswer.OK
-            left = [i for i in ticket.span if go_on and i not in claim.ended]
+        if isinstance(claim, Granted):
+            left = [i for i in ticket.span if not claim.is_cancelled and i not in claim.ended]
             worker.held.append(Held(claim.lease, claim.queue, left))
 
     def _work(self):
@@ -160,7 +159,7 @@ class Fleet:
 
     def _close(self, lease):
         closing = self.store.finish_begin(lease)
-        if closing.answer is ClosingAnswer.LOST:
+        if closing is None:
             return False
         self._may_die()
         self.bucket[lease.ticket] = closing.records
