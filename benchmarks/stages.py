@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import statistics
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Final
 
 import cv2
 
 from benchmarks.pictures import jpeg, product
 from benchmarks.stand_ins import (
-    PicturesInMemory,
+    ImagesInMemory,
     SleepingSegmenter,
-    constant_stations,
+    constant_stages,
     model_of,
 )
 from producer.local.servers import EmbeddedServers
 from shared.job.spec import JobSpec, PictureOptions
 from shared.objects import ObjectStore, S3Store
-from worker.app import limits_of, stations_of
+from worker.app import limits_of
 from worker.engine.engine import Engine
+from worker.engine.item import ItemRequest, ItemResult
 from worker.imaging.compose import compose
-from worker.imaging.decode import Decoded
+from worker.imaging.decode import DecodedImage, Limits
 from worker.imaging.encode.encoder import encode_png
+from worker.imaging.operations import ImageOperations
 from worker.inference.segmenter import Segmenter
+from worker.lifecycle.shutdown import Shutdown
 from worker.settings import WorkerSettings
-from worker.storage.item_ref import Work
-from worker.storage.output_writer import Effects
+from worker.storage.output_writer import OutputWriter
 
 MODEL: Final = "isnet-general-use"
 SOURCE_WAY: Final = (
@@ -78,11 +80,11 @@ def _ways(
     segmenter: Segmenter, data: bytes, settings: WorkerSettings, store: ObjectStore
 ) -> dict[str, Callable[[], object]]:
     """Return the stages of one picture, each over what the one before it made."""
-    stations = stations_of(settings)
-    isolate = False
+    limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
+    imaging = ImageOperations(limits, children=1)
 
-    def decode(data: bytes) -> Decoded:
-        return stations.decode(data, PictureOptions(), isolate)
+    def decode(data: bytes) -> DecodedImage:
+        return imaging.decode(data, PictureOptions(), isolate=False)
 
     image = decode(data).image
     (output,) = segmenter.forward([segmenter.prepare(image)])
@@ -97,11 +99,11 @@ def _ways(
         return store.put("cutouts", f"{output}.png", files[output], content_type="image/png")
 
     return {
-        "read header": lambda: stations.peek(data),
+        "read header": lambda: imaging.count_pixels(data),
         "decode": lambda: decode(data),
         "prepare": lambda: segmenter.prepare(image),
         "finish mask": lambda: segmenter.finish(output, *image.shape[:2], stretch="guarded"),
-        "measure mask": lambda: stations.measure(
+        "measure mask": lambda: imaging.measure(
             mask, segmented.low, segmented.high, SPEC.thresholds
         ),
         "compose source": lambda: compose(image, mask, edges="source"),
@@ -115,23 +117,18 @@ def _ways(
 
 
 def engine_overhead_ms(settings: WorkerSettings, store: ObjectStore, *, items: int) -> float:
-    """Return the processor time an image of an engine whose stations do nothing."""
-    engine = Engine(
-        Effects(PicturesInMemory(store), max_bytes=settings.max_bytes),
-        constant_stations(),
-        limits=limits_of(settings),
-        version="0",
-        unfit=lambda err: None,  # noqa: ARG005 - nothing here can be
-    )
+    """Return the processor time an image of an engine whose image operations do nothing."""
+    writer = OutputWriter(ImagesInMemory(store), max_bytes=settings.max_bytes)
+    engine = Engine(constant_stages(writer), limits=limits_of(settings), shutdown=Shutdown())
     model = model_of(SleepingSegmenter(), MODEL)
-    ended = threading.Semaphore(0)
+    results: SimpleQueue[ItemResult] = SimpleQueue()
     begun_s = time.process_time()
     for index in range(items):
-        work = Work(
+        request = ItemRequest(
             job_id="j", sequence=1, spec=SPEC, index=index, image_key=f"{index}.jpg", model=model
         )
-        while not engine.offer(work, lambda _work, _outcome: ended.release(), timeout_s=1):
+        while not engine.offer(request, results, timeout_s=1):
             pass
     for _ in range(items):
-        ended.acquire()
+        results.get()
     return 1000 * (time.process_time() - begun_s) / items

@@ -27,6 +27,7 @@ from worker.consumer.ticket_consumer import TicketConsumer
 from worker.engine.engine import Engine, EngineLimits
 from worker.engine.observer import Observer, Observers
 from worker.engine.stages import Stages, build_stages
+from worker.imaging.decode import Limits
 from worker.imaging.operations import ImageOperations
 from worker.inference.api import Model
 from worker.inference.loader import Loader
@@ -90,11 +91,8 @@ def build_app(
 
 def real_stages(settings: WorkerSettings, writer: OutputWriter) -> Stages:
     """Return the stages of the product under the settings' limits."""
-    imaging = ImageOperations(
-        max_pixels=settings.max_pixels,
-        max_bytes=settings.max_bytes,
-        children=settings.cpu_threads,
-    )
+    limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
+    imaging = ImageOperations(limits, children=settings.cpu_threads)
     return build_stages(writer, imaging, version=VERSION)
 
 

@@ -128,8 +128,9 @@ def serve(  # what an order may say
     """
     from shared import logging as log  # noqa: PLC0415
     from shared.errors import DeviceLost, WeightsInvalid  # noqa: PLC0415
-    from support.stand_ins import quick_stations, stand_in_model  # noqa: PLC0415 - pulls in numpy
+    from support.stand_ins import QuickImaging, stand_in_model  # noqa: PLC0415 - pulls in numpy
     from worker.app import build_app  # noqa: PLC0415 - pulls in torch
+    from worker.engine.stages import build_stages  # noqa: PLC0415
     from worker.settings import WorkerSettings  # noqa: PLC0415
 
     passes = itertools.count()
@@ -149,7 +150,11 @@ def serve(  # what an order may say
 
     log.configure(sys.stderr, json=True)
     settings = WorkerSettings.from_env(os.environ)  # noqa: TID251 - this is the command
-    worker = build_app(settings, load=load, stations=quick_stations() if quick else None)
+
+    def quick_stages(writer):
+        return build_stages(writer, QuickImaging(), version="test")
+
+    worker = build_app(settings, load=load, stages=quick_stages if quick else None)
     if loop_limit_s is not None:
         worker.loop.limit_s = loop_limit_s
     signal.signal(signal.SIGUSR2, lambda *_: threading.Event().wait())  # where the loop runs

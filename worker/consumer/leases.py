@@ -8,9 +8,9 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from shared.errors import RedisUnavailable
+from shared.job.ticket import Ticket
 from shared.jobstore.store import JobStore
 from shared.jobstore.values import Lease
-from shared.job.ticket import Ticket
 from worker.lifecycle.shutdown import Shutdown
 from worker.lifecycle.threads import start_loop
 

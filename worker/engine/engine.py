@@ -152,7 +152,7 @@ class Engine:
 
     def _serve_step(self, executor: Executor) -> bool:
         """Run one step of *executor*; return False once there will be none."""
-        step = self.scheduler.steps[executor].take()
+        step = self.scheduler.take(executor)
         if step is None:
             return False
         thread = threading.get_ident()

@@ -42,7 +42,7 @@ class StepQueue:
         self._clock = clock
         self._changed = threading.Condition()
         self._ready: list[tuple[Rank, int, Step]] = []
-        self._delayed: DelayQueue[Step] = DelayQueue()
+        self.delayed: DelayQueue[Step] = DelayQueue()
         self._count = itertools.count()
         self._closed = False
 
@@ -50,7 +50,7 @@ class StepQueue:
         """Add a step; threads see it after *delay_s*."""
         with self._changed:
             if delay_s:
-                self._delayed.push(step, self._clock() + delay_s)
+                self.delayed.push(step, self._clock() + delay_s)
             else:
                 self._push(step)
             self._changed.notify()
@@ -60,22 +60,18 @@ class StepQueue:
         with self._changed:
             while True:
                 now_s = self._clock()
-                for step in self._delayed.pop_due(now_s):
+                for step in self.delayed.pop_due(now_s):
                     self._push(step)
                 if self._ready:
                     return heapq.heappop(self._ready)[2]
                 if self._closed:
                     return None
-                self._changed.wait(self._delayed.wait_s(now_s))
-
-    def delayed(self) -> int:
-        """Return how many steps wait for their delay."""
-        return len(self._delayed)
+                self._changed.wait(self.delayed.wait_s(now_s))
 
     def hurry(self) -> None:
         """Let nothing wait for its delay any more."""
         with self._changed:
-            self._delayed.hurry()
+            self.delayed.hurry()
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -167,23 +163,33 @@ class StageScheduler:
         self, inflight: InFlight, *, max_batch_wait_s: float, clock: Clock = time.monotonic
     ) -> None:
         self.batches = BatchQueue(inflight, max_wait_s=max_batch_wait_s, clock=clock)
-        self.steps = {
+        self._steps: dict[Executor, StepQueue] = {
             executor: StepQueue(clock) for executor in Executor if executor is not Executor.DEVICE
         }
 
     def put(self, step: Step, *, delay_s: float = 0.0) -> None:
         """Queue a step for its stage's executor, after *delay_s*."""
-        executor = step.stage.executor
-        queue = self.batches if executor is Executor.DEVICE else self.steps[executor]
-        queue.put(step, delay_s=delay_s)
+        if step.stage.executor is Executor.DEVICE:
+            self.batches.put(step, delay_s=delay_s)
+        else:
+            self._steps[step.stage.executor].put(step, delay_s=delay_s)
+
+    def take(self, executor: Executor) -> Step | None:
+        """Wait for a step of *executor*, not of the device; None once there will be none."""
+        return self._steps[executor].take()
+
+    def delayed(self) -> int:
+        """Return how many steps wait for a delay to end, those of the device apart."""
+        return sum(len(queue.delayed) for queue in self._steps.values())
 
     def hurry(self) -> list[Step]:
         """End all delays, and remove and return the steps that wait for the device."""
-        for queue in self.steps.values():
+        for queue in self._steps.values():
             queue.hurry()
         return self.batches.withdraw()
 
     def close(self) -> None:
         """Let the threads end once nothing waits for them."""
-        for queue in (*self.steps.values(), self.batches):
+        for queue in self._steps.values():
             queue.close()
+        self.batches.close()

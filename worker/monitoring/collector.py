@@ -13,8 +13,6 @@ from shared.broker.queues import QUEUES
 from shared.jobstore.values import Totals
 from worker.consumer.leases import Leases
 from worker.consumer.recovery import Recovery
-from worker.consumer.leases import Leases
-from worker.consumer.recovery import Recovery
 from worker.engine.engine import Engine
 from worker.monitoring.health import Health
 from worker.monitoring.liveness import LoopStamp
@@ -44,11 +42,17 @@ class FleetCollector(Collector):
         yield from self._fleet()
 
     def _process(self) -> Iterator[Metric]:
-        info = GaugeMetricFamily("rmbg_worker_info", "Identity of this worker.", labels=[*self.about])
+        info = GaugeMetricFamily(
+            "rmbg_worker_info", "Identity of this worker.", labels=[*self.about]
+        )
         info.add_metric([*self.about.values()], 1)
         yield info
         yield _gauge("ready", "1 if the worker takes tickets.", self.health.ready() is None)
-        yield _gauge("alive", "1 if the event loop and the engine make progress.", self.health.alive() is None)
+        yield _gauge(
+            "alive",
+            "1 if loop and engine make progress.",
+            self.health.alive() is None,
+        )
         yield _gauge(
             "loop_lag_seconds",
             "Seconds since Celery's event loop last ran; it runs every second.",
@@ -76,9 +80,7 @@ class FleetCollector(Collector):
 
     def _tickets(self) -> Iterator[Metric]:
         yield _gauge("leases_held", "Tickets this worker holds.", len(self.leases))
-        yield CounterMetricFamily(
-            "rmbg_leases_lost", "Leases lost while held.", self.leases.lost
-        )
+        yield CounterMetricFamily("rmbg_leases_lost", "Leases lost while held.", self.leases.lost)
         issued = CounterMetricFamily(
             "rmbg_tickets_issued",
             "Tickets that this worker issued, by queue. bulk and interactive: issued for the first"
@@ -98,7 +100,9 @@ class FleetCollector(Collector):
         yield _gauge("open_jobs", "Jobs that have not ended, fleet-wide.", totals.open_jobs)
         yield _gauge("open_images", "Items that have not ended, fleet-wide.", totals.open_images)
         yield _gauge(
-            "oldest_job_seconds", "Seconds since the oldest open job was submitted.", totals.oldest_s
+            "oldest_job_seconds",
+            "Seconds since the oldest open job began.",
+            totals.oldest_s,
         )
         if totals.backlog_s is not None:
             yield _gauge(
@@ -107,9 +111,11 @@ class FleetCollector(Collector):
                 totals.backlog_s,
             )
         yield _gauge("fleet_workers", "Registered workers.", totals.workers)
-        yield _gauge("fleet_slots", "Tickets that the registered workers process at once.", totals.slots)
+        yield _gauge("fleet_slots", "Tickets that they process at once.", totals.slots)
         yield _gauge(
-            "fleet_images_per_second", "Sum of the measured rates of the registered workers.", totals.images_per_s
+            "fleet_images_per_second",
+            "Sum of their measured rates.",
+            totals.images_per_s,
         )
         tickets = GaugeMetricFamily(
             "rmbg_tickets", "Open tickets, fleet-wide, by place.", labels=["place"]

@@ -26,7 +26,7 @@ def probe(env: Mapping[str, str]) -> tuple[bool, str]:
     address = reader.address("RMBG_HTTP")
     reader.finish()
     if address is None:
-        raise InvalidOption("RMBG_HTTP is not set; set it to the host:port where the worker serves its probes")
+        raise InvalidOption("RMBG_HTTP is not set; set it to the worker's host:port")
     host, port = address
     connection = http.client.HTTPConnection(_ANY.get(host, host), port, timeout=TIMEOUT_S)
     try:
