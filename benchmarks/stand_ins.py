@@ -21,8 +21,8 @@ from shared.objects import Body, ObjectInfo, PassingStore, PutOptions
 from worker.engine.stages import Stages, build_stages
 from worker.imaging.decode import DecodedImage
 from worker.imaging.types import Segmented
-from worker.storage.output_writer import OutputWriter
 from worker.inference.api import Model
+from worker.storage.output_writer import OutputWriter
 
 BATCH_S: Final = 0.020
 IMAGE_S: Final = 0.006
