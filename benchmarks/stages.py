@@ -21,11 +21,10 @@ from benchmarks.stand_ins import (
 from producer.local.servers import EmbeddedServers
 from shared.job.spec import JobSpec, PictureOptions
 from shared.objects import ObjectStore, S3Store
-from worker.app import limits_of
-from worker.engine.engine import Engine
+from worker.app import build_engine
 from worker.engine.item import ItemRequest, ItemResult
 from worker.imaging.compose import compose
-from worker.imaging.decode import DecodedImage, Limits
+from worker.imaging.decode import DecodedImage
 from worker.imaging.encode.encoder import encode_png
 from worker.imaging.operations import ImageOperations
 from worker.inference.segmenter import Segmenter
@@ -80,8 +79,9 @@ def _ways(
     segmenter: Segmenter, data: bytes, settings: WorkerSettings, store: ObjectStore
 ) -> dict[str, Callable[[], object]]:
     """Return the stages of one picture, each over what the one before it made."""
-    limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
-    imaging = ImageOperations(limits, children=1)
+    imaging = ImageOperations(
+        max_pixels=settings.max_pixels, max_bytes=settings.max_bytes, children=1
+    )
 
     def decode(data: bytes) -> DecodedImage:
         return imaging.decode(data, PictureOptions(), isolate=False)
@@ -119,7 +119,7 @@ def _ways(
 def engine_overhead_ms(settings: WorkerSettings, store: ObjectStore, *, items: int) -> float:
     """Return the processor time an image of an engine whose image operations do nothing."""
     writer = OutputWriter(ImagesInMemory(store), max_bytes=settings.max_bytes)
-    engine = Engine(constant_stages(writer), limits=limits_of(settings), shutdown=Shutdown())
+    engine = build_engine(settings, constant_stages(writer), shutdown=Shutdown())
     model = model_of(SleepingSegmenter(), MODEL)
     results: SimpleQueue[ItemResult] = SimpleQueue()
     begun_s = time.process_time()

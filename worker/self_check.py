@@ -8,21 +8,17 @@ from typing import Final
 
 import click
 import numpy as np
+import numpy.typing as npt
 
 from shared.job.record import ItemRecord
 from shared.job.spec import JobSpec
 from shared.models.registry import get
 from shared.objects.memory import MemoryStore
-from worker.app import limits_of, real_stages
-from worker.engine.engine import Engine
-from worker.engine.item import ItemRequest, ItemResult
-from worker.engine.payloads import Finished
+from worker.app import build_local_engine
+from worker.engine import Finished, ItemRequest, ItemResult
 from worker.imaging.encode.encoder import encode_png
-from worker.imaging.types import RgbImage
-from worker.inference.loader import Loader
-from worker.lifecycle.shutdown import Shutdown
+from worker.inference import Loader
 from worker.settings import WorkerSettings
-from worker.storage.output_writer import OutputWriter
 
 SIDE_PX: Final = 640
 TIMEOUT_S: Final = 300.0
@@ -40,14 +36,10 @@ def check(settings: WorkerSettings) -> int:
     store = MemoryStore()
     image = encode_png(synthetic_image(), texts={}, level="fast")
     store.put(spec.input_bucket, "synthetic.png", image, content_type="image/png")
-    engine = Engine(
-        real_stages(settings, OutputWriter(store, max_bytes=settings.max_bytes)),
-        limits=limits_of(settings),
-        shutdown=Shutdown(),
-    )
     request = ItemRequest(
         job_id="check", sequence=1, spec=spec, index=0, image_key="synthetic.png", model=model
     )
+    engine = build_local_engine(settings, store)
     results: SimpleQueue[ItemResult] = SimpleQueue()
     started_s = time.monotonic()
     engine.offer(request, results, timeout_s=1)
@@ -57,7 +49,7 @@ def check(settings: WorkerSettings) -> int:
     return _report(record, store, took_s)
 
 
-def synthetic_image() -> RgbImage:
+def synthetic_image() -> npt.NDArray[np.uint8]:
     """Return a ``(640, 640, 3)`` uint8 image: a bright disc with a highlight on a soft ground."""
     y, x = np.mgrid[0:SIDE_PX, 0:SIDE_PX].astype(np.float32) / SIDE_PX - 0.5
     disc = np.clip((0.3 - np.hypot(x, y)) * 80, 0, 1)[..., None]

@@ -16,7 +16,6 @@ from worker.engine.engine import Engine, EngineLimits
 from worker.engine.failure_policy import RetryLimits
 from worker.engine.item import ItemRequest
 from worker.engine.stages import build_stages
-from worker.imaging.decode import Limits
 from worker.imaging.operations import ImageOperations
 from worker.lifecycle.shutdown import Shutdown
 from worker.storage.output_writer import OutputWriter
@@ -43,7 +42,7 @@ class EngineHarness:
         self.writer = OutputWriter(self.store, max_bytes=MAX_BYTES)
         self.model = model or stand_in_model()
         self.imaging = imaging or ImageOperations(
-            Limits(max_pixels=MAX_PIXELS, max_bytes=MAX_BYTES), children=1
+            max_pixels=MAX_PIXELS, max_bytes=MAX_BYTES, children=1
         )
         self.shutdown = Shutdown()
         self.outcomes = {}

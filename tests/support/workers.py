@@ -156,7 +156,7 @@ def serve(  # what an order may say
 
     worker = build_app(settings, load=load, stages=quick_stages if quick else None)
     if loop_limit_s is not None:
-        worker.loop.limit_s = loop_limit_s
+        worker.monitoring.loop.limit_s = loop_limit_s
     signal.signal(signal.SIGUSR2, lambda *_: threading.Event().wait())  # where the loop runs
     return worker.run()
 

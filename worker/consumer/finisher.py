@@ -13,7 +13,6 @@ from shared.jobstore.store import JobStore
 from shared.jobstore.values import Granted, Issued
 from shared.objects import ObjectStore
 from worker.consumer.leases import HeldTicket, Leases
-from worker.lifecycle.shutdown import Phase, Shutdown
 
 logger = logging.getLogger(__name__)
 
@@ -49,14 +48,12 @@ class TicketFinisher:
         objects: ObjectStore,
         leases: Leases,
         publish: Callable[[Iterable[Issued]], int],
-        shutdown: Shutdown,
         retry_s: float = RETRY_S,
     ) -> None:
         self._store = store
         self._objects = objects
         self._leases = leases
         self._publish = publish
-        self._shutdown = shutdown
         self._retry_s = retry_s
 
     def close(self, held: HeldTicket, granted: Granted, release: Release) -> None:
@@ -102,10 +99,10 @@ class TicketFinisher:
             try:
                 ask()
             except RedisUnavailable as err:
-                if self._shutdown.is_hurried:
+                if held.is_hurried:
                     raise
                 logger.warning("ticket waits for Redis", extra=held.named(cause=str(err)))
-                self._shutdown.wait(Phase.HURRIED, ASK_AGAIN_S)
+                held.rest(ASK_AGAIN_S)
             else:
                 return
 

@@ -9,8 +9,6 @@ from typing import Final
 from shared.errors import BucketUnavailable, StoreUnavailable
 from shared.job.keys import PREVIEWS
 from shared.objects import ObjectStore
-from worker.lifecycle.shutdown import Shutdown
-from worker.lifecycle.threads import start_loop
 
 logger = logging.getLogger(__name__)
 
@@ -20,22 +18,15 @@ DELETE_AT_ONCE: Final = 1000
 
 
 class Housekeeping:
-    """Keeps the output bucket tidy, in a thread of its own.
-
-    A listing that hangs for longer than this worker's registration lasts must not make the worker
-    look dead, nor keep the queues from being fed.
-    """
+    """Keeps the output bucket tidy."""
 
     def __init__(
         self, objects: ObjectStore, bucket: str, *, every_s: float = HOUSEKEEPING_S
     ) -> None:
         self._objects = objects
         self._bucket = bucket
-        self._every_s = every_s
-
-    def start(self, shutdown: Shutdown) -> None:
-        """Begin; the first round runs at once."""
-        start_loop("housekeeping", self.round, shutdown=shutdown, every_s=self._every_s)
+        self.every_s = every_s
+        """Seconds between two rounds."""
 
     def round(self) -> None:
         """Delete what has expired; an outage leaves it for the next round."""

@@ -11,8 +11,7 @@ from shared.errors import RedisUnavailable
 from shared.job.ticket import Ticket
 from shared.jobstore.store import JobStore
 from shared.jobstore.values import Lease
-from worker.lifecycle.shutdown import Shutdown
-from worker.lifecycle.threads import start_loop
+from worker.lifecycle import Phase, Shutdown
 
 logger = logging.getLogger(__name__)
 
@@ -24,30 +23,40 @@ class _State(Enum):
 
 
 class HeldTicket:
-    """One lease of this process, and whether its range goes on: held, stopped or lost."""
+    """One lease of this process, and whether its work goes on: held, stopped or lost."""
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease, shutdown: Shutdown) -> None:
         self.lease = lease
+        self._shutdown = shutdown
         self._state = _State.HELD
 
     @property
     def is_stopped(self) -> bool:
-        """Whether nothing more of the range is to be started."""
-        return self._state is not _State.HELD
+        """Whether nothing more is to be started, also because the process drains."""
+        return self._state is not _State.HELD or self._shutdown.is_draining
 
     @property
     def is_lost(self) -> bool:
         """Whether the job store has said that the ticket is not ours any more."""
         return self._state is _State.LOST
 
+    @property
+    def is_hurried(self) -> bool:
+        """Whether there is no time left to wait for a service that does not answer."""
+        return self._shutdown.is_hurried
+
     def stop(self) -> None:
-        """Start nothing more of the range; callable from any thread."""
+        """Start nothing more; callable from any thread."""
         if self._state is _State.HELD:
             self._state = _State.STOPPED
 
     def lose(self) -> None:
         """Note that another process may have the ticket; callable from any thread."""
         self._state = _State.LOST
+
+    def rest(self, seconds: float) -> None:
+        """Wait before a service is asked again; not as long once the process is in a hurry."""
+        self._shutdown.wait(Phase.HURRIED, seconds)
 
     def named(self, **facts: object) -> dict[str, object]:
         """Return what a log line says of the ticket, with *facts*."""
@@ -71,12 +80,14 @@ class Leases:
     ) -> None:
         self._store = store
         self._ttl_s = ttl_s
+        self.every_s = ttl_s / 3
+        """Seconds between two rounds."""
         self._is_progressing = is_progressing
+        self._shutdown = shutdown
         self._held: set[HeldTicket] = set()
         self._lock = threading.Lock()
         self.lost = 0
         """Leases lost since the start."""
-        start_loop("leases", self._round, shutdown=shutdown, every_s=ttl_s / 3)
 
     def __len__(self) -> int:
         """Return how many tickets are held."""
@@ -84,7 +95,7 @@ class Leases:
 
     def hold(self, lease: Lease) -> HeldTicket:
         """Renew *lease* from now on."""
-        held = HeldTicket(lease)
+        held = HeldTicket(lease, self._shutdown)
         with self._lock:
             self._held.add(held)
         return held
@@ -111,7 +122,8 @@ class Leases:
             self.lost += 1
             logger.warning("lease lost", extra=held[lease].named())
 
-    def _round(self) -> None:
+    def round(self) -> None:
+        """Renew the leases if the engine makes progress; to be called well within their time."""
         if not self._is_progressing():
             logger.error("no progress: leases are left to expire")
             return

@@ -23,7 +23,6 @@ from shared.objects import ObjectStore
 from worker.consumer.leases import HeldTicket
 from worker.consumer.report import MAX_FAILURES, MAX_PAIRS, Pair, render
 from worker.imaging.thumbnail import thumbnail
-from worker.lifecycle.shutdown import Shutdown
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +64,6 @@ class _Merge:
 
     held: HeldTicket
     spec: JobSpec
-    shutdown: Shutdown
 
     @property
     def job_id(self) -> str:
@@ -73,17 +71,16 @@ class _Merge:
 
     def check(self) -> None:
         """Raise `MergeStopped` if it may not go on; called before each request for a document."""
-        if self.shutdown.is_draining or self.held.is_lost:
+        if self.held.is_stopped:
             raise MergeStopped(f"the merge of {self.job_id} was stopped")
 
 
 class Merger:
     """Processes merge tickets. A repetition writes the same documents again."""
 
-    def __init__(self, store: JobStore, objects: ObjectStore, shutdown: Shutdown) -> None:
+    def __init__(self, store: JobStore, objects: ObjectStore) -> None:
         self._store = store
         self._objects = objects
-        self._shutdown = shutdown
 
     def merge(self, held: HeldTicket, granted: Granted) -> None:
         """Write the job's documents, then declare it ended.
@@ -104,7 +101,7 @@ class Merger:
             PreconditionFailed: If a document was written meanwhile: by another worker, or by us
                 without an answer. The next merge finds out.
         """
-        merge = _Merge(held, granted.spec, self._shutdown)
+        merge = _Merge(held, granted.spec)
         results, report = keys.results_key(merge.job_id), keys.report_key(merge.job_id)
         # Before the job is read: who writes them later than this has read no less of it.
         found = {key: self._etag(merge, key) for key in (results, report)}

@@ -7,7 +7,7 @@ import queue
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from shared.errors import RedisUnavailable
@@ -16,11 +16,7 @@ from shared.jobstore.store import JobStore
 from shared.jobstore.values import Granted, MarkAnswer
 from worker.consumer.exclusive_lock import ExclusiveLock
 from worker.consumer.leases import HeldTicket
-from worker.engine.engine import Engine
-from worker.engine.item import ItemRequest, ItemResult
-from worker.engine.payloads import Finished
-from worker.inference.api import Model
-from worker.lifecycle.shutdown import Phase, Shutdown
+from worker.engine import Engine, Finished, ItemRequest, ItemResult
 
 logger = logging.getLogger(__name__)
 
@@ -42,26 +38,16 @@ class Range:
     granted: Granted
     keys: Mapping[int, str]
     """Image keys by index."""
-    model: Model
-    urgent: bool = False
-    isolate: bool = False
-    """Whether this is a suspect range: one item at a time, decoded in a child process."""
+    template: ItemRequest
+    """The request of any item of the range, but for what tells the items apart."""
 
     def request(self, index: int) -> ItemRequest:
-        """Return the request for one item."""
-        granted, ticket = self.granted, self.held.lease.ticket
-        return ItemRequest(
-            job_id=ticket.job_id,
-            sequence=granted.sequence,
-            spec=granted.spec,
+        """Return the request of one item."""
+        return replace(
+            self.template,
             index=index,
             image_key=self.keys[index],
-            generation=granted.generation,
-            model=self.model,
-            attempts_before=granted.attempts_before(index),
-            redo=ticket.epoch > 1,
-            isolate=self.isolate,
-            urgent=self.urgent,
+            attempts_before=self.granted.attempts_before(index),
         )
 
 
@@ -80,14 +66,13 @@ class RangeRunner:
         store: JobStore,
         *,
         lock: ExclusiveLock,
-        shutdown: Shutdown,
     ) -> None:
         self._range = work
         self._held = work.held
         self._engine = engine
         self._store = store
         self._lock = lock
-        self._shutdown = shutdown
+        self._isolate, self._urgent = work.template.isolate, work.template.urgent
         span = work.held.lease.ticket.span
         self._pending = deque(index for index in span if index not in work.granted.ended)
         self._results: queue.SimpleQueue[ItemResult] = queue.SimpleQueue()
@@ -108,7 +93,7 @@ class RangeRunner:
     @property
     def is_urgent(self) -> bool:
         """Whether its items go before others."""
-        return self._range.urgent
+        return self._urgent
 
     def stop(self) -> None:
         """Hand nothing more to the engine; callable from any thread."""
@@ -134,13 +119,12 @@ class RangeRunner:
         if self._held.is_lost:
             self._unmarked.clear()  # another process owns the items now; ours would be refused
         # One item at least: a range that had to wait for its turn must make progress.
-        is_in_the_way = self._range.isolate and self._has_begun and self._lock.is_wanted
-        if is_in_the_way or self._shutdown.is_draining:
+        if self._isolate and self._has_begun and self._lock.is_wanted:
             self._held.stop()
         return bool(self._pending) and not self._held.is_stopped
 
     def _may_offer_now(self) -> bool:
-        is_busy_alone = self._range.isolate and (self._in_engine or self._unmarked)
+        is_busy_alone = self._isolate and (self._in_engine or self._unmarked)
         return self._may_offer() and not is_busy_alone
 
     def _offer(self) -> None:
@@ -158,7 +142,7 @@ class RangeRunner:
             is_ours = self._store.trying(lease, request.index, image_key=request.image_key)
         except RedisUnavailable as err:
             logger.warning("item waits for Redis", extra=self._held.named(cause=str(err)))
-            self._shutdown.wait(Phase.DRAINING, ASK_AGAIN_S)
+            self._held.rest(ASK_AGAIN_S)
             return False
         if not is_ours:
             self._held.lose()
@@ -186,18 +170,18 @@ class RangeRunner:
             return False
         is_last = not self._in_engine and not self._may_offer()
         is_late = time.monotonic() - self._marked_at_s >= MARK_S
-        at_once = self._range.urgent or self._range.isolate
+        at_once = self._urgent or self._isolate
         return at_once or is_last or is_late or len(self._unmarked) >= MARK_ITEMS
 
     def _mark(self) -> None:
         try:
             answer = self._store.mark(self._held.lease, self._unmarked[: 2 * MARK_ITEMS])
         except RedisUnavailable as err:
-            if self._shutdown.is_hurried:
+            if self._held.is_hurried:
                 raise
             # The outputs are in the bucket, so trying until the lease is lost costs nothing.
             logger.warning("marks wait for Redis", extra=self._held.named(cause=str(err)))
-            self._shutdown.wait(Phase.HURRIED, ASK_AGAIN_S)
+            self._held.rest(ASK_AGAIN_S)
             return
         finally:
             self._marked_at_s = time.monotonic()

@@ -15,8 +15,6 @@ from shared.errors import RedisUnavailable
 from shared.jobstore.store import JobStore
 from worker.consumer.throughput import Registration
 from worker.consumer.ticket_consumer import TicketConsumer
-from worker.lifecycle.shutdown import Shutdown
-from worker.lifecycle.threads import start_loop
 
 logger = logging.getLogger(__name__)
 
@@ -42,14 +40,11 @@ class Recovery:
         self._store = store
         self._consumer = consumer
         self._registration = registration
-        self._every_s = every_s
+        self.every_s = every_s
+        """Seconds between two rounds."""
         self._registered_at_s = -REGISTER_S
         self.issued: Counter[str] = Counter()
         """Tickets that rounds of this worker have published, by queue, since the start."""
-
-    def start(self, shutdown: Shutdown) -> None:
-        """Begin; the first round runs at once."""
-        start_loop("recovery", self._serve, shutdown=shutdown, every_s=self._every_s)
 
     def close(self) -> None:
         """Take this worker off the list of those that serve."""
@@ -59,13 +54,20 @@ class Recovery:
             logger.info("not unregistered; the entry expires")
 
     def round(self) -> None:
+        """Do all that is due, as `run`; an outage leaves it for the next round."""
+        try:
+            self.run()
+        except RedisUnavailable as err:
+            logger.warning("recovery waits for Redis", extra={"cause": str(err)})
+
+    def run(self) -> None:
         """Do all that is due, for the fleet if it is this worker's turn.
 
         Raises:
-            RedisUnavailable: If Redis does not answer; the next round does it.
+            RedisUnavailable: If Redis does not answer.
         """
         self._register()
-        if self._store.take_turn(TURN * self._every_s):
+        if self._store.take_turn(TURN * self.every_s):
             self._recover_fleet()
         is_full = self._consumer.running >= self._registration.slots
         if is_full and depths(self._app)[INTERACTIVE]:
@@ -77,12 +79,6 @@ class Recovery:
         issued = self._store.recover(empty_queues=empty)
         publish(self._app, issued)
         self.issued.update(one.queue for one in issued)
-
-    def _serve(self) -> None:
-        try:
-            self.round()
-        except RedisUnavailable as err:
-            logger.warning("recovery waits for Redis", extra={"cause": str(err)})
 
     def _register(self) -> None:
         if time.monotonic() - self._registered_at_s >= REGISTER_S:

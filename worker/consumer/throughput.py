@@ -11,8 +11,8 @@ from typing import Final
 
 from shared.jobstore.values import WorkerInfo
 from shared.models import registry
-from worker.engine.engine import Engine
-from worker.inference.model_cache import ModelCache
+from worker.engine import Engine
+from worker.inference import ModelCache
 
 SMOOTHING: Final = 0.5
 """Weight of the newest sample: tickets should fit the rate of the last few samples."""

@@ -19,9 +19,9 @@ from worker.consumer.finisher import RETRY_S, Release, TicketFinisher
 from worker.consumer.leases import HeldTicket, Leases, named
 from worker.consumer.merge import Merger, MergeStopped
 from worker.consumer.range_runner import Range, RangeRunner
-from worker.engine.engine import Engine
-from worker.inference.model_cache import ModelCache, ModelRefused
-from worker.lifecycle.shutdown import UNFIT_EXIT, Shutdown
+from worker.engine import Engine, ItemRequest
+from worker.inference import ModelCache, ModelRefused
+from worker.lifecycle import UNFIT_EXIT, Shutdown
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +57,9 @@ class TicketConsumer:
             objects=objects,
             leases=leases,
             publish=publish,
-            shutdown=shutdown,
             retry_s=retry_s,
         )
-        self._merger = Merger(store, objects, shutdown)
+        self._merger = Merger(store, objects)
         self._exclusive = ExclusiveLock()
         self._runners: set[RangeRunner] = set()
         self._lock = threading.Lock()
@@ -136,7 +135,7 @@ class TicketConsumer:
         which may have nothing to do with it.
         """
         is_complete = len(held.lease.ticket.span) == len(granted.ended)
-        if granted.is_cancelled or is_complete or self._shutdown.is_draining:
+        if granted.is_cancelled or is_complete or held.is_stopped:
             return Release()
         try:
             runner = self._runner(held, granted, queue)
@@ -154,17 +153,21 @@ class TicketConsumer:
         return Release(delay_s, runner.waiting_for, runner.died)
 
     def _runner(self, held: HeldTicket, granted: Granted, queue: str) -> RangeRunner:
-        work = Range(
-            held=held,
-            granted=granted,
-            keys=self._keys(held.lease.ticket, granted),
+        ticket, keys = held.lease.ticket, self._keys(held.lease.ticket, granted)
+        template = ItemRequest(
+            job_id=ticket.job_id,
+            sequence=granted.sequence,
+            spec=granted.spec,
+            index=ticket.span.start,
+            image_key=keys[ticket.span.start],
+            generation=granted.generation,
             model=self._models.get(granted.spec.rem_mode),
-            urgent=queue == INTERACTIVE,
+            redo=ticket.epoch > 1,
             isolate=queue == SUSPECT,
+            urgent=queue == INTERACTIVE,
         )
-        return RangeRunner(
-            work, self._engine, self._store, lock=self._exclusive, shutdown=self._shutdown
-        )
+        work = Range(held, granted, keys, template)
+        return RangeRunner(work, self._engine, self._store, lock=self._exclusive)
 
     @contextmanager
     def _registered(self, runner: RangeRunner) -> Iterator[None]:

@@ -18,8 +18,8 @@ def run_batch(steps: Sequence[Step]) -> Iterator[tuple[Step, Payload | BaseExcep
     """
     stage = cast("BatchStage[Any]", steps[0].stage)
     try:
-        payloads = stage.run_batch(steps[0].item.request.model, [step.payload for step in steps])
-        ran = list(zip(steps, payloads, strict=True))
+        items, payloads = [step.item for step in steps], [step.payload for step in steps]
+        ran = list(zip(steps, stage.run_batch(items, payloads), strict=True))
     except BaseException as err:  # noqa: BLE001 - decided item by item
         if len(steps) > 1 and not isinstance(err, WorkerUnfit):
             for step in steps:

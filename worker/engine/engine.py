@@ -20,8 +20,7 @@ from worker.engine.permits import Permits
 from worker.engine.scheduler import StageScheduler
 from worker.engine.stage import Executor, Step
 from worker.engine.stages import StageList, Stages
-from worker.lifecycle.shutdown import Shutdown
-from worker.lifecycle.threads import start_loop
+from worker.lifecycle import Shutdown, start_loop
 
 CLOSE_S: Final = 1.0
 """How long closing waits for threads that still run."""

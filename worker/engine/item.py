@@ -7,8 +7,8 @@ from queue import SimpleQueue
 from typing import TypeAlias
 
 from worker.engine.payloads import Outcome
-from worker.inference.api import Model
-from worker.storage.item_ref import ItemRef
+from worker.inference import Model
+from worker.storage import ItemRef
 
 Rank: TypeAlias = tuple[int | bool, ...]
 """Sort key of a queue: lower goes first."""

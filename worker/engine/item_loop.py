@@ -31,7 +31,7 @@ from worker.engine.records import failed_record
 from worker.engine.scheduler import Batch, StageScheduler
 from worker.engine.stage import Step, StoreStage
 from worker.engine.stages import StageList
-from worker.lifecycle.shutdown import UNFIT_EXIT, Shutdown
+from worker.lifecycle import UNFIT_EXIT, Shutdown
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from typing import ClassVar, TypeAlias
 from shared.job.record import ItemRecord
 from shared.job.spec import Json
 from worker.imaging.types import SourceImage
-from worker.inference.api import Output, Prepared
+from worker.inference import Output, Prepared
 
 
 @dataclass(frozen=True)

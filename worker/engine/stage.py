@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from worker.engine.item import Item, Rank
 from worker.engine.payloads import Finished, Payload
-from worker.inference.api import Model
 
 P = TypeVar("P", bound=Payload)
 
@@ -68,12 +67,12 @@ class BatchStage(Stage[P]):
     executor = Executor.DEVICE
 
     @abstractmethod
-    def run_batch(self, model: Model, payloads: Sequence[P]) -> Sequence[Payload]:
-        """Return what the payloads become, in their order."""
+    def run_batch(self, items: Sequence[Item], payloads: Sequence[P]) -> Sequence[Payload]:
+        """Return what the payloads of items of one model become, in their order."""
 
     def run(self, item: Item, payload: P) -> Payload:
         """See `Stage.run`: a batch of one."""
-        return self.run_batch(item.request.model, [payload])[0]
+        return self.run_batch([item], [payload])[0]
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,7 @@ from worker.engine.payloads import (
 from worker.engine.records import done_record, png_texts_of
 from worker.engine.stage import BatchStage, Executor, Stage, StoreStage
 from worker.imaging.operations import Imaging, final_mask
-from worker.inference.api import Model
-from worker.storage.output_writer import OutputWriter
+from worker.storage import OutputWriter
 
 Stages: TypeAlias = Sequence[Stage[Any]]
 
@@ -107,9 +106,10 @@ class Forward(BatchStage[Decoded]):
     name = "forward"
     accepts = Decoded
 
-    def run_batch(self, model: Model, payloads: Sequence[Decoded]) -> list[Payload]:
+    def run_batch(self, items: Sequence[Item], payloads: Sequence[Decoded]) -> list[Payload]:
         """See `BatchStage.run_batch`."""
-        outputs = model.segmenter.forward([payload.prepared for payload in payloads])
+        segmenter = items[0].request.model.segmenter
+        outputs = segmenter.forward([payload.prepared for payload in payloads])
         return [
             Inferred(payload.etag, payload.image, payload.notes, output)
             for payload, output in zip(payloads, outputs, strict=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from shared.errors import ServiceUnavailable
-from worker.lifecycle.threads import start_thread
+from worker.lifecycle import start_thread
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,8 @@ from prometheus_client.registry import Collector
 
 from shared.broker.queues import QUEUES
 from shared.jobstore.values import Totals
-from worker.consumer.leases import Leases
-from worker.consumer.recovery import Recovery
-from worker.engine.engine import Engine
+from worker.consumer import Leases, Recovery
+from worker.engine import Engine
 from worker.monitoring.health import Health
 from worker.monitoring.liveness import LoopStamp
 

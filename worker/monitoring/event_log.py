@@ -6,8 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from worker.engine.item import ItemRequest
-from worker.engine.payloads import Finished, Outcome
+from worker.engine import Finished, ItemRequest, Outcome
 
 logger = logging.getLogger(__name__)
 

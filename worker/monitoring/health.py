@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from worker.engine.engine import Engine
-from worker.lifecycle.shutdown import Shutdown
+from worker.engine import Engine
+from worker.lifecycle import Shutdown
 from worker.monitoring.liveness import DECODE_S, LoopStamp, blocked, hung, stuck
 
 

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from shared.errors import InvalidOption
-from worker.lifecycle.threads import start_thread
+from worker.lifecycle import start_thread
 from worker.monitoring.health import Health
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import psutil
 from celery import Celery, bootsteps
 
-from worker.engine.engine import Engine
+from worker.engine import Engine
 
 LOOP_S: Final = 60.0
 """Longest that Celery's event loop may stand still while it is connected, in seconds."""

@@ -8,8 +8,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 
 from shared.errors import ItemError
-from worker.engine.item import ItemRequest
-from worker.engine.payloads import Finished, Outcome
+from worker.engine import Finished, ItemRequest, Outcome
 
 SECONDS: Final = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),

@@ -13,15 +13,11 @@ from celery.signals import setup_logging, worker_ready, worker_shutting_down
 from celery.worker import state
 
 from shared.broker.queues import QUEUES
-from worker.consumer.housekeeping import Housekeeping
-from worker.consumer.recovery import Recovery
-from worker.engine.engine import Engine
-from worker.inference.model_cache import ModelCache
-from worker.lifecycle.shutdown import Phase, Shutdown
-from worker.lifecycle.threads import start_loop, start_thread
-from worker.monitoring.health import Health
-from worker.monitoring.http_server import HttpServer
-from worker.monitoring.liveness import LoopStamp
+from worker.consumer import Consumer
+from worker.engine import Engine
+from worker.inference import ModelCache
+from worker.lifecycle import Phase, Shutdown, start_loop, start_thread
+from worker.monitoring.build import Monitoring
 from worker.runtime.watchdogs import Watchdogs
 from worker.settings import WorkerSettings
 
@@ -40,12 +36,8 @@ class Worker:
     celery: Celery
     models: ModelCache
     engine: Engine
-    recovery: Recovery
-    housekeeping: Housekeeping
-    watchdogs: Watchdogs
-    loop: LoopStamp
-    health: Health
-    http_server: HttpServer | None
+    consumer: Consumer
+    monitoring: Monitoring
     shutdown: Shutdown
 
     def run(self) -> int:
@@ -56,11 +48,10 @@ class Worker:
             DeviceLost: If the device fails while it is.
             InvalidOption: If the address in `RMBG_HTTP` cannot be bound.
         """
-        if self.http_server is not None:
-            self.http_server.start()
+        self.monitoring.start()
         for name in self.settings.models:
             self.models.get(name)
-        self.health.is_loaded = True
+        self.monitoring.health.is_loaded = True
         setup_logging.connect(_keep_logging, weak=False)
         worker_ready.connect(self._on_ready, weak=False)
         worker_shutting_down.connect(self._on_signal, weak=False)
@@ -78,15 +69,19 @@ class Worker:
         )
         celery_worker.start()
         self.shutdown.advance(Phase.STOPPED)
-        self.recovery.close()
+        self.consumer.recovery.close()
         self.engine.close()
         return self.shutdown.exit_code or int(celery_worker.exitcode or 0)
 
     def _on_ready(self, **_: object) -> None:
-        self.recovery.start(self.shutdown)
-        self.housekeeping.start(self.shutdown)
-        self.watchdogs.start(self.shutdown)
-        self.health.is_serving = True
+        self.consumer.start()
+        Watchdogs(
+            engine=self.engine,
+            loop=self.monitoring.loop,
+            hung_s=self.settings.stall_s + self.settings.lease_s,
+            memory_limit_bytes=self.settings.memory_limit_bytes,
+        ).start(self.shutdown)
+        self.monitoring.health.is_serving = True
         logger.info("ready", extra={"models": self.models.loaded})
 
     def _on_signal(self, **_: object) -> None:

@@ -6,9 +6,8 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from worker.engine.engine import Engine
-from worker.lifecycle.shutdown import UNFIT_EXIT, Shutdown
-from worker.lifecycle.threads import start_loop
+from worker.engine import Engine
+from worker.lifecycle import UNFIT_EXIT, Shutdown, start_loop
 from worker.monitoring.liveness import EVERY_S, LoopStamp, blocked, hung, stuck, too_large
 
 logger = logging.getLogger(__name__)
