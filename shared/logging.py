@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LEVELS: Final = ("debug", "info", "warning", "error", "critical")
-_CHATTY: Final = ("boto3", "botocore", "s3transfer", "urllib3", "celery", "kombu", "amqp")
+_CHATTY: Final = ("boto3", "botocore", "s3transfer", "urllib3", "httpx", "celery", "kombu", "amqp")
 """Libraries that log requests, signatures included, or two lines a message: from warning on."""
 _CORE: Final = frozenset({"at", "level", "logger", "message", "traceback"})
 _NO_EXTRAS: Final = _CORE | frozenset(vars(logging.makeLogRecord({}))) | {"asctime", "taskName"}

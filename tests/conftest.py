@@ -15,7 +15,7 @@ KEPT = ("RMBG_HOME",)
 def no_settings_of_the_surroundings(monkeypatch):
     """A developer's own services and credentials are never used by a test."""
     for name in list(os.environ):  # noqa: TID251 - to take them away
-        if name.startswith(("RMBG_", "AWS_")) and name not in KEPT:
+        if name.startswith(("RMBG_", "AWS_", "HF_")) and name not in KEPT:
             monkeypatch.delenv(name)
 
 

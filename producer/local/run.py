@@ -20,6 +20,7 @@ from producer.local.collect import Collector
 from producer.local.helper import WorkerProcess
 from producer.local.pictures import Folder, scan, upload
 from producer.local.servers import EmbeddedServers
+from producer.local.weights import fetch
 from producer.progress import exit_code, screen_for, watch
 from producer.results.reader import follow, records
 from producer.services import Services
@@ -191,10 +192,10 @@ def _warn(what: str, files: Sequence[str]) -> None:
 
 
 def _fetch_weights(options: JobOptions, settings: ServiceSettings, env: Mapping[str, str]) -> None:
-    """Have the model's weights here before anything is started, or say why that cannot be."""
+    """Download the model's weights before anything is started, unless they are here."""
     if env.get("RMBG_WEIGHTS"):
         return
     model = models.get(options.rem_mode)
     if weights.locate(model, settings.home) is None:
-        click.echo(f"fetching the weights of {model.name} ({model.licence})", err=True)
-        weights.pull(model, settings.home, base_url=settings.weights_url, offline=settings.offline)
+        click.echo(f"downloading the weights of {model.name} ({model.licence})", err=True)
+        fetch(model, settings)

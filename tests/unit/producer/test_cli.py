@@ -93,7 +93,7 @@ def test_a_choice_there_is_not_gets_those_there_are(command, option, choices):
 def test_an_unknown_mode_gets_the_list():
     line = complaint(rmbg("submit", "--rem-mode", "RMBG-9", stdin=b"a.jpg\n"))
 
-    assert line == "no model 'RMBG-9'; it is one of RMBG-1.4, isnet-general-use"
+    assert line == "unknown model 'RMBG-9'; use one of RMBG-1.4, isnet-general-use"
 
 
 def test_a_model_without_commercial_licence_is_refused_where_that_is_asked_for():
