@@ -10,7 +10,7 @@ from shared.errors import InvalidOption
 from shared.job.record import ItemRecord
 from shared.job.spec import JobSpec, Json
 from shared.job.ticket import Ticket
-from shared.jobstore.connection import Connection, fence, issued_from, to_ms
+from shared.jobstore.connection import Connection, death_limits, fence, issued_from, to_ms
 from shared.jobstore.values import (
     Claim,
     Granted,
@@ -43,12 +43,11 @@ class Leasing(Connection):
                 back, for a later version to work off.
         """
         owner = f"{worker_id}:{secrets.token_hex(8)}"
-        asked = (ticket.job_id, ticket.unit, ticket.epoch, worker_id, owner, to_ms(ttl_s))
-        word, *granted = self._run("claim", *asked)
+        lease = Lease(ticket, owner)
+        word, *granted = self._run("claim", worker=worker_id, ttl_ms=to_ms(ttl_s), **fence(lease))
         if not granted:
             return Refused(RefusalReason(word.decode()))
         queue, spec, sequence, generation, manifest, bits, attempts = granted
-        lease = Lease(ticket, owner)
         return Granted(
             lease=lease,
             spec=self._read(spec, lease),
@@ -74,8 +73,8 @@ class Leasing(Connection):
         """Let *leases* last *ttl_s* from now, and return those that are lost."""
         if not leases:
             return []
-        asked = [value for lease in leases for value in fence(lease)]
-        return [leases[n] for n in self._run("beat", to_ms(ttl_s), *asked)]
+        rows = [tuple(fence(lease).values()) for lease in leases]
+        return [leases[n] for n in self._run("beat", rows, ttl_ms=to_ms(ttl_s))]
 
     def mark(self, lease: Lease, records: Sequence[ItemRecord]) -> MarkAnswer:
         """Record that items of the range have ended; all of them or, if the lease is lost, none.
@@ -85,13 +84,17 @@ class Leasing(Connection):
         Raises:
             ValueError: If an item is not of the range.
         """
-        asked: list[str | int] = []
+        span = lease.ticket.span
         for record in records:
-            if record.index not in lease.ticket.span:
+            if record.index not in span:
                 raise ValueError(f"item {record.index} is not of {lease.ticket.unit}")
-            asked += _marking(record)
-        buckets = (to_ms(self._rules.rate_bucket_s), self._rules.rate_buckets)
-        answer = self._run("mark", *fence(lease), *buckets, *asked)
+        answer = self._run(
+            "mark",
+            map(_marking, records),
+            bucket_ms=to_ms(self._rules.rate_bucket_s),
+            buckets_kept=self._rules.rate_buckets,
+            **fence(lease),
+        )
         return MarkAnswer(answer.decode())
 
     def trying(self, lease: Lease, index: int, *, image_key: str) -> bool:
@@ -105,7 +108,7 @@ class Leasing(Connection):
         record = ItemRecord(
             index=index, image_key=image_key, state="failed", error=crash, attempts=0
         )
-        return bool(self._run("trying", *fence(lease), index, record.to_json()))
+        return bool(self._run("trying", index=index, record=record.to_json(), **fence(lease)))
 
     def finish_begin(self, lease: Lease) -> RangeRecords | None:
         """Return the records of the range for its shard, or None if the lease is lost.
@@ -116,7 +119,7 @@ class Leasing(Connection):
             ValueError: If the lease is of a merge ticket, here and in `finish_commit`.
         """
         _refuse_merge(lease)
-        word, *found = self._run("finish_begin", *fence(lease))
+        word, *found = self._run("finish_begin", **fence(lease))
         if word == b"LOST":
             return None
         is_complete, *pairs = found
@@ -133,7 +136,7 @@ class Leasing(Connection):
             lease is lost, the range may not be closed, or records came since `finish_begin`.
         """
         _refuse_merge(lease)
-        word, *flat = self._run("finish_commit", *fence(lease))
+        word, *flat = self._run("finish_commit", **fence(lease))
         return word == b"OK", issued_from(flat)
 
     def merge_commit(self, lease: Lease) -> bool:
@@ -147,8 +150,10 @@ class Leasing(Connection):
         """
         if not lease.ticket.is_merge:
             raise ValueError(f"{lease.ticket.unit} is not a merge ticket")
-        kept = (to_ms(self._rules.keep_after_end_s), self._rules.events_kept)
-        return bool(self._run("merge_commit", *fence(lease), *kept))
+        rules = self._rules
+        keep_ms = to_ms(rules.keep_after_end_s)
+        kept = {"keep_ms": keep_ms, "events_kept": rules.events_kept}
+        return bool(self._run("merge_commit", **kept, **fence(lease)))
 
     def release(
         self,
@@ -175,9 +180,16 @@ class Leasing(Connection):
             The tickets to publish; none if the lease is lost.
         """
         rules = self._rules
-        rest = (to_ms(delay_s), waiting_for or "", to_ms(rules.waiting_fresh_s))
-        deaths = (int(died), rules.suspect_deaths, rules.item_deaths)
-        return issued_from(self._run("release", *fence(lease), *rest, *deaths))
+        issued = self._run(
+            "release",
+            rest_ms=0 if died else to_ms(delay_s),
+            reason=waiting_for or "",
+            fresh_ms=to_ms(rules.waiting_fresh_s),
+            died=int(died),
+            **death_limits(rules),
+            **fence(lease),
+        )
+        return issued_from(issued)
 
 
 def _refuse_merge(lease: Lease) -> None:

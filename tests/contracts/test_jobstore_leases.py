@@ -20,6 +20,7 @@ from support.until import until
 from shared.broker.queues import BULK, INTERACTIVE, RECOVERY
 from shared.job.spec import Priority
 from shared.job.ticket import Ticket
+from shared.jobstore.connection import fence
 from shared.jobstore.values import Lease, MarkAnswer, RefusalReason, Refused
 
 
@@ -167,8 +168,8 @@ def test_of_twenty_claims_at_once_one_is_granted(store, one):
 
 def test_a_claim_whose_answer_was_lost_may_be_sent_again(store, one):
     """The client repeats a command when the connection breaks; the nonce makes it the same one."""
-    args = (*one.ticket.to_args(), "w", "w:nonce", 30_000)
-    first, second = (store._run("claim", *args) for _ in range(2))
+    args = fence(Lease(one.ticket, "w:nonce")) | {"worker": "w", "ttl_ms": 30_000}
+    first, second = (store._run("claim", **args) for _ in range(2))
 
     assert first[0] == second[0] == b"OK"
 

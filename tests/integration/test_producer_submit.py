@@ -203,13 +203,13 @@ class ForgetfulStore(JobStore):
     lost = 1
     sends_again = False
 
-    def _run(self, script, *args):
-        answer = super()._run(script, *args)
+    def _run(self, script, *rows, **args):
+        answer = super()._run(script, *rows, **args)
         if script != "submit" or not self.lost:
             return answer
         self.lost -= 1
         if self.sends_again:
-            return super()._run(script, *args)
+            return super()._run(script, *rows, **args)
         raise RedisUnavailable("the answer got lost")
 
 

@@ -22,11 +22,11 @@ class FailingJobStore(JobStore):
         super().__init__(*given, **named)
         self.failing = []
 
-    def _run(self, script, *args):
+    def _run(self, script, *rows, **args):
         if script in self.failing:
             self.failing.remove(script)
             raise RedisUnavailable(f"{script}: injected")
-        return super()._run(script, *args)
+        return super()._run(script, *rows, **args)
 
 
 class ConsumerHarness:

@@ -1,10 +1,11 @@
--- Counts a worker's death against the ticket that it held and the item that it was trying.
+-- Deaths of workers: counted for the ticket a worker held and the item it was trying.
+-- USES  items tickets
 
 local function end_as_crash(job, unit, index, record, deaths)
   local generation = tonumber(call('HGET', job_key(job), 'generation'))
   local before = tonumber(call('HGET', part_key(job, 'attempts'), index) or generation - 1)
   local attempts = before + deaths
-  -- No text in the record can look like this: quotes inside texts are escaped.
+  -- Only the field itself can match: quotes inside strings are escaped.
   local filled = string.gsub(record, '"attempts":0', '"attempts":' .. attempts, 1)
   end_item(job, unit, index, true, filled)
   note_attempts(job, index, attempts, generation)
@@ -21,10 +22,10 @@ local function blame(job, unit, item_deaths)
   if deaths >= item_deaths then end_as_crash(job, unit, index, found[2], deaths) end
 end
 
--- Issues the ticket of a dead worker again: to the suspect queue once *suspect_deaths* workers have
--- died of it. The item being tried fails at its death number *item_deaths*.
+-- Issues the ticket of a dead worker again: to the suspect queue from death *suspect_deaths* of the
+-- ticket on. Death *item_deaths* on one item fails the item.
 local function put_back_dead(job, unit, suspect_deaths, item_deaths, issued)
   blame(job, unit, item_deaths)
   local deaths = call('HINCRBY', ticket_key(job, unit), 'deaths', 1)
-  put_back(job, unit, deaths >= suspect_deaths and SUSPECT or next_lane(job, unit), issued)
+  put_back(job, unit, deaths >= suspect_deaths and SUSPECT or next_queue(job, unit), issued)
 end
