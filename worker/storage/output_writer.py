@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from shared.errors import InvalidKey, StoreUnavailable
@@ -84,7 +83,9 @@ class Effects:
         record = _unpack(found.metadata[RECORD], work, keys)
         if self._lacks_review_copy(work, record):
             return None
-        return replace(record, sizes={"cutout": found.size_bytes, "mask": mask.size_bytes})
+        return record.model_copy(
+            update={"sizes": {"cutout": found.size_bytes, "mask": mask.size_bytes}}
+        )
 
     def publish(
         self, work: Work, pictures: Mapping[str, bytes], record: ItemRecord, *, source_etag: str
@@ -113,10 +114,12 @@ class Effects:
             for output in OUTPUTS
             if output in pictures
         }
-        record = replace(record, sizes={output: size for output, (_, size) in there.items()})
+        record = record.model_copy(
+            update={"sizes": {output: size for output, (_, size) in there.items()}}
+        )
         for weightiest in ("superseded", "kept", "same"):
             if any(found == weightiest for found, _ in there.values()):
-                return replace(record, existing=weightiest)
+                return record.model_copy(update={"existing": weightiest})
         return record
 
     def copy_for_review(self, work: Work, picture: bytes) -> None:
@@ -163,7 +166,8 @@ class Effects:
 
 def _pack(record: ItemRecord) -> str:
     """Return the record for the metadata, without the keys, which whoever reads it knows."""
-    body = json.loads(replace(record, image_key="", cutout_key=None, mask_key=None).to_json())
+    without = {"image_key": "", "cutout_key": None, "mask_key": None}
+    body = json.loads(record.model_copy(update=without).to_json())
     packed = base64.b64encode(json.dumps(body).encode())
     if len(packed) > MAX_RECORD_BYTES:
         packed = base64.b64encode(json.dumps(body | {"notes": []}).encode())
@@ -172,12 +176,13 @@ def _pack(record: ItemRecord) -> str:
 
 def _unpack(packed: str, work: Work, keys: Keys) -> ItemRecord:
     record = ItemRecord.from_json(base64.b64decode(packed))
-    return replace(
-        record,
-        index=work.index,
-        image_key=work.image_key,
-        cutout_key=keys.cutout,
-        mask_key=keys.mask,
+    return record.model_copy(
+        update={
+            "index": work.index,
+            "image_key": work.image_key,
+            "cutout_key": keys.cutout,
+            "mask_key": keys.mask,
+        }
     )
 
 
