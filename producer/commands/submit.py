@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import sys
-from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
 import click
@@ -68,7 +67,8 @@ def _source(
 ) -> Source:
     if prefix is not None:
         # The prefix as it was typed, so that its dates match the outputs of other days as well.
-        own = functools.partial(is_own_output, replace(spec, save_prefix=options.save_prefix))
+        typed = spec.model_copy(update={"save_prefix": options.save_prefix})
+        own = functools.partial(is_own_output, typed)
         return PrefixSource(services.objects, *parse_prefix(prefix), own)
     if keys is not None:
         return LineSource(keys, f"--keys {keys.name}")

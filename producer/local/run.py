@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -112,7 +111,7 @@ class _Run:
         they would be worked off first, and nobody waits for them.
         """
         spec = plan(self._services, self._options)
-        said = f"{digest}\0{replace(spec, date='').to_json()}"
+        said = f"{digest}\0{spec.model_copy(update={'date': ''}).to_json()}"
         name = f"run-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
         job_id = self._options.job_id or self._not_cancelled(name)
         source = KeySource(self._folder.keys)

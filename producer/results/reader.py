@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import json
 import tempfile
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import InvalidOption, ObjectMissing, StoreUnavailable, UnknownJob
@@ -108,7 +107,7 @@ def linker(services: Services, job_id: str) -> Callable[[ItemRecord], dict[str, 
 
     def with_links(record: ItemRecord) -> dict[str, Json]:
         urls = {"cutout_url": link(record.cutout_key), "mask_url": link(record.mask_key)}
-        return asdict(record) | urls
+        return record.model_dump() | urls
 
     return with_links
 

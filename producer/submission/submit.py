@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -107,7 +106,8 @@ def _prepare(
         keys, nonce, store=services.jobs, objects=services.objects, bucket=spec.output_bucket
     )
     if spec.naming is Naming.COMFYUI:
-        spec = replace(spec, counter_base=_reserve(services, spec, staged.total))
+        base = _reserve(services, spec, staged.total)
+        spec = spec.model_copy(update={"counter_base": base})
     return Submission(
         spec=spec,
         total=staged.total,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from shared.errors import StoreUnavailable
@@ -87,7 +86,9 @@ class OutputWriter:
         record = _unpack(found.metadata[RECORD], item, keys)
         if self._lacks_review_copy(item, record):
             return None
-        return replace(record, sizes={"cutout": found.size_bytes, "mask": mask.size_bytes})
+        return record.model_copy(
+            update={"sizes": {"cutout": found.size_bytes, "mask": mask.size_bytes}}
+        )
 
     def publish(
         self, item: ItemRef, outputs: Mapping[str, bytes], record: ItemRecord, *, source_etag: str
@@ -119,10 +120,11 @@ class OutputWriter:
             bucket, key = item.spec.output_bucket, review_key(item)
             self._store.put(bucket, key, outputs["cutout"], content_type="image/png")
         conflicts = {conflict for conflict, _ in written.values()}
-        return replace(
-            record,
-            sizes={output: size_bytes for output, (_, size_bytes) in written.items()},
-            existing=next((each for each in PRECEDENCE if each in conflicts), None),
+        return record.model_copy(
+            update={
+                "sizes": {output: size_bytes for output, (_, size_bytes) in written.items()},
+                "existing": next((each for each in PRECEDENCE if each in conflicts), None),
+            }
         )
 
     def _lacks_review_copy(self, item: ItemRef, record: ItemRecord) -> bool:
