@@ -56,7 +56,7 @@ chaos: install
 
 # The compose file for real; says why it is skipped where no Docker engine can be had.
 compose: install
-	tests/compose/engine.sh $(BIN)/python tests/compose/stage.py
+	tests/compose/engine.sh $(BIN)/python tests/compose/run.py
 
 constraints:
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
