@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 from support.asking import ANY_PORT, samples
-from support.promql import named_in
+from support.promql import names_in
 from support.servers import own_bucket
 from support.until import until
 from support.workers import MODEL, WorkerProcess
@@ -79,22 +79,22 @@ def _exported(env, settings):
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
 def test_each_metric_is_exported_by_a_worker(exported, name):
-    named = named_in(EXPRESSIONS[name])
+    names = names_in(EXPRESSIONS[name])
 
-    assert named.metrics, "no metric found in the expression"
-    assert named.metrics <= set(exported) | set(OF_PROMETHEUS)
+    assert names.metrics, "no metric found in the expression"
+    assert names.metrics <= set(exported) | set(OF_PROMETHEUS)
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
 def test_each_label_exists_on_its_metrics(exported, name):
-    named = named_in(EXPRESSIONS[name])
+    names = names_in(EXPRESSIONS[name])
     labels = [
         OF_PROMETHEUS[metric] if metric in OF_PROMETHEUS else set(exported[metric])
-        for metric in named.metrics
+        for metric in names.metrics
     ]
 
-    assert named.labels <= set.union(*labels)
-    for metric, label, operator, value in named.matchers:
+    assert names.labels <= set.union(*labels)
+    for metric, label, operator, value in names.matchers:
         if metric in OF_PROMETHEUS or label == "job":
             assert (label, value) == ("job", "rmbg-worker")
             continue
@@ -105,14 +105,14 @@ def test_each_label_exists_on_its_metrics(exported, name):
 @pytest.mark.parametrize("name", queries())
 def test_legends_use_labels_that_the_query_keeps(exported, name):
     target = queries()[name]
-    named = named_in(target["expr"])
-    kept = named.labels or {"instance"}
+    names = names_in(target["expr"])
+    kept = names.labels or {"instance"}
 
     assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= kept
 
 
 def test_every_metric_that_counts_problems_has_an_alert_or_a_panel(exported):
-    queried = set().union(*(named_in(expression).metrics for expression in EXPRESSIONS.values()))
+    queried = set().union(*(names_in(expression).metrics for expression in EXPRESSIONS.values()))
     problems = {"rmbg_alive", "rmbg_ready", "rmbg_breaker_open", "rmbg_job_store_up"}
     problems |= {name for name in exported if re.search("lost|retries|stalled|lag", name)}
 
@@ -120,14 +120,14 @@ def test_every_metric_that_counts_problems_has_an_alert_or_a_panel(exported):
 
 
 def test_the_parser_finds_metrics_labels_and_matchers():
-    named = named_in(
+    names = names_in(
         'sum by (le, a_label) (rate(one_total{result=~"done|two", x="y"}[5m])) '
         "> 0.1 * three unless on (four) five:six offset 5m and max(seven) > bool 4"
     )
 
-    assert named.metrics == {"one_total", "three", "five:six", "seven"}
-    assert named.labels == {"le", "a_label", "four"}
-    assert ("one_total", "result", "=~", "done|two") in named.matchers
+    assert names.metrics == {"one_total", "three", "five:six", "seven"}
+    assert names.labels == {"le", "a_label", "four"}
+    assert ("one_total", "result", "=~", "done|two") in names.matchers
 
 
 # --- the files around them

@@ -137,7 +137,7 @@ def test_connection_resets_fail_no_item_and_cost_no_attempt(setup):
 def test_slow_answers_lose_no_lease(setup, delay_s):
     """A lease is renewed every third of its time."""
     setup.proxy.delay_s = delay_s
-    keys = setup.upload(40)
+    keys = setup.upload(12)
     job_id = setup.client.submit(keys, rem_mode=MODEL)
 
     setup.assert_done_once(job_id, keys)
