@@ -10,8 +10,8 @@ from PIL import Image
 from support.weights import isnet_weights
 
 from benchmarks import memory, network, report, scale, stages, whole
-from benchmarks.contestant import seed_way
-from benchmarks.pictures import jpeg, product, write_products
+from benchmarks.baseline import seed
+from benchmarks.products import jpeg, product, write_products
 from worker.inference.architectures.isnet.tensors import load_state_dict
 from worker.inference.segmenter import Segmenter
 
@@ -26,7 +26,7 @@ def test_product_images_are_reproducible_and_differ_from_each_other(tmp_path):
 
 
 def test_scale_counts_every_item_once(tmp_path):
-    (run,) = scale.measure([(2, 80)], tmp_path)
+    (run,) = scale.measure([(2, 80)], tmp_path, warm_up=80)
     assert run.exact
     assert run.items == 80
     assert 0 < run.device_busy <= 1
@@ -52,7 +52,7 @@ def test_the_seed_loop_and_the_worker_return_the_same_mask(tmp_path):
     picture = product(1, 256)
     source, target = tmp_path / "a.jpg", tmp_path / "a.png"
     source.write_bytes(jpeg(picture))
-    seed_way(isnet_weights(), "cpu")(source, target)
+    seed(isnet_weights(), "cpu")(source, target)
     with Image.open(source) as file:
         decoded = np.array(file.convert("RGB"))
     segmenter = Segmenter.load(isnet_weights(), device="cpu", precision="fp32")
