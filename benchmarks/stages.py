@@ -1,4 +1,4 @@
-"""(b) What an image costs outside the network: milliseconds of processor time by stage."""
+"""(b) CPU time of an image outside the network, in milliseconds by stage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import cv2
 
-from benchmarks.pictures import jpeg, product
+from benchmarks.products import jpeg, product
 from benchmarks.stand_ins import (
     ImagesInMemory,
     SleepingSegmenter,
@@ -33,7 +33,7 @@ from worker.settings import WorkerSettings
 from worker.storage.output_writer import OutputWriter
 
 MODEL: Final = "isnet-general-use"
-SOURCE_WAY: Final = (
+SOURCE_STAGES: Final = (
     "read header", "decode", "prepare", "finish mask", "measure mask", "compose source",
     "encode cutout", "encode mask",
 )  # fmt: skip
@@ -44,7 +44,7 @@ STORE_CLIENT: Final = ("S3: get source", "S3: put mask", "S3: put cutout")
 def measure(
     weights: Path, folder: Path, *, device: str, pictures: int, rounds: int, side_px: int
 ) -> dict[str, Any]:
-    """Take every stage in turn over each picture, *rounds* times; medians over all of them."""
+    """Run all stages in turn on each image, *rounds* times; return medians over all runs."""
     cv2.setNumThreads(1)  # as in a worker
     segmenter = Segmenter.load(weights, device=device)
     times: dict[str, list[float]] = {}
@@ -53,14 +53,14 @@ def measure(
         settings = WorkerSettings.from_env(servers.settings())
         store = S3Store(settings.services.objects)
         for number in range(pictures):
-            ways = _ways(segmenter, jpeg(product(number, side_px)), settings, store)
+            calls = _calls(segmenter, jpeg(product(number, side_px)), settings, store)
             for _ in range(rounds):
-                for name, way in ways.items():
-                    begun_s = time.process_time()
-                    answer = way()
-                    times.setdefault(name, []).append(1000 * (time.process_time() - begun_s))
-                    if isinstance(answer, bytes):
-                        sizes.setdefault(name, []).append(len(answer))
+                for name, call in calls.items():
+                    started_s = time.process_time()
+                    result = call()
+                    times.setdefault(name, []).append(1000 * (time.process_time() - started_s))
+                    if isinstance(result, bytes):
+                        sizes.setdefault(name, []).append(len(result))
         overhead_ms = engine_overhead_ms(settings, store, items=100 * pictures * rounds)
     stages = {name: round(statistics.median(values), 2) for name, values in times.items()}
     return {
@@ -68,14 +68,14 @@ def measure(
         "cpu_ms": stages,
         "bytes": {name: round(statistics.median(values)) for name, values in sizes.items()},
         "engine_cpu_ms": round(overhead_ms, 3),
-        "sum_ms": round(sum(stages[name] for name in SOURCE_WAY) + overhead_ms, 1),
+        "sum_ms": round(sum(stages[name] for name in SOURCE_STAGES) + overhead_ms, 1),
         "sum_with_s3_client_ms": round(
-            sum(stages[name] for name in (*SOURCE_WAY, *STORE_CLIENT)) + overhead_ms, 1
+            sum(stages[name] for name in (*SOURCE_STAGES, *STORE_CLIENT)) + overhead_ms, 1
         ),
     }
 
 
-def _ways(
+def _calls(
     segmenter: Segmenter, data: bytes, settings: WorkerSettings, store: ObjectStore
 ) -> dict[str, Callable[[], object]]:
     """Return the stages of one picture, each over what the one before it made."""

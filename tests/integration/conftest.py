@@ -1,4 +1,4 @@
-"""Fixtures of the tests with real servers; those of the servers themselves are every test's."""
+"""Fixtures for tests with real servers; tests/conftest.py has those of the servers themselves."""
 
 from support.consumer_harness import consumer, consumers
 

@@ -163,7 +163,8 @@ class OutputWriter:
 
 def _pack(record: ItemRecord) -> str:
     """Return the record for the metadata, without the keys, which its reader knows."""
-    body = json.loads(replace(record, image_key="", cutout_key=None, mask_key=None).to_json())
+    without_keys = {"image_key": "", "cutout_key": None, "mask_key": None}
+    body = json.loads(record.model_copy(update=without_keys).to_json())
     packed = base64.b64encode(json.dumps(body).encode())
     if len(packed) > MAX_RECORD_BYTES:
         packed = base64.b64encode(json.dumps(body | {"notes": []}).encode())
@@ -172,10 +173,11 @@ def _pack(record: ItemRecord) -> str:
 
 def _unpack(packed: str, item: ItemRef, keys: Mapping[str, str]) -> ItemRecord:
     record = ItemRecord.from_json(base64.b64decode(packed))
-    return replace(
-        record,
-        index=item.index,
-        image_key=item.image_key,
-        cutout_key=keys["cutout"],
-        mask_key=keys["mask"],
+    return record.model_copy(
+        update={
+            "index": item.index,
+            "image_key": item.image_key,
+            "cutout_key": keys["cutout"],
+            "mask_key": keys["mask"],
+        }
     )
