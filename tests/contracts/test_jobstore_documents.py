@@ -17,7 +17,7 @@ def later_schema(document):
 
 
 def without_a_field(document):
-    return json.dumps({k: v for k, v in json.loads(document).items() if k != "naming"})
+    return json.dumps({k: v for k, v in json.loads(document).items() if k != "input_bucket"})
 
 
 @pytest.mark.parametrize(

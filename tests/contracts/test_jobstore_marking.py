@@ -1,7 +1,6 @@
 """Marking: an item counts when its bit goes from 0 to 1, and never again."""
 
 import json
-from dataclasses import replace
 
 import pytest
 from support.jobs import close, done, failed, feed, first_lease, grant, mark_all, submit
@@ -69,7 +68,7 @@ def test_failures_are_counted_by_class_and_done_items_by_verdict(store, job, lea
 
 def test_a_failed_items_verdict_is_not_counted(store, job, lease):
     """Or a retry would have to take it back."""
-    store.leases.mark(lease, [replace(failed(0), qc={"verdict": "good"})])
+    store.leases.mark(lease, [failed(0).model_copy(update={"qc": {"verdict": "good"}})])
 
     assert store.queries.status(job).verdicts == {}
 
