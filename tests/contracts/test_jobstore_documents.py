@@ -1,4 +1,4 @@
-"""A job's document that this version cannot read: its tickets wait, and nobody is blamed."""
+"""A job document that this version cannot read: its tickets wait and count no death."""
 
 import json
 
@@ -25,8 +25,8 @@ def without_a_field(document):
     [later_field, later_schema, without_a_field, lambda _: b"5", lambda _: b"\xff"],
     ids=["later field", "later schema", "without a field", "no object", "no text"],
 )
-def test_a_ticket_whose_job_cannot_be_read_is_given_back(store, redis_client, change):
-    """The lease is granted by then: left to expire it would count as a death."""
+def test_a_ticket_with_an_unreadable_job_document_is_released(store, redis_client, change):
+    """The lease is already granted; if it expired, it would count as a death."""
     job = submit(store, 4)
     [issued] = feed(store)
     key = f"rmbg:job:{job}"

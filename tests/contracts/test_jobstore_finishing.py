@@ -11,9 +11,9 @@ from support.jobs import (
     feed,
     grant,
     mark_all,
+    process,
     run_to_end,
     submit,
-    work_off,
 )
 from support.until import until
 
@@ -35,7 +35,7 @@ def tickets(store, job):
     return feed(store)
 
 
-def test_finishing_hands_out_the_records_in_item_order(store, tickets):
+def test_finish_begin_returns_the_records_in_item_order(store, tickets):
     lease = grant(store, tickets[0]).lease
     store.leases.mark(lease, [done(i) for i in reversed(range(12, 16))])
     store.leases.mark(lease, [done(i) for i in range(12)])
@@ -46,8 +46,8 @@ def test_finishing_hands_out_the_records_in_item_order(store, tickets):
     assert [json.loads(record)["index"] for record in closing.records] == list(range(16))
 
 
-def test_records_come_from_redis_whoever_wrote_them(store, tickets):
-    """No record dies with a worker: the first one's are in the second one's shard."""
+def test_records_of_an_earlier_owner_are_in_the_shard_of_its_successor(store, tickets):
+    """No record is lost with a worker."""
     first = grant(store, tickets[0], "first")
     store.leases.mark(first.lease, [done(i) for i in range(8)])
     [again] = store.leases.release(first.lease)
@@ -57,7 +57,7 @@ def test_records_come_from_redis_whoever_wrote_them(store, tickets):
     assert len(store.leases.finish_begin(second.lease).records) == 16
 
 
-def test_an_unfinished_range_cannot_be_closed(store, job, tickets):
+def test_an_incomplete_range_cannot_be_closed(store, job, tickets):
     lease = grant(store, tickets[0]).lease
     store.leases.mark(lease, [done(0)])
 
@@ -67,15 +67,15 @@ def test_an_unfinished_range_cannot_be_closed(store, job, tickets):
     assert len(store.leases.release(lease)) == 1
 
 
-def test_a_shard_is_accepted_only_after_its_records_were_handed_out(store, tickets):
+def test_a_shard_is_accepted_only_after_finish_begin(store, tickets):
     claim = grant(store, tickets[0])
     mark_all(store, claim)
 
     assert store.leases.finish_commit(claim.lease) == (False, [])
 
 
-def test_a_successor_must_have_the_records_handed_out_itself(store, tickets):
-    """Its shard has a name of its own, which its predecessor has not written."""
+def test_a_successor_must_call_finish_begin_itself(store, tickets):
+    """Its shard has another name, which its predecessor has not written."""
     first = grant(store, tickets[0])
     mark_all(store, first)
     store.leases.finish_begin(first.lease)
@@ -84,8 +84,8 @@ def test_a_successor_must_have_the_records_handed_out_itself(store, tickets):
     assert store.leases.finish_commit(grant(store, again).lease) == (False, [])
 
 
-def test_a_record_that_came_after_the_shard_was_written_is_not_lost(store, job, tickets):
-    """In a cancelled job a range may be closed before everything in flight has ended."""
+def test_a_record_added_after_the_shard_was_written_is_not_lost(store, job, tickets):
+    """In a cancelled job a range may be closed before all items in flight have ended."""
     lease = grant(store, tickets[0]).lease
     store.leases.mark(lease, [done(0)])
     store.submissions.cancel(job)
@@ -111,12 +111,12 @@ def test_closing_lists_the_shard_and_drops_ticket_and_records(store, job, ticket
 
 def test_shards_are_listed_in_order_of_acceptance(store, job, tickets):
     for one in reversed(tickets):
-        work_off(store, one)
+        process(store, one)
 
     assert store.queries.accepted_shards(job) == [("16-20", 1), ("0-16", 1)]
 
 
-def test_closing_twice_is_refused_and_harmless(store, job, tickets):
+def test_closing_twice_has_no_effect(store, job, tickets):
     claim = grant(store, tickets[0])
     mark_all(store, claim)
     close(store, claim.lease)
@@ -126,39 +126,39 @@ def test_closing_twice_is_refused_and_harmless(store, job, tickets):
 
 
 def test_the_last_range_issues_the_merge_ticket(store, job, tickets):
-    assert work_off(store, tickets[0]) == []
-    [merge] = work_off(store, tickets[1])
+    assert process(store, tickets[0]) == []
+    [merge] = process(store, tickets[1])
 
     assert (merge.ticket.is_merge, merge.queue) == (True, RECOVERY)
     status = store.queries.status(job)
     assert (status.state, status.done, status.finished_at) == (JobState.FINISHING, 20, None)
 
 
-def test_the_merge_ticket_waits_for_ranges_that_are_not_fed_yet(make_store):
+def test_the_merge_ticket_waits_for_ranges_not_yet_fed(make_store):
     store = make_store(high_water_least=1)
     submit(store, 20)
     [first] = feed(store)
 
-    assert work_off(store, first) == []
+    assert process(store, first) == []
     [second] = feed(store)
-    assert [one.ticket.is_merge for one in work_off(store, second)] == [True]
+    assert [one.ticket.is_merge for one in process(store, second)] == [True]
 
 
-def test_an_interactive_jobs_merge_is_interactive_too(store):
+def test_the_merge_ticket_of_an_interactive_job_is_interactive(store):
     submit(store, 4, priority=Priority.INTERACTIVE)
     [one] = feed(store)
 
-    assert [merge.queue for merge in work_off(store, one)] == [INTERACTIVE]
+    assert [merge.queue for merge in process(store, one)] == [INTERACTIVE]
 
 
 @pytest.fixture
 def merge(store, tickets):
-    work_off(store, tickets[0])
-    [issued] = work_off(store, tickets[1], failing={17})
+    process(store, tickets[0])
+    [issued] = process(store, tickets[1], failing={17})
     return issued
 
 
-def test_a_merge_is_claimed_like_any_ticket(store, job, merge):
+def test_a_merge_ticket_is_claimed_like_any_ticket(store, job, merge):
     granted = grant(store, merge, "a")
 
     assert not granted.is_cancelled
@@ -174,7 +174,7 @@ def test_committing_the_merge_ends_the_job(store, job, merge):
     assert status.finished_at >= status.created_at
 
 
-def test_a_jobs_end_is_told_once(store, job, merge, redis_client):
+def test_the_end_of_a_job_adds_one_event(store, job, merge, redis_client):
     lease = grant(store, merge).lease
 
     assert [store.leases.merge_commit(lease) for _ in range(3)] == [True, False, False]
@@ -190,7 +190,7 @@ def test_a_jobs_end_is_told_once(store, job, merge, redis_client):
     ]
 
 
-def test_of_many_merges_at_once_one_ends_the_job(store, merge, redis_client):
+def test_one_of_many_concurrent_merges_ends_the_job(store, merge, redis_client):
     lease = grant(store, merge).lease
 
     with ThreadPoolExecutor(8) as pool:
@@ -200,7 +200,7 @@ def test_of_many_merges_at_once_one_ends_the_job(store, merge, redis_client):
     assert len(events(redis_client)) == 1
 
 
-def test_a_merge_whose_worker_dies_is_done_by_another(store, job, merge, redis_client):
+def test_a_merge_of_a_dead_worker_is_done_by_another(store, job, merge, redis_client):
     dead = grant(store, merge, ttl_s=0.001).lease
     [again] = until(lambda: feed(store))
 
@@ -210,21 +210,21 @@ def test_a_merge_whose_worker_dies_is_done_by_another(store, job, merge, redis_c
     assert len(events(redis_client)) == 1
 
 
-def test_a_merge_that_is_given_back_is_issued_again(store, job, merge):
+def test_a_released_merge_ticket_is_issued_again(store, job, merge):
     [again] = store.leases.release(grant(store, merge).lease, waiting_for="bucket: gone")
 
     assert again.ticket.is_merge
     assert store.leases.merge_commit(grant(store, again).lease)
 
 
-def test_an_item_ticket_ends_no_job(store, tickets):
+def test_a_range_ticket_cannot_end_a_job(store, tickets):
     lease = grant(store, tickets[0]).lease
 
     with pytest.raises(ValueError, match="not a merge"):
         store.leases.merge_commit(lease)
 
 
-def test_a_merge_ticket_is_no_range(store, merge):
+def test_a_merge_ticket_cannot_be_closed_as_a_range(store, merge):
     lease = grant(store, merge).lease
 
     for step in (store.leases.finish_begin, store.leases.finish_commit):
@@ -232,7 +232,7 @@ def test_a_merge_ticket_is_no_range(store, merge):
             step(lease)
 
 
-def test_redis_forgets_an_ended_job_after_seven_days(store, job, redis_client):
+def test_redis_keeps_an_ended_job_for_seven_days(store, job, redis_client):
     run_to_end(store, failing={17})
 
     keys = redis_client.keys(f"rmbg:job:{job}*")
@@ -240,7 +240,7 @@ def test_redis_forgets_an_ended_job_after_seven_days(store, job, redis_client):
     assert all(WEEK_S - 60 < redis_client.ttl(key) <= WEEK_S for key in keys)
 
 
-def test_a_forgotten_job_leaves_nothing_behind_but_its_event(make_store, redis_client):
+def test_an_expired_job_leaves_only_its_event(make_store, redis_client):
     store = make_store(keep_after_end_s=0.001)
     job = submit(store, 5)
     run_to_end(store, failing={3})
@@ -254,13 +254,13 @@ def test_a_forgotten_job_leaves_nothing_behind_but_its_event(make_store, redis_c
     assert submit(store, 5) != job
 
 
-def test_a_running_job_is_kept_for_ever(store, job, tickets, redis_client):
+def test_a_running_job_does_not_expire(store, job, tickets, redis_client):
     mark_all(store, grant(store, tickets[0]))
 
     assert {redis_client.ttl(key) for key in redis_client.keys(f"rmbg:job:{job}*")} == {-1}
 
 
-def test_the_stream_of_events_does_not_grow_for_ever(make_store, redis_client):
+def test_the_event_stream_is_bounded(make_store, redis_client):
     store = make_store(events_kept=1)
     redis_client.config_set("stream-node-max-entries", 10)
     for n in range(25):

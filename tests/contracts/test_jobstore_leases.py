@@ -1,4 +1,4 @@
-"""Leases: every answer to a claim, and whose word counts afterwards."""
+"""Leases: the reply to each claim, and whether a lease is still valid."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +45,7 @@ def one(store, job):
     return issued
 
 
-def test_a_granted_claim_tells_all_that_the_work_needs(store, job, one):
+def test_a_granted_claim_contains_everything_the_worker_needs(store, job, one):
     granted = claim(store, one.ticket, "worker-7")
 
     assert granted.lease.ticket == one.ticket
@@ -57,7 +57,7 @@ def test_a_granted_claim_tells_all_that_the_work_needs(store, job, one):
     assert granted.manifest
 
 
-def test_a_ticket_of_no_known_job_is_gone(store):
+def test_a_ticket_of_an_unknown_job_is_gone(store):
     assert refusal(store, Ticket("nosuch", "0-16", 1)) is RefusalReason.GONE
 
 
@@ -83,35 +83,35 @@ def test_a_ticket_of_an_older_epoch_is_stale(store, one):
     assert refusal(store, again.ticket) is None
 
 
-def test_an_older_epoch_is_stale_even_while_another_holds_the_newer(store, one):
-    """The order of the tests: job, ticket, epoch, owner."""
+def test_an_older_epoch_is_stale_while_another_worker_holds_the_newer(store, one):
+    """The order of the checks is job, ticket, epoch, owner."""
     [again] = store.leases.release(grant(store, one).lease)
     grant(store, again, "other")
 
     assert refusal(store, one.ticket) is RefusalReason.STALE
 
 
-def test_a_ticket_that_another_worker_holds_is_busy(store, one):
+def test_a_ticket_held_by_another_worker_is_busy(store, one):
     grant(store, one, "a")
 
     assert refusal(store, one.ticket, "b") is RefusalReason.BUSY
 
 
-def test_a_ticket_that_this_worker_holds_is_a_double(store, one):
-    """A reset connection makes the broker deliver a message again to the same process."""
+def test_a_ticket_held_by_the_same_worker_is_a_duplicate(store, one):
+    """After a connection reset the broker delivers a message again to the same process."""
     grant(store, one, "a")
 
     assert refusal(store, one.ticket, "a") is RefusalReason.DUP
 
 
-def test_a_worker_whose_name_begins_like_anothers_is_not_taken_for_it(store, one):
+def test_a_worker_id_that_is_a_prefix_of_another_is_a_different_worker(store, one):
     grant(store, one, "gpu:1")
 
     assert refusal(store, one.ticket, "gpu") is RefusalReason.BUSY
 
 
-def test_an_epoch_above_the_stores_counts_as_equal(store, job, one):
-    """Redis went back in time: the message was sent in a future that it has forgotten."""
+def test_an_epoch_above_the_stored_one_is_accepted(store, job, one):
+    """Redis lost its latest writes after the message was sent."""
     granted = claim(store, Ticket(job, one.ticket.unit, 7))
 
     mark_all(store, granted)
@@ -119,8 +119,8 @@ def test_an_epoch_above_the_stores_counts_as_equal(store, job, one):
     assert store.queries.accepted_shards(job) == [("0-10", 7)]
 
 
-def test_after_a_higher_epoch_the_next_one_is_higher_still(store, job, one):
-    """Otherwise two owners could write a shard of one name."""
+def test_the_epoch_after_an_accepted_higher_one_is_higher_still(store, job, one):
+    """Otherwise two owners could write a shard with the same name."""
     granted = claim(store, Ticket(job, one.ticket.unit, 7))
 
     [again] = store.leases.release(granted.lease)
@@ -128,8 +128,8 @@ def test_after_a_higher_epoch_the_next_one_is_higher_still(store, job, one):
     assert again.ticket.epoch == 8
 
 
-def test_an_epoch_that_leaves_no_room_for_the_next_is_not_believed(store, job, one):
-    """Redis cannot have forgotten so many; a ticket after it could not be read by anybody."""
+def test_an_epoch_close_to_the_maximum_is_stale(store, job, one):
+    """Redis cannot have lost that many, and no worker would accept the next epoch."""
     for epoch in (2**30, 2**31 - 1):
         assert refusal(store, Ticket(job, one.ticket.unit, epoch)) is RefusalReason.STALE
     granted = claim(store, Ticket(job, one.ticket.unit, 2**30 - 1))
@@ -139,14 +139,14 @@ def test_an_epoch_that_leaves_no_room_for_the_next_is_not_believed(store, job, o
     assert refusal(store, again.ticket) is None
 
 
-def test_an_epoch_above_the_stores_is_still_busy_while_held(store, job, one):
+def test_a_held_ticket_is_busy_for_an_epoch_above_the_stored_one(store, job, one):
     grant(store, one, "a")
 
     assert refusal(store, Ticket(job, one.ticket.unit, 7), "b") is RefusalReason.BUSY
 
 
-def test_a_lease_that_has_run_out_is_not_given_to_the_next_comer(store, one, redis_client):
-    """Recovery must count the death first, or a deadly range would go round for ever."""
+def test_an_expired_lease_is_not_granted_to_the_next_claim(store, one, redis_client):
+    """Recovery must count the death first; otherwise a deadly range would never become suspect."""
 
     def ran_out():
         seconds, micros = redis_client.time()
@@ -158,22 +158,22 @@ def test_a_lease_that_has_run_out_is_not_given_to_the_next_comer(store, one, red
     assert refusal(store, one.ticket, "b") is RefusalReason.BUSY
 
 
-def test_of_twenty_claims_at_once_one_is_granted(store, one):
+def test_one_of_twenty_concurrent_claims_is_granted(store, one):
     with ThreadPoolExecutor(20) as pool:
         refusals = list(pool.map(lambda n: refusal(store, one.ticket, f"w{n}"), range(20)))
 
     assert Counter(refusals) == {RefusalReason.BUSY: 19, None: 1}
 
 
-def test_a_claim_whose_answer_was_lost_may_be_sent_again(store, one):
-    """The client repeats a command when the connection breaks; the nonce makes it the same one."""
+def test_a_claim_can_be_repeated_after_its_reply_is_lost(store, one):
+    """The client repeats a command when the connection breaks; the nonce identifies the claim."""
     args = Lease(one.ticket, "w:nonce").fence | {"worker": "w", "ttl_ms": 30_000}
     first, second = (store.connection.run("claim", **args) for _ in range(2))
 
     assert first[0] == second[0] == b"OK"
 
 
-def test_a_claim_shows_which_items_have_ended(store, one):
+def test_a_claim_lists_the_ended_items(store, one):
     lease = grant(store, one).lease
     store.leases.mark(lease, [done(0), failed(7), done(9)])
     [again] = store.leases.release(lease)
@@ -181,8 +181,8 @@ def test_a_claim_shows_which_items_have_ended(store, one):
     assert grant(store, again).ended == {0, 7, 9}
 
 
-def test_ended_items_are_told_for_ranges_anywhere_in_a_byte(make_store):
-    """The bitmap is answered in whole bytes; ranges begin and stop within them."""
+def test_ended_items_are_right_for_ranges_that_do_not_start_at_a_byte(make_store):
+    """Redis returns whole bytes of the bitmap; ranges start and stop within them."""
     store = make_store(ticket_items_unknown=5)
     submit(store, 23)
     ended = {}
@@ -201,8 +201,8 @@ def test_ended_items_are_told_for_ranges_anywhere_in_a_byte(make_store):
     }
 
 
-def test_a_claim_shows_the_attempts_of_earlier_generations(store):
-    """Only those that the generation does not tell: item 2 was tried four times in all."""
+def test_a_claim_contains_the_attempts_of_earlier_generations(store):
+    """Only those that differ from the generation: item 2 was tried four times in total."""
     job = submit(store, 5)
     [one] = feed(store)
     lease = grant(store, one).lease
@@ -237,8 +237,8 @@ def test_attempts_add_up_over_generations(store):
     assert (granted.generation, granted.attempts) == (4, {0: 6})
 
 
-def test_attempts_of_a_done_item_are_known_when_it_is_opened_again(store):
-    """Its picture got lost. It was tried five times, and its neighbour once."""
+def test_attempts_of_a_done_item_are_known_after_it_is_reopened(store):
+    """Its output was lost. It had been tried five times, its neighbour once."""
     job = submit(store, 2)
     [one] = feed(store)
     lease = grant(store, one).lease
@@ -252,7 +252,7 @@ def test_attempts_of_a_done_item_are_known_when_it_is_opened_again(store):
     assert (granted.generation, granted.attempts) == (2, {0: 5})
 
 
-def test_what_was_known_of_attempts_is_dropped_once_the_generation_tells(store, redis_client):
+def test_stored_attempts_are_dropped_once_they_equal_the_generation(store, redis_client):
     job = submit(store, 1)
     for attempts in (2, 2):
         [one] = feed(store)
@@ -268,20 +268,20 @@ def test_what_was_known_of_attempts_is_dropped_once_the_generation_tells(store, 
 # ---- beats
 
 
-def test_a_beat_renews_what_is_held_and_names_what_is_lost(store):
+def test_a_beat_renews_held_leases_and_returns_lost_ones(store):
     submit(store, 40)
     first, second, third = feed(store)
-    kept, given_back = grant(store, first).lease, grant(store, second).lease
-    store.leases.release(given_back)
+    kept, released = grant(store, first).lease, grant(store, second).lease
+    store.leases.release(released)
     never_ours = Lease(third.ticket, "w:nonce")
 
-    assert store.leases.beat([given_back, kept, never_ours], ttl_s=TTL_S) == [
-        given_back,
+    assert store.leases.beat([released, kept, never_ours], ttl_s=TTL_S) == [
+        released,
         never_ours,
     ]
 
 
-def test_a_beat_for_nothing_asks_nothing(store):
+def test_a_beat_without_leases_returns_nothing(store):
     assert store.leases.beat([], ttl_s=TTL_S) == []
 
 
@@ -293,19 +293,19 @@ def test_a_lease_lasts_as_long_as_it_is_renewed(store, one):
     assert refusal(store, one.ticket, "other") is RefusalReason.BUSY
 
 
-def test_a_lease_that_was_not_renewed_is_lost_once_recovery_has_seen_it(store, one):
+def test_an_expired_lease_is_lost_once_recovery_has_processed_it(store, one):
     lease = grant(store, one, ttl_s=0.001).lease
     until(lambda: feed(store))
 
     assert store.leases.beat([lease], ttl_s=TTL_S) == [lease]
 
 
-# ---- whose word counts
+# ---- lost leases
 
 
 @pytest.fixture(params=["taken over", "older epoch", "gone", "unknown job", "ended job"])
-def dead_lease(store, request):
-    """A lease that does not stand any more, in each of the ways there are."""
+def lost_lease(store, request):
+    """A lease that is lost, in every way there is."""
     submit(store, 10)
     [one] = feed(store)
     lease = grant(store, one, "zombie").lease
@@ -324,40 +324,40 @@ def dead_lease(store, request):
     return Lease(again.ticket, lease.owner)
 
 
-def test_a_dead_lease_marks_nothing(store, dead_lease):
+def test_a_lost_lease_marks_nothing(store, lost_lease):
     before = [(s.done, s.failed) for s in store.queries.jobs()]
 
-    assert store.leases.mark(dead_lease, [done(3)]) is MarkAnswer.LOST
+    assert store.leases.mark(lost_lease, [done(3)]) is MarkAnswer.LOST
     assert [(s.done, s.failed) for s in store.queries.jobs()] == before
 
 
-def test_a_dead_lease_is_not_beaten_for(store, dead_lease):
-    assert store.leases.beat([dead_lease], ttl_s=TTL_S) == [dead_lease]
+def test_a_lost_lease_cannot_be_renewed(store, lost_lease):
+    assert store.leases.beat([lost_lease], ttl_s=TTL_S) == [lost_lease]
 
 
-def test_a_dead_lease_tries_nothing(store, dead_lease):
-    assert not store.leases.trying(dead_lease, 3, image_key="3.jpg")
+def test_a_lost_lease_announces_no_item(store, lost_lease):
+    assert not store.leases.trying(lost_lease, 3, image_key="3.jpg")
 
 
-def test_a_dead_lease_closes_nothing(store, dead_lease):
-    assert store.leases.finish_begin(dead_lease) is None
-    assert store.leases.finish_commit(dead_lease) == (False, [])
+def test_a_lost_lease_closes_nothing(store, lost_lease):
+    assert store.leases.finish_begin(lost_lease) is None
+    assert store.leases.finish_commit(lost_lease) == (False, [])
 
 
-def test_a_dead_lease_ends_no_job(store, dead_lease):
-    ticket = dead_lease.ticket
+def test_a_lost_lease_ends_no_job(store, lost_lease):
+    ticket = lost_lease.ticket
 
     assert not store.leases.merge_commit(
-        Lease(Ticket(ticket.job_id, "merge", ticket.epoch), dead_lease.owner)
+        Lease(Ticket(ticket.job_id, "merge", ticket.epoch), lost_lease.owner)
     )
 
 
-def test_a_dead_lease_releases_nothing(store, dead_lease):
-    assert store.leases.release(dead_lease, waiting_for="bucket: no") == []
+def test_a_lost_lease_releases_nothing(store, lost_lease):
+    assert store.leases.release(lost_lease, waiting_for="bucket: no") == []
 
 
 @pytest.mark.parametrize(
-    ("edit", "answered"),
+    ("edit", "expected"),
     [
         pytest.param(("", "state", "done"), MarkAnswer.LOST, id="job has ended"),
         pytest.param((":ticket:0-10", "epoch", 8), MarkAnswer.LOST, id="epoch is older"),
@@ -365,24 +365,24 @@ def test_a_dead_lease_releases_nothing(store, dead_lease):
         pytest.param((":ticket:0-10", "owner", "w:x"), MarkAnswer.LOST, id="owner is another"),
     ],
 )
-def test_job_epoch_and_owner_each_have_a_say(store, one, redis_client, edit, answered):
-    """Whatever a Redis that went back in time may hold. The lease is of epoch 7."""
+def test_job_state_epoch_and_owner_must_all_match(store, one, redis_client, edit, expected):
+    """A Redis that has lost writes can hold any combination. The lease has epoch 7."""
     part, field, value = edit
     lease = claim(store, Ticket(one.ticket.job_id, one.ticket.unit, 7)).lease
     redis_client.hset(f"rmbg:job:{one.ticket.job_id}{part}", field, value)
 
-    assert store.leases.mark(lease, [done(0)]) is answered
-    assert (store.leases.beat([lease], ttl_s=TTL_S) == []) is (answered is MarkAnswer.OK)
+    assert store.leases.mark(lease, [done(0)]) is expected
+    assert (store.leases.beat([lease], ttl_s=TTL_S) == []) is (expected is MarkAnswer.OK)
 
 
-def test_a_ticket_that_is_left_of_an_ended_job_is_gone(store, one, redis_client):
+def test_a_ticket_left_over_from_an_ended_job_is_gone(store, one, redis_client):
     redis_client.hset(f"rmbg:job:{one.ticket.job_id}", "state", "done")
 
     assert refusal(store, one.ticket) is RefusalReason.GONE
 
 
-def test_a_zombie_cannot_drop_its_successors_ticket(store, one):
-    """It was stopped after its last mark, and wakes up when another holds the full range."""
+def test_a_zombie_cannot_drop_the_ticket_of_its_successor(store, one):
+    """It was stopped after its last mark and wakes up when another worker holds the full range."""
     zombie = grant(store, one, "zombie", ttl_s=0.001)
     mark_all(store, zombie)
     store.leases.finish_begin(zombie.lease)
@@ -394,8 +394,8 @@ def test_a_zombie_cannot_drop_its_successors_ticket(store, one):
     assert [issued.ticket.is_merge for issued in close(store, successor.lease)] == [True]
 
 
-def test_one_process_cannot_release_its_newer_lease_by_its_older_claim(store, one):
-    """Hence the nonce: its older thread still believes in a lease of the same range."""
+def test_an_older_claim_of_a_process_cannot_release_its_newer_lease(store, one):
+    """The nonce tells them apart: the older thread still believes that it holds the range."""
     older = grant(store, one, "w").lease
     [again] = store.leases.release(older)
     newer = grant(store, again, "w").lease
@@ -404,10 +404,10 @@ def test_one_process_cannot_release_its_newer_lease_by_its_older_claim(store, on
     assert store.leases.beat([newer], ttl_s=TTL_S) == []
 
 
-# ---- giving back
+# ---- releases
 
 
-def test_a_released_ticket_goes_to_recovery_and_keeps_what_is_recorded(store, one):
+def test_a_released_ticket_goes_to_recovery_and_keeps_its_records(store, one):
     lease = grant(store, one).lease
     store.leases.mark(lease, [done(0)])
 
@@ -428,15 +428,15 @@ def test_a_released_interactive_ticket_stays_interactive(store):
     assert again.queue == INTERACTIVE
 
 
-def test_a_release_is_no_death(store, one):
-    """However often a ticket is given back, it is never suspected."""
+def test_a_release_does_not_count_as_a_death(store, one):
+    """However often a ticket is released, it never becomes suspect."""
     for _ in range(5):
         [one] = store.leases.release(grant(store, one).lease)
 
     assert one.queue == RECOVERY
 
 
-def test_a_released_ticket_may_rest_before_it_is_issued_again(store, one):
+def test_a_release_can_delay_the_next_issue(store, one):
     lease = grant(store, one).lease
 
     assert store.leases.release(lease, delay_s=0.05) == []
@@ -446,7 +446,7 @@ def test_a_released_ticket_may_rest_before_it_is_issued_again(store, one):
     assert refusal(store, again.ticket) is None
 
 
-def test_a_resting_ticket_is_not_issued_early(store, one):
+def test_a_delayed_ticket_is_not_issued_early(store, one):
     store.leases.release(grant(store, one).lease, delay_s=60)
 
     assert feed(store, empty_queues=[BULK, RECOVERY]) == []

@@ -1,4 +1,4 @@
-"""Marking: an item counts when its bit goes from 0 to 1, and never again."""
+"""Marking: an item counts when its bit changes from 0 to 1, and never again."""
 
 import json
 
@@ -34,7 +34,7 @@ def test_marking_nothing_is_allowed(store, job, lease):
     assert counts(store, job) == (0, 0)
 
 
-def test_an_item_that_is_marked_twice_counts_once(store, job, lease):
+def test_an_item_marked_twice_counts_once(store, job, lease):
     for _ in range(3):
         assert store.leases.mark(lease, [done(0), failed(1)]) is MarkAnswer.OK
 
@@ -43,13 +43,13 @@ def test_an_item_that_is_marked_twice_counts_once(store, job, lease):
     assert store.queries.status(job).verdicts == {"good": 1}
 
 
-def test_an_item_that_comes_twice_in_one_group_counts_once(store, job, lease):
+def test_an_item_that_occurs_twice_in_a_group_counts_once(store, job, lease):
     store.leases.mark(lease, [done(0), done(0)])
 
     assert counts(store, job) == (1, 0)
 
 
-def test_the_first_end_of_an_item_stands(store, job, lease):
+def test_the_first_record_of_an_item_stays(store, job, lease):
     store.leases.mark(lease, [done(0)])
     store.leases.mark(lease, [failed(0)])
 
@@ -66,8 +66,8 @@ def test_failures_are_counted_by_class_and_done_items_by_verdict(store, job, lea
     assert status.verdicts == {"good": 2, "empty": 1}
 
 
-def test_a_failed_items_verdict_is_not_counted(store, job, lease):
-    """Or a retry would have to take it back."""
+def test_the_verdict_of_a_failed_item_is_not_counted(store, job, lease):
+    """Otherwise a retry would have to subtract it."""
     store.leases.mark(lease, [failed(0).model_copy(update={"qc": {"verdict": "good"}})])
 
     assert store.queries.status(job).verdicts == {}
@@ -88,7 +88,7 @@ def test_failed_items_are_listed_from_a_bitmap_of_any_length(store):
     assert list(store.queries.failed_indexes(job)) == sorted(failing)
 
 
-def test_no_failed_item_makes_an_empty_list(store, job):
+def test_the_list_of_failed_items_is_empty_without_failures(store, job):
     assert list(store.queries.failed_indexes(job)) == []
 
 
@@ -100,7 +100,7 @@ def test_records_of_open_tickets_can_be_read(store, job, lease):
     assert sorted(record.index for record in records) == [0, 1]
 
 
-def test_a_record_comes_back_as_it_was_written(store, job, lease):
+def test_a_record_is_read_as_it_was_written(store, job, lease):
     record = ItemRecord(index=4, image_key='ä"\\/é☃ %d.jpg', state="done", notes=("a", "b"))
     store.leases.mark(lease, [record])
 
@@ -108,22 +108,22 @@ def test_a_record_comes_back_as_it_was_written(store, job, lease):
 
 
 @pytest.mark.parametrize("index", [10, 11, -1])
-def test_an_item_of_another_range_is_refused(store, job, lease, index):
+def test_an_item_outside_the_range_is_rejected(store, job, lease, index):
     with pytest.raises(ValueError, match="outside the range 0-10"):
         store.leases.mark(lease, [done(0), done(index)])
 
     assert counts(store, job) == (0, 0)
 
 
-def test_what_is_marked_after_a_cancellation_counts_and_nothing_new_shall_start(store, job, lease):
-    """A picture in the bucket has a record."""
+def test_items_marked_after_a_cancellation_count_and_the_worker_starts_no_more(store, job, lease):
+    """Every output in the bucket has a record."""
     store.submissions.cancel(job)
 
     assert store.leases.mark(lease, [done(0)]) is MarkAnswer.CANCELLED
     assert counts(store, job) == (1, 0)
 
 
-def test_counters_and_records_do_not_mix_between_jobs(store):
+def test_counters_and_records_of_two_jobs_are_separate(store):
     a, b = submit(store, 10, keys="a"), submit(store, 10, keys="b")
     in_a, in_b = (grant(store, one).lease for one in feed(store))
     store.leases.mark(in_a, [done(0)])
@@ -133,8 +133,8 @@ def test_counters_and_records_do_not_mix_between_jobs(store):
     assert [len(store.queries.open_records(job)) for job in (a, b)] == [1, 2]
 
 
-def test_marking_a_group_costs_one_command_for_each_counter(store, redis_client):
-    """However many items the group has."""
+def test_marking_a_group_takes_one_command_per_counter(store, redis_client):
+    """Regardless of the number of items in the group."""
     submit(store, 16)
     [one] = feed(store)
     granted = grant(store, one)

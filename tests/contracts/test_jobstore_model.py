@@ -1,4 +1,4 @@
-"""The job store under everything at once, driven by seeds; the promises of section 4 must hold."""
+"""The whole job store under random faults, driven by seeds."""
 
 import random
 import re
@@ -19,7 +19,7 @@ def has_ended(store, *jobs):
 
 
 def left_over(client):
-    """Keys of tickets, leases and records, and keys that the table does not know."""
+    """Return keys of tickets, leases and records, and keys missing from the table."""
     keys = {key.decode() for key in client.scan_iter()}
     of_tickets = re.compile(r":(ticket|tickets|records|queued|leased|parked)")
     open_ = [key for key in keys if of_tickets.search(key)]
@@ -27,7 +27,7 @@ def left_over(client):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_every_item_ends_once_whatever_happens(store, redis_client, seed):
+def test_every_item_ends_once_under_random_faults(store, redis_client, seed):
     rng = random.Random(seed)
     total = 2000
     bad, killers = set(rng.sample(range(total), 40)), {rng.randrange(total), rng.randrange(total)}
@@ -55,7 +55,7 @@ def test_every_item_ends_once_whatever_happens(store, redis_client, seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_every_failed_item_is_redone_once_in_a_retry(store, redis_client, seed):
+def test_every_failed_item_is_processed_once_in_a_retry(store, redis_client, seed):
     rng = random.Random(seed)
     bad, killers = set(rng.sample(range(600), 60)), {rng.randrange(600)}
     fleet = Fleet(store, redis_client, seed=seed, bad=bad - killers, killers=killers)
@@ -78,7 +78,7 @@ def test_every_failed_item_is_redone_once_in_a_retry(store, redis_client, seed):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_cancelled_job_ends_with_a_record_of_all_that_counts(store, redis_client, seed):
+def test_a_cancelled_job_ends_with_a_record_of_every_counted_item(store, redis_client, seed):
     fleet = Fleet(store, redis_client, seed=seed, bad=range(0, 1000, 9))
     job = submit(store, 1000)
     fleet.run(until=lambda: store.queries.status(job).done > 200)

@@ -1,4 +1,4 @@
-"""Redis loses its last second, as after a power cut: work is redone, and nothing else changes."""
+"""Redis loses its last second of writes: work is repeated, and nothing else changes."""
 
 import pytest
 from support.fleet import Fleet
@@ -9,9 +9,9 @@ from support.jobs import (
     feed,
     grant,
     mark_all,
+    process,
     run_to_end,
     submit,
-    work_off,
 )
 from support.redis_server import RedisServer
 from support.until import until
@@ -36,13 +36,13 @@ def store(server):
 
 
 def finish(store, job, issued=()):
-    """Work off what there is; each item must count once."""
+    """Process all tickets; each item must count once."""
     run_to_end(store, issued=issued)
     status = store.queries.status(job)
     assert (status.state, status.done, status.failed) == (JobState.DONE, status.total, 0)
 
 
-def test_a_killed_server_that_comes_back_has_lost_nothing(server, store):
+def test_a_server_killed_and_restarted_has_lost_nothing(server, store):
     job = submit(store, 10)
     [one] = feed(store)
     lease = grant(store, one).lease
@@ -57,8 +57,8 @@ def test_a_killed_server_that_comes_back_has_lost_nothing(server, store):
     finish(store, job, close(store, lease))
 
 
-def test_the_issue_of_a_ticket_is_forgotten(server, store):
-    """Its message is out; it is issued once more, and both messages are good for one claim."""
+def test_a_ticket_is_issued_again_if_its_issue_is_lost(server, store):
+    """Its message was sent; it is issued once more, and the two messages allow one claim."""
     job = submit(store, 10)
     before = server.snapshot()
     [sent] = feed(store)
@@ -72,8 +72,8 @@ def test_the_issue_of_a_ticket_is_forgotten(server, store):
     finish(store, job, close(store, claim.lease))
 
 
-def test_a_claim_is_forgotten(server, store):
-    """What the worker does is not recorded any more; the ticket gets lost, and is found."""
+def test_a_ticket_is_recovered_if_its_claim_is_lost(server, store):
+    """The worker's marks are rejected; the ticket counts as lost and is issued again."""
     job = submit(store, 10)
     [one] = feed(store)
     before = server.snapshot()
@@ -86,8 +86,8 @@ def test_a_claim_is_forgotten(server, store):
     finish(store, job, [one])
 
 
-def test_a_successor_is_forgotten_and_its_ticket_is_of_the_future(server, store):
-    """The dead first owner holds the ticket again; the second one's word does not count."""
+def test_the_first_owner_holds_the_ticket_again_if_its_successor_is_lost(server, store):
+    """The first owner is dead; the second one's marks are rejected."""
     job = submit(store, 10)
     [one] = feed(store)
     first = grant(store, one, "first")
@@ -104,7 +104,7 @@ def test_a_successor_is_forgotten_and_its_ticket_is_of_the_future(server, store)
     finish(store, job, close(store, first.lease))
 
 
-def test_a_message_of_the_future_is_as_good_as_the_present_one(server, store):
+def test_a_message_with_a_lost_epoch_is_as_valid_as_the_current_one(server, store):
     job = submit(store, 10)
     [one] = feed(store)
     before = server.snapshot()
@@ -120,7 +120,7 @@ def test_a_message_of_the_future_is_as_good_as_the_present_one(server, store):
     assert store.queries.accepted_shards(job) == [("0-10", 2)]
 
 
-def test_marks_are_forgotten(server, store):
+def test_items_are_processed_again_if_their_marks_are_lost(server, store):
     job = submit(store, 10)
     [one] = feed(store)
     claim = grant(store, one)
@@ -133,7 +133,7 @@ def test_marks_are_forgotten(server, store):
     finish(store, job, close(store, claim.lease))
 
 
-def test_the_closing_of_a_range_is_forgotten(server, store):
+def test_a_range_is_closed_again_if_its_closing_is_lost(server, store):
     job = submit(store, 10)
     [one] = feed(store)
     claim = grant(store, one)
@@ -147,11 +147,11 @@ def test_the_closing_of_a_range_is_forgotten(server, store):
     assert store.queries.accepted_shards(job) == [("0-10", 1)]
 
 
-def test_the_end_of_a_job_is_forgotten_and_comes_again(server, store):
-    """Consumers tell events apart by job, event and generation."""
+def test_a_job_ends_again_if_its_end_is_lost(server, store):
+    """Consumers identify events by job, event and generation."""
     job = submit(store, 10)
     [one] = feed(store)
-    [merge] = work_off(store, one)
+    [merge] = process(store, one)
     lease = grant(store, merge).lease
     before = server.snapshot()
     assert store.leases.merge_commit(lease)
@@ -164,7 +164,7 @@ def test_the_end_of_a_job_is_forgotten_and_comes_again(server, store):
         assert len(events(client)) == 1
 
 
-def test_a_retry_is_forgotten_and_may_be_asked_for_again(server, store):
+def test_a_retry_can_be_repeated_if_it_is_lost(server, store):
     job = submit(store, 10)
     run_to_end(store, failing={3})
     before = server.snapshot()
@@ -177,8 +177,8 @@ def test_a_retry_is_forgotten_and_may_be_asked_for_again(server, store):
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_fleet_at_work_survives_it_again_and_again(server, store, seed):
-    """Only what is redone tells: shards may be written twice, but no item counts twice."""
+def test_a_busy_fleet_survives_repeated_losses(server, store, seed):
+    """Only repeated work shows: shards may be written twice, but no item counts twice."""
     job = submit(store, 300)
     with server.client() as client:
         fleet = Fleet(store, client, seed=seed, bad={5, 100})

@@ -1,4 +1,4 @@
-"""The scripts as files: documented, known to the server, and with errors turned into ours."""
+"""Scripts: documented, complete and known to the server, with translated errors."""
 
 import re
 from importlib.resources import files
@@ -87,7 +87,7 @@ def test_only_the_prelude_builds_key_names(name):
     assert "'rmbg:" not in code_of(name)
 
 
-def test_a_server_that_forgot_the_scripts_is_taught_them_again(store, redis_client):
+def test_scripts_are_loaded_again_after_the_server_lost_them(store, redis_client):
     """As after a restart or a failover."""
     submit(store, 3, keys="a")
     redis_client.script_flush()
@@ -96,7 +96,7 @@ def test_a_server_that_forgot_the_scripts_is_taught_them_again(store, redis_clie
     assert first_lease(store)
 
 
-def test_whatever_redis_complains_about_is_one_of_our_errors(store, redis_client):
+def test_every_error_of_redis_is_translated(store, redis_client):
     job = submit(store, 3)
     redis_client.delete(f"rmbg:job:{job}")
     redis_client.set(f"rmbg:job:{job}", "not a hash")
@@ -111,7 +111,7 @@ def test_whatever_redis_complains_about_is_one_of_our_errors(store, redis_client
             question(job)
 
 
-def test_a_server_that_is_not_there_is_told_from_every_question():
+def test_every_method_names_a_server_that_is_down():
     store = JobStore.connect("redis://127.0.0.1:9/1")
 
     for question in (

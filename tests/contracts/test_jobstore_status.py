@@ -1,9 +1,9 @@
-"""What can be known about jobs and workers while they go about their work."""
+"""Status of jobs and workers."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.jobs import done, feed, first_lease, grant, run_to_end, submit, work_off, worker
+from support.jobs import done, feed, first_lease, grant, process, run_to_end, submit, worker
 from support.until import until
 
 from shared.job.spec import JobState
@@ -27,11 +27,11 @@ def test_jobs_are_listed_newest_first(store):
     assert [status.job_id for status in store.queries.jobs()] == jobs[::-1]
 
 
-def test_without_any_job_the_list_is_empty(store):
+def test_the_list_is_empty_without_jobs(store):
     assert store.queries.jobs() == []
 
 
-def test_a_jobs_times_are_the_servers_in_utc(store):
+def test_times_of_a_job_are_server_times_in_utc(store):
     job = submit(store, 3)
     run_to_end(store)
 
@@ -49,7 +49,7 @@ NOW_BUCKET = NOW_MS // 5000
 
 
 def status_with(rate, *, started_s_ago, total=1000, done_=200, failed_=0, state=b"running"):
-    """The status of a job whose items ended in buckets of five seconds, counted from now."""
+    """Return the status of a job; *rate* maps the age of a 5 s bucket to its ended items."""
     job = {
         b"state": state,
         b"model": b"RMBG-1.4",
@@ -66,26 +66,26 @@ def status_with(rate, *, started_s_ago, total=1000, done_=200, failed_=0, state=
     return status_of(found, [], Rules())
 
 
-def test_the_rate_is_taken_over_the_last_minute():
+def test_the_rate_covers_the_last_minute():
     status = status_with({1: 60, 5: 40, 11: 10, 12: 1000}, started_s_ago=600)
 
     assert status.images_per_s == pytest.approx(110 / 55)
     assert status.eta_s == pytest.approx(800 / 2)
 
 
-def test_the_rate_of_a_young_job_is_taken_since_its_start():
+def test_the_rate_of_a_young_job_covers_the_time_since_its_start():
     status = status_with({0: 10, 1: 30}, started_s_ago=8)
 
     assert status.images_per_s == pytest.approx(5.0)
 
 
-def test_a_job_that_stands_still_has_no_end_in_sight():
+def test_a_stalled_job_has_no_eta():
     status = status_with({50: 100}, started_s_ago=600)
 
     assert (status.images_per_s, status.eta_s) == (0.0, None)
 
 
-def test_before_the_first_item_there_is_no_rate():
+def test_there_is_no_rate_before_the_first_item():
     status = status_with({}, started_s_ago=5)
 
     assert (status.images_per_s, status.eta_s) == (None, None)
@@ -98,7 +98,7 @@ def test_only_a_running_job_has_a_rate(state):
     assert (status.images_per_s, status.eta_s) == (None, None)
 
 
-def test_marking_feeds_the_rate(store):
+def test_marking_updates_the_rate(store):
     job = submit(store, 16)
     lease = first_lease(store)
     store.leases.mark(lease, [done(i) for i in range(8)])
@@ -110,7 +110,7 @@ def test_marking_feeds_the_rate(store):
     assert status.eta_s == pytest.approx(8 / status.images_per_s)
 
 
-def test_what_falls_out_of_the_window_takes_no_memory(make_store, redis_client):
+def test_buckets_outside_the_window_are_removed(make_store, redis_client):
     store = make_store(rate_bucket_s=0.001, rate_buckets=3)
     job = submit(store, 16)
     lease = first_lease(store)
@@ -139,7 +139,7 @@ def test_a_job_without_workers_waits_for_one(store):
     assert waiting_for(store, job) is None
 
 
-def test_a_job_whose_model_every_worker_refuses_says_why(store):
+def test_a_job_whose_model_every_worker_refuses_shows_the_reason(store):
     job = submit(store, 3)
     for name in "ab":
         refuses = worker(name, models=(), refused={"RMBG-1.4": "weights missing"})
@@ -163,7 +163,7 @@ def test_one_worker_that_may_serve_the_model_is_enough(store, able):
 
 @pytest.fixture
 def released(store):
-    """A job whose ticket was given back since its bucket is forbidden."""
+    """A job whose ticket was released because its bucket is forbidden."""
     store.fleet.register(worker(), ttl_s=60)
     job = submit(store, 10)
     [one] = feed(store)
@@ -171,18 +171,18 @@ def released(store):
     return job, again
 
 
-def test_the_reason_of_a_release_is_what_the_job_waits_for(store, released):
+def test_a_job_waits_for_the_reason_of_a_release(store, released):
     assert waiting_for(store, released[0]) == BUCKET
 
 
-def test_the_reason_is_forgotten_once_items_end_again(store, released):
+def test_the_reason_is_removed_once_items_end_again(store, released):
     job, again = released
     store.leases.mark(grant(store, again).lease, [done(0)])
 
     assert waiting_for(store, job) is None
 
 
-def test_the_reason_is_believed_for_a_while_only(make_store):
+def test_the_reason_expires(make_store):
     store = make_store(waiting_fresh_s=0.05)
     store.fleet.register(worker(), ttl_s=60)
     job = submit(store, 10)
@@ -191,7 +191,7 @@ def test_the_reason_is_believed_for_a_while_only(make_store):
     assert until(lambda: waiting_for(store, job) is None)
 
 
-def test_the_reason_is_believed_as_long_as_the_ticket_rests(make_store):
+def test_the_reason_is_shown_while_the_ticket_is_delayed(make_store):
     store = make_store(waiting_fresh_s=0.0)
     store.fleet.register(worker(), ttl_s=60)
     job = submit(store, 10)
@@ -202,15 +202,15 @@ def test_the_reason_is_believed_as_long_as_the_ticket_rests(make_store):
 
 @pytest.fixture
 def finishing(store):
-    """A job with only its merge left to do, and the ticket for that."""
+    """A job with only its merge left, and the merge ticket."""
     job = submit(store, 3)
     [one] = feed(store)
-    [merge] = work_off(store, one)
+    [merge] = process(store, one)
     return job, merge
 
 
-def test_a_finishing_job_may_wait_too(store, finishing):
-    """For a worker, or for the bucket that its results are written to; no longer for a model."""
+def test_a_finishing_job_can_wait_too(store, finishing):
+    """For a worker or for the bucket of its results; no longer for a model."""
     job, merge = finishing
     assert waiting_for(store, job) == "no worker"
 
@@ -232,7 +232,7 @@ def test_a_job_that_is_done_waits_for_nothing(store):
 # ---- workers
 
 
-def test_a_registered_worker_is_listed_as_it_described_itself(store):
+def test_a_registered_worker_is_listed_with_its_description(store):
     info = worker("b", refused={"BEN2": "no weights: ä"}, images_per_s=2.5)
     store.fleet.register(info, ttl_s=60)
     store.fleet.register(worker("a"), ttl_s=60)
@@ -240,14 +240,14 @@ def test_a_registered_worker_is_listed_as_it_described_itself(store):
     assert store.fleet.workers() == [worker("a"), info]
 
 
-def test_a_worker_that_registers_again_is_listed_once_as_it_is_now(store):
+def test_a_worker_that_registers_again_replaces_its_description(store):
     store.fleet.register(worker(), ttl_s=60)
     store.fleet.register(worker(slots=9), ttl_s=60)
 
     assert store.fleet.workers() == [worker(slots=9)]
 
 
-def test_a_worker_that_falls_silent_is_forgotten(store, redis_client):
+def test_a_worker_that_stops_registering_is_removed(store, redis_client):
     store.fleet.register(worker("silent"), ttl_s=0.001)
     until(lambda: store.fleet.workers() == [])
 
@@ -256,7 +256,7 @@ def test_a_worker_that_falls_silent_is_forgotten(store, redis_client):
     assert redis_client.hkeys("rmbg:worker_infos") == [b"alive"]
 
 
-def test_a_worker_that_signs_off_is_gone_at_once(store, redis_client):
+def test_an_unregistered_worker_is_removed_at_once(store, redis_client):
     store.fleet.register(worker("a"), ttl_s=60)
     store.fleet.register(worker("b"), ttl_s=60)
 
@@ -267,7 +267,7 @@ def test_a_worker_that_signs_off_is_gone_at_once(store, redis_client):
     assert redis_client.hlen("rmbg:worker_infos") == 1
 
 
-def test_what_a_later_version_says_of_itself_is_read_as_far_as_it_is_known():
+def test_unknown_fields_of_a_later_version_are_ignored():
     said = worker().to_json().removesuffix("}") + ',"colour":"blue"}'
 
     assert WorkerInfo.from_json(said) == worker()

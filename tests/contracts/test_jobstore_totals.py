@@ -1,4 +1,4 @@
-"""Sums over all jobs and workers, as metrics show them."""
+"""Sums over all jobs and workers, as the metrics show them."""
 
 import json
 
@@ -8,9 +8,9 @@ from support.jobs import (
     first_lease,
     grant,
     mark_all,
+    process,
     run_to_end,
     submit,
-    work_off,
     worker,
 )
 
@@ -28,7 +28,7 @@ def fresh_totals(store, redis_client):
     return fresh
 
 
-def test_without_anything_all_is_nought(fresh_totals):
+def test_totals_are_zero_without_jobs_and_workers(fresh_totals):
     totals = fresh_totals()
 
     assert (totals.open_jobs, totals.open_images, totals.oldest_s) == (0, 0, 0)
@@ -37,7 +37,7 @@ def test_without_anything_all_is_nought(fresh_totals):
     assert totals.backlog_s == 0
 
 
-def test_only_open_jobs_count_with_what_has_not_ended(store, fresh_totals):
+def test_only_open_items_of_open_jobs_count(store, fresh_totals):
     submit(store, 7, keys="over")
     run_to_end(store)
     submit(store, 10, keys="begun")
@@ -54,14 +54,14 @@ def held(store):
 
 
 STAGES = {
-    "not fed yet": lambda store: None,
+    "not fed": lambda store: None,
     "queued": feed,
     "held": held,
-    "given back": lambda store: store.leases.release(held(store)),
-    "resting": lambda store: store.leases.release(held(store), delay_s=60),
+    "released": lambda store: store.leases.release(held(store)),
+    "delayed": lambda store: store.leases.release(held(store), delay_s=60),
     "cancelled": lambda store: store.submissions.cancel(store.queries.jobs()[0].job_id),
-    "to be merged": lambda store: work_off(store, feed(store)[0]),
-    "being merged": lambda store: grant(store, work_off(store, feed(store)[0])[0]),
+    "waiting for the merge": lambda store: process(store, feed(store)[0]),
+    "merging": lambda store: grant(store, process(store, feed(store)[0])[0]),
 }
 
 
@@ -74,8 +74,8 @@ def test_an_open_job_counts_once_wherever_its_tickets_are(store, stage, priority
     assert fresh_totals().open_jobs == 1
 
 
-def test_jobs_that_are_kept_after_their_end_cost_a_count_nothing(store, redis_client, fresh_totals):
-    """A service may remember a million of them, and Redis serves nobody else meanwhile."""
+def test_ended_jobs_do_not_make_totals_slower(store, redis_client, fresh_totals):
+    """Redis may keep a million of them, and serves no other client meanwhile."""
 
     def calls():
         before = redis_client.info("commandstats")
@@ -94,7 +94,7 @@ def test_jobs_that_are_kept_after_their_end_cost_a_count_nothing(store, redis_cl
     assert calls() == with_one
 
 
-def test_a_cancelled_jobs_images_are_no_backlog(store, fresh_totals):
+def test_images_of_a_cancelled_job_are_not_open(store, fresh_totals):
     job = submit(store, 30)
     first_lease(store)
     store.submissions.cancel(job)
@@ -104,7 +104,7 @@ def test_a_cancelled_jobs_images_are_no_backlog(store, fresh_totals):
     assert (totals.open_jobs, totals.open_images) == (1, 0)
 
 
-def test_the_oldest_open_job_gives_its_age(store, redis_client, fresh_totals):
+def test_oldest_s_is_the_age_of_the_oldest_open_job(store, redis_client, fresh_totals):
     for keys in "ab":
         submit(store, 3, keys=keys)
     old = submit(store, 3, keys="old")
@@ -113,7 +113,7 @@ def test_the_oldest_open_job_gives_its_age(store, redis_client, fresh_totals):
     assert 5000 <= fresh_totals().oldest_s < 5060
 
 
-def test_tickets_are_counted_where_they_are(store, fresh_totals):
+def test_tickets_are_counted_by_place(store, fresh_totals):
     submit(store, 64)
     issued = feed(store)
     grant(store, issued[0])
@@ -129,7 +129,7 @@ def test_tickets_are_counted_where_they_are(store, fresh_totals):
     assert tickets["rmbg.interactive"] == tickets["rmbg.suspect"] == 0
 
 
-def test_workers_add_up_and_the_backlog_is_what_they_need_for_it(store, fresh_totals):
+def test_the_backlog_follows_from_the_rate_of_all_workers(store, fresh_totals):
     submit(store, 30)
     assert fresh_totals().backlog_s is None
     store.fleet.register(worker("a", slots=3, images_per_s=1.5), ttl_s=60)
@@ -142,7 +142,7 @@ def test_workers_add_up_and_the_backlog_is_what_they_need_for_it(store, fresh_to
     assert totals.backlog_s == 5
 
 
-def test_many_that_ask_cost_one_count(make_store, redis_client):
+def test_many_clients_share_one_computation(make_store, redis_client):
     store = make_store(totals_kept_s=60)
     submit(store, 3, keys="a")
     assert store.fleet.totals().open_jobs == 1

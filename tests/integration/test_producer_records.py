@@ -85,7 +85,7 @@ def test_following_waits_for_an_item_and_does_not_skip_it(job, hand, services):
     def pause():
         looks.append(services.jobs.queries.status(job).done)
         if len(looks) == 2:
-            hand.work_off(held)
+            hand.process(held)
         if len(looks) > 2:
             hand.step()
 

@@ -1,7 +1,7 @@
-"""A worker of a few lines: real messages, real leases, real shards; only the pictures are made up.
+"""A minimal worker for tests: real messages, leases and shards, but placeholder images.
 
-It does what a worker must do to the job store and the bucket, in order and one ticket at a time,
-so that a test can stop it anywhere.
+It does everything a worker does to the job store and the bucket, one ticket at a time, so that a
+test can stop it anywhere.
 """
 
 import os
@@ -23,7 +23,7 @@ TTL_S = 30.0
 
 
 class HandWorker:
-    """Works off tickets when told to. Keys that contain `bad` fail."""
+    """A worker that a test steps by hand. Keys that contain `bad` fail."""
 
     def __init__(self, settings, *, model="RMBG-1.4"):
         self.jobs = JobStore.connect(settings.store_url)
@@ -53,7 +53,7 @@ class HandWorker:
         self.jobs.close()
 
     def next_ticket(self):
-        """Take a message from the first queue that has one; None where all are empty."""
+        """Take a message from the first non-empty queue; return None if all are empty."""
         for queue in self.queues.values():
             try:
                 message = queue.get_nowait()
@@ -65,7 +65,7 @@ class HandWorker:
         return None
 
     def claim_next(self):
-        """Publish what is due and claim the next ticket; None if there was none to be had."""
+        """Publish what is due and claim the next ticket; return None if there is none."""
         publish(self.app, self.jobs.fleet.recover(empty_queues=()))
         while (taken := self.next_ticket()) is not None:
             claim = self.jobs.leases.claim(taken, "hand", ttl_s=TTL_S)
@@ -73,8 +73,8 @@ class HandWorker:
                 return claim
         return None
 
-    def work_off(self, claim, *, finish=True):
-        """Do what a claimed ticket asks for. Without *finish*, leave it open."""
+    def process(self, claim, *, finish=True):
+        """Process a claimed ticket. Without *finish*, leave it open."""
         if claim.lease.ticket.is_merge:
             self._merge(claim)
             return
@@ -87,21 +87,21 @@ class HandWorker:
             self.held = claim
 
     def begin(self, items):
-        """Claim the next ticket, do its first *items* and leave it open."""
+        """Claim the next ticket, mark its first *items* and leave it open."""
         claim = self.claim_next()
         span = claim.lease.ticket.span[:items]
         self.jobs.leases.mark(claim.lease, [self._do(claim, index) for index in span])
 
     def step(self, *, finish=True):
-        """Work off one ticket; False if there was none."""
+        """Process one ticket; return False if there was none."""
         claim = self.claim_next()
         if claim is None:
             return False
-        self.work_off(claim, finish=finish)
+        self.process(claim, finish=finish)
         return True
 
     def run(self, job_id, *, limit_s=60):
-        """Work until the job has ended, and return its status."""
+        """Process tickets until the job has ended, and return its status."""
         deadline = time.monotonic() + limit_s
         while self.jobs.queries.status(job_id).finished_at is None:
             assert time.monotonic() < deadline, self.jobs.queries.status(job_id)
