@@ -199,7 +199,7 @@ class Leases:
         """
         issued = self._connection.run(
             "release",
-            rest_ms=0 if died else to_ms(delay_s),
+            delay_ms=0 if died else to_ms(delay_s),
             reason=waiting_for or "",
             fresh_ms=to_ms(self._rules.waiting_fresh_s),
             died=int(died),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shared.job.manifest import MAX_REDIS_KEYS
+
 _DAY_S = 24 * 3600.0
 
 
@@ -20,6 +22,8 @@ class Rules:
     numbers_kept_s: float = 30 * _DAY_S
     """How long Redis keeps a sequence of file numbers after its last use; later the listing of the
     bucket shows all numbers in use."""
+    keys_in_redis: int = MAX_REDIS_KEYS
+    """Most keys of a job's manifest in Redis; the others are in the bucket."""
     memory_share: float = 0.8
     """Share of `maxmemory` above which Redis accepts no job."""
 

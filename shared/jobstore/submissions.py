@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from redis.exceptions import ResponseError
 
 from shared.errors import JobConflict, JobNotDone, NoKeys, RedisFull, RedisUnavailable
-from shared.job.manifest import CHUNK_KEYS, MAX_REDIS_KEYS
+from shared.job.manifest import CHUNK_KEYS
 from shared.job.spec import JobSpec, JobState, Json, Priority
 from shared.jobstore import layout
 from shared.jobstore.connection import ANSWER_S, Connection, to_ms
@@ -82,7 +82,7 @@ class Submissions:
             raise NoKeys("the job has no items; submit at least one image key")
         self._refuse_if_full()
         spec = submission.spec
-        in_redis = min(submission.total, MAX_REDIS_KEYS)
+        in_redis = min(submission.total, self._rules.keys_in_redis)
         answer, *job_id = self._connection.run(
             "submit",
             given=submission.job_id or "",

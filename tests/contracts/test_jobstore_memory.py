@@ -30,10 +30,10 @@ def test_a_job_of_a_million_items_fits_in_20_megabytes(store, redis_client, chun
     store.fleet.register(worker(slots=100, images_per_s=200.0), ttl_s=600)
     before_bytes = redis_client.info("memory")["used_memory"]
 
-    asked = submission(ITEMS)
+    wanted = submission(ITEMS)
     for first in range(0, len(chunks), 64):
-        store.submissions.stage(asked.manifest, first, chunks[first : first + 64])
-    store.submissions.submit(asked)
+        store.submissions.stage(wanted.manifest, first, chunks[first : first + 64])
+    store.submissions.submit(wanted)
     issued = feed(store)
     leases = [grant(store, one).lease for one in issued[:100]]
     issued += feed(store)

@@ -18,13 +18,13 @@ from shared.jobstore.store import JobStore
 
 
 def test_a_submission_creates_a_running_job_with_its_parameters(store):
-    asked = submission(600, job_id="autumn", save_prefix="shop/autumn", prompt={"a": None})
-    stage(store, asked)
+    wanted = submission(600, job_id="autumn", save_prefix="shop/autumn", prompt={"a": None})
+    stage(store, wanted)
 
-    made = store.submissions.submit(asked)
+    made = store.submissions.submit(wanted)
 
     assert (made.job_id, made.created) == ("autumn", True)
-    assert store.queries.spec("autumn") == asked.spec
+    assert store.queries.spec("autumn") == wanted.spec
     status = store.queries.status("autumn")
     assert (status.state, status.total, status.done, status.failed) == (JobState.RUNNING, 600, 0, 0)
     assert (status.generation, status.finished_at) == (1, None)
@@ -109,10 +109,10 @@ def test_an_identical_submission_without_an_id_joins_the_running_job(store, redi
 @pytest.mark.parametrize("job_id", [None, "mine"], ids=["derived id", "given id"])
 def test_a_repeated_submission_returns_created_again_after_a_lost_reply(store, job_id):
     """A producer that joins deletes its staged chunks, but this job reads them."""
-    asked = submission(600, job_id=job_id)
-    stage(store, asked)
+    wanted = submission(600, job_id=job_id)
+    stage(store, wanted)
 
-    first, again = store.submissions.submit(asked), store.submissions.submit(asked)
+    first, again = store.submissions.submit(wanted), store.submissions.submit(wanted)
 
     assert again == first
     assert again.created
@@ -210,9 +210,9 @@ def test_sequence_numbers_increase_even_after_redis_lost_them(store, redis_clien
 
 
 def test_a_key_that_occurs_twice_is_two_items(store):
-    asked = submission(2)
-    store.submissions.stage(asked.manifest, 0, [manifest.pack(["same.jpg", "same.jpg"])])
-    job = store.submissions.submit(asked).job_id
+    wanted = submission(2)
+    store.submissions.stage(wanted.manifest, 0, [manifest.pack(["same.jpg", "same.jpg"])])
+    job = store.submissions.submit(wanted).job_id
 
     run_to_end(store)
 
@@ -235,11 +235,11 @@ def test_a_submission_without_its_staged_keys_creates_no_job(store):
 
 
 def test_a_submission_with_a_missing_chunk_creates_no_job(store):
-    asked = submission(600)
-    store.submissions.stage(asked.manifest, 0, [manifest.pack(["a"] * 512)])
+    wanted = submission(600)
+    store.submissions.stage(wanted.manifest, 0, [manifest.pack(["a"] * 512)])
 
     with pytest.raises(RedisUnavailable, match="staged keys"):
-        store.submissions.submit(asked)
+        store.submissions.submit(wanted)
 
 
 def test_an_unknown_job_raises_in_every_method(store):

@@ -18,6 +18,7 @@ from shared.errors import RedisUnavailable
 from shared.job.manifest import CHUNK_KEYS, unpack
 from shared.job.spec import PictureOptions
 from shared.jobstore.connection import Connection
+from shared.jobstore.rules import Rules
 from shared.jobstore.store import JobStore
 
 pytestmark = pytest.mark.integration
@@ -218,8 +219,8 @@ class ForgetfulConnection(Connection):
 def large(services, service_settings, monkeypatch):
     """Submits what counts as large here: its second chunk of keys lies in the bucket."""
     monkeypatch.setattr("producer.submission.manifest.CHUNKS_IN_REDIS", 1)
-    monkeypatch.setattr("shared.jobstore.submissions.MAX_REDIS_KEYS", CHUNK_KEYS)
-    services.jobs = JobStore(ForgetfulConnection.connect(service_settings.store_url))
+    connection = ForgetfulConnection.connect(service_settings.store_url)
+    services.jobs = JobStore(connection, rules=Rules(keys_in_redis=CHUNK_KEYS))
     keys = KeySource([f"{n}.jpg" for n in range(2 * CHUNK_KEYS)])
     yield lambda: submit(services, keys, plan(services, JobOptions()))
     services.jobs.close()
