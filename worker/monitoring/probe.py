@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from shared.errors import InvalidOption
-from shared.reader import Reader
+from shared.urls import parse_address
 
 TIMEOUT_S: Final = 4.0
 """Less than the images' health checks allow."""
@@ -22,12 +22,13 @@ def probe(env: Mapping[str, str]) -> tuple[bool, str]:
     Raises:
         InvalidOption: If the variable names no address.
     """
-    reader = Reader(env)
-    address = reader.address("RMBG_HTTP")
-    reader.finish()
-    if address is None:
+    text = env.get("RMBG_HTTP", "").strip()
+    if not text:
         raise InvalidOption("RMBG_HTTP is not set, so no worker can be asked")
-    host, port = address
+    try:
+        host, port = parse_address(text)
+    except ValueError as err:
+        raise InvalidOption(f"RMBG_HTTP: {err}") from err
     connection = http.client.HTTPConnection(_ANY.get(host, host), port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/readyz")
