@@ -20,11 +20,12 @@ from pymatting import estimate_foreground_ml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from support.layers import Layered, layered_pictures  # noqa: E402 - where it lies is known only now
+from support.layers import Layered, layered_images  # noqa: E402 - where it lies is known only now
 from support.photographs import photograph  # noqa: E402
 from support.weights import isnet_weights  # noqa: E402
 
 from worker.imaging import foreground as edges  # noqa: E402
+from worker.imaging import layers  # noqa: E402
 from worker.imaging.compose import compose  # noqa: E402
 from worker.imaging.encode.encoder import encode_png  # noqa: E402
 
@@ -68,7 +69,7 @@ def measure() -> dict[str, dict[str, float]]:
     """Return the mean error inside the soft edge of each picture, by way; print it as a table."""
     table = {}
     print(f"{'mean edge error, 0..255':<32}" + "".join(f"{way:>19}" for way in WAYS))
-    for picture in layered_pictures():
+    for picture in layered_images():
         row = {}
         for way, colours in WAYS.items():
             found = colours(picture)
@@ -89,7 +90,7 @@ def cost_by_softness() -> dict[str, float]:
     for edge_px in (4, 12, 40, 200, 600):
         alpha = np.clip((700 - np.hypot(x, y)) / edge_px + 0.5, 0, 1)
         mask = np.rint(alpha * 255).astype(np.uint8)
-        soft = ((mask > edges.CLEAR) & (mask < edges.SOLID)).mean()
+        soft = ((mask > layers.CLEAR) & (mask < layers.SOLID)).mean()
         times_ms = []
         for _ in range(7):
             begun_s = time.process_time()
@@ -126,7 +127,7 @@ def draw() -> None:
     from worker.inference.segmenter import Segmenter  # noqa: PLC0415 - torch only where it is used
 
     panels = {}
-    made = {picture.name: picture for picture in layered_pictures()}
+    made = {picture.name: picture for picture in layered_images()}
     for name, chosen in (("hair", "hair: grain on stripes"), ("made", "crisp: gradient on plain")):
         panels[name] = panel(made[chosen].image, made[chosen].alpha, 90, 100)
     segmenter = Segmenter.load(isnet_weights(), device="cpu", precision="fp32")
