@@ -32,8 +32,10 @@ class FailingJobStore(JobStore):
 class ConsumerHarness:
     """The ticket consumer of one worker; `published` collects what it issues."""
 
-    def __init__(self, url, *, imaging=None, load=None, retry_s=5.0, **limits):
-        self.store = FailingJobStore.connect(url)
+    def __init__(
+        self, url, *, jobs=FailingJobStore, imaging=None, load=None, retry_s=5.0, **limits
+    ):
+        self.store = jobs.connect(url)
         self.harness = EngineHarness(imaging=imaging or QuickImaging(), **limits)
         self.shutdown = self.harness.shutdown
         self.objects = self.harness.store
