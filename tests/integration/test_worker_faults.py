@@ -32,7 +32,7 @@ def serve_in_thread(desk, issued, queue=None):
 
 def test_a_missing_manifest_releases_the_ticket(desk):
     job_id = desk.submit(4)
-    desk.store._client.delete(f"rmbg:job:{job_id}:manifest")
+    desk.store.connection.client.delete(f"rmbg:job:{job_id}:manifest")
 
     desk.serve()
 
@@ -70,7 +70,7 @@ def test_a_device_lost_while_loading_a_model_ends_the_process_and_counts_no_deat
 
 def test_a_job_document_that_cannot_be_read_waits_until_it_can(desk):
     job_id = desk.submit(4)
-    job, client = f"rmbg:job:{job_id}", desk.store._client
+    job, client = f"rmbg:job:{job_id}", desk.store.connection.client
     document = client.hget(job, "spec")
     client.hset(job, "spec", json.dumps(json.loads(document) | {"later": 1}))
 
@@ -80,7 +80,7 @@ def test_a_job_document_that_cannot_be_read_waits_until_it_can(desk):
     client.hset(job, "spec", document)
     end_parking(desk)
     desk.run()
-    assert desk.store.status(job_id).done == 4
+    assert desk.store.queries.status(job_id).done == 4
 
 
 @pytest.mark.parametrize(("document", "served"), [("shards/", 0), ("results.jsonl", 1)])
@@ -153,6 +153,6 @@ def test_a_suspect_range_yields_to_an_interactive_ticket_after_one_item(desk):
     suspect.join(60)
     interactive.join(60)
 
-    assert desk.store.status(job_id).done == 1
+    assert desk.store.queries.status(job_id).done == 1
     desk.run()
-    assert desk.store.status(job_id).done == 16
+    assert desk.store.queries.status(job_id).done == 16

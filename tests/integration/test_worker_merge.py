@@ -65,7 +65,7 @@ def test_the_report_leaves_out_images_that_no_longer_exist(shown):
     desk.objects.missing.add("inbox")
     desk.run()
 
-    assert desk.store.status(job_id).finished_at is not None
+    assert desk.store.queries.status(job_id).finished_at is not None
     assert not has_images(desk, job_id)
 
 
@@ -85,7 +85,7 @@ def test_a_merge_without_a_lease_does_not_replace_documents_of_a_later_generatio
             other.run()
             assert states(other, job_id) == ["done", "failed", "done", "done"]
             zombie.objects.put("inbox", "1.jpg", b"fine", content_type="image/jpeg")
-            other.store.retry(job_id)
+            other.store.submissions.retry(job_id)
             other.published += feed(other.store)
             other.run()
 
@@ -94,7 +94,7 @@ def test_a_merge_without_a_lease_does_not_replace_documents_of_a_later_generatio
 
     assert states(zombie, job_id) == ["done"] * 4
     assert b"bad" not in zombie.objects.get("cutouts", report_key(job_id)).data
-    assert other.store.status(job_id).state is JobState.DONE
+    assert other.store.queries.status(job_id).state is JobState.DONE
     assert zombie.placed("leased") == zombie.placed("parked") == 0
 
 
@@ -110,7 +110,7 @@ def test_a_merge_whose_write_was_not_answered_starts_again_and_ends(desks):
     end_parking(desk)
     desk.run()
 
-    assert desk.store.status(job_id).state is JobState.DONE
+    assert desk.store.queries.status(job_id).state is JobState.DONE
     assert states(desk, job_id) == ["done"] * 4
 
 
@@ -129,7 +129,7 @@ def test_a_draining_worker_releases_its_merge(shown, at):
     assert desk.placed("leased") == 0
     assert desk.deaths(job_id) == [None]
     assert [issued.queue for issued in desk.published] == [RECOVERY]
-    assert desk.store.status(job_id).finished_at is None
+    assert desk.store.queries.status(job_id).finished_at is None
 
 
 def test_a_source_that_the_store_refuses_to_return_does_not_stop_the_merge(shown):
@@ -143,7 +143,7 @@ def test_a_source_that_the_store_refuses_to_return_does_not_stop_the_merge(shown
     desk.objects.before = before
     desk.serve()
 
-    assert desk.store.status(job_id).state is JobState.DONE
+    assert desk.store.queries.status(job_id).state is JobState.DONE
     page = desk.objects.get("cutouts", report_key(job_id)).data
     assert b"<figcaption>0.jpg" in page
     assert b"<figcaption>1.jpg" not in page
@@ -160,5 +160,5 @@ def test_a_merge_whose_worker_died_twice_leaves_out_the_images(shown, deaths, qu
 
     desk.run()
 
-    assert desk.store.status(job_id).state is JobState.DONE
+    assert desk.store.queries.status(job_id).state is JobState.DONE
     assert has_images(desk, job_id) == (deaths < 2)

@@ -22,8 +22,8 @@ def test_a_ticket_is_processed_sharded_and_merged(desk):
 
     desk.run()
 
-    assert desk.store.status(job_id).done == 20
-    assert desk.store.status(job_id).finished_at is not None
+    assert desk.store.queries.status(job_id).done == 20
+    assert desk.store.queries.status(job_id).finished_at is not None
     lines = desk.objects.get("cutouts", results_key(job_id)).data.splitlines()
     assert [json.loads(line)["index"] for line in lines] == list(range(20))
     assert desk.objects.head("cutouts", report_key(job_id)) is not None
@@ -38,12 +38,12 @@ def test_a_ticket_is_closed_when_redis_comes_back(desk, script):
 
     desk.run()
 
-    assert desk.store.status(job_id).finished_at is not None
+    assert desk.store.queries.status(job_id).finished_at is not None
 
 
 def test_a_ticket_whose_manifest_cannot_be_read_is_released(desk):
     job_id = desk.submit(4)
-    chunk, real = [], desk.store.manifest_chunk
+    chunk, real = [], desk.store.queries.manifest_chunk
 
     def away_once(*given):
         if not chunk:
@@ -51,7 +51,7 @@ def test_a_ticket_whose_manifest_cannot_be_read_is_released(desk):
             raise RedisUnavailable("made up")
         return real(*given)
 
-    desk.store.manifest_chunk = away_once
+    desk.store.queries.manifest_chunk = away_once
     desk.serve()
 
     assert desk.deaths(job_id) == [None]
@@ -66,7 +66,7 @@ def test_a_ticket_whose_manifest_cannot_be_read_is_released(desk):
 )
 def test_a_manifest_that_is_unavailable_releases_the_ticket(desk, fault, said):
     job_id = desk.submit(4)
-    desk.store._client.delete(f"rmbg:job:{job_id}:manifest")  # as if it lay in the bucket
+    desk.store.connection.client.delete(f"rmbg:job:{job_id}:manifest")  # as if it lay in the bucket
     desk.line.fail_store("get", times=1, error=fault)
 
     desk.serve()
@@ -85,7 +85,7 @@ def test_a_refused_model_releases_the_ticket_and_counts_no_death(desks):
 
     desk.serve()
 
-    assert desk.store.status(job_id).failed == 0
+    assert desk.store.queries.status(job_id).failed == 0
     assert desk.deaths(job_id) == [None]
     assert desk.placed("parked") == 1
 
@@ -105,12 +105,12 @@ def test_documents_that_cannot_be_written_are_written_later(desk, key, fault):
 
     desk.objects.before = before
     desk.run()
-    assert desk.store.status(job_id).finished_at is None
+    assert desk.store.queries.status(job_id).finished_at is None
     end_parking(desk)
     desk.run()
 
-    assert desk.store.status(job_id).finished_at is not None
-    assert desk.store.status(job_id).done == 4
+    assert desk.store.queries.status(job_id).finished_at is not None
+    assert desk.store.queries.status(job_id).done == 4
 
 
 def test_draining_releases_new_and_held_tickets(desk):
@@ -130,7 +130,7 @@ def test_draining_releases_new_and_held_tickets(desk):
 
     assert len(desk.leases) == 0
     assert desk.placed("leased") == 0
-    status = desk.store.status(job_id)
+    status = desk.store.queries.status(job_id)
     assert status.failed == 0
     assert {issued.queue for issued in desk.published} == {RECOVERY}
 
@@ -152,9 +152,9 @@ def test_the_longest_bulk_ticket_is_released_to_free_a_slot(desks):
     thread.join(60)
 
     assert desk.tickets.running == 0
-    assert 0 < desk.store.status(job_id).done < 16
+    assert 0 < desk.store.queries.status(job_id).done < 16
     desk.run()
-    assert desk.store.status(job_id).done == 16
+    assert desk.store.queries.status(job_id).done == 16
 
 
 def test_a_suspect_ticket_is_decoded_in_isolation_one_item_at_a_time(desks):
@@ -186,14 +186,14 @@ def test_a_ticket_released_during_a_renewal_of_its_lease_is_not_lost(desk):
     desk.submit(4)
     claim = grant(desk.store, desk.published.pop(0))
     held = desk.leases.hold(claim.lease)
-    beat = desk.store.beat
+    beat = desk.store.leases.beat
 
     def beat_after_release(leases, *, ttl_s):
-        desk.store.release(claim.lease)
+        desk.store.leases.release(claim.lease)
         desk.leases.drop(held)
         return beat(leases, ttl_s=ttl_s)
 
-    desk.store.beat = beat_after_release
+    desk.store.leases.beat = beat_after_release
     desk.leases.beat()
 
     assert not held.lost
@@ -207,7 +207,7 @@ def test_a_released_lease_is_lost_at_the_next_renewal(desk):
     desk.leases.beat()
     assert not held.lost
 
-    desk.store.release(claim.lease)
+    desk.store.leases.release(claim.lease)
     desk.leases.beat()
 
     assert held.lost
