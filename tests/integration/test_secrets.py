@@ -161,7 +161,7 @@ def test_a_worker_that_s3_refuses_waits_and_says_so_without_secrets(service_env,
     job_id = client.submit(["in/0"], rem_mode=MODEL)
     with worker_of(dict(service_env) | WRONG_S3) as worker:
         worker.wait_ready()
-        until(lambda: worker.said("previews are left for later"), within_s=60)
+        until(lambda: worker.said("previews not deleted"), within_s=60)
         assert client.status(job_id).failed == 0
         assert_no_secret(*worker.log)
 

@@ -14,7 +14,7 @@ ANY_PORT = "127.0.0.1:0"
 
 def address_of(worker):
     """Return host and port of a worker that was started with `ANY_PORT`."""
-    [said] = until(lambda: worker.said("monitor serves"), within_s=60)
+    [said] = until(lambda: worker.said("serving metrics"), within_s=60)
     return said["host"], said["port"]
 
 

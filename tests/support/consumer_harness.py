@@ -17,8 +17,11 @@ MODEL = "isnet-general-use"
 class ConsumerHarness:
     """The ticket consumer of one worker; `published` collects what it issues."""
 
-    def __init__(self, url, *, imaging=None, load=None, retry_s=5.0, **limits):
-        self.store = JobStore(FailingConnection.connect(url))
+    def __init__(
+        self, url, *, connection=FailingConnection, imaging=None, load=None, retry_s=5.0, **limits
+    ):
+        self.connection = connection.connect(url)
+        self.store = JobStore(self.connection)
         self.harness = EngineHarness(imaging=imaging or QuickImaging(), **limits)
         self.shutdown = self.harness.shutdown
         self.objects = self.harness.store
