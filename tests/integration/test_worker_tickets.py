@@ -9,18 +9,11 @@ from support.redelivery import end_parking
 from support.stand_ins import QuickImaging, Valve
 
 from shared.broker.queues import BULK, RECOVERY, SUSPECT
-from shared.errors import BucketUnavailable, RedisUnavailable, StoreUnavailable, WeightsInvalid
+from shared.errors import BucketUnavailable, StoreUnavailable, WeightsInvalid
 from shared.job.keys import report_key, results_key
 from shared.job.spec import ImageOutput
 
 pytestmark = pytest.mark.integration
-
-
-class WithoutManifests(FailingConnection):
-    """A connection over which nothing but scripts runs, so that manifests cannot be read."""
-
-    def commands(self):
-        raise RedisUnavailable("injected")
 
 
 class InterruptedRenewal(FailingConnection):
@@ -58,9 +51,11 @@ def test_a_ticket_is_closed_when_redis_comes_back(consumer, script):
     assert consumer.store.queries.status(job_id).finished_at is not None
 
 
-def test_a_ticket_whose_manifest_cannot_be_read_is_released(consumers):
-    consumer = consumers(connection=WithoutManifests)
+def test_a_ticket_whose_manifest_cannot_be_read_is_released(consumer):
     job_id = consumer.submit(4)
+    manifest = f"rmbg:job:{job_id}:manifest"
+    consumer.connection.client.delete(manifest)
+    consumer.connection.client.set(manifest, "not a hash: reading it is an error")
 
     consumer.serve()
 
