@@ -8,7 +8,16 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from producer.progress import Bar, Lines, describe, duration, exit_code, screen_for, watch
+from producer.progress import (
+    Bar,
+    Lines,
+    describe,
+    describe_waiting,
+    duration,
+    exit_code,
+    screen_for,
+    watch,
+)
 from shared.errors import ServiceUnavailable
 from shared.job.spec import JobState
 from shared.jobstore.values import JobStatus
@@ -171,6 +180,35 @@ def test_one_line_tells_rate_time_left_and_what_is_waited_for():
     assert describe(status) == (
         "j1 running: 8 of 100, 1 failed, 0.5 images/s, 3 min left, waiting: no worker"
     )
+
+
+@pytest.mark.parametrize(
+    ("waiting_for", "text"),
+    [
+        (None, None),
+        ("no worker", "starting the worker (loading m)"),
+        ("no worker serves m: no weights", "waiting: no worker serves m: no weights"),
+    ],
+)
+def test_a_run_says_that_its_worker_is_starting(waiting_for, text):
+    """`rmbg run` has a worker of its own, which is not ready while it loads the model."""
+    assert describe_waiting(replace(RUNNING, waiting_for=waiting_for), model="m") == text
+
+
+@pytest.mark.parametrize("kind", ["lines", "bar"])
+def test_both_screens_say_that_the_worker_is_starting(kind):
+    out = Terminal() if kind == "bar" else io.StringIO()
+    screen = screen_for(out, model="m")
+    screen.show(WAITING)
+    screen.close(DONE)
+
+    assert "starting the worker (loading m)" in out.getvalue()
+    assert "no worker" not in out.getvalue()
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
 
 @pytest.mark.parametrize(
