@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 Row: TypeAlias = "tuple[str | int | None, ...]"
 
 
-def in_order(rows: Iterable[Row], *, columns: int) -> Iterator[Row]:
+def in_order(rows: Iterable[Row], *, columns: int) -> Iterator[tuple[Any, ...]]:
     """Yield *rows* ordered by the UTF-8 bytes of their first column, as S3 orders keys.
 
     Rows are read to the end before the first one is yielded. At most about 2 MB are held in

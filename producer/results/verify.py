@@ -136,9 +136,9 @@ class Verifier:
         # Claims are read before the listing, so that the listing cannot be older.
         rows = chain(self._claims(), map(_row_of, listing))
         for key, group in groupby(in_order(rows, columns=_COLUMNS), key=itemgetter(0)):
-            ones = [_value_of(row) for row in group]
-            claims = tuple(one for one in ones if isinstance(one, _Claim))
-            found = next((one for one in ones if isinstance(one, ObjectInfo)), None)
+            pairs = [(row[1], row) for row in group]
+            claims = tuple(_Claim(*row[2:]) for kind, row in pairs if kind == _CLAIMED)
+            found = next((_info_of(row) for kind, row in pairs if kind == _LISTED), None)
             yield _Place(key, found, claims)
 
     def _claims(self) -> Iterator[Row]:
@@ -170,28 +170,13 @@ class Verifier:
 
 
 def _row_of(found: ObjectInfo) -> Row:
-    return (
-        found.key,
-        _LISTED,
-        found.size_bytes,
-        found.etag,
-        found.modified_at.isoformat(),
-        None,
-        None,
-    )
+    modified_at = found.modified_at.isoformat()
+    return (found.key, _LISTED, found.size_bytes, found.etag, modified_at, None, None)
 
 
-def _value_of(row: tuple[Any, ...]) -> _Claim | ObjectInfo:
-    key, kind, *values = row
-    if kind == _CLAIMED:
-        return _Claim(*values)
-    size_bytes, etag, modified_at = values[:3]
-    return ObjectInfo(
-        key=key,
-        size_bytes=size_bytes,
-        etag=etag,
-        modified_at=datetime.fromisoformat(modified_at),
-    )
+def _info_of(row: tuple[Any, ...]) -> ObjectInfo:
+    modified_at = datetime.fromisoformat(row[4])
+    return ObjectInfo(key=row[0], size_bytes=row[2], etag=row[3], modified_at=modified_at)
 
 
 def _fits(found: ObjectInfo, claims: tuple[_Claim, ...]) -> bool:
