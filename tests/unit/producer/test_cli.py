@@ -154,9 +154,9 @@ def test_what_a_run_passes_over_is_counted_and_some_of_it_named(tmp_path):
     done = rmbg("run", tmp_path, tmp_path / "out")
 
     warning, refusal = done.stderr.decode().splitlines()
-    assert warning.startswith("rmbg: warning: 6 skipped: 0.jpg (no file, or out of reach), 1.jpg")
-    assert warning.endswith("4.jpg (no file, or out of reach), ...")
-    assert refusal == f"rmbg: {tmp_path}: no picture among 0 files"
+    assert warning.startswith("rmbg: warning: 6 skipped: 0.jpg (not a readable file), 1.jpg")
+    assert warning.endswith("4.jpg (not a readable file), ...")
+    assert refusal == f"rmbg: no image found in {tmp_path} (0 other files)"
     assert done.returncode == 2
 
 
