@@ -50,6 +50,10 @@ _SIGNED: Final = re.compile(
 )
 _TELLING: Final = ("signature", "credential", "token", "accesskeyid", "password")
 """Whatever `_SIGNED` finds has one of these in it."""
+_ESCAPES: Final = re.compile(
+    r"\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|(\\ud[89a-f][0-9a-f]{2})"
+)
+"""In JSON: a backslash, a surrogate pair, or (the group) a lone surrogate."""
 _PLAIN: Final = re.compile(r"[^\s\"'=\x00-\x1f\x7f]+")
 
 
@@ -110,7 +114,10 @@ class _JsonFormatter(logging.Formatter):
         line |= {name: _finite(value) for name, value in _extras(record).items()}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return mask(jsonlib.dumps(line, default=str, separators=(",", ":")))
+        text = jsonlib.dumps(line, default=str, separators=(",", ":"))
+        if "\\ud" in text:  # a key that is not valid Unicode: strict readers refuse such an escape
+            text = _ESCAPES.sub(lambda found: f"\\{found[0]}" if found[1] else found[0], text)
+        return mask(text)
 
 
 class _TextFormatter(logging.Formatter):

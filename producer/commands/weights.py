@@ -1,4 +1,4 @@
-"""`rmbg weights pull | list`: models, their licences, and what of them is here."""
+"""`rmbg weights pull | list`: download model weights, and list models and licences."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from producer.commands.common import settings_of
+from producer.commands.context import settings_of
 from producer.local.weights import fetch
 from shared.models import registry as models
 from shared.models import weights as cache
@@ -15,13 +15,13 @@ _DIR = click.option(
     "--dir",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The cache; default: RMBG_HOME.",
+    help="Folder of the weights cache; default: RMBG_HOME, or ~/.cache/rmbg.",
 )
 
 
 @click.group
 def weights() -> None:
-    """Fetch and verify weights ahead of time, or list what is known."""
+    """Download, verify and list model weights."""
 
 
 @weights.command
@@ -29,7 +29,7 @@ def weights() -> None:
 @_DIR
 @click.pass_context
 def pull(ctx: click.Context, model: str, folder: Path | None) -> None:
-    """Fetch and verify MODEL's weights; print where they lie."""
+    """Download and verify the weights of MODEL, and print their path."""
     settings = settings_of(ctx)
     found = models.get(model)
     click.echo(f"{found.name}: licence {found.licence}", err=True)
@@ -40,7 +40,10 @@ def pull(ctx: click.Context, model: str, folder: Path | None) -> None:
 @_DIR
 @click.pass_context
 def list_(ctx: click.Context, folder: Path | None) -> None:
-    """Print each model's name, licence and file; - where it is not here."""
+    """List models with licence, permitted use and file.
+
+    The columns are separated by tabs; the file is - if the weights are not on this machine.
+    """
     for model, path in cache.known(folder or settings_of(ctx).home):
         use = "commercial use allowed" if model.commercial else "non-commercial use only"
         click.echo(f"{model.name}\t{model.licence}\t{use}\t{path or '-'}")

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +20,7 @@ from producer.local.images import Folder, scan, upload
 from producer.local.servers import EmbeddedServers
 from producer.local.weights import fetch_if_missing
 from producer.local.worker_process import WorkerProcess
-from producer.progress import exit_code, screen_for, watch
+from producer.progress import count, exit_code, screen_for, watch
 from producer.results.reader import follow, records
 from producer.services import Services
 from producer.submission.options import JobOptions
@@ -63,7 +62,7 @@ def run(src: Path, out: Path, options: JobOptions, env: Mapping[str, str]) -> in
     folder = scan(src, without=out)
     _warn("skipped", folder.skipped)
     if not folder.keys:
-        raise NoKeys(f"no image found in {src} ({_count(folder.ignored, 'other file')})")
+        raise NoKeys(f"no image found in {src} ({count(folder.ignored, 'other file')})")
     out.mkdir(parents=True, exist_ok=True)
     env = {name: text for name, text in env.items() if not name.startswith(SERVICE_VARIABLES)}
     settings = ServiceSettings.from_env(env)
@@ -96,8 +95,8 @@ class _Run:
         """Submit or join the job, wait for it, download all results; return the exit code."""
         services, folder = self._services, self._folder
         click.echo(
-            f"{_count(len(folder.keys), 'image')} "
-            f"({_count(folder.ignored, 'other file')} ignored), {self._options.rem_mode}",
+            f"{count(len(folder.keys), 'image')} "
+            f"({count(folder.ignored, 'other file')} ignored), {self._options.rem_mode}",
             err=True,
         )
         uploaded = upload(folder, services.objects, services.settings.input_buckets[0])
@@ -117,22 +116,22 @@ class _Run:
         processed first, and nobody waits for them.
         """
         spec = plan(self._services, self._options)
-        identity = f"{digest}\0{replace(spec, date='').to_json()}"
+        identity = f"{digest}\0{spec.model_copy(update={'date': ''}).to_json()}"
         name = f"run-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
         job_id = self._options.job_id or self._not_cancelled(name)
         source = KeySource(self._folder.keys)
         job_id = submit(self._services, source, spec, job_id=job_id).job_id
         jobs = self._services.jobs
-        for other in jobs.jobs():
+        for other in jobs.queries.jobs():
             if other.job_id != job_id and other.state not in TERMINAL_STATES:
-                jobs.cancel(other.job_id)
+                jobs.submissions.cancel(other.job_id)
         return job_id
 
     def _not_cancelled(self, name: str) -> str:
         """Return *name* with the first number whose job is new or was not cancelled."""
         for number in itertools.count(1):
             with suppress(UnknownJob):
-                if _is_cancelled(self._services.jobs.status(f"{name}-{number}")):
+                if _is_cancelled(self._services.jobs.queries.status(f"{name}-{number}")):
                     continue
             break
         return f"{name}-{number}"
@@ -155,7 +154,7 @@ class _Run:
                 self._collector.check()
                 if fetched.done():
                     fetched.result()
-                status = self._services.jobs.status(job_id)
+                status = self._services.jobs.queries.status(job_id)
                 keep_alive(status.done + status.failed)
                 return status
 
@@ -177,7 +176,7 @@ class _Run:
             self._collector.images(follow(self._services, job_id, pause=pause))
 
     def _has_ended(self, job_id: str) -> bool:
-        return self._services.jobs.status(job_id).state in TERMINAL_STATES
+        return self._services.jobs.queries.status(job_id).state in TERMINAL_STATES
 
 
 def _is_cancelled(status: JobStatus) -> bool:
@@ -194,7 +193,3 @@ def _warn(what: str, files: Sequence[str]) -> None:
         rest = ", ..." if len(files) > NAMED else ""
         named = ", ".join(files[:NAMED])
         click.echo(f"rmbg: warning: {len(files)} {what}: {named}{rest}", err=True)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

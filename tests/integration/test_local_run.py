@@ -53,7 +53,7 @@ def test_a_resumed_run_joins_its_job(started, services):
     _, second = started()
 
     assert second == first
-    assert services.jobs.status(first).state is JobState.RUNNING
+    assert services.jobs.queries.status(first).state is JobState.RUNNING
 
 
 def test_a_run_over_other_images_cancels_the_unfinished_job_of_an_earlier_one(
@@ -68,7 +68,7 @@ def test_a_run_over_other_images_cancels_the_unfinished_job_of_an_earlier_one(
 
     assert (ended.state, ended.done) == (JobState.DONE, IMAGES)
     assert hand.run(first).done == 0
-    assert services.jobs.status(first).state is JobState.CANCELLED
+    assert services.jobs.queries.status(first).state is JobState.CANCELLED
 
 
 @pytest.mark.parametrize("has_ended", [False, True])
@@ -86,12 +86,12 @@ def test_a_run_whose_job_was_cancelled_by_another_run_can_be_repeated(
 
     assert again != first
     assert hand.run(again).done == IMAGES
-    assert services.jobs.status(other).state is not JobState.RUNNING
+    assert services.jobs.queries.status(other).state is not JobState.RUNNING
 
 
 def test_a_job_whose_items_have_all_ended_is_joined(started, services, hand):
     _, first = started()
-    while services.jobs.status(first).state is JobState.RUNNING:
+    while services.jobs.queries.status(first).state is JobState.RUNNING:
         hand.step()
 
     _, second = started()
@@ -114,7 +114,7 @@ def test_an_image_that_cannot_be_written_ends_the_run_at_once(started, tmp_path,
     with pytest.raises(InvalidOption, match=r"cannot write .*/out/cutout/"):
         run._watch(job_id, keep_alive)
 
-    assert services.jobs.status(job_id).state is JobState.RUNNING
+    assert services.jobs.queries.status(job_id).state is JobState.RUNNING
 
 
 def test_all_images_are_downloaded_when_the_job_has_ended(started, tmp_path, hand):

@@ -1,9 +1,9 @@
-"""From a mask's figures to a verdict: must a person look at this picture?"""
+"""Derive a verdict from a mask's figures: does a person need to review the image?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from shared.job.thresholds import DEFAULTS, Thresholds
@@ -12,15 +12,15 @@ from worker.imaging.quality import Figures
 
 @dataclass(frozen=True)
 class Verdict:
-    """What should be done with a picture, and why."""
+    """Recommendation for an image, with reasons."""
 
     verdict: Literal["ok", "review", "reject"]
     reasons: tuple[str, ...]
-    """Which figure is beyond which limit; empty if ``ok``."""
+    """Figures that are beyond their limits; empty if ``ok``."""
 
 
 def judge(figures: Figures, thresholds: Thresholds = DEFAULTS) -> Verdict:
-    """Return the verdict on *figures*: the worst that any of them gives, with all its reasons."""
+    """Return the worst verdict that any of *figures* gives, with all reasons for it."""
     reject = [*_beyond(figures, thresholds, "reject")]
     if reject:
         return Verdict("reject", tuple(reject))
@@ -31,8 +31,8 @@ def judge(figures: Figures, thresholds: Thresholds = DEFAULTS) -> Verdict:
 
 
 def _beyond(figures: Figures, thresholds: Thresholds, kind: str) -> Iterator[str]:
-    """Yield a reason for each threshold ``{kind}_{figure}_{below or above}`` that is passed."""
-    for name, limit in asdict(thresholds).items():
+    """Yield a reason for each exceeded threshold ``{kind}_{figure}_{below or above}``."""
+    for name, limit in thresholds:
         prefix, figure, side = name.split("_")
         value = getattr(figures, figure)
         value = len(value) if isinstance(value, tuple) else value
