@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Reader", "ServiceSettings", "StoreSettings", "redact"]
 
+_TOKEN: Final = re.compile(r"[!-~]+")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
 
 
@@ -73,6 +74,8 @@ class ServiceSettings:
     """Whether models with a non-commercial licence are refused (`RMBG_COMMERCIAL`)."""
     weights_url: str | None = field(default=None, repr=False)
     """Base URL of a mirror that weights are fetched from instead (`RMBG_WEIGHTS_URL`)."""
+    hf_token: str | None = field(default=None, repr=False)
+    """Access token for downloads from huggingface.co (`HF_TOKEN`)."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> ServiceSettings:
@@ -100,6 +103,9 @@ class ServiceSettings:
                     reader.problem(
                         name, f"{bucket!r} is no bucket name (3 or more of A-Z a-z 0-9 . _ -)"
                     )
+        hf_token = reader.text("HF_TOKEN")
+        if hf_token and not _TOKEN.fullmatch(hf_token):
+            reader.problem("HF_TOKEN", "has characters other than letters, digits and punctuation")
         return cls(
             broker_url=broker_url,
             store_url=store_url,
@@ -110,6 +116,7 @@ class ServiceSettings:
             offline=reader.flag("RMBG_OFFLINE"),
             commercial=reader.flag("RMBG_COMMERCIAL"),
             weights_url=reader.url("RMBG_WEIGHTS_URL", None, schemes=("http", "https")),
+            hf_token=hf_token,
         )
 
 

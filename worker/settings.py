@@ -10,11 +10,13 @@ from typing import Final
 from shared.broker.app import CONCURRENCY
 from shared.reader import Reader
 from shared.settings import ServiceSettings
-from worker.resources import allowed_cores
+from worker.resources import allowed_cores, allowed_memory_bytes
 
 PRECISIONS: Final = ("auto", "fp32", "bf16", "fp16")
 MEGA: Final = 1_000_000
 MIB: Final = 2**20
+MEMORY_SHARE: Final = 0.75
+"""Share of the memory this process may use at which it leaves to be restarted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,11 @@ class WorkerSettings:
 
     http: tuple[str, int] | None = None
     """Where `/metrics`, `/livez` and `/readyz` are served (`RMBG_HTTP`, as `host:port`)."""
+
+    @property
+    def memory_limit_bytes(self) -> int:
+        """Memory at which the process leaves: as set, or a share of what it may use."""
+        return self.max_rss_bytes or int(MEMORY_SHARE * allowed_memory_bytes())
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> WorkerSettings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import InvalidOption, UnknownJob
@@ -45,7 +44,7 @@ def linker(services: Services, job_id: str) -> Callable[[ItemRecord], dict[str, 
 
     def with_links(record: ItemRecord) -> dict[str, Json]:
         return {
-            **asdict(record),
+            **record.model_dump(),
             "cutout_url": link(record.cutout_key),
             "mask_url": link(record.mask_key),
         }

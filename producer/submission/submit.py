@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import secrets
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -79,7 +78,7 @@ def list_prefix(services: Services, url: str, spec: JobSpec, save_prefix: str) -
     Raises:
         InvalidOption: If *url* does not have this form.
     """
-    own = functools.partial(is_own_output, replace(spec, save_prefix=save_prefix))
+    own = functools.partial(is_own_output, spec.model_copy(update={"save_prefix": save_prefix}))
     return PrefixSource(services.objects, *parse_prefix(url), own)
 
 
@@ -123,7 +122,8 @@ def _prepare(
     if not staged.total:
         raise NoKeys(source.describe_empty())
     if spec.naming is Naming.COMFYUI:
-        spec = replace(spec, counter_base=_reserve(services, spec, staged.total))
+        base = _reserve(services, spec, staged.total)
+        spec = spec.model_copy(update={"counter_base": base})
     return Submission(
         spec=spec,
         total=staged.total,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Self
 
@@ -66,7 +66,8 @@ class Connection:
         """Use *client*, which must not decode responses: a manifest is bytes."""
         self._client = client
         self._rules = rules or Rules()
-        self._scripts = {n: client.register_script(loader.source(n)) for n in loader.names()}
+        scripts = map(loader.load, loader.names())
+        self._scripts = {each.name: (each, client.register_script(each.source)) for each in scripts}
 
     @classmethod
     def connect(cls, url: str, *, rules: Rules | None = None, answer_s: float = ANSWER_S) -> Self:
@@ -101,9 +102,18 @@ class Connection:
         with self._translated():
             self._client.ping()
 
-    def _run(self, script: str, *args: str | bytes | float) -> Any:  # noqa: ANN401 - each has its own
+    def _run(
+        self, name: str, rows: Iterable[Sequence[loader.Arg]] = (), /, **args: loader.Arg
+    ) -> Any:  # noqa: ANN401 - each script has its own
+        """Run the script *name* with *rows* for its repeated group; return its answer.
+
+        Raises:
+            TypeError: If the arguments are not those that the script declares.
+        """
+        script, command = self._scripts[name]
+        argv = script.argv(args, rows)
         with self._translated():
-            return self._scripts[script](args=args)
+            return command(args=argv)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -131,9 +141,15 @@ def to_ms(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def fence(lease: Lease) -> tuple[str, str, int, str]:
-    """Return what a script tests a lease by."""
-    return lease.ticket.job_id, lease.ticket.unit, lease.ticket.epoch, lease.owner
+def fence(lease: Lease) -> dict[str, loader.Arg]:
+    """Return the arguments by which scripts check a lease."""
+    ticket = lease.ticket
+    return {"job": ticket.job_id, "unit": ticket.unit, "epoch": ticket.epoch, "owner": lease.owner}
+
+
+def death_limits(rules: Rules) -> dict[str, loader.Arg]:
+    """Return the arguments by which scripts judge the death of a worker."""
+    return {"suspect_deaths": rules.suspect_deaths, "item_deaths": rules.item_deaths}
 
 
 def to_bytes(value: bytes | str) -> bytes:

@@ -10,16 +10,16 @@ from shared.errors import InvalidOption
 from shared.job.record import ItemRecord
 from shared.job.spec import JobSpec, Json
 from shared.job.ticket import Ticket
-from shared.jobstore.connection import Connection, fence, issued_from, to_ms
+from shared.jobstore.connection import Connection, death_limits, fence, issued_from, to_ms
 from shared.jobstore.values import (
     Claim,
-    ClaimAnswer,
-    Closing,
-    ClosingAnswer,
+    Granted,
     Issued,
-    ItemResult,
     Lease,
     MarkAnswer,
+    RangeRecords,
+    RefusalReason,
+    Refused,
 )
 
 UNREADABLE_S: Final = 5.0
@@ -43,15 +43,12 @@ class Leasing(Connection):
                 back, for a later version to work off.
         """
         owner = f"{worker_id}:{secrets.token_hex(8)}"
-        asked = (ticket.job_id, ticket.unit, ticket.epoch, worker_id, owner, to_ms(ttl_s))
-        word, *granted = self._run("claim", *asked)
-        answer = ClaimAnswer(word.decode())
-        if not granted:
-            return Claim(answer=answer)
-        queue, spec, sequence, generation, manifest, bits, attempts = granted
         lease = Lease(ticket, owner)
-        return Claim(
-            answer=answer,
+        word, *granted = self._run("claim", worker=worker_id, ttl_ms=to_ms(ttl_s), **fence(lease))
+        if not granted:
+            return Refused(RefusalReason(word.decode()))
+        queue, spec, sequence, generation, manifest, bits, attempts = granted
+        return Granted(
             lease=lease,
             spec=self._read(spec, lease),
             sequence=sequence,
@@ -60,6 +57,7 @@ class Leasing(Connection):
             queue=queue.decode(),
             attempts=dict(zip(attempts[::2], attempts[1::2], strict=True)),
             manifest=manifest.decode(),
+            is_cancelled=word == b"CANCELLED",
         )
 
     def _read(self, spec: bytes, lease: Lease) -> JobSpec:
@@ -75,10 +73,10 @@ class Leasing(Connection):
         """Let *leases* last *ttl_s* from now, and return those that are lost."""
         if not leases:
             return []
-        asked = [value for lease in leases for value in fence(lease)]
-        return [leases[n] for n in self._run("beat", to_ms(ttl_s), *asked)]
+        rows = [tuple(fence(lease).values()) for lease in leases]
+        return [leases[n] for n in self._run("beat", rows, ttl_ms=to_ms(ttl_s))]
 
-    def mark(self, lease: Lease, results: Sequence[ItemResult]) -> MarkAnswer:
+    def mark(self, lease: Lease, records: Sequence[ItemRecord]) -> MarkAnswer:
         """Record that items of the range have ended; all of them or, if the lease is lost, none.
 
         An item that has ended before is left as it was, so a repetition counts nothing twice.
@@ -86,13 +84,17 @@ class Leasing(Connection):
         Raises:
             ValueError: If an item is not of the range.
         """
-        asked: list[str | int] = []
-        for result in results:
-            if result.record.index not in lease.ticket.span:
-                raise ValueError(f"item {result.record.index} is not of {lease.ticket.unit}")
-            asked += _marking(result)
-        buckets = (to_ms(self._rules.rate_bucket_s), self._rules.rate_buckets)
-        answer = self._run("mark", *fence(lease), *buckets, *asked)
+        span = lease.ticket.span
+        for record in records:
+            if record.index not in span:
+                raise ValueError(f"item {record.index} is not of {lease.ticket.unit}")
+        answer = self._run(
+            "mark",
+            map(_marking, records),
+            bucket_ms=to_ms(self._rules.rate_bucket_s),
+            buckets_kept=self._rules.rate_buckets,
+            **fence(lease),
+        )
         return MarkAnswer(answer.decode())
 
     def trying(self, lease: Lease, index: int, *, image_key: str) -> bool:
@@ -106,22 +108,23 @@ class Leasing(Connection):
         record = ItemRecord(
             index=index, image_key=image_key, state="failed", error=crash, attempts=0
         )
-        return bool(self._run("trying", *fence(lease), index, record.to_json()))
+        return bool(self._run("trying", index=index, record=record.to_json(), **fence(lease)))
 
-    def finish_begin(self, lease: Lease) -> Closing:
-        """Return what is recorded of the range, by whomever, for its shard.
+    def finish_begin(self, lease: Lease) -> RangeRecords | None:
+        """Return the records of the range for its shard, or None if the lease is lost.
+
+        They include the records of earlier owners of the ticket.
 
         Raises:
             ValueError: If the lease is of a merge ticket, here and in `finish_commit`.
         """
         _refuse_merge(lease)
-        word, *found = self._run("finish_begin", *fence(lease))
-        answer = ClosingAnswer(word.decode())
-        if answer is ClosingAnswer.LOST:
-            return Closing(answer, complete=False, records=())
-        complete, *pairs = found
+        word, *found = self._run("finish_begin", **fence(lease))
+        if word == b"LOST":
+            return None
+        is_complete, *pairs = found
         in_order = sorted(zip(map(int, pairs[::2]), pairs[1::2], strict=True))
-        return Closing(answer, bool(complete), tuple(record.decode() for _, record in in_order))
+        return RangeRecords(bool(is_complete), tuple(record.decode() for _, record in in_order))
 
     def finish_commit(self, lease: Lease) -> tuple[bool, list[Issued]]:
         """Accept the shard that was put since `finish_begin`; drop the ticket and its records.
@@ -133,7 +136,7 @@ class Leasing(Connection):
             lease is lost, the range may not be closed, or records came since `finish_begin`.
         """
         _refuse_merge(lease)
-        word, *flat = self._run("finish_commit", *fence(lease))
+        word, *flat = self._run("finish_commit", **fence(lease))
         return word == b"OK", issued_from(flat)
 
     def merge_commit(self, lease: Lease) -> bool:
@@ -147,19 +150,46 @@ class Leasing(Connection):
         """
         if not lease.ticket.is_merge:
             raise ValueError(f"{lease.ticket.unit} is not a merge ticket")
-        kept = (to_ms(self._rules.keep_after_end_s), self._rules.events_kept)
-        return bool(self._run("merge_commit", *fence(lease), *kept))
+        rules = self._rules
+        keep_ms = to_ms(rules.keep_after_end_s)
+        kept = {"keep_ms": keep_ms, "events_kept": rules.events_kept}
+        return bool(self._run("merge_commit", **kept, **fence(lease)))
 
     def release(
-        self, lease: Lease, *, delay_s: float = 0, waiting_for: str | None = None
+        self,
+        lease: Lease,
+        *,
+        delay_s: float = 0,
+        waiting_for: str | None = None,
+        died: bool = False,
     ) -> list[Issued]:
-        """Give the ticket back; it is no death, and what is recorded stays recorded.
+        """Release the ticket so that another worker can process it; recorded items stay recorded.
 
-        It goes to `rmbg.recovery` (interactive and suspect ones to their own lanes), at once or
-        after *delay_s*. Until a little after that, *waiting_for* is what the job waits for.
+        It goes to `rmbg.recovery` (interactive and suspect tickets to their own queues), at once
+        or after *delay_s*. A repetition changes nothing.
+
+        Args:
+            lease: The lease to release.
+            delay_s: Seconds until the ticket is issued again; ignored with *died*.
+            waiting_for: What the job waits for, shown in its status until shortly after that.
+            died: Count a death, exactly as if the lease had run out: for a process that leaves
+                because of a bug and would otherwise take the same ticket down with the next one.
+                The ticket is issued at once, as an expired one is.
+
+        Returns:
+            The tickets to publish; none if the lease is lost.
         """
-        rest = (to_ms(delay_s), waiting_for or "", to_ms(self._rules.waiting_fresh_s))
-        return issued_from(self._run("release", *fence(lease), *rest))
+        rules = self._rules
+        issued = self._run(
+            "release",
+            rest_ms=0 if died else to_ms(delay_s),
+            reason=waiting_for or "",
+            fresh_ms=to_ms(rules.waiting_fresh_s),
+            died=int(died),
+            **death_limits(rules),
+            **fence(lease),
+        )
+        return issued_from(issued)
 
 
 def _refuse_merge(lease: Lease) -> None:
@@ -167,10 +197,9 @@ def _refuse_merge(lease: Lease) -> None:
         raise ValueError("a merge ticket has no range to close; see merge_commit")
 
 
-def _marking(result: ItemResult) -> tuple[int, str, str, str, str, int]:
-    record = result.record
+def _marking(record: ItemRecord) -> tuple[int, str, str, str, str, int]:
     error_class = (record.error or {}).get("class", "")
-    verdict = result.verdict or ""
+    verdict = record.verdict or ""
     return record.index, record.state, record.to_json(), error_class, verdict, record.attempts
 
 

@@ -45,7 +45,7 @@ class Reading(Fleet):
         return JobSpec.from_json(self._field(job_id, "spec"))
 
     def sequence(self, job_id: str) -> int:
-        """Return the job's place among all jobs; see `Claim.sequence`.
+        """Return the job's place among all jobs; see `Granted.sequence`.
 
         Raises:
             UnknownJob: If there is no such job (any more).
@@ -100,7 +100,7 @@ class Reading(Fleet):
 
     def _statuses(self, job_ids: Sequence[str]) -> list[JobStatus]:
         """Return the status of each job that is known, all as of one moment."""
-        now_ms, *answers = self._run("status", *job_ids)
+        now_ms, *answers = self._run("status", [(job_id,) for job_id in job_ids])
         found = [
             Found.read(job_id, hashes, now_ms=now_ms)
             for job_id, hashes in zip(job_ids, answers, strict=True)

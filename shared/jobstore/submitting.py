@@ -57,15 +57,15 @@ class Submitting(Connection):
         in_redis = min(submission.total, MAX_REDIS_KEYS)
         answer, *job_id = self._run(
             "submit",
-            submission.job_id or "",
-            spec.fingerprint(submission.keys_sha256),
-            submission.total,
-            -(-in_redis // CHUNK_KEYS),
-            spec.to_json(),
-            "rmbg.interactive" if spec.priority == Priority.INTERACTIVE else "rmbg.bulk",
-            submission.manifest,
-            to_ms(self._rules.join_after_end_s),
-            spec.rem_mode,
+            given=submission.job_id or "",
+            fingerprint=spec.fingerprint(submission.keys_sha256),
+            total=submission.total,
+            chunks=-(-in_redis // CHUNK_KEYS),
+            spec=spec.to_json(),
+            queue="rmbg.interactive" if spec.priority == Priority.INTERACTIVE else "rmbg.bulk",
+            nonce=submission.manifest,
+            join_ms=to_ms(self._rules.join_after_end_s),
+            model=spec.rem_mode,
         )
         if answer == b"UNSTAGED":
             raise RedisUnavailable(f"{self._where()} has not the staged keys (any more)")
@@ -83,7 +83,7 @@ class Submitting(Connection):
         Raises:
             UnknownJob: If there is no such job.
         """
-        if not self._run("cancel", job_id):
+        if not self._run("cancel", job=job_id):
             raise UnknownJob(f"no job {job_id} is known to {self._where()}")
 
     def retry(self, job_id: str) -> int:
@@ -95,7 +95,7 @@ class Submitting(Connection):
             UnknownJob: If there is no such job.
             JobNotDone: If it runs, or was cancelled.
         """
-        return self._reopened(job_id, self._run("reopen", job_id, ""))
+        return self._reopened(job_id, self._run("reopen", job=job_id, bits="", generation=""))
 
     def reopen(
         self, job_id: str, bitmap: bytes, *, generation: int, verdicts: Mapping[str, int]
@@ -115,8 +115,10 @@ class Submitting(Connection):
             UnknownJob: If there is no such job.
             JobNotDone: If it runs, was cancelled, or is not what it was in that generation.
         """
-        counts = [value for pair in verdicts.items() for value in pair]
-        return self._reopened(job_id, self._run("reopen", job_id, bitmap, generation, *counts))
+        answer = self._run(
+            "reopen", verdicts.items(), job=job_id, bits=bitmap, generation=generation
+        )
+        return self._reopened(job_id, answer)
 
     def _reopened(self, job_id: str, answer: list[Json]) -> int:
         if not answer:
@@ -137,10 +139,10 @@ class Submitting(Connection):
         return int(
             self._run(
                 "reserve_numbers",
-                layout.numbers(bucket, stem),
-                listed_highest,
-                count,
-                to_ms(self._rules.numbers_kept_s),
+                key=layout.numbers(bucket, stem),
+                listed_highest=listed_highest,
+                count=count,
+                kept_ms=to_ms(self._rules.numbers_kept_s),
             )
         )
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TypeAlias
 
-from shared.job.record import ItemRecord
 from shared.job.spec import JobSpec, JobState
 from shared.job.ticket import Ticket
 
@@ -79,51 +79,57 @@ class Issued:
     queue: str
 
 
-class ClaimAnswer(StrEnum):
-    """What a claim comes to. All but `OK` and `CANCELLED` mean: drop the message."""
+class RefusalReason(StrEnum):
+    """Why a claim was refused. In every case: drop the message."""
 
-    OK = "OK"
     STALE = "STALE"
-    """The ticket was issued again since."""
+    """The ticket has been issued again since this message was sent."""
     GONE = "GONE"
-    """There is no such ticket or job, or not any more."""
+    """The ticket or its job does not exist, or no longer does."""
     BUSY = "BUSY"
-    """Another worker holds it."""
-    CANCELLED = "CANCELLED"
-    """The job is cancelled; the lease is for closing only: shard what is recorded."""
+    """Another worker holds the ticket."""
     DUP = "DUP"
-    """This very worker holds it; the message was delivered twice."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """The answer to a claim; everything but `answer` is empty unless a lease was granted."""
-
-    answer: ClaimAnswer
-    lease: Lease | None = None
-    spec: JobSpec | None = None
-    sequence: int = 0
-    """The job's place among all jobs; a later one's pictures are never replaced."""
-    generation: int = 0
-    ended: frozenset[int] = frozenset()
-    """Items of the range that have ended; all of them: go straight to the shard."""
-    queue: str = ""
-    """The queue that the ticket was issued to."""
-    attempts: dict[int, int] = field(default_factory=dict)
-    """Attempts made in earlier generations, of the items for which they are known not to be
-    `generation - 1`. An item counts as tried once in a generation that left it as it was: only
-    `reopen` does that to items that are tried again later."""
-    manifest: str = ""
-    """The nonce under which chunks lie that are not in Redis."""
+    """This worker holds the ticket: the broker delivered the message twice."""
 
 
 @dataclass(frozen=True)
-class ItemResult:
-    """How an item ended, and how its picture was judged."""
+class Refused:
+    """A claim that was not granted."""
 
-    record: ItemRecord
-    verdict: str | None
-    """Counted for done items only."""
+    reason: RefusalReason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Granted:
+    """A claim that was granted, with everything a worker needs to process the ticket."""
+
+    lease: Lease
+    spec: JobSpec
+    sequence: int
+    """The job's position among all jobs; outputs of a later job are never overwritten."""
+    generation: int
+    """1, and one more with each retry."""
+    ended: frozenset[int]
+    """Items of the range that have ended. If all have, write the shard right away."""
+    queue: str
+    """Queue the ticket was issued to."""
+    attempts: Mapping[int, int]
+    """Attempts made in earlier generations, for the items where that is not `generation - 1`."""
+    manifest: str
+    """Nonce of the manifest chunks that are not in Redis."""
+    is_cancelled: bool
+    """The job is cancelled: write a shard of the recorded items and start no new one."""
+
+    def attempts_before(self, index: int) -> int:
+        """Return how often earlier generations tried item *index*.
+
+        A generation that left the item as it was counts as one attempt: only `reopen` does that
+        to items that are tried again later.
+        """
+        return self.attempts.get(index, self.generation - 1)
+
+
+Claim: TypeAlias = Granted | Refused
 
 
 class MarkAnswer(StrEnum):
@@ -136,21 +142,13 @@ class MarkAnswer(StrEnum):
     """Recorded; start nothing new."""
 
 
-class ClosingAnswer(StrEnum):
-    """Whether a range's records are handed out."""
-
-    OK = "OK"
-    LOST = "LOST"
-
-
 @dataclass(frozen=True)
-class Closing:
-    """A range's records, for its shard."""
+class RangeRecords:
+    """The records of a range, for its shard."""
 
-    answer: ClosingAnswer
-    complete: bool
+    is_complete: bool
     """Whether the range may be closed: all its items have ended, or its job is cancelled.
-    Otherwise it must be released."""
+    Release the ticket otherwise."""
     records: tuple[str, ...]
     """JSON documents in item order."""
 

@@ -21,7 +21,7 @@ from support.until import until
 from shared.broker.queues import INTERACTIVE, QUEUES, RECOVERY
 from shared.errors import JobNotDone
 from shared.job.spec import JobState, Priority
-from shared.jobstore.values import ClaimAnswer, MarkAnswer
+from shared.jobstore.values import MarkAnswer, RefusalReason, Refused
 
 
 def state(store, job):
@@ -38,7 +38,7 @@ def test_a_job_that_nobody_has_begun_is_cancelled_at_once(store, redis_client):
 
     store.cancel(job)
 
-    assert store.claim(waiting[0].ticket, "w", ttl_s=30).answer is ClaimAnswer.GONE
+    assert store.claim(waiting[0].ticket, "w", ttl_s=30) == Refused(RefusalReason.GONE)
     assert state(store, job) is JobState.FINISHING
     [merge] = feed(store)
     assert merge.ticket.is_merge
@@ -72,7 +72,7 @@ def test_what_was_in_flight_counts_and_is_recorded(store):
 
     assert store.mark(in_flight, [done(1), failed(2)]) is MarkAnswer.CANCELLED
     closing = store.finish_begin(in_flight)
-    assert closing.complete
+    assert closing.is_complete
     assert [json.loads(record)["index"] for record in closing.records] == [0, 1, 2]
     assert store.finish_commit(in_flight) == (True, [])
     [merge] = close(store, idle)
@@ -103,7 +103,7 @@ def test_a_waiting_ticket_with_records_is_claimed_for_closing_only(store):
     store.cancel(job)
 
     claim = store.claim(again.ticket, "w", ttl_s=30)
-    assert (claim.answer, claim.ended) == (ClaimAnswer.CANCELLED, {3})
+    assert (claim.is_cancelled, claim.ended) == (True, {3})
     close(store, claim.lease)
     assert [unit for unit, _ in store.accepted_shards(job)] == ["0-10"]
 
@@ -118,7 +118,7 @@ def test_a_resting_ticket_with_records_rests_no_longer(store):
     store.cancel(job)
 
     [again] = feed(store)
-    assert store.claim(again.ticket, "w", ttl_s=30).answer is ClaimAnswer.CANCELLED
+    assert grant(store, again).is_cancelled
 
 
 def test_a_ticket_given_back_without_records_is_dropped(store):
@@ -142,7 +142,7 @@ def test_a_ticket_given_back_with_records_is_issued_for_closing(store):
     [again] = store.release(lease)
 
     assert again.queue == RECOVERY
-    assert grant(store, again).answer is ClaimAnswer.CANCELLED
+    assert grant(store, again).is_cancelled
 
 
 def test_a_range_of_a_cancelled_job_whose_shard_cannot_be_put_rests(store):
@@ -255,7 +255,7 @@ def test_a_merge_of_a_cancelled_job_is_claimed_to_be_done(store):
     store.cancel(job)
     [merge] = feed(store)
 
-    assert grant(store, merge).answer is ClaimAnswer.OK
+    assert not grant(store, merge).is_cancelled
 
 
 def test_cancelling_one_job_leaves_the_others_alone(store):
@@ -345,7 +345,7 @@ def test_messages_of_the_earlier_generation_are_stale(store):
     store.retry("j")
     feed(store)
 
-    assert store.claim(earlier.ticket, "w", ttl_s=30).answer is ClaimAnswer.STALE
+    assert store.claim(earlier.ticket, "w", ttl_s=30) == Refused(RefusalReason.STALE)
 
 
 def test_a_retried_job_is_kept_until_it_has_ended_again(store, job, redis_client):

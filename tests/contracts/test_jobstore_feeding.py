@@ -9,7 +9,7 @@ from support.until import until
 from shared.broker.queues import BULK, INTERACTIVE, QUEUES
 from shared.job.spec import Priority
 from shared.job.ticket import Ticket
-from shared.jobstore.values import ClaimAnswer
+from shared.jobstore.values import RefusalReason, Refused
 
 
 def sizes(issued):
@@ -205,4 +205,4 @@ def test_a_ticket_of_an_ended_job_is_gone(store):
     work_off(store, merge)
 
     for ticket in (one.ticket, merge.ticket):
-        assert store.claim(ticket, "w", ttl_s=30).answer is ClaimAnswer.GONE
+        assert store.claim(ticket, "w", ttl_s=30) == Refused(RefusalReason.GONE)

@@ -19,7 +19,7 @@ from support.until import until
 
 from shared.broker.queues import INTERACTIVE, RECOVERY
 from shared.job.spec import JobState, Priority
-from shared.jobstore.values import ClaimAnswer, ClosingAnswer
+from shared.jobstore.values import RefusalReason, Refused
 
 WEEK_S = 7 * 24 * 3600
 
@@ -42,7 +42,7 @@ def test_finishing_hands_out_the_records_in_item_order(store, tickets):
 
     closing = store.finish_begin(lease)
 
-    assert (closing.answer, closing.complete) == (ClosingAnswer.OK, True)
+    assert closing.is_complete
     assert [json.loads(record)["index"] for record in closing.records] == list(range(16))
 
 
@@ -61,7 +61,7 @@ def test_an_unfinished_range_cannot_be_closed(store, job, tickets):
     lease = grant(store, tickets[0]).lease
     store.mark(lease, [done(0)])
 
-    assert not store.finish_begin(lease).complete
+    assert not store.finish_begin(lease).is_complete
     assert store.finish_commit(lease) == (False, [])
     assert store.accepted_shards(job) == []
     assert len(store.release(lease)) == 1
@@ -161,9 +161,9 @@ def merge(store, tickets):
 def test_a_merge_is_claimed_like_any_ticket(store, job, merge):
     granted = grant(store, merge, "a")
 
-    assert granted.answer is ClaimAnswer.OK
+    assert not granted.is_cancelled
     assert (granted.spec, granted.ended) == (store.spec(job), frozenset())
-    assert store.claim(merge.ticket, "b", ttl_s=30).answer is ClaimAnswer.BUSY
+    assert store.claim(merge.ticket, "b", ttl_s=30) == Refused(RefusalReason.BUSY)
 
 
 def test_committing_the_merge_ends_the_job(store, job, merge):

@@ -1,12 +1,13 @@
 """Marking: an item counts when its bit goes from 0 to 1, and never again."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from support.jobs import close, done, failed, feed, first_lease, grant, mark_all, submit
 
 from shared.job.record import ItemRecord
-from shared.jobstore.values import ItemResult, MarkAnswer
+from shared.jobstore.values import MarkAnswer
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_failures_are_counted_by_class_and_done_items_by_verdict(store, job, lea
 
 def test_a_failed_items_verdict_is_not_counted(store, job, lease):
     """Or a retry would have to take it back."""
-    store.mark(lease, [ItemResult(failed(0).record, "good")])
+    store.mark(lease, [replace(failed(0), qc={"verdict": "good"})])
 
     assert store.status(job).verdicts == {}
 
@@ -102,7 +103,7 @@ def test_records_of_open_tickets_can_be_read(store, job, lease):
 
 def test_a_record_comes_back_as_it_was_written(store, job, lease):
     record = ItemRecord(index=4, image_key='ä"\\/é☃ %d.jpg', state="done", notes=("a", "b"))
-    store.mark(lease, [ItemResult(record, None)])
+    store.mark(lease, [record])
 
     assert [ItemRecord.from_json(text) for text in store.open_records(job)] == [record]
 

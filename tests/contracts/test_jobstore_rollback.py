@@ -19,7 +19,7 @@ from support.until import until
 from shared.errors import RedisUnavailable
 from shared.job.spec import JobState
 from shared.jobstore.store import JobStore
-from shared.jobstore.values import ClaimAnswer, ClosingAnswer, MarkAnswer
+from shared.jobstore.values import MarkAnswer, RefusalReason, Refused
 
 
 @pytest.fixture
@@ -64,10 +64,10 @@ def test_the_issue_of_a_ticket_is_forgotten(server, store):
     [sent] = feed(store)
     server.go_back(before)
 
-    assert store.claim(sent.ticket, "w", ttl_s=30).answer is ClaimAnswer.GONE
+    assert store.claim(sent.ticket, "w", ttl_s=30) == Refused(RefusalReason.GONE)
     [again] = feed(store)
     claim = grant(store, sent)
-    assert store.claim(again.ticket, "other", ttl_s=30).answer is ClaimAnswer.BUSY
+    assert store.claim(again.ticket, "other", ttl_s=30) == Refused(RefusalReason.BUSY)
     mark_all(store, claim)
     finish(store, job, close(store, claim.lease))
 
@@ -81,7 +81,7 @@ def test_a_claim_is_forgotten(server, store):
     server.go_back(before)
 
     assert mark_all(store, claim) is MarkAnswer.LOST
-    assert store.finish_begin(claim.lease).answer is ClosingAnswer.LOST
+    assert store.finish_begin(claim.lease) is None
     assert store.status(job).done == 0
     finish(store, job, [one])
 
@@ -99,7 +99,7 @@ def test_a_successor_is_forgotten_and_its_ticket_is_of_the_future(server, store)
 
     assert second.lease.ticket.epoch > first.lease.ticket.epoch
     assert mark_all(store, second) is MarkAnswer.LOST
-    assert store.claim(again.ticket, "third", ttl_s=30).answer is ClaimAnswer.BUSY
+    assert store.claim(again.ticket, "third", ttl_s=30) == Refused(RefusalReason.BUSY)
     mark_all(store, first)
     finish(store, job, close(store, first.lease))
 
@@ -114,7 +114,7 @@ def test_a_message_of_the_future_is_as_good_as_the_present_one(server, store):
     claim = grant(store, future)
 
     assert claim.lease.ticket.epoch == 2
-    assert store.claim(one.ticket, "w", ttl_s=30).answer is ClaimAnswer.STALE
+    assert store.claim(one.ticket, "w", ttl_s=30) == Refused(RefusalReason.STALE)
     mark_all(store, claim)
     finish(store, job, close(store, claim.lease))
     assert store.accepted_shards(job) == [("0-10", 2)]
@@ -128,7 +128,7 @@ def test_marks_are_forgotten(server, store):
     mark_all(store, claim)
     server.go_back(before)
 
-    assert not store.finish_begin(claim.lease).complete
+    assert not store.finish_begin(claim.lease).is_complete
     mark_all(store, claim)
     finish(store, job, close(store, claim.lease))
 

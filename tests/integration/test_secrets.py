@@ -71,6 +71,7 @@ def test_settings_show_no_secret(tmp_path):
     env = WRONG_S3 | {
         "RMBG_REDIS_URL": f"redis://{MARK}-user:{REDIS_PASSWORD}@host/0",
         "RMBG_WEIGHTS_URL": f"https://u:{MARK}@mirror/",
+        "HF_TOKEN": f"hf_{MARK}",
         "HOME": str(tmp_path),
     }
     for settings in (ServiceSettings.from_env(env), WorkerSettings.from_env(env)):
@@ -85,6 +86,7 @@ def test_settings_show_no_secret(tmp_path):
         {"RMBG_REDIS_URL": f"redis://u:{REDIS_PASSWORD}@host/zero"},
         {"RMBG_S3_ENDPOINT": f"http://u:{S3_SECRET}@host"},
         {"RMBG_S3_SECRET_ACCESS_KEY": S3_SECRET},
+        {"HF_TOKEN": f"hf_{MARK}\nX-Injected: 1"},
     ],
 )
 def test_errors_for_invalid_settings_contain_no_secret(changes):

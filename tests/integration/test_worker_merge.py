@@ -1,11 +1,13 @@
-"""The merge: who may write its documents, when it stops, and what it does without."""
+"""Merging a job's shards: which worker may write, when it stops, and what it can do without."""
 
 import json
 
 import pytest
 from support.jobs import feed, grant, submit
 from support.line import MAX_BYTES, MAX_PIXELS
+from support.memory_store import MemoryStore
 from support.pictures import encoded, photo
+from support.redelivery import end_parking, expire_leases
 
 from shared.broker.queues import RECOVERY, SUSPECT
 from shared.errors import StoreUnavailable
@@ -20,30 +22,33 @@ MODEL = "isnet-general-use"
 
 
 def states(desk, job_id):
-    """Return what `results.jsonl` says of each item."""
+    """Return the state of each item in `results.jsonl`."""
     lines = desk.objects.get("cutouts", results_key(job_id)).data.splitlines()
     return [json.loads(line)["state"] for line in lines]
 
 
-def has_pictures(desk, job_id):
+def has_images(desk, job_id):
     return b"Before and after" in desk.objects.get("cutouts", report_key(job_id)).data
 
 
-def let_leases_run_out(desk):
-    client = desk.store._client
-    client.zadd("rmbg:leased", dict.fromkeys(client.zrange("rmbg:leased", 0, -1), 0))
-    desk.published += feed(desk.store)
+class StoreThatLosesAnAnswer(MemoryStore):
+    """Write `results.jsonl`, lose the first answer, and see the client's own retry refused."""
 
+    def __init__(self):
+        super().__init__()
+        self.lost = False
 
-def wake_the_parked(desk):
-    client = desk.store._client
-    client.zadd("rmbg:parked", dict.fromkeys(client.zrange("rmbg:parked", 0, -1), 0))
-    desk.published += feed(desk.store)
+    def put(self, bucket, key, data, **options):
+        etag = super().put(bucket, key, data, **options)
+        if key.endswith("results.jsonl") and not self.lost:
+            self.lost = True
+            raise PreconditionFailed(key)
+        return etag
 
 
 @pytest.fixture
 def shown(desks):
-    """A desk, and a job of three real pictures whose merge is next."""
+    """A desk, and a job of three real images whose next ticket is the merge."""
     desk = desks(stations=real_stations(max_pixels=MAX_PIXELS, max_bytes=MAX_BYTES, children=1))
     for n in range(3):
         desk.objects.put("inbox", f"{n}.jpg", encoded(photo(40, 30), "JPEG"), content_type="-")
@@ -53,20 +58,20 @@ def shown(desks):
     return desk, job_id
 
 
-def test_the_report_does_without_pictures_that_are_gone(shown):
-    """An input bucket that was emptied or taken away since must not keep a job from its end."""
+def test_the_report_leaves_out_images_that_no_longer_exist(shown):
+    """A job ends even if its input bucket was emptied or deleted in the meantime."""
     desk, job_id = shown
 
     desk.objects.missing.add("inbox")
     desk.run()
 
     assert desk.store.status(job_id).finished_at is not None
-    assert not has_pictures(desk, job_id)
+    assert not has_images(desk, job_id)
 
 
 @pytest.mark.parametrize("document", ["results.jsonl", "report.html"])
-def test_a_zombies_merge_replaces_no_later_generations_documents(desks, document):
-    """Stopped just before it writes, it goes on when the job has been retried and is done."""
+def test_a_merge_without_a_lease_does_not_replace_documents_of_a_later_generation(desks, document):
+    """A worker is stopped just before it writes; it resumes after a retry of the job is done."""
     zombie = desks()
     other = desks(store=zombie.objects)
     job_id = zombie.submit(4)
@@ -76,7 +81,7 @@ def test_a_zombies_merge_replaces_no_later_generations_documents(desks, document
     def meanwhile(call, bucket, key):
         if call == "put" and key.endswith(document):
             zombie.objects.before = lambda *_: None
-            let_leases_run_out(other)
+            expire_leases(other)
             other.run()
             assert states(other, job_id) == ["done", "failed", "done", "done"]
             zombie.objects.put("inbox", "1.jpg", b"fine", content_type="image/jpeg")
@@ -93,23 +98,16 @@ def test_a_zombies_merge_replaces_no_later_generations_documents(desks, document
     assert zombie.placed("leased") == zombie.placed("parked") == 0
 
 
-def test_a_merge_whose_own_write_was_not_answered_begins_again_and_ends(desk, monkeypatch):
-    """The store's client sends it once more, and is told that something is there already."""
+def test_a_merge_whose_write_was_not_answered_starts_again_and_ends(desks):
+    """The S3 client repeats the request and finds its own object already there."""
+    desk = desks(store=StoreThatLosesAnAnswer())
     job_id = desk.submit(4)
     desk.serve()
-    put, lost = desk.objects.put, []
 
-    def unanswered(bucket, key, data, **details):
-        etag = put(bucket, key, data, **details)
-        if key.endswith("results.jsonl") and not lost:
-            lost.append(key)
-            raise PreconditionFailed(key)
-        return etag
-
-    monkeypatch.setattr(desk.objects, "put", unanswered)
     desk.serve()
+    assert desk.objects.lost
     assert desk.deaths(job_id) == [None]
-    wake_the_parked(desk)
+    end_parking(desk)
     desk.run()
 
     assert desk.store.status(job_id).state is JobState.DONE
@@ -117,8 +115,8 @@ def test_a_merge_whose_own_write_was_not_answered_begins_again_and_ends(desk, mo
 
 
 @pytest.mark.parametrize("at", ["shards/", "results.jsonl", "2.jpg"])
-def test_a_worker_that_leaves_gives_its_merge_back(shown, at):
-    """A long one would hold the process to its limit, and count as a death."""
+def test_a_draining_worker_releases_its_merge(shown, at):
+    """A long merge would outlast the time to drain, and then count as a death."""
     desk, job_id = shown
 
     def before(call, bucket, key):
@@ -134,8 +132,8 @@ def test_a_worker_that_leaves_gives_its_merge_back(shown, at):
     assert desk.store.status(job_id).finished_at is None
 
 
-def test_a_source_that_the_store_does_not_hand_out_keeps_no_job_from_its_end(shown):
-    """An archived object answers so for ever; the report does without its picture."""
+def test_a_source_that_the_store_refuses_to_return_does_not_stop_the_merge(shown):
+    """An archived object is always refused; the report leaves out its image."""
     desk, job_id = shown
 
     def before(call, bucket, key):
@@ -152,15 +150,15 @@ def test_a_source_that_the_store_does_not_hand_out_keeps_no_job_from_its_end(sho
 
 
 @pytest.mark.parametrize(("deaths", "queue"), [(1, RECOVERY), (2, SUSPECT)])
-def test_a_merge_that_has_cost_two_workers_is_done_without_pictures(shown, deaths, queue):
-    """They are all in it that a stranger has made; without this it would be tried for ever."""
+def test_a_merge_whose_worker_died_twice_leaves_out_the_images(shown, deaths, queue):
+    """Images are the only untrusted part of a merge; one that crashes it would do so forever."""
     desk, job_id = shown
     for _ in range(deaths):
         grant(desk.store, desk.published.pop(0), "another")
-        let_leases_run_out(desk)
+        expire_leases(desk)
     assert [issued.queue for issued in desk.published] == [queue]
 
     desk.run()
 
     assert desk.store.status(job_id).state is JobState.DONE
-    assert has_pictures(desk, job_id) == (deaths < 2)
+    assert has_images(desk, job_id) == (deaths < 2)

@@ -1,4 +1,4 @@
-"""The rounds that every worker does beside its tickets, whatever else hangs."""
+"""Recovery and housekeeping of a worker continue while other calls hang or fail."""
 
 import pytest
 from support.jobs import submit, worker
@@ -15,14 +15,14 @@ pytestmark = pytest.mark.integration
 
 
 class NoTickets:
-    """Nothing runs here."""
+    """A ticket consumer that processes nothing."""
 
     running = 0
 
 
 @pytest.fixture
 def start(redis_server, store):
-    """Start a worker's recovery over a store in memory."""
+    """Start a worker's recovery with a store in memory."""
     app = make_app(redis_server.url.removesuffix("1") + "0")
     started = []
 
@@ -46,8 +46,8 @@ def start(redis_server, store):
     app.close()
 
 
-def test_a_listing_that_hangs_keeps_no_queue_from_being_fed(start, store):
-    """Nor the worker from registering, which lasts for less long than a listing may hang."""
+def test_a_hanging_listing_stops_neither_feeding_nor_registration(start, store):
+    """A listing may hang for longer than a registration is valid."""
     objects, valve = MemoryStore(), Valve()
     objects.before = valve
     recovery = start(objects)
@@ -60,8 +60,8 @@ def test_a_listing_that_hangs_keeps_no_queue_from_being_fed(start, store):
     valve.open()
 
 
-def test_previews_of_days_that_are_over_are_deleted_again_and_again(start, store, monkeypatch):
-    """A fault of the store, or an unforeseen one, costs one time only."""
+def test_old_previews_are_deleted_after_a_failed_attempt(start, store, monkeypatch):
+    """An error of the store, or an unforeseen one, skips one round of housekeeping only."""
     monkeypatch.setattr("worker.consumer.recovery.HOUSEKEEPING_S", 0.01)
     objects = MemoryStore()
     objects.put("cutouts", "_preview/2020-01-01/j/0.png", b"x", content_type="image/png")

@@ -1,26 +1,23 @@
-"""What is done with a ticket when something is away: the real job store, a store in memory."""
+"""Ticket processing, also while Redis, S3 or a model is unavailable; no worker process."""
 
 import json
 from dataclasses import replace
 from threading import Thread
 
 import pytest
-from support.jobs import feed, grant
+from support.jobs import grant
+from support.redelivery import end_parking
 from support.stand_ins import Valve, quick_stations
-from support.until import until
 
 from shared.broker.queues import BULK, RECOVERY, SUSPECT
 from shared.errors import BucketUnavailable, RedisUnavailable, StoreUnavailable, WeightsInvalid
 from shared.job.keys import report_key, results_key
 from shared.job.spec import ImageOutput
-from worker.consumer import finisher as closing
-from worker.consumer import ticket_consumer as tickets
-from worker.consumer.merge import MAX_SHOWN_PX
 
 pytestmark = pytest.mark.integration
 
 
-def test_a_ticket_is_worked_off_sharded_and_merged(desk):
+def test_a_ticket_is_processed_sharded_and_merged(desk):
     job_id = desk.submit(20)
 
     desk.run()
@@ -35,7 +32,7 @@ def test_a_ticket_is_worked_off_sharded_and_merged(desk):
 
 @pytest.mark.parametrize("script", ["finish_begin", "finish_commit", "mark"])
 def test_a_ticket_is_closed_when_redis_comes_back(desk, script):
-    """Left to its lease, it would count as a death; after two the range is suspect."""
+    """If its lease expired instead, that would count as a death of the worker."""
     job_id = desk.submit(4)
     desk.store.away = [script]
 
@@ -44,7 +41,7 @@ def test_a_ticket_is_closed_when_redis_comes_back(desk, script):
     assert desk.store.status(job_id).finished_at is not None
 
 
-def test_a_ticket_that_cannot_be_read_is_given_back(desk):
+def test_a_ticket_whose_manifest_cannot_be_read_is_released(desk):
     job_id = desk.submit(4)
     chunk, real = [], desk.store.manifest_chunk
 
@@ -67,7 +64,7 @@ def test_a_ticket_that_cannot_be_read_is_given_back(desk):
     [(BucketUnavailable("no bucket"), "bucket: no bucket"), (StoreUnavailable("busy"), None)],
     ids=["bucket", "store"],
 )
-def test_a_manifest_that_cannot_be_had_now_gives_the_ticket_back(desk, fault, said):
+def test_a_manifest_that_is_unavailable_releases_the_ticket(desk, fault, said):
     job_id = desk.submit(4)
     desk.store._client.delete(f"rmbg:job:{job_id}:manifest")  # as if it lay in the bucket
     desk.line.fail_store("get", times=1, error=fault)
@@ -79,7 +76,7 @@ def test_a_manifest_that_cannot_be_had_now_gives_the_ticket_back(desk, fault, sa
     assert desk.placed("leased") == 0
 
 
-def test_a_model_that_is_refused_gives_the_ticket_back_unblamed(desks):
+def test_a_refused_model_releases_the_ticket_and_counts_no_death(desks):
     def load(name):
         raise WeightsInvalid(f"{name}: none")
 
@@ -97,9 +94,7 @@ def test_a_model_that_is_refused_gives_the_ticket_back_unblamed(desks):
 @pytest.mark.parametrize(
     "fault", [BucketUnavailable("no bucket"), StoreUnavailable("busy")], ids=["bucket", "store"]
 )
-def test_documents_that_cannot_be_put_now_are_put_later(desk, key, fault, monkeypatch):
-    monkeypatch.setattr(tickets, "RETRY_S", 0.05)
-    monkeypatch.setattr(closing, "RETRY_S", 0.05)
+def test_documents_that_cannot_be_written_are_written_later(desk, key, fault):
     job_id = desk.submit(4)
     broken = [True]
 
@@ -111,14 +106,14 @@ def test_documents_that_cannot_be_put_now_are_put_later(desk, key, fault, monkey
     desk.objects.before = before
     desk.run()
     assert desk.store.status(job_id).finished_at is None
-    until(lambda: desk.published.extend(feed(desk.store)) or desk.published, within_s=15)
+    end_parking(desk)
     desk.run()
 
     assert desk.store.status(job_id).finished_at is not None
     assert desk.store.status(job_id).done == 4
 
 
-def test_draining_gives_back_what_comes_and_what_is_held(desk):
+def test_draining_releases_new_and_held_tickets(desk):
     valve = desk.line.segmenter.before = Valve()
     job_id = desk.submit(32)
     assert len(desk.published) == 2
@@ -131,7 +126,7 @@ def test_draining_gives_back_what_comes_and_what_is_held(desk):
     desk.line.engine.drain()
     desk.serve()
     valve.open()
-    thread.join(20)
+    thread.join(60)
 
     assert len(desk.leases) == 0
     assert desk.placed("leased") == 0
@@ -140,7 +135,7 @@ def test_draining_gives_back_what_comes_and_what_is_held(desk):
     assert {issued.queue for issued in desk.published} == {RECOVERY}
 
 
-def test_room_is_made_by_the_longest_bulk_ticket(desks):
+def test_the_longest_bulk_ticket_is_released_to_free_a_slot(desks):
     desk = desks(max_items=2)
     assert not desk.tickets.make_room()
     valve = desk.line.segmenter.before = Valve()
@@ -154,7 +149,7 @@ def test_room_is_made_by_the_longest_bulk_ticket(desks):
     assert desk.tickets.running == 1
     assert desk.tickets.make_room()
     valve.open()
-    thread.join(20)
+    thread.join(60)
 
     assert desk.tickets.running == 0
     assert 0 < desk.store.status(job_id).done < 16
@@ -162,7 +157,7 @@ def test_room_is_made_by_the_longest_bulk_ticket(desks):
     assert desk.store.status(job_id).done == 16
 
 
-def test_a_suspect_ticket_is_decoded_apart_and_alone(desks):
+def test_a_suspect_ticket_is_decoded_in_isolation_one_item_at_a_time(desks):
     seen = []
     stations = quick_stations()
 
@@ -179,34 +174,33 @@ def test_a_suspect_ticket_is_decoded_apart_and_alone(desks):
     assert seen == [(True, 1)] * 3
 
 
-def test_hidden_jobs_and_large_pictures_are_not_shown(desk):
+def test_the_report_of_a_hidden_job_shows_no_images(desk):
     job_id = desk.submit(2, image_output=ImageOutput.HIDE)
 
     desk.run()
 
     assert b"Before and after" not in desk.objects.get("cutouts", report_key(job_id)).data
-    assert MAX_SHOWN_PX < 100_000_000
 
 
-def test_a_ticket_that_is_given_back_while_its_beat_is_under_way_is_no_loss(desk):
+def test_a_ticket_released_during_a_renewal_of_its_lease_is_not_lost(desk):
     desk.submit(4)
     claim = grant(desk.store, desk.published.pop(0))
     held = desk.leases.hold(claim.lease)
     beat = desk.store.beat
 
-    def meanwhile_given_back(leases, *, ttl_s):
+    def beat_after_release(leases, *, ttl_s):
         desk.store.release(claim.lease)
         desk.leases.drop(held)
         return beat(leases, ttl_s=ttl_s)
 
-    desk.store.beat = meanwhile_given_back
+    desk.store.beat = beat_after_release
     desk.leases.beat()
 
     assert not held.lost
     assert desk.leases.lost == 0
 
 
-def test_a_lease_that_another_has_by_now_is_lost(desk):
+def test_a_released_lease_is_lost_at_the_next_renewal(desk):
     desk.submit(4)
     claim = grant(desk.store, desk.published.pop(0))
     held = desk.leases.hold(claim.lease)

@@ -16,7 +16,7 @@ from shared.job.shards import sweep
 from shared.job.spec import ImageOutput
 from shared.job.ticket import Ticket
 from shared.jobstore.store import JobStore
-from shared.jobstore.values import ClaimAnswer, ItemResult, WorkerInfo
+from shared.jobstore.values import Granted, WorkerInfo
 from shared.objects import S3Store
 
 TTL_S = 30.0
@@ -69,7 +69,7 @@ class HandWorker:
         publish(self.app, self.jobs.recover(empty_queues=()))
         while (taken := self.next_ticket()) is not None:
             claim = self.jobs.claim(taken, "hand", ttl_s=TTL_S)
-            if claim.lease is not None:
+            if isinstance(claim, Granted):
                 return claim
         return None
 
@@ -78,9 +78,9 @@ class HandWorker:
         if claim.lease.ticket.is_merge:
             self._merge(claim)
             return
-        if claim.answer is ClaimAnswer.OK:
-            results = [self._do(claim, i) for i in claim.lease.ticket.span if i not in claim.ended]
-            self.jobs.mark(claim.lease, results)
+        if not claim.is_cancelled:
+            records = [self._do(claim, i) for i in claim.lease.ticket.span if i not in claim.ended]
+            self.jobs.mark(claim.lease, records)
         if finish:
             self._finish(claim)
         else:
@@ -119,13 +119,12 @@ class HandWorker:
 
     def _do(self, claim, index):
         key = self._key(claim, index)
-        attempts = claim.attempts.get(index, claim.generation - 1) + 1
+        attempts = claim.attempts_before(index) + 1
         if self.bad in key:
             error = {"class": "ObjectMissing", "reason": f"there is no object {key}"}
-            record = ItemRecord(
+            return ItemRecord(
                 index=index, image_key=key, state="failed", error=error, attempts=attempts
             )
-            return ItemResult(record, None)
         names = {
             output: output_key(
                 claim.spec,
@@ -141,7 +140,7 @@ class HandWorker:
         }
         for name in names.values():
             self.objects.put(claim.spec.output_bucket, name, b"png", content_type="image/png")
-        record = ItemRecord(
+        return ItemRecord(
             index=index,
             image_key=key,
             state="done",
@@ -151,8 +150,8 @@ class HandWorker:
             width=4,
             height=3,
             device="cpu",
+            qc={"verdict": "fine"},
         )
-        return ItemResult(record, "fine")
 
     def _finish(self, claim):
         ticket = claim.lease.ticket

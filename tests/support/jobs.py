@@ -6,10 +6,9 @@ import secrets
 from shared.job import manifest
 from shared.job.record import ItemRecord
 from shared.job.spec import JobSpec
-from shared.jobstore.values import ClaimAnswer, Closing, ItemResult, Submission, WorkerInfo
+from shared.jobstore.values import Granted, Submission, WorkerInfo
 
 TTL_S = 30.0
-GRANTED = (ClaimAnswer.OK, ClaimAnswer.CANCELLED)
 
 
 def spec(**changes):
@@ -53,7 +52,7 @@ def feed(store, empty_queues=()):
 def grant(store, issued, worker="w", *, ttl_s=TTL_S):
     """Claim what was issued, which must be granted."""
     claim = store.claim(issued.ticket, worker, ttl_s=ttl_s)
-    assert claim.answer in GRANTED, claim
+    assert isinstance(claim, Granted), claim
     return claim
 
 
@@ -63,38 +62,37 @@ def first_lease(store, worker="w", *, ttl_s=TTL_S):
 
 
 def done(index, *, verdict="good", attempts=1):
-    """An item that went well."""
-    record = ItemRecord(index=index, image_key=f"{index}.jpg", state="done", attempts=attempts)
-    return ItemResult(record, verdict)
+    """Return the record of a done item."""
+    qc = None if verdict is None else {"verdict": verdict}
+    return ItemRecord(index=index, image_key=f"{index}.jpg", state="done", attempts=attempts, qc=qc)
 
 
 def failed(index, *, error="UndecodableImage", attempts=1):
-    """An item that did not."""
-    record = ItemRecord(
+    """Return the record of a failed item."""
+    return ItemRecord(
         index=index,
         image_key=f"{index}.jpg",
         state="failed",
         error={"class": error, "reason": "made up"},
         attempts=attempts,
     )
-    return ItemResult(record, None)
 
 
 def mark_all(store, claim, *, failing=()):
     """Mark what is left of a claimed range."""
-    left = {
-        i: claim.attempts.get(i, claim.generation - 1) + 1
-        for i in claim.lease.ticket.span
-        if i not in claim.ended
-    }
-    ends = [(failed if i in failing else done)(i, attempts=n) for i, n in left.items()]
-    return store.mark(claim.lease, ends)
+    return store.mark(
+        claim.lease,
+        [
+            (failed if i in failing else done)(i, attempts=claim.attempts_before(i) + 1)
+            for i in claim.lease.ticket.span
+            if i not in claim.ended
+        ],
+    )
 
 
 def close(store, lease):
     """Close a range whose items have ended; return what that issues."""
-    closing: Closing = store.finish_begin(lease)
-    assert closing.complete, closing
+    assert store.finish_begin(lease).is_complete
     accepted, issued = store.finish_commit(lease)
     assert accepted
     return issued
@@ -106,7 +104,7 @@ def work_off(store, issued, *, failing=(), worker="w"):
     if issued.ticket.is_merge:
         assert store.merge_commit(claim.lease)
         return []
-    if claim.answer is ClaimAnswer.OK:
+    if not claim.is_cancelled:
         mark_all(store, claim, failing=failing)
     return close(store, claim.lease)
 

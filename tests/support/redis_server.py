@@ -7,6 +7,7 @@ A pytest plugin: `tests/conftest.py` names it in `pytest_plugins`. Without pytes
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
 import socket
 import subprocess
@@ -108,9 +109,12 @@ class RedisServer:
 
 
 def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a free port that Linux does not assign to clients, so that a restart can reuse it."""
+    while True:
+        port = 23_000 + secrets.randbelow(6_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @pytest.fixture(scope="session")

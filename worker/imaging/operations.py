@@ -1,69 +1,129 @@
-"""The stations of the line, gathered, so that benchmarks and faults can put in their own."""
+"""Image operations that the engine calls between download and upload, apart from the model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Protocol
 
 from shared.job.spec import Json, PictureOptions
 from shared.job.thresholds import Thresholds
-from worker.imaging.compose import compose
-from worker.imaging.decode import Decoded, Limits, decode, needs_isolation, peek, sniff
+from worker.imaging.compose import combine, compose
+from worker.imaging.decode import DecodedImage, Limits, decode, needs_isolation, peek, sniff
 from worker.imaging.decode.isolated.decoder import IsolatedDecoder
 from worker.imaging.encode.encoder import encode_png
 from worker.imaging.quality import measure
-from worker.imaging.types import Cutout, Mask, RgbImage
+from worker.imaging.types import Cutout, Mask, RgbImage, SourceImage, Translucent
 from worker.imaging.verdict import judge
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stations:
-    """What the engine calls between download and upload, apart from the model."""
+class Imaging(Protocol):
+    """The image operations of a worker. Safe to use from several threads.
 
-    peek: Callable[[bytes], int]
-    """Bytes to decoded pixels, from the header alone; raises `ItemError` over a limit."""
-    decode: Callable[[bytes, PictureOptions, bool], Decoded]
-    """Bytes, options and whether to decode in a child process whatever the format."""
-    measure: Callable[[Mask, float, float, Thresholds], tuple[dict[str, Json], str]]
-    """Mask, least and greatest network output, limits; to figures with the verdict, and that."""
-    compose: Callable[[RgbImage, Mask, PictureOptions], Cutout]
-    encode: Callable[[Cutout | Mask, Mapping[str, str], PictureOptions], bytes]
-
-
-def real_stations(*, max_pixels: int, max_bytes: int, children: int) -> Stations:
-    """Return the stations that workers run; *children* is the most decoders apart at a time.
-
-    JPEG and PNG are decoded in threads. Formats whose libraries parse in C without such a record,
-    and everything that may have killed a worker, are decoded in a process of their own.
+    Benchmarks and tests pass stand-ins.
     """
-    limits = Limits(max_pixels=max_pixels, max_bytes=max_bytes)
-    apart = IsolatedDecoder(limits, children=children)
 
-    def count_pixels(data: bytes) -> int:
-        header = peek(data, limits)
+    def count_pixels(self, data: bytes) -> int:
+        """Return how many pixels *data* decodes to, from its header alone.
+
+        Raises:
+            ItemError: If *data* exceeds a limit or is not an image that can be decoded.
+        """
+        ...
+
+    def decode(self, data: bytes, options: PictureOptions, *, isolate: bool) -> DecodedImage:
+        """Decode *data*; with *isolate* always in a child process, whatever the format.
+
+        Raises:
+            ItemError: If *data* exceeds a limit or cannot be decoded.
+            WorkerUnfit: If no child process can be started.
+        """
+        ...
+
+    def measure(
+        self, mask: Mask, low: float, high: float, thresholds: Thresholds
+    ) -> dict[str, Json]:
+        """Return the quality figures of *mask* as records hold them.
+
+        Includes `verdict` and, unless that is `ok`, `reasons`.
+
+        Args:
+            mask: The final mask.
+            low: Least value of the network's output, 0 to 1.
+            high: Greatest value of it.
+            thresholds: Limits beyond which a figure is doubtful.
+        """
+        ...
+
+    def compose(self, image: RgbImage, mask: Mask, options: PictureOptions) -> Cutout:
+        """Return the cutout of *image*, with *mask* as its alpha."""
+        ...
+
+    def encode(
+        self, pixels: Cutout | Mask, texts: Mapping[str, str], options: PictureOptions
+    ) -> bytes:
+        """Return *pixels* as a PNG file with the text chunks *texts*.
+
+        Raises:
+            InvalidOption: If a keyword or text is not allowed in a PNG.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the child processes; calls that wait for one raise `WorkerUnfit`. Repeatable."""
+        ...
+
+
+class ImageOperations:
+    """The operations that workers run; see `Imaging` for the contract.
+
+    JPEG and PNG are decoded in the calling thread. Other formats, whose C parsers are less tested,
+    and items suspected of having killed a worker are decoded in child processes.
+
+    Args:
+        max_pixels: Largest image that is accepted, in pixels.
+        max_bytes: Largest file that is accepted, in bytes.
+        children: Most child processes at a time; they start on demand.
+    """
+
+    def __init__(self, *, max_pixels: int, max_bytes: int, children: int) -> None:
+        self._limits = Limits(max_pixels=max_pixels, max_bytes=max_bytes)
+        self._isolated = IsolatedDecoder(self._limits, children=children)
+
+    def count_pixels(self, data: bytes) -> int:
+        """See `Imaging.count_pixels`."""
+        header = peek(data, self._limits)
         return header.width * header.height
 
-    def decode_any(data: bytes, options: PictureOptions, isolate: bool) -> Decoded:  # noqa: FBT001
+    def decode(self, data: bytes, options: PictureOptions, *, isolate: bool) -> DecodedImage:
+        """See `Imaging.decode`."""
         if isolate or needs_isolation(sniff(data)):
-            return apart.decode(data, truncated=options.truncated)
-        return decode(data, limits, truncated=options.truncated)
+            return self._isolated.decode(data, truncated=options.truncated)
+        return decode(data, self._limits, truncated=options.truncated)
 
-    return Stations(
-        peek=count_pixels,
-        decode=decode_any,
-        measure=figures_and_verdict,
-        compose=lambda image, mask, options: compose(image, mask, edges=options.edges),
-        encode=lambda pixels, texts, options: encode_png(pixels, texts=texts, level=options.png),
-    )
+    def measure(
+        self, mask: Mask, low: float, high: float, thresholds: Thresholds
+    ) -> dict[str, Json]:
+        """See `Imaging.measure`."""
+        figures = measure(mask, low=low, high=high)
+        verdict = judge(figures, thresholds)
+        reasons = {"reasons": "; ".join(verdict.reasons)} if verdict.reasons else {}
+        return figures.to_json() | {"verdict": verdict.verdict} | reasons
+
+    def compose(self, image: RgbImage, mask: Mask, options: PictureOptions) -> Cutout:
+        """See `Imaging.compose`."""
+        return compose(image, mask, edges=options.edges)
+
+    def encode(
+        self, pixels: Cutout | Mask, texts: Mapping[str, str], options: PictureOptions
+    ) -> bytes:
+        """See `Imaging.encode`."""
+        return encode_png(pixels, texts=texts, level=options.png)
+
+    def close(self) -> None:
+        """See `Imaging.close`."""
+        self._isolated.close()
 
 
-def figures_and_verdict(
-    mask: Mask, low: float, high: float, thresholds: Thresholds
-) -> tuple[dict[str, Json], str]:
-    """Return what a record says of a mask, and what should be done with the picture."""
-    figures = measure(mask, low=low, high=high)
-    verdict = judge(figures, thresholds)
-    said: dict[str, Json] = {"verdict": verdict.verdict}
-    if verdict.reasons:
-        said["reasons"] = "; ".join(verdict.reasons)
-    return figures.to_json() | said, verdict.verdict
+def final_mask(mask: Mask, source: SourceImage) -> Mask:
+    """Return *mask*, multiplied by the alpha of *source* where that is kept."""
+    return combine(mask, source.alpha) if isinstance(source, Translucent) else mask

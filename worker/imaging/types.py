@@ -19,6 +19,26 @@ Cutout: TypeAlias = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
+class Opaque:
+    """The pixels of an image without alpha of its own."""
+
+    pixels: RgbImage
+
+
+@dataclass(frozen=True)
+class Translucent:
+    """The pixels of an image whose own alpha is kept."""
+
+    pixels: RgbImage
+    """Straight colours, meaningless where *alpha* is 0."""
+    alpha: Mask
+
+
+SourceImage: TypeAlias = Opaque | Translucent
+"""What a cutout is made from."""
+
+
+@dataclass(frozen=True)
 class Segmented:
     """A mask and how sure the network was before it was stretched."""
 

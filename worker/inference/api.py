@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from worker.imaging.types import RgbImage, Segmented
 
-Prepared: TypeAlias = Any
-"""One picture as its segmenter wants it; only the segmenter that made it looks inside."""
+Prepared: TypeAlias = object
+"""One preprocessed image; opaque to all but the segmenter that made it."""
 
-
-Output: TypeAlias = Any
-"""One picture's network output; only the segmenter that made it looks inside."""
+Output: TypeAlias = object
+"""The network's output for one image; opaque to all but the segmenter that made it."""
 
 
 class Segmenter(Protocol):

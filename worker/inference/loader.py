@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -91,15 +90,13 @@ class Loader:
         services = self._settings.services
         try:
             return weights.pull(
-                model, services.home, base_url=services.weights_url, offline=services.offline
+                model,
+                services.home,
+                base_url=services.weights_url,
+                hf_token=services.hf_token,
+                offline=services.offline,
             )
         except OSError as err:
             raise WeightsInvalid(
                 f"weights of {model.name} cannot be kept in RMBG_HOME={services.home}: {err}"
             ) from err
-
-
-def sha256_of(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

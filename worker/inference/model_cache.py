@@ -25,7 +25,7 @@ class ModelRefused(ConfigError):
     """This worker cannot serve the model; others may. Its text is the reason."""
 
 
-class Rack:
+class ModelCache:
     """Loads models once and keeps the two used last. Safe to use from several threads."""
 
     def __init__(self, load: Callable[[str], Model]) -> None:

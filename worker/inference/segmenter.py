@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import torch
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from worker.imaging.types import RgbImage, Segmented
+    from worker.inference.api import Output, Prepared
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +169,7 @@ class Segmenter:
         there = self._there(height * width, lambda device: device.prepare(image))
         return preprocess.prepare(image) if there is None else there
 
-    def forward(self, batch: Sequence[Tensor]) -> list[Tensor]:
+    def forward(self, batch: Sequence[Prepared]) -> list[Tensor]:
         """Run the network over prepared pictures, in as many parts as memory asks for.
 
         Args:
@@ -182,8 +183,9 @@ class Segmenter:
                 picture; the pictures are not to blame.
         """
         outputs: list[Tensor] = []
-        while len(outputs) < len(batch):
-            part = batch[len(outputs) : len(outputs) + self._limit.now]
+        tensors = cast("Sequence[Tensor]", batch)  # no other segmenter made them
+        while len(outputs) < len(tensors):
+            part = tensors[len(outputs) : len(outputs) + self._limit.now]
             done = self._try(part)
             if done is None:
                 self._limit.failed(len(part))
@@ -214,20 +216,21 @@ class Segmenter:
         """Run all of *batch* at once, whatever the batch size; errors are the device's own."""
         return self._run(batch)
 
-    def finish(self, output: Tensor, height: int, width: int, *, stretch: str) -> Segmented:
+    def finish(self, output: Output, height: int, width: int, *, stretch: str) -> Segmented:
         """Turn one output of `forward` into a mask; see `postprocess.finish`.
 
         Raises:
             DeviceLost: If the device fails; the picture is not to blame.
             MemoryError: If there is no memory to fetch the output to.
         """
+        tensor = cast("Tensor", output)
         there = self._there(
-            height * width, lambda device: device.finish(output, height, width, stretch=stretch)
+            height * width, lambda device: device.finish(tensor, height, width, stretch=stretch)
         )
         if there is not None:
             return there
         with translated(self.device, "beside the network"):
-            here = output.cpu()
+            here = tensor.cpu()
         return postprocess.finish(here.numpy(), height, width, stretch=stretch)
 
     def _there(self, pixels: int, do: Callable[[OnDevice], T]) -> T | None:

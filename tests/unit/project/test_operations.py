@@ -23,7 +23,7 @@ IN_WORDS = {
     "RMBG_WEIGHTS_URL": ("", lambda s: s.services.weights_url is None),
     "RMBG_WEIGHTS": ("", lambda s: s.weights is None),
     "RMBG_CPU_THREADS": (
-        "one a core that the container allows",
+        "one per core available to the container",
         lambda s: s.cpu_threads == allowed_cores(),
     ),
     "RMBG_HTTP": ("off", lambda s: s.http is None),

@@ -35,6 +35,7 @@ def test_the_defaults_are_the_documented_ones():
         offline=False,
         commercial=False,
         weights_url=None,
+        hf_token=None,
     )
     assert StoreSettings().region == "us-east-1"
 
@@ -52,6 +53,7 @@ def test_every_variable_is_read():
         RMBG_OFFLINE="1",
         RMBG_COMMERCIAL="yes",
         RMBG_WEIGHTS_URL="https://mirror.example/w",
+        HF_TOKEN="hf_token",
     )
 
     assert settings == ServiceSettings(
@@ -69,6 +71,7 @@ def test_every_variable_is_read():
         offline=True,
         commercial=True,
         weights_url="https://mirror.example/w",
+        hf_token="hf_token",
     )
 
 

@@ -7,9 +7,9 @@ Rooms, each on the ones before it: `limits` (what is too large), `sniff` (what t
 (the two ends of a process apart; see `worker.imaging.decode.isolated.decoder`).
 """
 
-from worker.imaging.decode.decoder import Decoded, decode
+from worker.imaging.decode.decoder import DecodedImage, decode
 from worker.imaging.decode.header import Header, peek
 from worker.imaging.decode.limits import Limits
 from worker.imaging.decode.sniff import needs_isolation, sniff
 
-__all__ = ["Decoded", "Header", "Limits", "decode", "needs_isolation", "peek", "sniff"]
+__all__ = ["DecodedImage", "Header", "Limits", "decode", "needs_isolation", "peek", "sniff"]

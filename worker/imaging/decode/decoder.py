@@ -16,6 +16,7 @@ from worker.imaging.decode.files import FOREIGN, opened
 from worker.imaging.decode.header import peek
 from worker.imaging.decode.orientation import orientation, turn
 from worker.imaging.decode.samples import split
+from worker.imaging.types import Opaque, Translucent
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from worker.imaging.decode.limits import Limits
     from worker.imaging.decode.sniff import Format
-    from worker.imaging.types import Mask, RgbImage
+    from worker.imaging.types import Mask, RgbImage, SourceImage
 
 Truncated: TypeAlias = Literal["fail", "accept"]
 """What to do about a file that ends too early."""
@@ -32,8 +33,8 @@ _TORN: Final = "file ends too early; the missing part is blank"
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """A decoded picture. All arrays are C-contiguous, writable, upright and of one size."""
+class DecodedImage:
+    """A decoded image. All arrays are C-contiguous, writable, upright and of one size."""
 
     image: RgbImage
     """``(H, W, 3)`` uint8 sRGB: what the network is shown. Flattened where there is an alpha."""
@@ -45,8 +46,14 @@ class Decoded:
     """``(H, W, 3)`` uint8 sRGB, only with *alpha*: the colours before flattening, for the cutout
     (flattened ones would leave a pale seam). Meaningless where alpha is 0."""
 
+    def source(self, *, keep_alpha: bool) -> SourceImage:
+        """Return what to make the cutout from: the straight colours if an alpha is to be kept."""
+        if keep_alpha and self.alpha is not None and self.straight is not None:
+            return Translucent(self.straight, self.alpha)
+        return Opaque(self.image)
 
-def decode(data: bytes, limits: Limits, *, truncated: Truncated = "fail") -> Decoded:
+
+def decode(data: bytes, limits: Limits, *, truncated: Truncated = "fail") -> DecodedImage:
     """Decode the first picture in *data*, of any format that `sniff` knows.
 
     Args:
@@ -80,7 +87,7 @@ def decode(data: bytes, limits: Limits, *, truncated: Truncated = "fail") -> Dec
         return _finish(image, image_format, notes=(_TORN,) if torn else (), deep=_deep(data))
 
 
-def _plain_jpeg(data: bytes, image: ImageFile) -> Decoded | None:
+def _plain_jpeg(data: bytes, image: ImageFile) -> DecodedImage | None:
     """Take the fast way if nothing is to be done to the colours; see `jpeg.fast_rgb`."""
     conversion = _conversion(image, image.mode)
     if conversion.changes_colours:
@@ -94,7 +101,7 @@ def _plain_jpeg(data: bytes, image: ImageFile) -> Decoded | None:
         return None
     value, exif_notes = orientation(image)
     notes = (*notes, *conversion.notes, *exif_notes, *_further(image))
-    return Decoded(turn(pixels, value), None, notes)
+    return DecodedImage(turn(pixels, value), None, notes)
 
 
 def _load(image: ImageFile, *, accept: bool) -> bool:
@@ -119,7 +126,7 @@ def _load(image: ImageFile, *, accept: bool) -> bool:
     return True
 
 
-def _torn_jpeg(data: bytes) -> Decoded:
+def _torn_jpeg(data: bytes) -> DecodedImage:
     best, fallback = jpeg.mended(data)
     try:
         return _mended_jpeg(best)
@@ -127,7 +134,7 @@ def _torn_jpeg(data: bytes) -> Decoded:
         return _mended_jpeg(fallback)
 
 
-def _mended_jpeg(data: bytes) -> Decoded:
+def _mended_jpeg(data: bytes) -> DecodedImage:
     with opened(io.BytesIO(data), "JPEG") as image:
         image.load()
         return _finish(image, "JPEG", notes=(_TORN,), deep=False)
@@ -135,7 +142,7 @@ def _mended_jpeg(data: bytes) -> Decoded:
 
 def _finish(
     image: ImageFile, image_format: Format, *, notes: tuple[str, ...], deep: bool
-) -> Decoded:
+) -> DecodedImage:
     """Bring a loaded picture's samples, colours, alpha and orientation to the common form."""
     base, alpha = split(image, deep=deep and image_format == "PNG")
     conversion = _conversion(image, base.mode)
@@ -143,10 +150,10 @@ def _finish(
     rgb = conversion.apply(base)
     notes = (*notes, *conversion.notes, *exif_notes, *_further(image))
     if alpha is None:
-        return Decoded(_array(rgb, value), None, notes)
+        return DecodedImage(_array(rgb, value), None, notes)
     flat, alpha_note = flatten(rgb, alpha)
     mask: Mask = turn(np.array(alpha), value)
-    return Decoded(_array(flat, value), mask, (*notes, alpha_note), _array(rgb, value))
+    return DecodedImage(_array(flat, value), mask, (*notes, alpha_note), _array(rgb, value))
 
 
 def _array(rgb: Image.Image, value: int) -> RgbImage:

@@ -5,10 +5,15 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.stand_ins import stand_in_model
 
 from shared.errors import WeightsInvalid
-from worker.inference.model_cache import ModelRefused, Rack
+from worker.inference.api import Model
+from worker.inference.model_cache import ModelCache, ModelRefused
+
+
+def model_of(name):
+    """Return a model; the cache never looks at its segmenter."""
+    return Model(name=name, licence="none", segmenter=object())
 
 
 class Loads:
@@ -21,49 +26,49 @@ class Loads:
         self.names.append(name)
         if name.startswith("no"):
             raise WeightsInvalid(f"{name}: no weights")
-        return stand_in_model(name)
+        return model_of(name)
 
 
 def test_a_model_is_loaded_once():
     loads = Loads()
-    rack = Rack(loads)
+    cache = ModelCache(loads)
 
-    assert rack.get("a") is rack.get("a")
+    assert cache.get("a") is cache.get("a")
     assert loads.names == ["a"]
 
 
 def test_the_two_used_last_stay_in_memory():
     loads = Loads()
-    rack = Rack(loads)
+    cache = ModelCache(loads)
     for name in ("a", "b", "a", "c"):
-        rack.get(name)
+        cache.get(name)
 
-    assert set(rack.loaded) == {"a", "c"}
-    rack.get("a")
-    rack.get("b")
+    assert set(cache.loaded) == {"a", "c"}
+    cache.get("a")
+    cache.get("b")
     assert loads.names == ["a", "b", "c", "b"]
 
 
 def test_a_refusal_is_remembered_with_its_reason():
     loads = Loads()
-    rack = Rack(loads)
+    cache = ModelCache(loads)
 
     for _ in range(2):
         with pytest.raises(ModelRefused, match="no weights"):
-            rack.get("nope")
+            cache.get("nope")
 
     assert loads.names == ["nope"]
-    assert rack.refused == {"nope": "nope: no weights"}
-    assert rack.loaded == ()
+    assert cache.refused == {"nope": "nope: no weights"}
+    assert cache.loaded == ()
 
 
 def test_two_threads_that_want_a_model_at_once_load_it_once():
     loads = Loads()
-    rack, start, got = Rack(loads), threading.Barrier(8), []
+    cache, start, got = ModelCache(loads), threading.Barrier(8), []
 
     def get():
         start.wait(10)
-        got.append(rack.get("a"))
+        got.append(cache.get("a"))
 
     threads = [threading.Thread(target=get) for _ in range(8)]
     for thread in threads:
@@ -86,20 +91,20 @@ def quick_switches():
 
 def test_who_looks_is_not_disturbed_by_refusals_meanwhile(quick_switches):
     """A worker's registration and its log line read what ticket threads write."""
-    rack = Rack(Loads())
+    cache = ModelCache(Loads())
 
     def refuse():
         for n in range(2000):
             with pytest.raises(ModelRefused):
-                rack.get(f"no{n}")
+                cache.get(f"no{n}")
 
     with ThreadPoolExecutor(1) as pool:
         refusing = pool.submit(refuse)
         while not refusing.done():
-            assert len(rack.refused) <= 2000
+            assert len(cache.refused) <= 2000
         refusing.result()
 
-    assert len(rack.refused) == 2000
+    assert len(cache.refused) == 2000
 
 
 def test_who_looks_does_not_wait_for_a_load():
@@ -108,16 +113,16 @@ def test_who_looks_does_not_wait_for_a_load():
     def load(name):
         loading.set()
         assert go_on.wait(30)
-        return stand_in_model(name)
+        return model_of(name)
 
-    rack = Rack(load)
+    cache = ModelCache(load)
     with ThreadPoolExecutor(2) as pool:
-        model = pool.submit(rack.get, "a")
+        model = pool.submit(cache.get, "a")
         assert loading.wait(10)
-        looking = pool.submit(lambda: (rack.loaded, rack.refused))
+        looking = pool.submit(lambda: (cache.loaded, cache.refused))
 
         assert looking.result(10) == ((), {})
         go_on.set()
         model.result(10)
 
-    assert rack.loaded == ("a",)
+    assert cache.loaded == ("a",)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import ItemError, UndecodableImage, WorkerUnfit
-from worker.imaging.decode.isolated.process import BROKEN, DecoderProcess
+from worker.imaging.decode.isolated.process import BOOT, BROKEN, DecoderProcess
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from worker.imaging.decode.decoder import Decoded, Truncated
+    from worker.imaging.decode.decoder import DecodedImage, Truncated
     from worker.imaging.decode.limits import Limits
 
 MEMORY_BYTES: Final = 3 * 2**30
@@ -44,6 +45,7 @@ class IsolatedDecoder:
         timeout_s: float = TIMEOUT_S,
         *,
         children: int = 1,
+        boot: str = BOOT,
     ) -> None:
         """Start nothing yet.
 
@@ -52,14 +54,12 @@ class IsolatedDecoder:
             memory_bytes: What one picture may take, on top of the idle process.
             timeout_s: Time for one picture, after which its process is killed.
             children: Most processes at a time; further callers wait.
+            boot: Program of the processes; see `DecoderProcess`.
         """
         self._limits = limits
         self._timeout_s = timeout_s
-        self._config = {
-            "limits": asdict(limits),
-            "memory_bytes": memory_bytes,
-            "timeout_s": timeout_s,
-        }
+        config = {"limits": asdict(limits), "memory_bytes": memory_bytes, "timeout_s": timeout_s}
+        self._spawn = functools.partial(DecoderProcess, config, boot)
         # A place is a process or, while there is none, None; last in, first out keeps one warm.
         self._places: queue.LifoQueue[DecoderProcess | None] = queue.LifoQueue()
         for _ in range(children):
@@ -85,7 +85,7 @@ class IsolatedDecoder:
         with self._lock:
             return tuple(child.pid for child in self._children if child.alive)
 
-    def decode(self, data: bytes, *, truncated: Truncated = "fail") -> Decoded:
+    def decode(self, data: bytes, *, truncated: Truncated = "fail") -> DecodedImage:
         """Do what `decode` does, in a process apart.
 
         A process that dies is tried once more with a new one, since somebody else may have killed
@@ -118,7 +118,7 @@ class IsolatedDecoder:
         for child in children:
             child.reap(_EXIT_S)
 
-    def _once(self, data: bytes, truncated: Truncated) -> Decoded:
+    def _once(self, data: bytes, truncated: Truncated) -> DecodedImage:
         child = self._take()
         try:
             return child.ask(data, truncated, self._timeout_s)
@@ -155,7 +155,7 @@ class IsolatedDecoder:
             with self._lock:
                 if self._closed:
                     raise WorkerUnfit(_CLOSED)
-                child = DecoderProcess(self._config)
+                child = self._spawn()
                 self._children = {one for one in self._children if one.alive} | {child}
             child.wait_ready()
         except BROKEN as err:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 
 from shared.errors import ImageTooLarge, ItemError, UndecodableImage, UnsupportedImage
-from worker.imaging.decode.decoder import Decoded
+from worker.imaging.decode.decoder import DecodedImage
 from worker.imaging.decode.isolated.child import LENGTH, send
 
 if TYPE_CHECKING:
@@ -30,10 +30,11 @@ _START_S: Final = 60.0
 
 _EXIT_S: Final = 2.0
 _MAX_TEXT_BYTES: Final = 2**20
-_BOOT: Final = (
+BOOT: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from worker.imaging.decode.isolated.child import main; main(sys.argv[2])"
 )
+"""The child's program; its arguments are the parent's `sys.path` and the configuration, in JSON."""
 _ERRORS: Final[dict[str, type[ItemError]]] = {
     error.__name__: error for error in (UndecodableImage, UnsupportedImage, ImageTooLarge)
 }
@@ -41,17 +42,21 @@ _Buffer = TypeVar("_Buffer", bytearray, memoryview)
 
 
 class DecoderProcess:
-    """A spawned process that decodes; used by one thread at a time."""
+    """A child process that decodes images; used by one thread at a time.
 
-    def __init__(self, config: dict[str, Any]) -> None:
-        """Start it; *config* is what `worker.imaging.decode.isolated.child.main` is told."""
+    Args:
+        config: Configuration for `worker.imaging.decode.isolated.child.main`.
+        boot: Program of the child; tests pass others.
+    """
+
+    def __init__(self, config: dict[str, Any], boot: str = BOOT) -> None:
         self._line, theirs = socket.socketpair()
         with theirs:
             told = json.dumps(config | {"fd": theirs.fileno()})
             # A session of its own: Ctrl-C and signals to our group are ours to act on. Not
             # multiprocessing: it would import this process's main module, and torch with it.
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and code
-                [sys.executable, "-P", "-c", _BOOT, json.dumps(sys.path), told],
+                [sys.executable, "-P", "-c", boot, json.dumps(sys.path), told],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
@@ -79,7 +84,7 @@ class DecoderProcess:
         except BROKEN as err:
             raise OSError(self.reap(_EXIT_S)) from err
 
-    def ask(self, data: bytes, truncated: Truncated, timeout_s: float) -> Decoded:
+    def ask(self, data: bytes, truncated: Truncated, timeout_s: float) -> DecodedImage:
         """Have *data* decoded.
 
         Raises:
@@ -97,7 +102,7 @@ class DecoderProcess:
         image = self._array((height, width, 3), deadline)
         alpha = self._array((height, width), deadline) if body["alpha"] else None
         straight = self._array((height, width, 3), deadline) if body["straight"] else None
-        return Decoded(image, alpha, tuple(body["notes"]), straight)
+        return DecodedImage(image, alpha, tuple(body["notes"]), straight)
 
     def hang_up(self) -> None:
         """Cut the line: an idle process ends by itself, and whoever waits for an answer wakes."""

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import asdict
 
 import numpy as np
 import psutil
@@ -16,8 +16,10 @@ from support.pictures import encoded, exif, photo, plain, png, quadrants, stored
 from shared.errors import ImageTooLarge, UndecodableImage, UnsupportedImage, WorkerUnfit
 from worker.imaging.decode import Limits, decode
 from worker.imaging.decode.isolated.decoder import IsolatedDecoder
+from worker.imaging.decode.isolated.process import BOOT, DecoderProcess
 
 LIMITS = Limits()
+FORMATS = ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP"]
 DEADLINE_S = 60
 
 
@@ -78,7 +80,7 @@ def killer(fresh):
         yield lambda number, times: thread.submit(kill_at_work, fresh, idle_bytes, number, times)
 
 
-@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP"])
+@pytest.mark.parametrize("image_format", FORMATS)
 def test_it_gives_what_decode_gives(shared, image_format):
     data = encoded(photo(), image_format)
 
@@ -145,11 +147,21 @@ def test_signals_to_the_workers_group_do_not_reach_the_process(shared):
     assert os.getpgid(shared.pids[0]) != os.getpgid(0)
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads /proc")
-def test_the_process_does_not_load_torch(shared):
-    shared.decode(encoded(quadrants(), "GIF"))
+def test_the_child_imports_neither_torch_nor_pydantic_nor_boto3(tmp_path):
+    """Ask the real child, after it has decoded one image of each format, for its `sys.modules`."""
+    listing = tmp_path / "modules"
+    boot = f"{BOOT}; open({str(listing)!r}, 'w').write(' '.join(sys.modules))"
+    config = {"limits": asdict(LIMITS), "memory_bytes": 2**30, "timeout_s": 30.0}
 
-    assert "torch" not in Path(f"/proc/{shared.pids[0]}/maps").read_text()
+    child = DecoderProcess(config, boot)
+    child.wait_ready()
+    for image_format in FORMATS:
+        child.ask(encoded(photo(), image_format), "fail", timeout_s=30.0)
+
+    assert child.reap(grace_s=DEADLINE_S) == "exit code 0"
+    imported = {module.partition(".")[0] for module in listing.read_text().split()}
+    assert {"worker", "shared", "PIL", "numpy"} <= imported
+    assert not imported & {"torch", "pydantic", "boto3", "botocore", "celery", "redis"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts all memory on Linux only")
@@ -244,11 +256,9 @@ def test_closing_wakes_a_caller_without_blaming_its_picture(fresh):
     assert not psutil.pid_exists(pid)
 
 
-def test_a_process_that_cannot_start_blames_no_picture(monkeypatch, capfd):
-    monkeypatch.setattr("worker.imaging.decode.isolated.process._BOOT", "raise SystemExit(3)")
-
+def test_a_process_that_cannot_start_blames_no_picture(capfd):
     with (
-        IsolatedDecoder(LIMITS) as decoder,
+        IsolatedDecoder(LIMITS, boot="raise SystemExit(3)") as decoder,
         pytest.raises(WorkerUnfit, match="the decoder process did not start: exit code 3"),
     ):
         decoder.decode(encoded(quadrants(), "PNG"))

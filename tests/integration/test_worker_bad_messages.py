@@ -1,4 +1,4 @@
-"""What a worker does about what is no message: each is dropped, and the next ticket served."""
+"""Malformed messages in a queue: the worker drops each of them and serves the next ticket."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ ENCODED = {"body_encoding": "base64", "delivery_info": PLACE}
 
 
 def envelope(tag, **changes):
-    """Return a message as Celery sends it, but for *changes*; its arguments are no ticket."""
+    """Return a Celery message with *changes* applied; its arguments are not a valid ticket."""
     message = {
         "body": base64.b64encode(b'[["j", "0-1"], {}, {}]').decode(),
         "content-encoding": "utf-8",
@@ -33,7 +33,7 @@ def envelope(tag, **changes):
     return json.dumps(message | changes).encode()
 
 
-NO_JSON = [
+NOT_JSON = [
     b"garbage",
     b"\xff\xfe\x00",
     b"[" * 200_000,
@@ -41,7 +41,7 @@ NO_JSON = [
     b'{"__type__": "bytes", "__value__": 5}',
     b'{"__type__": "decimal", "__value__": "x"}',
 ]
-NO_MESSAGE = [
+NOT_A_MESSAGE = [
     b"5",
     b"[]",
     b"null",
@@ -73,22 +73,22 @@ def worker(service_env):
     running.close()
 
 
-def test_what_is_no_message_is_dropped_and_the_same_worker_serves_on(
+def test_malformed_messages_are_dropped_and_the_same_worker_serves_the_next_job(
     worker, service_env, service_settings, bucket
 ):
-    """Kombu would end the process on most, and meet those that raise a `KeyError` for ever."""
+    """Kombu alone would crash on most of them, and receive those that raise `KeyError` forever."""
     store, client = S3Store(service_settings.objects), Client(service_settings)
     keys = [f"in/{n}" for n in range(40)]
     for key in keys:
         store.put(bucket, key, key.encode(), content_type="image/jpeg")
 
     with redis.Redis.from_url(service_env["RMBG_REDIS_URL"]) as broker:
-        for hostile in NO_JSON + NO_MESSAGE + REFUSED_BY_CELERY:
-            broker.lpush(BULK, hostile)
+        for message in NOT_JSON + NOT_A_MESSAGE + REFUSED_BY_CELERY:
+            broker.lpush(BULK, message)
         job_id = client.submit(keys, rem_mode=MODEL)
-        status = client.wait(job_id, 60)
+        status = client.wait(job_id, 120)
         until(lambda: broker.hlen("unacked") == 0)
 
     assert (status.state, status.done) == (JobState.DONE, len(keys))
     assert worker.process.poll() is None
-    assert len(worker.said("message dropped")) == len(NO_JSON + NO_MESSAGE)
+    assert len(worker.said("message dropped")) == len(NOT_JSON + NOT_A_MESSAGE)

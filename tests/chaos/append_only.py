@@ -1,4 +1,4 @@
-"""What a power cut takes from Redis: the end of its append-only file."""
+"""Simulate a power cut: cut off the end of Redis' append-only file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Final
 
 LOST_S: Final = 1.0
-"""`appendfsync everysec` may lose this much."""
+"""Time whose writes `appendfsync everysec` may lose."""
 SAMPLE_S: Final = 0.1
 
 
 class AppendOnlyFile:
-    """Knows how long the file was a second ago, and cuts it there or later."""
+    """The append-only file of Redis, which can be cut back by up to a second of writes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "appendonlydir"
@@ -23,23 +23,23 @@ class AppendOnlyFile:
         self._floor_bytes = 0
         self._closed = threading.Event()
         self.lost_bytes = 0
-        """Cut off so far."""
+        """Number of bytes that were cut off so far."""
         self._thread = threading.Thread(target=self._sample, name="append-only", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop looking at the file."""
+        """Stop sampling the size of the file."""
         self._closed.set()
         self._thread.join()
 
     def keep(self) -> None:
-        """Never cut what is there now: somebody has been told that it is durable."""
+        """Never cut what is written now: a client was told that it is durable."""
         self._floor_bytes = self._path().stat().st_size
 
     def cut(self, chance: random.Random) -> None:
-        """Cut what the last second wrote, or its end; most often in the midst of a command.
+        """Cut off the last second of writes or a part of it, usually in the middle of a command.
 
-        Redis must be down.
+        Redis must not be running.
         """
         path = self._path()
         size_bytes = path.stat().st_size
@@ -61,4 +61,4 @@ class AppendOnlyFile:
                 path = self._path()
                 self._sizes.append((time.monotonic(), path, path.stat().st_size))
             except (OSError, ValueError):
-                continue  # between two files, or Redis has not begun yet
+                continue  # Redis is switching files, or has not written one yet

@@ -1,8 +1,7 @@
-"""All that a run takes place in: servers, proxies before them, and ways past the proxies."""
+"""The system under test: servers, proxies in front of them, and clients that bypass the proxies."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -11,19 +10,16 @@ from pathlib import Path
 from typing import Final
 
 import redis
-from power import AppendOnlyFile
+from append_only import AppendOnlyFile
 from s3_proxy import S3Proxy
+from support.loop import Loop
+from support.proxy import HOST, Proxy
 
 from producer.client import Client
 from producer.local.servers import EmbeddedServers
 from shared.jobstore.store import JobStore
 from shared.objects import S3Store
 from shared.settings import ServiceSettings
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
-
-from support.loop import Loop  # noqa: E402 - where it lies is known only now
-from support.proxy import HOST, Proxy  # noqa: E402
 
 LEASE_S: Final = 3.0
 TIMES: Final = {
@@ -35,13 +31,13 @@ TIMES: Final = {
     "RMBG_CPU_THREADS": "2",
     "RMBG_IO_THREADS": "8",
 }
-"""The workers' times at a tenth of their defaults, so that a minute holds many lives."""
-_PUTTERS: Final = 6
+"""Settings of the workers: a tenth of the default times, so that a minute has many restarts."""
+_UPLOAD_THREADS: Final = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
-    """What faults are done to, and what is looked at afterwards."""
+class System:
+    """The parts of the system that faults affect and that are checked afterwards."""
 
     folder: Path
     servers: EmbeddedServers
@@ -49,39 +45,39 @@ class Scene:
     s3_proxy: S3Proxy
     append_only: AppendOnlyFile
     settings: ServiceSettings
-    """Past the proxies."""
+    """Settings that bypass the proxies."""
     client: Client
     objects: S3Store
     jobs: JobStore
     broker: redis.Redis
     store: redis.Redis
     worker_env: Mapping[str, str]
-    """What workers are told: the proxies, and short times."""
+    """Settings of the workers: the proxies, and short times."""
 
     @property
     def input_bucket(self) -> str:
-        """Where the pictures are."""
+        """Bucket of the source images."""
         return self.settings.input_buckets[0]
 
     @property
     def output_bucket(self) -> str:
-        """Where the workers write."""
+        """Bucket of the outputs."""
         return self.settings.output_bucket
 
-    def put_pictures(self, pictures: Mapping[str, bytes]) -> None:
-        """Write the sources."""
+    def upload(self, images: Mapping[str, bytes]) -> None:
+        """Upload source images."""
 
         def put(item: tuple[str, bytes]) -> None:
             key, data = item
             self.objects.put(self.input_bucket, key, data, content_type="image/png")
 
-        with ThreadPoolExecutor(_PUTTERS) as pool:
-            list(pool.map(put, pictures.items()))
+        with ThreadPoolExecutor(_UPLOAD_THREADS) as pool:
+            list(pool.map(put, images.items()))
 
 
 @contextmanager
-def set_up(folder: Path) -> Iterator[Scene]:
-    """Start everything but the workers; end it with the context."""
+def start_system(folder: Path) -> Iterator[System]:
+    """Run everything except the workers while the context is open."""
     with ExitStack() as stack:
         servers = stack.enter_context(EmbeddedServers(folder / "data"))
         env = servers.settings()
@@ -90,7 +86,7 @@ def set_up(folder: Path) -> Iterator[Scene]:
         loop = stack.enter_context(Loop())
         s3_proxy = S3Proxy(loop, _port(env["RMBG_S3_ENDPOINT"]))
         append_only = stack.enter_context(closing(AppendOnlyFile(folder / "data" / "redis")))
-        yield Scene(
+        yield System(
             folder=folder,
             servers=servers,
             redis_proxy=redis_proxy,

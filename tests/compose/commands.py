@@ -1,43 +1,47 @@
-"""How the stage calls Docker and compose, waits, and says what it saw."""
+"""Run Docker and compose commands, wait for conditions, and print results."""
 
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
 ROOT: Final = Path(__file__).parents[2]
-PROJECT: Final = "rmbgstage"
+sys.path[:0] = [str(ROOT / "tests")]
+
+from support.until import poll  # noqa: E402 - needs the path set above
+
+PROJECT: Final = "rmbgcompose"
 WAIT_S: Final = 120.0
-BEGAN: Final = time.monotonic()
+STARTED_S: Final = time.monotonic()
 
-Answer = TypeVar("Answer")
-
-
-class Failed(Exception):
-    """A fact was not as it should be."""
+Value = TypeVar("Value")
 
 
-def say(what: str, *facts: object) -> None:
+class CheckFailed(Exception):
+    """A command failed or a check did not hold."""
+
+
+def report(what: str, *facts: object) -> None:
     """Print one line, after the seconds since the start."""
-    print(f"{time.monotonic() - BEGAN:4.0f} s ", what, *facts, flush=True)
+    print(f"{time.monotonic() - STARTED_S:4.0f} s ", what, *facts, flush=True)
 
 
-def until(what: str, holds: Callable[[], Answer], *, within_s: float = WAIT_S) -> Answer:
-    """Wait for a true answer and return it.
+def wait_for(what: str, condition: Callable[[], Value], *, within_s: float = WAIT_S) -> Value:
+    """Wait until *condition()* returns a truthy value, and return that value.
 
     Raises:
-        Failed: If there is none in *within_s* seconds.
+        CheckFailed: If the deadline passes.
     """
-    deadline = time.monotonic() + within_s
-    while not (answer := holds()):
-        if time.monotonic() > deadline:
-            raise Failed(f"not within {within_s:.0f} s: {what}; last seen: {answer!r}")
-        time.sleep(0.5)
-    say(what)
-    return answer
+    value = None
+    for _ in poll(within_s=within_s, every_s=0.5):
+        if value := condition():
+            report(what)
+            return value
+    raise CheckFailed(f"not within {within_s:.0f} s: {what}; last value: {value!r}")
 
 
 def run(
@@ -46,27 +50,27 @@ def run(
     """Run a command.
 
     Raises:
-        Failed: If it takes longer than *timeout_s*, or exits otherwise than *accepted* says.
+        CheckFailed: If it takes longer than *timeout_s*, or its exit code is not *accepted*.
     """
     try:
         done = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False
         )
     except subprocess.TimeoutExpired as err:
-        raise Failed(f"{' '.join(command)}: over {timeout_s:.0f} s") from err
+        raise CheckFailed(f"{' '.join(command)}: took over {timeout_s:.0f} s") from err
     if done.returncode not in accepted:
-        said = (done.stdout + done.stderr)[-3000:]
-        raise Failed(f"{' '.join(command)}: exit {done.returncode}: {said}")
+        output = (done.stdout + done.stderr)[-3000:]
+        raise CheckFailed(f"{' '.join(command)}: exit code {done.returncode}: {output}")
     return done
 
 
 def docker(*args: str, timeout_s: float = WAIT_S) -> str:
-    """Run `docker` and return what it printed, less the line's end."""
+    """Run `docker` and return its output without surrounding white space."""
     return run("docker", *args, timeout_s=timeout_s).stdout.strip()
 
 
 class Compose:
-    """`docker-compose` over the project's own file, with settings of this run alone."""
+    """`docker-compose` with the project's own file and the settings of this run."""
 
     def __init__(self, command: Sequence[str], folder: Path) -> None:
         self._command = [*command, "-p", PROJECT, "--env-file", str(folder / ".env")]
@@ -74,11 +78,11 @@ class Compose:
     def __call__(
         self, *args: str, timeout_s: float = WAIT_S, accepted: Collection[int] = (0,)
     ) -> str:
-        """Run one sub-command and return what it printed."""
+        """Run one subcommand and return its output."""
         return run(*self._command, *args, timeout_s=timeout_s, accepted=accepted).stdout
 
     def rmbg(self, *args: str, accepted: Collection[int] = (0,)) -> str:
-        """Run the producer's command in its image."""
+        """Run `rmbg` in the producer's image and return its output."""
         return self("run", "--rm", "-T", "producer", "rmbg", *args, accepted=accepted)
 
     def containers(self, service: str) -> list[str]:
@@ -91,5 +95,5 @@ class Compose:
         ).split()  # fmt: skip
 
     def down(self) -> None:
-        """Remove everything of this run, whatever its profile; harmless where nothing is."""
+        """Remove everything of this run, of any profile; do nothing if there is nothing."""
         self("--profile", "metrics", "down", "-v", "--remove-orphans", "-t", "5")

@@ -1,4 +1,4 @@
-"""Jobs under the rights and over the ways that `deploy/` and the operations guide recommend."""
+"""Jobs with the access rights and connections that `deploy/` and the operations guide recommend."""
 
 import contextlib
 import json
@@ -27,9 +27,9 @@ PASSWORD = "change-me"
 
 
 def run_small_job(env, *, sources=None):
-    """Have a worker do a job of a few images, under *env*; return the client.
+    """Run jobs of a few images with the settings *env*; return the client.
 
-    *sources* writes them; by default, who does the job.
+    *sources* is the store that uploads the images; by default, one with the same credentials.
     """
     settings = ServiceSettings.from_env(env)
     store = sources or S3Store(settings.objects)
@@ -40,13 +40,13 @@ def run_small_job(env, *, sources=None):
     worker = WorkerProcess(env, quick=True).wait_ready()
     try:
         job_id = client.submit(keys, rem_mode=MODEL)
-        status = client.wait(job_id, 60)
+        status = client.wait(job_id, 120)
         assert (status.state, status.done, status.failed) == (JobState.DONE, 5, 0)
         assert client.retry(job_id) == 0
         assert client.verify(job_id, deep=True) == []
         hidden = client.submit(keys, rem_mode=MODEL, image_output="Hide", save_prefix="h")
         client.cancel(hidden)
-        client.wait(hidden, 60)
+        client.wait(hidden, 120)
         assert client.remove(keys[0], rem_mode=MODEL, save_prefix="now").state == "done"
         assert len(client.jobs()) >= 3
         worker.terminate()
@@ -61,13 +61,13 @@ def run_small_job(env, *, sources=None):
 
 @pytest.fixture(scope="module")
 def guarded_redis():
-    """A Redis that knows nobody but the users of `deploy/users.acl`."""
+    """A Redis server whose only users are those of `deploy/users.acl`."""
     users = ("--aclfile", str(DEPLOY / "users.acl"))
     with RedisServer(options=users, login=f"rmbg:{PASSWORD}@") as server:
         yield server
 
 
-def test_a_job_runs_through_as_the_user_of_the_acl(guarded_redis, service_env):
+def test_the_user_of_the_acl_can_run_a_job(guarded_redis, service_env):
     url = guarded_redis.url.removesuffix("1") + "0"
     run_small_job(dict(service_env) | {"RMBG_REDIS_URL": url})
 
@@ -81,7 +81,7 @@ def test_a_job_runs_through_as_the_user_of_the_acl(guarded_redis, service_env):
         *("EVAL return(redis.call('keys','*')) 0", "PUBLISH channel 1", "MODULE LIST"),
     ],
 )
-def test_the_user_of_the_acl_may_do_no_more_than_it_must(guarded_redis, command):
+def test_the_user_of_the_acl_can_run_no_other_commands(guarded_redis, command):
     with (
         redis.Redis.from_url(guarded_redis.url) as client,
         pytest.raises(redis.exceptions.ResponseError, match=r"(?i)permission|noperm|can't access"),
@@ -90,7 +90,7 @@ def test_the_user_of_the_acl_may_do_no_more_than_it_must(guarded_redis, command)
 
 
 @pytest.mark.parametrize("user", ["", f":{PASSWORD}@", "rmbg:wrong@", "default:@"])
-def test_nobody_else_is_let_in(guarded_redis, user):
+def test_other_users_are_refused(guarded_redis, user):
     settings = ServiceSettings.from_env(
         {"RMBG_REDIS_URL": f"redis://{user}127.0.0.1:{guarded_redis.port}/0"}
     )
@@ -104,31 +104,31 @@ def test_nobody_else_is_let_in(guarded_redis, user):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """A certificate for 127.0.0.1 that vouches for itself, and its key."""
+    """A self-signed certificate for 127.0.0.1, and its key."""
     folder = tmp_path_factory.mktemp("tls")
     files = folder / "certificate.pem", folder / "key.pem"
-    made_by = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    named = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    places = ["-out", str(files[0]), "-keyout", str(files[1])]
-    subprocess.run([*made_by, *named, *places], check=True, capture_output=True)
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    paths = ["-out", str(files[0]), "-keyout", str(files[1])]
+    subprocess.run([*command, *subject, *paths], check=True, capture_output=True)
     return files
 
 
 @pytest.fixture
-def tls_way(redis_server, certificate):
+def tls_url(redis_server, certificate):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
-    with Proxy(redis_server.port, tls=context) as way:
-        yield f"rediss://127.0.0.1:{way.port}/0"
+    with Proxy(redis_server.port, tls=context) as proxy:
+        yield f"rediss://127.0.0.1:{proxy.port}/0"
 
 
-def test_a_job_runs_through_over_tls(tls_way, certificate, service_env):
-    url = f"{tls_way}?ssl_cert_reqs=required&ssl_ca_certs={certificate[0]}"
+def test_a_job_runs_over_tls(tls_url, certificate, service_env):
+    url = f"{tls_url}?ssl_cert_reqs=required&ssl_ca_certs={certificate[0]}"
     run_small_job(dict(service_env) | {"RMBG_REDIS_URL": url})
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(tls_way):
-    settings = ServiceSettings.from_env({"RMBG_REDIS_URL": tls_way})
+def test_an_untrusted_certificate_is_refused(tls_url):
+    settings = ServiceSettings.from_env({"RMBG_REDIS_URL": tls_url})
 
     with pytest.raises(RedisUnavailable, match=r"(?i)certificate"):
         Client(settings).jobs()
@@ -139,9 +139,9 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tls_way):
 
 @contextlib.contextmanager
 def limited_servers(folder):
-    """Servers with identities as `deploy/s3-policy.json` has it, and one who brings the sources.
+    """Servers with the rights of `deploy/s3-policy.json`, and an identity that uploads the images.
 
-    SeaweedFS knows actions for buckets and prefixes of keys, and none to delete but "Write".
+    SeaweedFS has actions per bucket and key prefix, and "Write" includes the right to delete.
     """
     policy = json.loads((DEPLOY / "s3-policy.json").read_text())
     rights = {statement["Sid"]: statement["Action"] for statement in policy["Statement"]}
@@ -155,7 +155,7 @@ def limited_servers(folder):
         yield servers
 
 
-def test_a_job_runs_through_with_the_rights_of_the_policy_and_no_more(tmp_path):
+def test_a_job_needs_no_more_rights_than_the_policy_grants(tmp_path):
     with limited_servers(tmp_path) as servers:
         env = servers.settings("least")
         settings = ServiceSettings.from_env(env)

@@ -1,4 +1,4 @@
-"""What the stage brings along: settings, the store's identities, weights, photographs."""
+"""Prepare settings, S3 identities, weights and photographs for the compose test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from calls import ROOT
+from commands import ROOT
 
 from shared.models import registry as models
 from shared.models import weights
@@ -16,14 +16,15 @@ from shared.objects import S3Store
 from shared.settings import ServiceSettings, StoreSettings
 
 MODEL: Final = "isnet-general-use"
+ACCESS_KEY: Final = "compose-test"
 
 
 def prepare(folder: Path) -> StoreSettings:
-    """Write `.env`, the store's identities and the weights; return who we are to the store."""
+    """Write `.env`, the S3 identities and the weights; return the settings for S3."""
     secret = secrets.token_urlsafe(16)
     identity = {
         "name": "rmbg",
-        "credentials": [{"accessKey": "stage", "secretKey": secret}],
+        "credentials": [{"accessKey": ACCESS_KEY, "secretKey": secret}],
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
@@ -32,7 +33,7 @@ def prepare(folder: Path) -> StoreSettings:
     shutil.copy(source, folder / "weights" / "weights")
     variables = {
         "REDIS_PASSWORD": secrets.token_urlsafe(16),
-        "S3_ACCESS_KEY_ID": "stage",
+        "S3_ACCESS_KEY_ID": ACCESS_KEY,
         "S3_SECRET_ACCESS_KEY": secret,
         "S3_CONFIG": str(folder / "s3.json"),
         "RMBG_WEIGHTS_DIR": str(folder / "weights"),
@@ -40,21 +41,21 @@ def prepare(folder: Path) -> StoreSettings:
     }
     lines = "".join(f"{name}={value}\n" for name, value in variables.items())
     (folder / ".env").write_text(lines)
-    # Users of the containers, who are not the owner, read these.
+    # The containers' users, who do not own these files, read them.
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
     return StoreSettings(
-        endpoint="http://127.0.0.1:8333", access_key_id="stage", secret_access_key=secret
+        endpoint="http://127.0.0.1:8333", access_key_id=ACCESS_KEY, secret_access_key=secret
     )
 
 
 def photographs() -> list[Path]:
-    """Return the photographs that are laid out."""
+    """Return the paths of the photographs that are uploaded."""
     return sorted((ROOT / "examples" / "photos").rglob("*.jpg"))
 
 
-def lay_out(store: S3Store, prefix: str, *, copies: int) -> None:
-    """Put the photographs under *prefix*, several times."""
+def upload(store: S3Store, prefix: str, *, copies: int) -> None:
+    """Upload *copies* copies of each photograph under *prefix*."""
     for path in photographs():
         for copy in range(copies):
             key = f"{prefix}/{copy}/{path.name}"
