@@ -10,7 +10,7 @@ import pytest
 import redis
 from support.command import RMBG, complaint, environment, rmbg
 
-from shared.errors import InvalidOption, JobConflict, ServiceUnavailable, UnknownJob
+from shared.errors import InvalidOption, JobConflict, NoKeys, ServiceUnavailable, UnknownJob
 from shared.job.spec import ImageOutput
 
 pytestmark = pytest.mark.integration
@@ -87,6 +87,12 @@ def test_the_error_for_an_invalid_option_of_a_client_lists_the_valid_ones(client
         client.submit(["a.jpg"], prefix="x")
     with pytest.raises(InvalidOption, match="source, comfyui"):
         client.submit(["a.jpg"], naming="comfy")
+
+
+def test_a_client_refuses_a_submission_without_keys(client):
+    with pytest.raises(NoKeys, match="no image keys given"):
+        client.submit([])
+    assert client.jobs() == []
 
 
 def test_a_client_raises_job_conflict_for_other_keys_under_the_same_id(client):

@@ -42,7 +42,7 @@ def redis_faults(guarded_redis):
     good = guarded_redis.port
     return {
         "wrong password": f"redis://:{MARK}-wrong@127.0.0.1:{good}/0",
-        "unknown user": f"redis://who:{MARK}-wrong@127.0.0.1:{good}/0",
+        "unknown user": f"redis://unknown:{MARK}-wrong@127.0.0.1:{good}/0",
         "no server": f"redis://:{REDIS_PASSWORD}@127.0.0.1:9/0",
         "no TLS": f"rediss://:{REDIS_PASSWORD}@127.0.0.1:{good}/0",
         "in the query": f"redis://127.0.0.1:9/0?password={REDIS_PASSWORD}",
