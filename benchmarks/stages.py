@@ -78,7 +78,7 @@ def measure(
 def _calls(
     segmenter: Segmenter, data: bytes, settings: WorkerSettings, store: ObjectStore
 ) -> dict[str, Callable[[], object]]:
-    """Return the stages of one picture, each over what the one before it made."""
+    """Return a call per stage of one image, each with the result of the stage before it."""
     imaging = ImageOperations(
         max_pixels=settings.max_pixels, max_bytes=settings.max_bytes, children=1
     )
@@ -117,12 +117,12 @@ def _calls(
 
 
 def engine_overhead_ms(settings: WorkerSettings, store: ObjectStore, *, items: int) -> float:
-    """Return the processor time an image of an engine whose image operations do nothing."""
+    """Return the CPU time per image of an engine whose image operations do nothing."""
     writer = OutputWriter(ImagesInMemory(store), max_bytes=settings.max_bytes)
     engine = build_engine(settings, constant_stages(writer), shutdown=Shutdown())
     model = model_of(SleepingSegmenter(), MODEL)
     results: SimpleQueue[ItemResult] = SimpleQueue()
-    begun_s = time.process_time()
+    started_s = time.process_time()
     for index in range(items):
         request = ItemRequest(
             job_id="j", sequence=1, spec=SPEC, index=index, image_key=f"{index}.jpg", model=model
@@ -131,4 +131,4 @@ def engine_overhead_ms(settings: WorkerSettings, store: ObjectStore, *, items: i
             pass
     for _ in range(items):
         results.get()
-    return 1000 * (time.process_time() - begun_s) / items
+    return 1000 * (time.process_time() - started_s) / items

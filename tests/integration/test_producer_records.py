@@ -67,7 +67,7 @@ def test_a_job_that_has_not_started_has_no_records(job, run_rmbg):
 
 def test_follow_yields_each_record_once_and_ends_with_the_job(job, hand, services):
     seen = [
-        (record.index, services.jobs.status(job).done)
+        (record.index, services.jobs.queries.status(job).done)
         for record in reader.follow(services, job, pause=hand.step)
     ]
 
@@ -82,9 +82,9 @@ def test_follow_waits_for_a_missing_item(job, hand, services):
     done_counts = []
 
     def pause():
-        done_counts.append(services.jobs.status(job).done)
+        done_counts.append(services.jobs.queries.status(job).done)
         if len(done_counts) == 2:
-            hand.work_off(held)
+            hand.process(held)
         if len(done_counts) > 2:
             hand.step()
 
@@ -116,7 +116,7 @@ def test_a_retry_replaces_the_records_of_failed_images(job, hand, run_rmbg):
 
 def test_a_job_that_is_being_retried_shows_the_latest_records(job, hand, services):
     hand.run(job)
-    services.jobs.retry(job)
+    services.jobs.submissions.retry(job)
 
     states = [record.state for record in reader.records(services, job)]
 
@@ -128,7 +128,7 @@ def test_the_record_of_a_retry_replaces_the_earlier_failure(job, hand, services)
     """The failure is still in an accepted shard, the newer record only in Redis."""
     hand.run(job)
     hand.bad = "nothing"
-    services.jobs.retry(job)
+    services.jobs.submissions.retry(job)
     hand.step(finish=False)
 
     by_index = {record.index: record for record in reader.records(services, job)}
@@ -140,7 +140,7 @@ def test_the_record_of_a_retry_replaces_the_earlier_failure(job, hand, services)
 def test_follow_waits_for_the_end_of_a_retry(job, hand, services):
     hand.run(job)
     hand.bad = "nothing"
-    services.jobs.retry(job)
+    services.jobs.submissions.retry(job)
 
     followed = list(reader.follow(services, job, pause=hand.step))
 
@@ -201,7 +201,7 @@ def test_records_are_read_through_an_index_of_shards(job, hand, services, servic
     hand.run(job)
     lines = [
         f'{{"shard": "_jobs/{job}/shards/{unit}.{epoch}.jsonl", "items": "{unit}"}}\n'
-        for unit, epoch in services.jobs.accepted_shards(job)
+        for unit, epoch in services.jobs.queries.accepted_shards(job)
     ]
     body = "".join(lines).encode()
     bucket = service_settings.output_bucket

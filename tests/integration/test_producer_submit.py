@@ -43,14 +43,14 @@ def store(service_settings):
 
 
 def keys_of(store, job_id):
-    return unpack(store.manifest_chunk(job_id, 0))
+    return unpack(store.queries.manifest_chunk(job_id, 0))
 
 
 def test_keys_from_standard_input_keep_their_order_and_repetitions(submitted, store):
     job_id = submitted("b.jpg", "a.jpg", "b.jpg")
 
     assert keys_of(store, job_id) == ["b.jpg", "a.jpg", "b.jpg"]
-    assert store.status(job_id).total == 3
+    assert store.queries.status(job_id).total == 3
 
 
 def test_keys_are_read_from_a_file(run_rmbg, store, tmp_path):
@@ -79,8 +79,8 @@ def test_a_prefix_is_listed_over_several_pages(run_rmbg, store, upload, bucket):
     done = run_rmbg("submit", "--prefix", f"s3://{bucket}/p/")
 
     job_id = done.stdout.decode().strip()
-    assert store.status(job_id).total == 1050
-    assert unpack(store.manifest_chunk(job_id, 2))[-1] == "p/1049.jpg"
+    assert store.queries.status(job_id).total == 1050
+    assert unpack(store.queries.manifest_chunk(job_id, 2))[-1] == "p/1049.jpg"
 
 
 def test_a_prefix_skips_outputs_and_job_documents(run_rmbg, store, upload, bucket):
@@ -108,14 +108,14 @@ def test_a_prefix_without_images_creates_no_job_and_reports_the_listing(
         f"no images under s3://{bucket}/shop/; objects listed: 2 "
         "(outputs or job documents: 1, other file types: 1)"
     )
-    assert store.jobs() == []
+    assert store.queries.jobs() == []
 
 
 def test_empty_standard_input_creates_no_job(run_rmbg, store, service_settings):
     assert complaint(run_rmbg("submit", stdin=b"\n\n")).startswith(
         "no image keys in standard input"
     )
-    assert store.jobs() == []
+    assert store.queries.jobs() == []
     with redis.Redis.from_url(service_settings.store_url) as client:
         assert client.keys("rmbg:staged:*") == []
 
@@ -138,9 +138,9 @@ def test_keys_after_the_first_million_are_stored_in_the_bucket(client, services)
     again = client.submit(iter(keys))
 
     assert again == job
-    assert services.jobs.status(job).total == total
-    assert unpack(services.jobs.manifest_chunk(job, 1953))[-1] == "1000447.jpg"
-    assert services.jobs.manifest_chunk(job, 1954) is None
+    assert services.jobs.queries.status(job).total == total
+    assert unpack(services.jobs.queries.manifest_chunk(job, 1953))[-1] == "1000447.jpg"
+    assert services.jobs.queries.manifest_chunk(job, 1954) is None
     stored = [found.key for found in services.objects.list(bucket, "_jobs/")]
     assert [name.rpartition("/")[2] for name in stored] == ["0001954.json.z", "0001955.json.z"]
     bodies = [services.objects.get(bucket, name).data for name in stored]
@@ -161,7 +161,7 @@ def test_an_interactive_job_with_too_many_images_is_refused(run_rmbg, store):
     line = complaint(run_rmbg("submit", "--priority", "interactive", stdin=keys))
 
     assert line.startswith("an interactive job has at most 64 images")
-    assert store.jobs() == []
+    assert store.queries.jobs() == []
 
 
 def test_the_same_submission_again_joins_the_running_job(run_rmbg, submitted, store):
@@ -171,7 +171,7 @@ def test_the_same_submission_again_joins_the_running_job(run_rmbg, submitted, st
 
     assert done.stdout.decode().strip() == first
     assert b"joined" in done.stderr
-    assert len(store.jobs()) == 1
+    assert len(store.queries.jobs()) == 1
 
 
 @pytest.mark.parametrize(
@@ -201,38 +201,38 @@ def test_a_job_id_cannot_be_used_for_other_keys(submitted, run_rmbg, store):
     assert keys_of(store, "spring-2026") == ["a.jpg"]
 
 
-class UnreliableStore:
-    """A job store that loses the answer to a submission.
+class UnreliableSubmissions:
+    """The submissions of a job store, which lose the answer to `submit`.
 
     With *retries*, the client sends the submission again, as redis-py may; otherwise it fails.
     """
 
-    def __init__(self, store, *, retries):
-        self._store = store
+    def __init__(self, submissions, *, retries):
+        self._submissions = submissions
         self._retries = retries
 
     def submit(self, submission):
-        self._store.submit(submission)
+        self._submissions.submit(submission)
         if not self._retries:
             raise RedisUnavailable("the answer was lost")
-        return self._store.submit(submission)
+        return self._submissions.submit(submission)
 
     def __getattr__(self, name):
-        return getattr(self._store, name)
+        return getattr(self._submissions, name)
 
 
 @pytest.mark.parametrize("retries", [True, False])
 def test_a_job_keeps_its_keys_in_the_bucket_if_the_answer_is_lost(services, retries):
     """The job exists and reads its keys, whether the client retries or gives up."""
-    store, total = services.jobs, MAX_REDIS_KEYS + CHUNK_KEYS
-    services.jobs = UnreliableStore(store, retries=retries)
+    jobs, total = services.jobs, MAX_REDIS_KEYS + CHUNK_KEYS
+    jobs.submissions = UnreliableSubmissions(jobs.submissions, retries=retries)
     keys = KeySource(f"{n:07}.jpg" for n in range(total))
     expected = nullcontext() if retries else pytest.raises(RedisUnavailable)
 
     with expected:
         submit(services, keys, plan(services, JobOptions()))
 
-    [job] = store.jobs()
+    [job] = jobs.queries.jobs()
     assert job.total == total
     stored = services.objects.list(services.settings.output_bucket, "_jobs/")
     assert [found.key.rpartition("/")[2] for found in stored] == ["0001954.json.z"]
@@ -253,7 +253,7 @@ def test_every_option_is_stored_in_the_job_document(run_rmbg, store, tmp_path):
     )
 
     assert done.returncode == 0, done
-    spec = store.spec("j")
+    spec = store.queries.spec("j")
     assert re.fullmatch(r"a/20\d\d", spec.save_prefix)
     assert (spec.rem_mode, spec.image_output, spec.existing, spec.priority) == (
         *("isnet-general-use", "Hide/Save", "keep", "interactive"),
@@ -275,7 +275,7 @@ def test_comfyui_numbers_continue_after_listed_and_reserved_ones(client, store, 
         client.submit(keys, naming="comfyui", save_prefix="out/shot")
         for keys in (["a.jpg", "b.jpg"], ["c.jpg"])
     ]
-    first, second = (store.spec(job).counter_base for job in jobs)
+    first, second = (store.queries.spec(job).counter_base for job in jobs)
 
     assert (first, second) == (10, 12)
 
@@ -295,7 +295,7 @@ def test_a_missing_output_bucket_is_reported_before_keys_are_staged(service_env,
 
     assert "not-there" in line
     assert env["RMBG_S3_ENDPOINT"] in line
-    assert store.jobs() == []
+    assert store.queries.jobs() == []
 
 
 def test_a_missing_input_bucket_is_reported(service_env):
@@ -334,7 +334,7 @@ def test_redis_near_its_memory_limit_accepts_no_job(run_rmbg, store, service_set
             client.config_set("maxmemory", 0)
 
     assert "Redis" in line
-    assert store.jobs() == []
+    assert store.queries.jobs() == []
 
 
 def test_status_json_prints_one_object_with_all_fields(client, run_rmbg):

@@ -78,8 +78,8 @@ def test_a_client_saves_outputs_by_default(client, services):
     job = client.submit(["a.jpg"])
     hidden = client.submit(["a.jpg"], image_output="Hide/Save")
 
-    assert services.jobs.spec(job).image_output is ImageOutput.SAVE
-    assert services.jobs.spec(hidden).image_output is ImageOutput.HIDE_SAVE
+    assert services.jobs.queries.spec(job).image_output is ImageOutput.SAVE
+    assert services.jobs.queries.spec(hidden).image_output is ImageOutput.HIDE_SAVE
 
 
 def test_the_error_for_an_invalid_option_of_a_client_lists_the_valid_ones(client):
@@ -175,7 +175,7 @@ def test_doctor_explains_each_fault(service_env):
 
 
 def test_doctor_names_the_models_that_a_worker_cannot_serve(hand, run_rmbg):
-    hand.jobs.register(
+    hand.jobs.fleet.register(
         replace(hand.info, models=(), refused={"RMBG-1.4": "no weights; `rmbg weights pull`"}),
         ttl_s=60,
     )

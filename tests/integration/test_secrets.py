@@ -126,7 +126,7 @@ def test_errors_of_the_client_and_their_causes_contain_no_secret(fault, redis_fa
     settings = ServiceSettings.from_env(dict(service_env) | {"RMBG_REDIS_URL": redis_faults[fault]})
     store = JobStore.connect(settings.store_url)
 
-    for call in (Client(settings).jobs, store.jobs):
+    for call in (Client(settings).jobs, store.queries.jobs):
         with pytest.raises(RmbgError) as caught:
             call()
         assert_no_secret(*errors_of(caught.value))
@@ -159,7 +159,7 @@ def test_a_worker_logs_no_secret_and_waits_if_s3_fails(service_env, service_sett
     job_id = client.submit(["in/0"], rem_mode=MODEL)
     with worker_of(dict(service_env) | WRONG_S3) as worker:
         worker.wait_ready()
-        until(lambda: worker.said("previews are left for later"), within_s=60)
+        until(lambda: worker.said("previews not deleted"), within_s=60)
         assert client.status(job_id).failed == 0
         assert_no_secret(*worker.log)
 

@@ -115,7 +115,7 @@ def test_a_lost_device_ends_the_process_and_fails_no_item(start, client, upload)
     assert first.wait() == 70
 
     assert client.status(job_id).failed == 0
-    [said] = first.said("unfit, leaving")
+    [said] = first.said("worker unfit")
     assert said["level"] == "critical"
     start().wait_ready()
     assert_all_done_once(client, job_id, keys)
@@ -158,7 +158,7 @@ def test_sigterm_ends_a_worker_during_a_redis_outage(start, upload, service_env)
         wait_for(client, job_id, 5)
 
         server.kill()
-        until(lambda: worker.said("marks wait for Redis") or worker.said("ticket waits"))
+        until(lambda: worker.said("marks wait for Redis") or worker.said("ticket waits for Redis"))
         worker.terminate()
 
         worker.wait(within_s=60)
@@ -173,7 +173,7 @@ def test_a_redis_outage_fails_no_item_and_counts_no_death(start, upload, service
         wait_for(client, job_id, 5)
 
         server.kill()
-        until(lambda: worker.said("marks wait for Redis") or worker.said("ticket waits"))
+        until(lambda: worker.said("marks wait for Redis") or worker.said("ticket waits for Redis"))
         server.start()
 
         assert_all_done_once(client, job_id, keys)

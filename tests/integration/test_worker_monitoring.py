@@ -145,7 +145,7 @@ def test_a_worker_whose_engine_hangs_is_not_alive_until_it_resumes(start, hold, 
     assert probed(worker, "/livez") == OK
     submit(3)
 
-    until(lambda: probed(worker, "/livez") == (503, "nothing has moved for 1 s"), within_s=60)
+    until(lambda: probed(worker, "/livez") == (503, "no item has moved for 1 s"), within_s=60)
     assert value_of(worker, "rmbg_alive") == 0
     assert value_of(worker, "rmbg_stalled_seconds") > 1
     hold.unlink()
@@ -187,7 +187,7 @@ def test_a_port_in_use_ends_the_worker_and_names_the_variable(start):
         worker = start(env={"RMBG_HTTP": f"127.0.0.1:{port}"})
         assert worker.wait(within_s=60) != 0
 
-    assert any(f"RMBG_HTTP=127.0.0.1:{port} cannot be served" in line for line in worker.log)
+    assert any(f"RMBG_HTTP=127.0.0.1:{port} cannot be bound" in line for line in worker.log)
 
 
 # --- metrics, logs and other requests
@@ -206,7 +206,7 @@ def test_the_metrics_count_a_job(start, submit, service_settings):
     until(lambda: images(result="failed") == 2)
     assert images(result="failed", error="UndecodableImage") == images(result="failed") == 2
     assert images(result="given_back") == 0
-    for stage, count in {"download": 20, "decode": 20, "draw": 18, "upload": 18}.items():
+    for stage, count in {"download": 20, "decode": 20, "render": 18, "upload": 18}.items():
         until(lambda: value_of(worker, "rmbg_stage_seconds_count", stage=stage) == count)  # noqa: B023 - called at once
     until(lambda: value_of(worker, "rmbg_batch_images_sum") == 18)
     batches = value_of(worker, "rmbg_batch_images_count")
@@ -256,7 +256,7 @@ def test_each_item_and_each_batch_has_one_log_line(start, submit, service_settin
 def test_no_port_is_opened_by_default(start):
     worker = start(env={"RMBG_HTTP": ""}).wait_ready()
 
-    assert worker.said("monitor serves") == []
+    assert worker.said("serving metrics") == []
 
 
 def test_other_paths_and_methods_are_refused(start):

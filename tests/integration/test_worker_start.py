@@ -144,5 +144,5 @@ def test_check_needs_neither_redis_nor_s3():
     done = run("--check", RMBG_HOME=str(isnet_weights().parents[1]), RMBG_DEVICE="cpu")
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("ok: isnet-general-use on cpu, one picture in ")
+    assert done.stdout.startswith("ok: isnet-general-use on cpu, one image in ")
     assert "ComfyUI/cutout/made.png.png" in done.stdout

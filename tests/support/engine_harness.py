@@ -36,9 +36,10 @@ class EngineHarness:
         change_stages=tuple,
         observer=None,
         breaker=None,
+        store=None,
         **limits,
     ):
-        self.store = MemoryStore()
+        self.store = store or MemoryStore()
         self.writer = OutputWriter(self.store, max_bytes=MAX_BYTES)
         self.model = model or stand_in_model()
         self.imaging = imaging or ImageOperations(

@@ -6,8 +6,10 @@ with the settings in its environment.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import ctypes
+import functools
 import itertools
 import json
 import os
@@ -21,6 +23,7 @@ from pathlib import Path
 from support.until import until
 
 TESTS = Path(__file__).parents[1]
+PRODUCT = [TESTS.parent / "shared", TESTS.parent / "worker"]
 MODEL = "isnet-general-use"
 QUICK = {
     "RMBG_MODELS": MODEL,
@@ -64,7 +67,8 @@ class WorkerProcess:
         return Path(self._log.name).read_text().split("\n")[:-1]
 
     def said(self, message):
-        """Return the log records with this message."""
+        """Return the log records with this message, which must be one that the product logs."""
+        assert message in log_messages(), f"no such log message: {message!r}"
         records = (json.loads(line) for line in self.log if line.startswith("{"))
         return [record for record in records if record["message"] == message]
 
@@ -102,6 +106,19 @@ class WorkerProcess:
         self._log.close()
 
 
+@functools.cache
+def log_messages():
+    """Return all log messages in the product's code: a test never asks for one that is gone."""
+    calls = (
+        node
+        for folder in PRODUCT
+        for file in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("logger.")
+    )
+    return {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
+
+
 def serve(
     *,
     quick=False,
@@ -117,7 +134,7 @@ def serve(
     """Run a worker with a stand-in model; return its exit code.
 
     Args:
-        quick: Replace all image processing with `quick_stations`.
+        quick: Replace all image processing with `QuickImaging`.
         batch_size: Batch size of the stand-in segmenter.
         batch_s: Time that it takes per batch, in seconds.
         image_s: Time that it takes per image, in seconds.
