@@ -6,12 +6,11 @@ object's metadata is requested only if listing and record do not decide.
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from producer.bounded import each
 from producer.results import reader
@@ -35,6 +34,11 @@ METADATA_THREADS: Final = 16
 CLOCK_SKEW_S: Final = 300.0
 """Largest difference between the clocks of bucket and Redis, in seconds: an object that is older
 than the job by more than this is not the job's."""
+
+_CLAIMED: Final = 0
+_LISTED: Final = 1
+_COLUMNS: Final = 7
+"""Of a row to sort: key, `_CLAIMED` or `_LISTED`, and the values of `_Claim` or `ObjectInfo`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,25 +126,20 @@ class Verifier:
                 yield place
 
     def _places(self) -> Iterator[_Place]:
-        """Yield every claimed or listed key in order, by merging two sorted streams.
+        """Yield every claimed or listed key in order.
 
-        Both are sorted here, because not every store lists keys in order.
+        The listing is sorted too, because not every store lists keys in order.
         """
-        claimed = in_order(self._claims())  # read before the listing, which is then never older
         folders = output_folders(self._spec, self.status.job_id)
         bucket, objects = self._spec.output_bucket, self._services.objects
         listing = chain.from_iterable(objects.list(bucket, folder) for folder in folders)
-        listed = in_order(_row_of(found) for found in listing)
-        both = heapq.merge(
-            ((row[0].encode(), 0, _Claim(*row[1:])) for row in claimed),
-            ((row[0].encode(), 1, _info_of(row)) for row in listed),
-            key=itemgetter(0, 1),
-        )
-        for key, group in groupby(both, key=itemgetter(0)):
-            ones = [one for _, _, one in group]
-            claims = tuple(one for one in ones if isinstance(one, _Claim))
-            found = next((one for one in ones if isinstance(one, ObjectInfo)), None)
-            yield _Place(key.decode(), found, claims)
+        # Claims are read before the listing, so that the listing cannot be older.
+        rows = chain(self._claims(), map(_row_of, listing))
+        for key, group in groupby(in_order(rows, columns=_COLUMNS), key=itemgetter(0)):
+            pairs = [(row[1], row) for row in group]
+            claims = tuple(_Claim(*row[2:]) for kind, row in pairs if kind == _CLAIMED)
+            found = next((_info_of(row) for kind, row in pairs if kind == _LISTED), None)
+            yield _Place(key, found, claims)
 
     def _claims(self) -> Iterator[Row]:
         for record in reader.records(self._services, self.status.job_id):
@@ -175,17 +174,13 @@ class Verifier:
 
 
 def _row_of(found: ObjectInfo) -> Row:
-    return [found.key, found.size_bytes, found.etag, found.modified_at.isoformat()]
+    modified_at = found.modified_at.isoformat()
+    return (found.key, _LISTED, found.size_bytes, found.etag, modified_at, None, None)
 
 
-def _info_of(row: Row) -> ObjectInfo:
-    key, size_bytes, etag, modified_at = row
-    return ObjectInfo(
-        key=key,
-        size_bytes=size_bytes,
-        etag=etag,
-        modified_at=datetime.fromisoformat(modified_at),
-    )
+def _info_of(row: tuple[Any, ...]) -> ObjectInfo:
+    modified_at = datetime.fromisoformat(row[4])
+    return ObjectInfo(key=row[0], size_bytes=row[2], etag=row[3], modified_at=modified_at)
 
 
 def _fits(found: ObjectInfo, claims: tuple[_Claim, ...]) -> bool:
@@ -197,7 +192,7 @@ def _rows(record: ItemRecord) -> Iterator[Row]:
     for output, key in (("cutout", record.cutout_key), ("mask", record.mask_key)):
         if key is not None:
             size_bytes = (record.sizes or {}).get(output)
-            yield [key, record.index, record.image_key, output, size_bytes, verdict]
+            yield (key, _CLAIMED, record.index, record.image_key, output, size_bytes, verdict)
 
 
 def _finding(
