@@ -4,8 +4,7 @@ import json
 from threading import Thread
 
 import pytest
-from support.consumer_harness import FailingJobStore
-from support.jobs import grant
+from support.jobs import FailingConnection, grant
 from support.redelivery import end_parking
 from support.stand_ins import QuickImaging, Valve
 
@@ -17,21 +16,22 @@ from shared.job.spec import ImageOutput
 pytestmark = pytest.mark.integration
 
 
-class WithoutManifests(FailingJobStore):
-    """A job store whose manifests cannot be read."""
+class WithoutManifests(FailingConnection):
+    """A connection over which nothing but scripts runs, so that manifests cannot be read."""
 
-    def manifest_chunk(self, job_id, number):
+    def commands(self):
         raise RedisUnavailable("injected")
 
 
-class InterruptedRenewal(FailingJobStore):
-    """A job store that calls `before_beat` before it renews leases."""
+class InterruptedRenewal(FailingConnection):
+    """A connection that calls `before_beat` before it renews leases."""
 
     before_beat = staticmethod(lambda: None)
 
-    def beat(self, leases, *, ttl_s):
-        self.before_beat()
-        return super().beat(leases, ttl_s=ttl_s)
+    def run(self, name, *rows, **args):
+        if name == "beat":
+            self.before_beat()
+        return super().run(name, *rows, **args)
 
 
 def test_a_ticket_is_processed_sharded_and_merged(consumer):
@@ -59,7 +59,7 @@ def test_a_ticket_is_closed_when_redis_comes_back(consumer, script):
 
 
 def test_a_ticket_whose_manifest_cannot_be_read_is_released(consumers):
-    consumer = consumers(jobs=WithoutManifests)
+    consumer = consumers(connection=WithoutManifests)
     job_id = consumer.submit(4)
 
     consumer.serve()
@@ -193,7 +193,7 @@ def test_the_report_of_a_hidden_job_shows_no_images(consumer):
 
 
 def test_a_ticket_released_during_a_renewal_of_its_lease_is_not_lost(consumers):
-    consumer = consumers(jobs=InterruptedRenewal)
+    consumer = consumers(connection=InterruptedRenewal)
     consumer.submit(4)
     claim = grant(consumer.store, consumer.published.pop(0))
     held = consumer.leases.hold(claim.lease)
@@ -202,7 +202,7 @@ def test_a_ticket_released_during_a_renewal_of_its_lease_is_not_lost(consumers):
         consumer.store.leases.release(claim.lease)
         consumer.leases.drop(held)
 
-    consumer.store.before_beat = release
+    consumer.connection.before_beat = release
     consumer.leases.beat()
 
     assert not held.is_lost
