@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from shared.job.spec import JobSpec
     from shared.jobstore.values import JobStatus
 
-ASKERS: Final = 16
+METADATA_THREADS: Final = 16
 """Threads that request metadata; half the connections of the object store."""
-CLOCKS_S: Final = 300.0
+CLOCK_SKEW_S: Final = 300.0
 """Largest difference between the clocks of bucket and Redis, in seconds: an object that is older
 than the job by more than this is not the job's."""
 
@@ -70,7 +70,7 @@ class _Claim:
 
 @dataclass(frozen=True)
 class _Place:
-    """A key, the object there, and the records' claims to it."""
+    """A key, the listed object at it, and the claims of records to it."""
 
     key: str
     found: ObjectInfo | None
@@ -110,17 +110,17 @@ class Verifier:
             StoreUnavailable: If the object store is unavailable.
             BucketUnavailable: If the bucket is missing or access is denied.
         """
-        for found in each(self._look, self._doubtful(), threads=ASKERS):
+        for found in each(self._look, self._doubtful(), threads=METADATA_THREADS):
             yield from found
 
     def _doubtful(self) -> Iterator[_Place]:
-        """Yield the places for which the listing alone does not show that all is well."""
+        """Yield the places that may have a fault, as far as the listing shows."""
         ended = self.status.state in TERMINAL_STATES
-        not_ours_before = self.status.created_at - timedelta(seconds=CLOCKS_S)
+        oldest = self.status.created_at - timedelta(seconds=CLOCK_SKEW_S)
         for place in self._places():
             self.checked += len(place.claims)
             if not place.claims:
-                if ended and place.found and place.found.modified_at >= not_ours_before:
+                if ended and place.found and place.found.modified_at >= oldest:
                     yield place
             elif self._deep or place.found is None or not _fits(place.found, place.claims):
                 yield place

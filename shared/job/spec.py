@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final, Literal, Self, TypeAlias
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from shared.errors import InvalidOption
 from shared.job.document import Document, problems
@@ -68,19 +68,33 @@ MAX_INTERACTIVE_ITEMS: Final = 64
 
 
 class PictureOptions(Document):
-    """The options that change pixels or verdicts; all of them are hashed."""
+    """The options that change pixels or verdicts; all of them are hashed.
 
-    edges: Literal["estimate", "source", "seed"] = "estimate"
-    """Colours of soft edges: estimated, the source's, or darkened as in the original node."""
-    stretch: Literal["guarded", "seed"] = "guarded"
-    """`guarded`: an image without a subject gives an empty mask; `seed`: always stretch the mask
-    to full range, as the original node does."""
-    alpha: Literal["keep", "ignore"] = "keep"
-    """What to do with a source's own alpha: multiply it into the mask, or drop it."""
-    truncated: Literal["fail", "accept"] = "fail"
-    """What to do with a truncated file: fail, or use the part that is there."""
-    png: Literal["fast", "small"] = "fast"
-    """PNG compression level; the pixels are the same."""
+    Each is also an option of `rmbg submit` and `rmbg run`, with its description as help text.
+    """
+
+    edges: Literal["estimate", "source", "seed"] = Field(
+        default="estimate",
+        description="Colours of soft edges: estimate the subject's (estimate), keep the image's "
+        "(source), or darken them as the original ComfyUI node does (seed).",
+    )
+    stretch: Literal["guarded", "seed"] = Field(
+        default="guarded",
+        description="Mask of an image without a subject: leave it empty (guarded), or stretch it "
+        "to full range as the original ComfyUI node does (seed).",
+    )
+    alpha: Literal["keep", "ignore"] = Field(
+        default="keep",
+        description="Transparency of the image itself: multiply it into the mask (keep), or "
+        "ignore it.",
+    )
+    truncated: Literal["fail", "accept"] = Field(
+        default="fail",
+        description="Image files that end too early: fail them, or accept the part that is there.",
+    )
+    png: Literal["fast", "small"] = Field(
+        default="fast", description="PNG compression level; the pixels are the same."
+    )
 
 
 class JobSpec(Document):
