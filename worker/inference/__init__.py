@@ -1,1 +1,1 @@
-"""Models and the devices they run on."""
+"""Models, and the devices that they run on."""
