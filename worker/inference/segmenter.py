@@ -12,7 +12,6 @@ from worker.inference.architectures.isnet.fold import build
 from worker.inference.architectures.isnet.fuse import fuse
 from worker.inference.architectures.isnet.network import lower
 from worker.inference.architectures.isnet.tensors import load_state_dict
-from worker.inference.batch_limit import BatchLimit
 from worker.inference.batch_runner import BatchRunner
 from worker.inference.devices import pick_device, pick_dtype, precision_name
 from worker.inference.forward import Forward
@@ -97,7 +96,7 @@ class Segmenter:
             raise RuntimeError(f"{self.device} runs a batch in one pass")
         self._streams.at_once = images
         self.batch_size = images * _IMAGES_PER_STREAM if images > 1 else 1
-        self._runner.limit = BatchLimit(self.batch_size)
+        self._runner.set_batch_size(self.batch_size)
 
     @property
     def circumstances(self) -> str:

@@ -41,13 +41,7 @@ def translated(device: str, doing: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as err:
-        if _is_out_of_memory(err):
+        is_out_of_memory = isinstance(err, MemoryError | torch.OutOfMemoryError)
+        if is_out_of_memory or any(sign in str(err) for sign in _MEMORY_SIGNS):
             raise MemoryError(f"{device} is out of memory {doing}: {err}") from err
         raise DeviceLost(f"{device} failed {doing}: {err}") from err
-
-
-def _is_out_of_memory(err: BaseException) -> bool:
-    """Return whether *err* means out of memory, by its class or by its text."""
-    if isinstance(err, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(err, RuntimeError) and any(sign in str(err) for sign in _MEMORY_SIGNS)

@@ -9,7 +9,7 @@ from support.photographs import NAMES, enlarged, photograph
 
 from shared.errors import DeviceLost, DeviceMissing, InvalidOption
 from worker.inference.architectures.isnet.network import Network
-from worker.inference.batch_limit import GOOD_BATCHES
+from worker.inference.batch_runner import GOOD_BATCHES
 from worker.inference.devices import cpu_multiplies_bf16, pick_device, pick_dtype
 from worker.inference.pixels.postprocess import EMPTY_BELOW, finish
 from worker.inference.pixels.preprocess import prepare

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_SUFFIXES: Final = (".pth", ".safetensors", ".onnx")
-
 
 def load_state_dict(path: Path) -> dict[str, Tensor]:
     """Read the tensors of *path*, on the CPU, under the names of the published `model.pth`.
@@ -40,7 +38,7 @@ def load_state_dict(path: Path) -> dict[str, Tensor]:
     readers = {".pth": _read_pth, ".safetensors": _read_safetensors, ".onnx": _read_onnx}
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise WeightsInvalid(f"{path}: not a weights file; supported are {', '.join(_SUFFIXES)}")
+        raise WeightsInvalid(f"{path}: not a weights file; supported are {', '.join(readers)}")
     try:
         return reader(path)
     except _FOREIGN_ERRORS as err:
