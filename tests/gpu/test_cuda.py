@@ -66,7 +66,7 @@ def test_outputs_equal_those_of_a_cpu(weights, on_cpu, precision):
 
 
 @pytest.mark.parametrize("size", [(1, 3000), (700, 1300), (2000, 1999), (5000, 4000)])
-def test_images_are_prepared_like_on_a_cpu(weights, on_cpu, size):
+def test_images_are_prepared_as_on_a_cpu(weights, on_cpu, size):
     """The last one is too large for float32 on the device."""
     image = enlarged("coffee", *size)
     found = Segmenter.load(weights, device="cuda").prepare(image).cpu()
@@ -77,7 +77,7 @@ def test_images_are_prepared_like_on_a_cpu(weights, on_cpu, size):
 
 
 @pytest.mark.parametrize("size", [(1024, 1024), (300, 451), (2000, 1777), (5000, 4000)])
-def test_masks_are_finished_like_on_a_cpu(weights, on_cpu, size):
+def test_masks_are_finished_as_on_a_cpu(weights, on_cpu, size):
     output = soft_output()
     cuda = Segmenter.load(weights, device="cuda")
     found = cuda.finish(output.to(CUDA), *size, stretch="seed").mask

@@ -17,7 +17,7 @@ ROUNDS: Final = 3
 """Passes of each size; the fastest counts."""
 QUIET: Final = 0.8
 """Minimum share of its threads' time that an undisturbed pass uses the CPU (idle machine: 0.91 to
-0.97). On a busy machine threads wait for each other, and the times do not depend on the size."""
+0.97). On a busy machine threads wait for each other, so that the times are not comparable."""
 GAIN: Final = 0.02
 """Minimum share of the time per image that a larger batch must save, as it takes longer to fill.
 Small, because independent passes save more where there is other work."""

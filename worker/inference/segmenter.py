@@ -76,7 +76,7 @@ class Segmenter:
         forward = Forward(lower(network, dtype), device=device, dtype=dtype)
         self._streams = Streams(forward, threads) if threads else None
         self.run_once: Callable[[Sequence[Tensor]], list[Tensor]] = self._streams or forward
-        """Run a whole batch at once, whatever the batch size; raises the errors of torch."""
+        """Run a whole batch at once, regardless of the batch size; raises torch's own errors."""
         self._runner = BatchRunner(
             self.run_once,
             forward.free_cached_memory,

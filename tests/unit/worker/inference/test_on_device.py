@@ -71,7 +71,7 @@ def mask_of(segmenter, image):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_photograph_is_prepared_like_on_a_cpu(on_cpu, name):
+def test_a_photograph_is_prepared_as_on_a_cpu(on_cpu, name):
     image = photograph(name)
     apart = (on_cpu.prepare(image).int() - preprocess.prepare(image).int()).abs()
 
@@ -80,7 +80,7 @@ def test_a_photograph_is_prepared_like_on_a_cpu(on_cpu, name):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (2500, 3), (1024, 1024), (2000, 1999)])
-def test_any_shape_is_prepared_like_on_a_cpu(on_cpu, size):
+def test_any_shape_is_prepared_as_on_a_cpu(on_cpu, size):
     image = enlarged("coffee", *size)
     prepared = on_cpu.prepare(image)
     apart = (prepared.int() - preprocess.prepare(image).int()).abs()
@@ -123,7 +123,7 @@ def test_a_mask_is_finished_as_on_a_cpu(on_cpu, size, stretch):
         (0.0, EMPTY_BELOW * 1.01, "guarded", 255),
     ],
 )
-def test_flat_and_faint_outputs_are_finished_like_on_a_cpu(on_cpu, low, high, stretch, brightest):
+def test_flat_and_faint_outputs_are_finished_as_on_a_cpu(on_cpu, low, high, stretch, brightest):
     output = torch.linspace(low, high, 1024 * 1024).reshape(1024, 1024)
 
     assert on_cpu.finish(output, 64, 64, stretch=stretch).mask.max() == brightest

@@ -58,12 +58,12 @@ def assert_prepared_like_the_node(image):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_photographs_are_prepared_like_by_the_node(name):
+def test_photographs_are_prepared_as_in_the_node(name):
     assert_prepared_like_the_node(photograph(name))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (2500, 3), (1024, 1024), (2000, 1999)])
-def test_any_shape_is_prepared_like_by_the_node(size):
+def test_any_shape_is_prepared_as_in_the_node(size):
     assert_prepared_like_the_node(enlarged("coffee", *size))
 
 
