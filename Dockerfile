@@ -1,5 +1,6 @@
-# Two images from one wheel: `--target producer` (no torch) and `--target worker`.
-# TORCH_INDEX picks the build of torch (CPU or a CUDA version). Weights baked in: --build-arg BAKE=isnet-general-use.
+# Builds two images from one wheel: `--target producer` (no torch) and `--target worker`.
+# TORCH_INDEX selects the torch build (CPU or a CUDA version).
+# Include weights in the image with --build-arg BAKE=isnet-general-use.
 ARG PYTHON=python:3.11-slim-bookworm
 
 FROM ${PYTHON} AS wheel
@@ -20,21 +21,21 @@ LABEL org.opencontainers.image.title="rmbg-queue" \
 
 FROM base AS producer
 COPY --from=wheel /wheel /tmp/wheel
-# botocore describes 400 services: S3 stays, and what credentials are had from. 66 MB become 49.
+# botocore describes 400 services. Keep S3 and the ones that provide credentials: 49 MB instead of 66.
 RUN pip install -c /tmp/constraints.txt /tmp/wheel/*.whl && rm -r /tmp/wheel /tmp/constraints.txt \
  && data=$(python -c 'import pathlib, botocore; print(pathlib.Path(botocore.__file__).parent / "data")') \
  && find "$data" -mindepth 1 -maxdepth 1 -type d \
       ! -name s3 ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -r {} +
 USER rmbg
-# Empty on purpose: `worker`, `producer` and `shared` must come from the wheel alone.
+# Empty on purpose: `worker`, `producer` and `shared` must be imported from the wheel.
 WORKDIR /work
 HEALTHCHECK NONE
 CMD ["rmbg", "--help"]
 
 FROM base AS worker
-# Address of a package index with CPU builds of torch; empty: whatever the configured index has.
+# Package index with CPU builds of torch. Empty: use the configured index.
 ARG TORCH_INDEX=
-# Most of the image, in a layer of its own: a change of ours does not fetch it again.
+# torch is most of the image. Its own layer means that a code change does not download it again.
 RUN pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -c /tmp/constraints.txt torch
 COPY --from=wheel /wheel /tmp/wheel
 RUN set -eu; \

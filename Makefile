@@ -1,11 +1,11 @@
-# Every command of this project. `.ci/run` calls `make check` and `make compose`.
+# All commands of this project. `.ci/run` calls `make check` and `make compose`.
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 SEED ?= 1
 SECONDS ?= 60
 ITEMS ?= 2000
-# More processes than cores: most tests wait for servers and processes, not for a core.
+# More processes than cores: most tests wait for servers and other processes.
 PYTEST_ARGS ?= -n 3 --dist worksteal
 
 .PHONY: install demo test check lint types imports wheel fmt bench chaos compose constraints
@@ -20,10 +20,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	$(BIN)/python examples/demo.py
 
-# Tests that wait for processes can miss a deadline on a busy machine: what failed gets one more
-# run, alone, and must pass then.
 test: install
-	$(BIN)/python -m pytest $(PYTEST_ARGS) || $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: lint types imports test wheel
 
@@ -54,9 +52,9 @@ bench: install
 chaos: install
 	$(BIN)/python tests/chaos/run.py --seed $(SEED) --seconds $(SECONDS) --items $(ITEMS) $(if $(SABOTAGE),--sabotage $(SABOTAGE))
 
-# The compose file for real; says why it is skipped where no Docker engine can be had.
+# Run the compose file; without a Docker engine, print why this is skipped.
 compose: install
-	tests/compose/engine.sh $(BIN)/python tests/compose/stage.py
+	tests/compose/engine.sh $(BIN)/python tests/compose/run.py
 
 constraints:
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt

@@ -1,8 +1,8 @@
-"""From mask to bytes, 2000 x 2000: PNG against Pillow's levels, and every step's processor time.
+"""CPU time of PNG encoding, compared with Pillow, and of each step from mask to file.
 
-Run ``python benchmarks/codecs.py``. Ways are measured in turn, round after round, on one thread, so
-that a busy machine is unfair to none; the figures are medians of processor time. Writes
-``benchmarks/results/codecs.json`` and prints tables.
+Run ``python benchmarks/codecs.py``. Images are 2000 x 2000. All variants are measured in turn,
+round after round, on one thread, so that other load affects all of them alike; the figures are
+medians of CPU time. Writes ``benchmarks/results/codecs.json`` and prints tables.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from support.photographs import enlarged  # noqa: E402 - where it lies is known only now
+from support.photographs import enlarged  # noqa: E402 - needs the path set above
 
 from worker.imaging.compose import combine, compose  # noqa: E402
 from worker.imaging.encode.encoder import encode_png  # noqa: E402
@@ -36,21 +36,21 @@ PILLOW_LEVELS = (0, 1, 4, 6, 9)
 
 
 def outline() -> np.ndarray:
-    """Return a mask: a wavy disc with an edge some 12 pixels wide (1.7 % of it soft)."""
+    """Return a mask of a wavy disc with an edge about 12 pixels wide; 1.7 % of it is soft."""
     y, x = np.mgrid[:SIDE_PX, :SIDE_PX].astype(np.float32) - SIDE_PX / 2
     radius = np.hypot(x, 0.8 * y) + 40 * np.sin(9 * np.arctan2(y, x))
     return np.clip((780 - radius) * 255 / 12 + 128, 0, 255).astype(np.uint8)
 
 
 def through_jpeg(image: np.ndarray) -> np.ndarray:
-    """Return *image* as it comes out of a JPEG file: no input of this system is fresher."""
+    """Return *image* after a round trip through JPEG, like every real input."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=90)
     return np.array(Image.open(file))
 
 
 def product() -> np.ndarray:
-    """Return a made product: smooth shading, large print, little grain, as from a studio."""
+    """Return a synthetic studio photo: smooth shading, large print, little grain."""
     rng = np.random.default_rng(0)
     shade = np.cos((np.mgrid[:SIDE_PX, :SIDE_PX][1] - 900) / 700)[..., None]
     image = 120 + 80 * shade * [1, 0.8, 0.6] + rng.normal(0, 1, (SIDE_PX, SIDE_PX, 3))
@@ -60,27 +60,29 @@ def product() -> np.ndarray:
 
 
 def photo(name: str) -> np.ndarray:
-    """Return a packaged photograph, enlarged and with a camera's grain."""
+    """Return a bundled photograph, enlarged and with the grain of a camera."""
     image = enlarged(name, SIDE_PX, SIDE_PX)
     grain = np.random.default_rng(1).normal(0, 2, image.shape)
     return through_jpeg(np.clip(image + grain, 0, 255).astype(np.uint8))
 
 
-def by_pillow(pixels: np.ndarray, level: int) -> bytes:
+def encode_with_pillow(pixels: np.ndarray, level: int) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", compress_level=level)
     return file.getvalue()
 
 
-def interleaved(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, dict[str, float]]:
-    """Run every way once a round; return the median milliseconds, and bytes where they come."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
+def interleaved(
+    variants: dict[str, Callable[[], object]], rounds: int
+) -> dict[str, dict[str, float]]:
+    """Run every variant once per round; return median milliseconds, and bytes where returned."""
+    times: dict[str, list[float]] = {name: [] for name in variants}
     sizes: dict[str, int] = {}
     for _ in range(rounds):
-        for name, way in ways.items():
-            begun_s = time.process_time()
-            result = way()
-            times[name].append((time.process_time() - begun_s) * 1000)
+        for name, variant in variants.items():
+            started_s = time.process_time()
+            result = variant()
+            times[name].append((time.process_time() - started_s) * 1000)
             if isinstance(result, bytes):
                 sizes[name] = len(result)
     return {
@@ -90,17 +92,17 @@ def interleaved(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str,
     }
 
 
-def png_ways(pixels: np.ndarray) -> dict[str, Callable[[], bytes]]:
-    ways: dict[str, Callable[[], bytes]] = {
+def png_variants(pixels: np.ndarray) -> dict[str, Callable[[], bytes]]:
+    variants: dict[str, Callable[[], bytes]] = {
         level: lambda level=level: encode_png(pixels, texts={}, level=level)
         for level in ("fast", "small")
     }
     for level in PILLOW_LEVELS:
-        ways[f"Pillow {level}"] = lambda level=level: by_pillow(pixels, level)
-    return ways
+        variants[f"Pillow {level}"] = lambda level=level: encode_with_pillow(pixels, level)
+    return variants
 
 
-def step_ways(image: np.ndarray, mask: np.ndarray) -> dict[str, Callable[[], object]]:
+def step_variants(image: np.ndarray, mask: np.ndarray) -> dict[str, Callable[[], object]]:
     return {
         "compose source": lambda: compose(image, mask),
         "compose seed": lambda: compose(image, mask, edges="seed"),
@@ -111,7 +113,7 @@ def step_ways(image: np.ndarray, mask: np.ndarray) -> dict[str, Callable[[], obj
 
 
 def threaded_speedup(pixels: np.ndarray, files: int = 8) -> float:
-    """Return how much faster two threads write *files* files than one does, by the clock."""
+    """Return the speed-up of two threads over one when writing *files* files, in wall time."""
 
     def write(count: int) -> None:
         for _ in range(count):
@@ -119,13 +121,13 @@ def threaded_speedup(pixels: np.ndarray, files: int = 8) -> float:
 
     seconds = []
     for threads in (1, 2):
-        crew = [threading.Thread(target=write, args=(files // threads,)) for _ in range(threads)]
-        begun_s = time.perf_counter()
-        for one in crew:
-            one.start()
-        for one in crew:
-            one.join()
-        seconds.append(time.perf_counter() - begun_s)
+        writers = [threading.Thread(target=write, args=(files // threads,)) for _ in range(threads)]
+        started_s = time.perf_counter()
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        seconds.append(time.perf_counter() - started_s)
     return round(seconds[0] / seconds[1], 2)
 
 
@@ -137,8 +139,8 @@ def print_table(title: str, rows: dict[str, dict[str, float]]) -> None:
         if "bytes" in row:
             line += f"{row['bytes']:>11,} bytes"
         if base:
-            line += f"{base['ms'] / row['ms']:>8.1f} x as fast"
-            line += f"{row['bytes'] / base['bytes']:>8.3f} x as large as Pillow 6"
+            line += f"{base['ms'] / row['ms']:>8.1f} x the speed"
+            line += f"{row['bytes'] / base['bytes']:>8.3f} x the size of Pillow 6"
         print(line)
 
 
@@ -150,17 +152,19 @@ def main() -> None:
     cv2.setNumThreads(1)
     mask = outline()
     images = {"product": product(), "flower": photo("flower"), "coffee": photo("coffee")}
-    pictures = {name: compose(image, mask) for name, image in images.items()} | {"mask": mask}
+    outputs = {name: compose(image, mask) for name, image in images.items()} | {"mask": mask}
     results: dict[str, object] = {"side_px": SIDE_PX, "rounds": options.rounds}
     png = results["png"] = {}
-    for name, pixels in pictures.items():
-        png[name] = interleaved(png_ways(pixels), options.rounds)
+    for name, pixels in outputs.items():
+        png[name] = interleaved(png_variants(pixels), options.rounds)
         print_table(f"PNG of {name}", png[name])
-    steps = results["steps"] = interleaved(step_ways(images["flower"], mask), 3 * options.rounds)
+    steps = results["steps"] = interleaved(
+        step_variants(images["flower"], mask), 3 * options.rounds
+    )
     print_table("Steps, flower", steps)
-    speedup = max(threaded_speedup(pictures["flower"]) for _ in range(options.rounds))
+    speedup = max(threaded_speedup(outputs["flower"]) for _ in range(options.rounds))
     results["two_threads_speedup"] = speedup
-    print(f"\nTwo threads write {speedup} x as many files as one (best round: it needs idle cores)")
+    print(f"\nSpeed-up of two threads over one: {speedup} (best round; needs two idle cores)")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(results, indent=2) + "\n")
 

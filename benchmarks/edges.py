@@ -1,8 +1,8 @@
-"""Edge colours: error against known layers, and pictures of the three kinds of edges side by side.
+"""Colours at soft edges: error against known layers, and comparison images of the edge options.
 
 Run ``python benchmarks/edges.py`` for the table (``benchmarks/results/edges.json``), and with
-``--pictures`` to draw ``docs/pictures/edges-*.png`` too, for which the open IS-Net weights are
-fetched where the cache has none.
+``--pictures`` to render ``docs/pictures/edges-*.png`` too. That needs the open IS-Net weights,
+which are downloaded if they are not in the cache.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pymatting import estimate_foreground_ml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from support.layers import Layered, layered_images  # noqa: E402 - where it lies is known only now
+from support.layers import Layered, layered_images  # noqa: E402 - needs the path set above
 from support.photographs import photograph  # noqa: E402
 from support.weights import isnet_weights  # noqa: E402
 
@@ -33,13 +33,13 @@ BACKGROUNDS = {"white": (255, 255, 255), "black": (0, 0, 0), "green": (0, 255, 0
 COLUMNS = ("seed", "source", "estimate")
 ROWS = ((255, 255, 255), (20, 60, 160))
 PHOTOGRAPHS = {"astronaut": (205, 10), "flower": (310, 95)}
-"""Name, and the left and top of the part that is shown."""
+"""Names of photographs, and left and top of the part that is shown."""
 PART_PX, ZOOM, GAP_PX, TITLE_PX = 100, 3, 6, 24
 
 
-def by_blur_fusion(picture: Layered, radii: tuple[int, ...] = (90, 6)) -> np.ndarray:
-    """Return colours by the published method, whole picture at a time."""
-    image, alpha = picture.image / np.float32(255), picture.alpha[..., None] / np.float32(255)
+def blur_fusion(layered: Layered, radii: tuple[int, ...] = (90, 6)) -> np.ndarray:
+    """Return the foreground colours of the published Blur-Fusion method, 0..255."""
+    image, alpha = layered.image / np.float32(255), layered.alpha[..., None] / np.float32(255)
     fore = back = image
     for radius in radii:
         weight = box(alpha, radius)[..., None]
@@ -53,37 +53,39 @@ def box(layer: np.ndarray, radius: int) -> np.ndarray:
     return cv2.blur(layer, (2 * radius + 1, 2 * radius + 1))
 
 
-def by_pymatting(picture: Layered) -> np.ndarray:
-    return estimate_foreground_ml(picture.image / 255, picture.alpha / 255) * 255
+def pymatting(layered: Layered) -> np.ndarray:
+    return estimate_foreground_ml(layered.image / 255, layered.alpha / 255) * 255
 
 
-WAYS = {
-    "source": lambda picture: picture.image,
-    "estimate": lambda picture: edges.foreground(picture.image, picture.alpha),
-    "Blur-Fusion 90, 6": by_blur_fusion,
-    "pymatting": by_pymatting,
+METHODS = {
+    "source": lambda layered: layered.image,
+    "estimate": lambda layered: edges.foreground(layered.image, layered.alpha),
+    "Blur-Fusion 90, 6": blur_fusion,
+    "pymatting": pymatting,
 }
 
 
 def measure() -> dict[str, dict[str, float]]:
-    """Return the mean error inside the soft edge of each picture, by way; print it as a table."""
+    """Return the mean error inside the soft edge per image and method; print it as a table."""
     table = {}
-    print(f"{'mean edge error, 0..255':<32}" + "".join(f"{way:>19}" for way in WAYS))
-    for picture in layered_images():
+    print(f"{'mean edge error, 0..255':<32}" + "".join(f"{name:>19}" for name in METHODS))
+    for layered in layered_images():
         row = {}
-        for way, colours in WAYS.items():
-            found = colours(picture)
-            errors = [picture.edge_error(found, colour) for colour in BACKGROUNDS.values()]
-            row[way] = round(float(np.mean(errors)), 2)
-        table[picture.name] = row
-        print(f"{picture.name:<32}" + "".join(f"{row[way]:>19.2f}" for way in WAYS))
-    mean = {way: round(float(np.mean([row[way] for row in table.values()])), 2) for way in WAYS}
-    print(f"{'mean':<32}" + "".join(f"{mean[way]:>19.2f}" for way in WAYS))
+        for name, method in METHODS.items():
+            colours = method(layered)
+            errors = [layered.edge_error(colours, colour) for colour in BACKGROUNDS.values()]
+            row[name] = round(float(np.mean(errors)), 2)
+        table[layered.name] = row
+        print(f"{layered.name:<32}" + "".join(f"{row[name]:>19.2f}" for name in METHODS))
+    mean = {
+        name: round(float(np.mean([row[name] for row in table.values()])), 2) for name in METHODS
+    }
+    print(f"{'mean':<32}" + "".join(f"{mean[name]:>19.2f}" for name in METHODS))
     return table | {"mean": mean}
 
 
 def cost_by_softness() -> dict[str, float]:
-    """Return milliseconds of processor time for 2000 x 2000, by share of soft pixels."""
+    """Return the CPU time for 2000 x 2000 in milliseconds, by share of soft pixels."""
     y, x = np.mgrid[:2000, :2000].astype(np.float32) - 1000
     image = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), np.uint8)
     costs = {}
@@ -93,16 +95,16 @@ def cost_by_softness() -> dict[str, float]:
         soft = ((mask > layers.CLEAR) & (mask < layers.SOLID)).mean()
         times_ms = []
         for _ in range(7):
-            begun_s = time.process_time()
+            started_s = time.process_time()
             edges.foreground(image, mask)
-            times_ms.append((time.process_time() - begun_s) * 1000)
+            times_ms.append((time.process_time() - started_s) * 1000)
         costs[f"{soft:.3f}"] = round(sorted(times_ms)[3], 1)
         print(f"soft share {soft:.3f}: {costs[f'{soft:.3f}']:.1f} ms")
     return costs
 
 
 def panel(image: np.ndarray, mask: np.ndarray, left: int, top: int) -> np.ndarray:
-    """Return a part of the three cutouts on two backgrounds, enlarged, with titles."""
+    """Return an enlarged part of the three cutouts on two backgrounds, with titles."""
     part = np.s_[top : top + PART_PX, left : left + PART_PX]
     side = PART_PX * ZOOM
     width = len(COLUMNS) * (side + GAP_PX) - GAP_PX
@@ -122,12 +124,12 @@ def panel(image: np.ndarray, mask: np.ndarray, left: int, top: int) -> np.ndarra
     return sheet
 
 
-def draw() -> None:
-    """Write the panels of two made pictures and of the photographs."""
-    from worker.inference.segmenter import Segmenter  # noqa: PLC0415 - torch only where it is used
+def render() -> None:
+    """Write the panels of two synthetic images and of the photographs."""
+    from worker.inference.segmenter import Segmenter  # noqa: PLC0415 - imports torch
 
     panels = {}
-    made = {picture.name: picture for picture in layered_images()}
+    made = {layered.name: layered for layered in layered_images()}
     for name, chosen in (("hair", "hair: grain on stripes"), ("made", "crisp: gradient on plain")):
         panels[name] = panel(made[chosen].image, made[chosen].alpha, 90, 100)
     segmenter = Segmenter.load(isnet_weights(), device="cpu", precision="fp32")
@@ -146,7 +148,7 @@ def draw() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", action="store_true", help="draw docs/pictures too")
+    parser.add_argument("--pictures", action="store_true", help="also render docs/pictures")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/edges.json")
     options = parser.parse_args()
     cv2.setNumThreads(1)
@@ -154,7 +156,7 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(results, indent=2) + "\n")
     if options.pictures:
-        draw()
+        render()
 
 
 if __name__ == "__main__":

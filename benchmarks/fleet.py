@@ -1,4 +1,4 @@
-"""Worker processes of a benchmark, and what they and Redis say of themselves."""
+"""Worker processes of a benchmark, and the figures that they and Redis report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READY_S: Final = 120.0
 
 
 class Workers:
-    """As many workers with stand-ins as were asked for, as long as the context lasts."""
+    """A number of worker processes with stand-ins that run while the context is open."""
 
     def __init__(
         self, count: int, env: Mapping[str, str], folder: Path, *, codecs: bool = False
@@ -43,15 +43,15 @@ class Workers:
             process.wait()
 
     def wait_ready(self, jobs: JobStore) -> None:
-        """Return when all of them serve.
+        """Wait until all workers are registered.
 
         Raises:
             TimeoutError: After two minutes.
         """
         deadline_s = time.monotonic() + READY_S
-        while len(jobs.workers()) < self._count:
+        while (ready := len(jobs.fleet.workers())) < self._count:
             if time.monotonic() > deadline_s:
-                raise TimeoutError(f"of {self._count} workers {len(jobs.workers())} are ready")
+                raise TimeoutError(f"{ready} of {self._count} workers ready after {READY_S:.0f} s")
             time.sleep(0.1)
 
     @property
@@ -59,11 +59,11 @@ class Workers:
         return [psutil.Process(process.pid) for process in self._processes]
 
     def cpu_s(self) -> float:
-        """Return the processor time of all of them since they were started."""
+        """Return the CPU time of all workers since they started, in seconds."""
         return sum(sum(process.cpu_times()[:2]) for process in self.processes)
 
     def device_notes(self) -> list[dict[str, float]]:
-        """Return the devices' figures, a quarter of a second old at most."""
+        """Return the figures of all devices, at most a quarter of a second old."""
         return [json.loads(self._notes(n).read_text()) for n in range(self._count)]
 
     def _notes(self, n: int) -> Path:
@@ -82,10 +82,10 @@ class Workers:
 
 
 class Traffic:
-    """What goes through Redis from `begin` on, by its own counters.
+    """Redis' own counters of traffic and memory, relative to the last `begin`.
 
-    Redis counts commands that scripts call as it counts those of clients, so the latter come
-    from the workers, which count what they send.
+    Redis also counts commands called by scripts. The number of commands sent by clients therefore
+    comes from the workers.
     """
 
     def __init__(self, client: redis.Redis) -> None:
@@ -93,17 +93,17 @@ class Traffic:
         self.begin()
 
     def begin(self) -> None:
-        """Count from here."""
-        self._begun = self._client.info("stats")
-        self.begun_bytes = self.peak_bytes = self.memory_bytes()
+        """Start counting."""
+        self._start = self._client.info("stats")
+        self.start_bytes = self.peak_bytes = self.memory_bytes()
 
-    def look(self) -> None:
-        """Note the memory that is used now, if it is the most so far."""
+    def sample(self) -> None:
+        """Update the peak with the memory in use now."""
         self.peak_bytes = max(self.peak_bytes, self.memory_bytes())
 
     def grown(self, name: str) -> int:
-        """Return by how much a counter of `INFO stats` has grown."""
-        return int(self._client.info("stats")[name]) - int(self._begun[name])
+        """Return the growth of a counter of `INFO stats`."""
+        return int(self._client.info("stats")[name]) - int(self._start[name])
 
     def memory_bytes(self) -> int:
         return int(self._client.info("memory")["used_memory"])

@@ -1,4 +1,4 @@
-"""On what a figure was measured: machine, versions, commit."""
+"""Describe the conditions of a measurement: machine, versions and commit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PACKAGES: Final = (
 
 
 def facts() -> dict[str, Any]:
-    """Return what a reader needs to know to compare figures with their own."""
+    """Return the facts that a reader needs to compare the figures with their own."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "--short", "HEAD"),

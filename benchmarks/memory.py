@@ -1,4 +1,4 @@
-"""(f) A worker's memory over many images: real codecs and stores, a stand-in for the network."""
+"""(f) Memory of a worker over many images, with real codecs and stores and a stand-in network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 import cv2
 
 from benchmarks.fleet import Workers
-from benchmarks.pictures import jpeg, product
+from benchmarks.products import jpeg, product
 from producer.client import Client
 from producer.local.servers import EmbeddedServers
 from shared.jobstore.store import JobStore
@@ -22,16 +22,16 @@ from shared.settings import ServiceSettings
 MODEL: Final = "isnet-general-use"
 SIDES_PX: Final = (96, 160, 224, 256, 320, 448, 512, 640)
 DISTINCT: Final = 24
-"""Different pictures, each under many keys; every third is a PNG."""
+"""Number of different images, each stored under many keys; every third is a PNG."""
 UPLOADS: Final = 8
 POLL_S: Final = 0.2
 SETTLED: Final = 0.2
-"""Share of the images after which memory is to stay as it is."""
+"""Share of the images after which memory should no longer grow."""
 PARTS: Final = 10
 
 
 def measure(folder: Path, *, items: int) -> dict[str, Any]:
-    """Return one worker's resident memory after each tenth of a job of *items* pictures."""
+    """Return the resident memory of one worker after each tenth of a job of *items* images."""
     with EmbeddedServers(folder / "servers") as servers:
         env = {"PATH": os.defpath, **servers.settings(), "RMBG_MODELS": MODEL}
         settings = ServiceSettings.from_env(env)
@@ -45,10 +45,10 @@ def measure(folder: Path, *, items: int) -> dict[str, Any]:
 def _watch(
     client: Client, keys: list[str], workers: Workers
 ) -> tuple[list[tuple[int, int]], float]:
-    """Run the job; return pairs of images done and bytes resident, and how long it took."""
+    """Run the job; return pairs of images done and resident bytes, and the seconds it took."""
     (worker,) = workers.processes
     series: list[tuple[int, int]] = [(0, worker.memory_info().rss)]
-    begun_s = time.monotonic()
+    started_s = time.monotonic()
     job_id = client.submit(keys, rem_mode=MODEL)
     while series[-1][0] < len(keys):
         time.sleep(POLL_S)
@@ -56,7 +56,7 @@ def _watch(
         if status.failed:
             raise RuntimeError(f"{status.failed} images failed: {status.error_classes}")
         series.append((status.done, worker.memory_info().rss))
-    seconds = time.monotonic() - begun_s
+    seconds = time.monotonic() - started_s
     client.wait(job_id, timeout_s=600)
     return series, seconds
 
@@ -74,7 +74,7 @@ def _summary(series: list[tuple[int, int]], items: int) -> dict[str, Any]:
         "rss_mib": {done: round(max(found) / 2**20, 1) for done, found in by_part.items()},
         "peak_mib": round(max(rss for _, rss in series) / 2**20, 1),
         "peak_growth_after_settling": round(max(late) / early - 1, 4),
-        # Two halves' means lie half the way apart, so a steady growth is twice their difference.
+        # The means of two halves differ by half of a steady growth.
         "mean_growth_after_settling": round(2 * (second / first - 1), 4),
     }
 
@@ -93,10 +93,10 @@ def _upload(store: ObjectStore, bucket: str, items: int) -> list[str]:
 
 
 def _file(number: int) -> tuple[str, bytes]:
-    picture = product(number, SIDES_PX[number % len(SIDES_PX)])
+    image = product(number, SIDES_PX[number % len(SIDES_PX)])
     if number % 3:
-        return ".jpg", jpeg(picture)
-    done, data = cv2.imencode(".png", picture[..., ::-1])
+        return ".jpg", jpeg(image)
+    done, data = cv2.imencode(".png", image[..., ::-1])
     if not done:
-        raise RuntimeError("OpenCV writes no PNG")
+        raise RuntimeError("OpenCV cannot write a PNG")
     return ".png", data.tobytes()

@@ -1,9 +1,9 @@
-"""Fifty photographs of mixed sizes and formats and one text file named .jpg, through `rmbg run`.
+"""Run `rmbg run` on fifty photographs of mixed sizes and formats and one text file named .jpg.
 
     python benchmarks/mixed_folder.py OUT_DIR
 
-Prints one JSON line: how many are done and failed, the exit code, the worker's peak memory and
-what processes are left.
+Prints one JSON line with the images done and failed, the exit code, the peak memory of each process
+and the processes left behind.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ POLL_S = 0.1
 
 
 def make_folder(root: Path) -> None:
-    """Write the photographs: the examples, scaled by factors that grow to 24 megapixels."""
+    """Write the photographs: the examples, scaled up step by step to 24 megapixels."""
     sources = sorted(PHOTOS.rglob("*.jpg"))
     for n in range(COUNT):
         with Image.open(sources[n % len(sources)]) as image:
@@ -37,11 +37,11 @@ def make_folder(root: Path) -> None:
         path = root / f"{n % 5}" / f"photo-{n:02}{suffix}"
         path.parent.mkdir(exist_ok=True)
         scaled.save(path, **options)
-    (root / "notes.jpg").write_text("These are notes, not a picture.\n")
+    (root / "notes.jpg").write_text("These are notes, not an image.\n")
 
 
 def run(folder: Path, out: Path) -> dict[str, object]:
-    """Run the command and watch its processes."""
+    """Run the command and sample the memory of its processes."""
     command = [str(Path(sys.executable).with_name("rmbg")), "run", str(folder), str(out)]
     started_s = time.monotonic()
     process = psutil.Popen([*command, "--rem-mode", "isnet-general-use"])

@@ -1,4 +1,4 @@
-"""(c) The network alone: time an image by precision and batch, beside the machine's peak."""
+"""(c) The network alone: time per image by precision and batch size, next to the machine's peak."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any, Final
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.pictures import product
+from benchmarks.products import product
 from worker.inference.architectures.isnet.network import SIDE_PX, Network
 from worker.inference.devices import cpu_multiplies_bf16
 from worker.inference.segmenter import Segmenter
 
 DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MATRIX_SIDE: Final = {"cpu": 2048, "cuda": 8192}
-"""Of the square matrices whose product is taken for the machine's peak."""
+"""Side of the square matrices whose product measures the machine's peak."""
 BATCHES: Final = {"cpu": (1, 2, 4, 8), "cuda": (1, 2, 4, 8, 16, 32)}
 
 
 def precisions_of(device: str) -> tuple[str, ...]:
-    """Return the precisions worth measuring on *device*, the reference first."""
+    """Return the precisions to measure on *device*, with the reference first."""
     if device == "cuda":
         return "fp32", "bf16", "fp16"
     return ("fp32", "bf16") if cpu_multiplies_bf16() else ("fp32",)
 
 
 def flop_an_image() -> int:
-    """Return the floating-point operations of one pass, counted by torch without running it."""
+    """Return the floating-point operations per image, counted by torch without running them."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         Network(norm=False)(torch.empty(1, 3, SIDE_PX, SIDE_PX))
     return int(counter.get_total_flops())
@@ -39,20 +39,22 @@ def flop_an_image() -> int:
 def measure(
     weights: Path, *, device: str, rounds: int, batches: tuple[int, ...] | None = None
 ) -> dict[str, Any]:
-    """Run every batch size and a matrix product in turn, *rounds* times, for each precision."""
+    """Measure every batch size and a matrix product in turn, *rounds* times per precision."""
     flop = flop_an_image()
     found: dict[str, Any] = {}
     for precision in precisions_of(device):
         segmenter = Segmenter.load(weights, device=device, precision=precision)
         prepared = segmenter.prepare(product(0))
-        ways = {size: _pass_of(segmenter, [prepared] * size) for size in batches or BATCHES[device]}
-        times: dict[int, list[float]] = {size: [] for size in ways}
+        passes = {
+            size: _pass_of(segmenter, [prepared] * size) for size in batches or BATCHES[device]
+        }
+        times: dict[int, list[float]] = {size: [] for size in passes}
         peaks: list[float] = []
         for turn in range(rounds + 1):
             peak = matrix_rate(device, DTYPES[precision], least_s=0.3)
-            for size, way in ways.items():
-                seconds = _seconds(way) / size
-                if turn:  # the first round warms up
+            for size, run_pass in passes.items():
+                seconds = _seconds(run_pass) / size
+                if turn:  # the first round is a warm-up
                     times[size].append(seconds)
             peaks += [peak] if turn else []
         found[precision] = _summary(times, statistics.median(peaks), flop)
@@ -77,9 +79,9 @@ def _summary(times: dict[int, list[float]], peak: float, flop: int) -> dict[str,
 
 
 def matrix_rate(device: str, dtype: torch.dtype, *, least_s: float) -> float:
-    """Return how many floating-point operations a second large matrix products reach here.
+    """Return the rate of large matrix products, in floating-point operations per second.
 
-    Takes a little over *least_s* seconds.
+    Takes slightly more than *least_s* seconds.
     """
     side = MATRIX_SIDE[device]
     left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
@@ -88,11 +90,11 @@ def matrix_rate(device: str, dtype: torch.dtype, *, least_s: float) -> float:
 
 
 def _seconds(call: Callable[[], object], *, least_s: float = 0.0) -> float:
-    """Return the mean seconds of one call, over as many calls as take *least_s*."""
-    begun_s, calls = time.perf_counter(), 0
-    while not calls or time.perf_counter() - begun_s < least_s:
+    """Return the mean seconds per call, over enough calls to take *least_s* seconds."""
+    started_s, calls = time.perf_counter(), 0
+    while not calls or time.perf_counter() - started_s < least_s:
         call()
         calls += 1
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-    return (time.perf_counter() - begun_s) / calls
+    return (time.perf_counter() - started_s) / calls

@@ -1,12 +1,12 @@
-"""Reproduces rembg's published result for its own test picture with our network.
+"""Reproduce rembg's published result for its own test image with our network.
 
     python benchmarks/rembg_published.py anime-girl-1.jpg anime-girl-1.isnet-general-use.png
 
-Both files lie in rembg's repository (`tests/fixtures`, `tests/results`). Our fp32 network gets the
-picture prepared as rembg does it (LANCZOS, divided by the picture's own greatest value, minus one
-half), and its output is finished as rembg does it (min-max, LANCZOS back). What is left is the
-difference between the networks. The node's own preparation is compared as well. Prints one line
-of JSON; exits 1 if the mean difference is above `MAX_MEAN`.
+Both files are in rembg's repository (`tests/fixtures`, `tests/results`). The image is preprocessed
+as in rembg (LANCZOS, divided by its own maximum, minus one half), run through our fp32 network, and
+postprocessed as in rembg (min-max, LANCZOS back), so that only the networks differ. The original
+node's preprocessing is compared as well. Prints one line of JSON; exits with 1 if the mean
+difference is above `MAX_MEAN`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from worker.inference.architectures.isnet.tensors import load_state_dict
 from worker.inference.segmenter import Segmenter
 
 MAX_MEAN = 0.05
-"""Of 255."""
+"""Largest mean difference, of 255."""
 LANCZOS = Image.Resampling.LANCZOS
 
 
 def rembg_alpha(network: torch.nn.Module, picture: Image.Image) -> npt.NDArray[np.uint8]:
-    """Return the mask of *picture* with rembg's preparation around our network."""
+    """Return the mask of *picture* with rembg's pre- and postprocessing around our network."""
     small = np.array(picture.resize((SIDE_PX, SIDE_PX), LANCZOS), np.float32)
     scaled = small / max(float(small.max()), 1e-6) - 0.5
     with torch.inference_mode():
@@ -45,13 +45,13 @@ def rembg_alpha(network: torch.nn.Module, picture: Image.Image) -> npt.NDArray[n
 
 
 def difference(ours: npt.NDArray[np.uint8], theirs: npt.NDArray[np.uint8]) -> dict[str, float]:
-    """Return the mean and the greatest difference of two masks, of 255."""
+    """Return the mean and the maximum difference of two masks, of 255."""
     apart = np.abs(ours.astype(np.int16) - theirs.astype(np.int16))
     return {"mean": round(float(apart.mean()), 4), "greatest": int(apart.max())}
 
 
 def main(picture_path: str, result_path: str) -> int:
-    """Compare and print."""
+    """Compare the masks and print the differences."""
     path = weights.pull(models.get("isnet-general-use"), ServiceSettings.from_env({}).home)
     picture = Image.open(picture_path).convert("RGB")
     theirs = np.array(Image.open(result_path).convert("RGBA"))[..., 3]

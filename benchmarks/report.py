@@ -1,4 +1,4 @@
-"""From `benchmarks/results/*.json` to the generated part of `docs/performance.md` and its plot."""
+"""Write `docs/performance.md` (generated part) and its plot from `benchmarks/results/*.json`."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ TITLES: Final = {
     "whole": "(a) Whole job",
     "stages": "(b) Outside the network",
     "network": "(c) The network alone",
-    "scale": "(d) Scale without arithmetic",
+    "scale": "(d) Scaling without inference",
     "memory": "(f) Memory over many images",
 }
 
 
 def load(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
-    """Return the results there are, by part; those of CUDA as `whole-cuda` and so on."""
+    """Return the existing results by part; CUDA results are named `whole-cuda` and so on."""
     names = [f"{part}{device}" for part in PARTS for device in ("", "-cuda")]
     files = {name: folder / f"{name}.json" for name in names}
     return {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
@@ -47,36 +47,36 @@ def markdown(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def write_page(results: Mapping[str, Mapping[str, Any]], page: Path = PAGE) -> None:
-    """Replace the generated part of *page*; what stands around it is written by hand.
+    """Replace the generated part of *page*, and keep the text around it.
 
     Raises:
-        ValueError: If the page has not the two marks.
+        ValueError: If the page lacks the two markers.
     """
-    before, begun, rest = page.read_text().partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not begun or not ended:
-        raise ValueError(f"{page}: the marks of the generated part are missing")
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{page}: the markers {BEGIN!r} and {END!r} are missing; add them")
     page.write_text(f"{before}{BEGIN}\n\n{markdown(results)}\n\n{END}{after}")
 
 
-def draw(results: Mapping[str, Mapping[str, Any]], plot: Path = PLOT) -> None:
-    """Draw whole job and scale side by side."""
-    import matplotlib as mpl  # noqa: PLC0415 - not where only tables are asked for
+def plot_results(results: Mapping[str, Mapping[str, Any]], plot: Path = PLOT) -> None:
+    """Plot whole job and scaling side by side."""
+    import matplotlib as mpl  # noqa: PLC0415 - only needed for the plot
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), dpi=100)
     if "whole" in results:
-        _draw_whole(left, results["whole"]["result"]["sets"])
+        _plot_whole(left, results["whole"]["result"]["sets"])
     if "scale" in results:
-        _draw_scale(right, [Run(**run) for run in results["scale"]["result"]["runs"]])
+        _plot_scale(right, [Run(**run) for run in results["scale"]["result"]["runs"]])
     figure.tight_layout()
     figure.savefig(plot)
     plt.close(figure)
 
 
-def _draw_whole(axes: Axes, sets: Mapping[str, Any]) -> None:
+def _plot_whole(axes: Axes, sets: Mapping[str, Any]) -> None:
     for n, (name, found) in enumerate(sets.items()):
         speeds = found["images_per_s"]
         at = [place + 0.38 * n for place in range(len(speeds))]
@@ -89,15 +89,15 @@ def _draw_whole(axes: Axes, sets: Mapping[str, Any]) -> None:
     axes.legend(fontsize=8)
 
 
-def _draw_scale(axes: Axes, runs: list[Run]) -> None:
+def _plot_scale(axes: Axes, runs: list[Run]) -> None:
     for items in sorted({run.items for run in runs}):
         line = [(run.workers, run.images_per_s) for run in runs if run.items == items]
         axes.plot(*zip(*line, strict=True), marker="o", label=f"{items:,} images")
     ends = (1, max(run.workers for run in runs))
-    axes.plot(ends, [n * IMAGES_PER_S for n in ends], "k:", label="what the devices can do")
+    axes.plot(ends, [n * IMAGES_PER_S for n in ends], "k:", label="limit of the devices")
     axes.set_xlabel("workers")
     axes.set_ylabel("images/s")
-    axes.set_title("Scale, device that sleeps")
+    axes.set_title("Scaling, simulated device")
     axes.legend(fontsize=8)
 
 
@@ -119,19 +119,19 @@ def _measured_on(facts: Mapping[str, Any]) -> str:
 
 def _whole(document: Mapping[str, Any]) -> str:
     rows = [
-        "| pictures | | images/s | least to most | this system is faster by | least to most |",
+        "| images | system | images/s | range | speed-up of rmbg-queue | range |",
         "|---|---|---:|---:|---:|---:|",
     ]
     closing = []
     for name, found in document["result"]["sets"].items():
-        for way, speed in found["images_per_s"].items():
-            row = f"| {found['pictures']} {name} | {way} | {_median_and_spread(speed)} |"
-            ratio = found["times_as_fast_as"].get(way)
+        for system, speed in found["images_per_s"].items():
+            row = f"| {found['pictures']} {name} | {system} | {_median_and_spread(speed)} |"
+            ratio = found["times_as_fast_as"].get(system)
             rows.append(row + (f" {_median_and_spread(ratio, ' x')} |" if ratio else " | |"))
-        closing.append(f"{found['closing_s']:.1f} s of a job over {found['pictures']} {name}")
+        closing.append(f"{found['closing_s']:.1f} s per job of {found['pictures']} {name}")
     note = (
-        f"Of this system's time, {' and '.join(closing)} are the job's end: shards joined, up to "
-        "24 pairs drawn for the report. That is once a job, however many pictures it has."
+        f"The time of rmbg-queue includes {' and '.join(closing)} for merging the shards and "
+        "rendering up to 24 image pairs for the report: once per job, whatever its size."
     )
     return "\n".join((*rows, "", note))
 
@@ -142,7 +142,7 @@ def _median_and_spread(value: Mapping[str, float], unit: str = "") -> str:
 
 def _stages(document: Mapping[str, Any]) -> str:
     result = document["result"]
-    rows = ["| stage | CPU ms an image |", "|---|---:|"]
+    rows = ["| stage | CPU ms per image |", "|---|---:|"]
     rows += [f"| {name} | {ms:.1f} |" for name, ms in result["cpu_ms"].items()]
     rows += [
         f"| engine: queues, threads, records | {result['engine_cpu_ms']:.2f} |",
@@ -155,7 +155,7 @@ def _stages(document: Mapping[str, Any]) -> str:
 def _network(document: Mapping[str, Any]) -> str:
     result = document["result"]
     rows = [
-        "| precision | matrix rate, GFLOP/s | batch | ms an image | least to most | of the rate |",
+        "| precision | matrix rate, GFLOP/s | batch | ms per image | range | share of the rate |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for precision, found in result["precisions"].items():
@@ -164,7 +164,7 @@ def _network(document: Mapping[str, Any]) -> str:
                 f"| {precision} | {found['matrix_gflop_s']:,} | {size} | {one['ms_an_image']:.1f} "
                 f"| {one['least']:.1f} to {one['most']:.1f} | {one['of_peak']:.0%} |"
             )
-    return f"{result['gflop_an_image']} GFLOP an image.\n\n" + "\n".join(rows)
+    return f"{result['gflop_an_image']} GFLOP per image.\n\n" + "\n".join(rows)
 
 
 def _scale(document: Mapping[str, Any]) -> str:
@@ -172,19 +172,19 @@ def _scale(document: Mapping[str, Any]) -> str:
     lines = [table(runs), ""]
     largest = max(runs, key=lambda run: run.items)
     lines.append(
-        f"Submitting {largest.items:,} keys took {largest.producer_cpu_s:.1f} s of the producer's "
-        f"processor time; queue and state then took {largest.queued_mb:.1f} MB of Redis. Joining "
-        f"the shards took another {largest.merge_s:.0f} s after the last item."
+        f"Submitting {largest.items:,} keys took {largest.producer_cpu_s:.1f} s of CPU time in the "
+        f"producer; queue and state then took {largest.queued_mb:.1f} MB in Redis. Merging the "
+        f"shards took another {largest.merge_s:.0f} s after the last item."
     )
     lines += [
-        f"{most.items:,} images: {most.workers} workers are {ratio:.2f} x as fast as one."
+        f"{most.items:,} images: {most.workers} workers are {ratio:.2f} times as fast as one."
         for most, ratio in speedups(runs)
     ]
     return "\n".join(lines)
 
 
 def speedups(runs: list[Run]) -> list[tuple[Run, float]]:
-    """Return for each number of items the largest fleet's run, and its speed over one worker's."""
+    """Return the run of the largest fleet per number of items, and its speed-up over one worker."""
     alone = {run.items: run for run in runs if run.workers == 1}
     largest = {run.items: run for run in sorted(runs, key=lambda run: run.workers)}
     return [
@@ -196,11 +196,11 @@ def speedups(runs: list[Run]) -> list[tuple[Run, float]]:
 
 def _memory(document: Mapping[str, Any]) -> str:
     result = document["result"]
-    rows = ["| images done, up to | resident memory, MiB at most |", "|---:|---:|"]
+    rows = ["| images done, up to | peak resident memory, MiB |", "|---:|---:|"]
     rows += [f"| {int(done):,} | {rss:.1f} |" for done, rss in result["rss_mib"].items()]
     growth = (
-        f"From a fifth of the images to the end the peak grows by "
-        f"{result['peak_growth_after_settling']:.1%}; the mean, by "
+        f"From a fifth of the images to the end, the peak grows by "
+        f"{result['peak_growth_after_settling']:.1%} and the mean by "
         f"{result['mean_growth_after_settling']:.1%}."
     )
     rows += ["", growth]

@@ -1,10 +1,10 @@
-"""All benchmarks of the system: measures, writes JSON, prints tables, draws `docs/performance.md`.
+"""Run the benchmarks: write JSON, print tables and update `docs/performance.md`.
 
     python benchmarks/run.py [--only whole,stages,network,scale,memory] [--rounds 5] [--quick]
 
-(a) `whole`, (b) `stages`, (c) `network`, (d) `scale`, (f) `memory`; where there is a GPU, the first
-three are run on it as well (e). All of it takes about an hour and a half on two cores, most of it
-`scale`, and only means something on a machine that does nothing else.
+(a) `whole`, (b) `stages`, (c) `network`, (d) `scale`, (f) `memory`; with a GPU, the first three run
+on it as well (e). All of them take about an hour and a half on two cores, most of it for `scale`.
+The figures are only meaningful on an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ import torch
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from support.weights import isnet_weights  # noqa: E402 - where it lies is known only now
+from support.weights import isnet_weights  # noqa: E402 - needs the path set above
 
 from benchmarks import machine, memory, network, report, scale, stages, whole  # noqa: E402
 from worker.runtime.malloc import keep_memory  # noqa: E402
 
 Part: TypeAlias = Callable[[Path], Iterable[dict[str, Any]]]
-"""From an empty folder to a result; a long part gives what it has so far, again and again."""
+"""Measure in an empty folder and return results; a long part yields intermediate results."""
 ON_DEVICES: Final = ("whole", "stages", "network")
 QUICK_OUT: Final = ROOT / "out/bench"
 
 
 def parts_on(device: str, *, quick: bool, rounds: int) -> dict[str, Part]:
-    """Return what is measured on *device*; *rounds* is for whole jobs, which take minutes each."""
+    """Return the parts that run on *device*; *rounds* applies to whole jobs, which take minutes."""
     weights = isnet_weights()
     side_px = 400 if quick else 2000
     return {
@@ -72,7 +72,7 @@ def parts_on(device: str, *, quick: bool, rounds: int) -> dict[str, Part]:
 
 
 def parts_anywhere(*, quick: bool) -> dict[str, Part]:
-    """Return what is measured without a device."""
+    """Return the parts that need no device."""
     plan = scale.QUICK if quick else scale.FULL
 
     def measure_scale(folder: Path) -> Iterator[dict[str, Any]]:
@@ -93,13 +93,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", default=",".join(report.PARTS), help="parts, comma-separated")
-    parser.add_argument("--rounds", type=int, default=5, help="of whole jobs, in turn")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of whole jobs")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, into out/bench")
     options = parser.parse_args()
-    keep_memory({})  # as in a worker; who is compared with has a process of its own
+    keep_memory({})  # as in a worker; the baselines run in their own processes
     wanted = options.only.split(",")
     if unknown := set(wanted) - set(report.PARTS):
-        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(report.PARTS)}")
+        parser.error(
+            f"unknown part {', '.join(sorted(unknown))}; choose from {', '.join(report.PARTS)}"
+        )
     out = QUICK_OUT if options.quick else report.RESULTS
     parts = parts_on("cpu", quick=options.quick, rounds=options.rounds)
     parts |= parts_anywhere(quick=options.quick)
@@ -107,7 +109,7 @@ def main() -> None:
         on_gpu = parts_on("cuda", quick=options.quick, rounds=options.rounds)
         parts |= {f"{name}-cuda": on_gpu[name] for name in ON_DEVICES}
     else:
-        print(f"no CUDA device: {', '.join(ON_DEVICES)} are measured on the CPU alone")
+        print(f"no CUDA device: {', '.join(ON_DEVICES)} run on the CPU only")
     for name, part in parts.items():
         if name.partition("-")[0] in wanted:
             _measure(name, part, out)
@@ -115,7 +117,7 @@ def main() -> None:
     print(report.markdown(results))
     if not options.quick:
         report.write_page(results)
-        report.draw(results)
+        report.plot_results(results)
 
 
 def _measure(name: str, part: Part, out: Path) -> None:

@@ -1,7 +1,7 @@
-"""(d) The system without its arithmetic: how it scales, and what an image costs Redis and Python.
+"""(d) The system without inference: how it scales, and the cost of an image in Redis and Python.
 
-Workers with a stand-in for the device (20 ms a batch, 6 ms an image, 16 a batch) and for the
-pictures; broker, job store, job documents and everything between them are real.
+Workers have stand-ins for the device (20 ms per batch, 6 ms per image, 16 images per batch) and for
+the images; broker, job store, job documents and everything between them are real.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import redis
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from benchmarks.fleet import Traffic, Workers  # noqa: E402 - where it lies is known only now
+from benchmarks.fleet import Traffic, Workers  # noqa: E402 - needs the path set above
 from benchmarks.stand_ins import IMAGES_PER_S  # noqa: E402
 from producer.local.servers import EmbeddedServers  # noqa: E402
 from shared.job.spec import TERMINAL_STATES  # noqa: E402
@@ -38,58 +38,60 @@ from shared.settings import ServiceSettings  # noqa: E402
 MODEL: Final = "isnet-general-use"
 POLL_S: Final = 0.1
 SETTLE_S: Final = 1.5
-"""After a job, until the devices' last figures are there and the workers are idle."""
+"""Time after a job until the last figures of the devices are written and the workers are idle."""
 WARM_UP: Final = 1_000
-"""Images a worker of a job that is not reported: while no rate is known, tickets are small."""
+"""Images per worker in a first, unreported job: tickets are small until the rate is known."""
 FULL: Final = ((1, 10_000), (2, 10_000), (4, 10_000), (8, 10_000), (8, 100_000), (1, 100_000),
                (4, 100_000), (2, 100_000), (8, 1_000_000))  # fmt: skip
-"""What tells most comes first: whoever stops a run half-way keeps that."""
+"""Runs as (workers, images), the most informative first, in case the benchmark is interrupted."""
 QUICK: Final = ((1, 300), (2, 600))
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one job showed."""
+    """The figures of one job."""
 
     workers: int
     items: int
     images_per_s: float
-    """Over the seconds from the job's creation until the last item had ended."""
+    """Images per second between the creation of the job and the end of its last item."""
     of_devices: float
-    """The same as a share of what so many devices do at most."""
+    """Share of the highest possible rate of the devices, 0 to 1."""
     seconds: float
     merge_s: float
-    """From the last item's end to the job's: shards joined, report written."""
+    """Time from the end of the last item to the end of the job: merge and report."""
     device_busy: float
-    """Share of those seconds that devices spent in the network, averaged over them."""
+    """Mean share of the time that devices spent in the network, 0 to 1."""
     slots_full: float
-    """Pictures a batch, of 16."""
+    """Mean number of images per batch, of 16."""
     cpu_ms: float
-    """Processor time of all workers, per image."""
+    """CPU time of all workers per image."""
     commands: float
-    """Commands that workers sent to Redis, per image."""
+    """Commands that workers sent to Redis per image."""
     commands_with_scripts: float
-    """The same with those that scripts called inside Redis."""
+    """Commands per image including those that scripts called inside Redis."""
     redis_bytes: float
-    """Bytes to and from Redis, per image."""
+    """Bytes to and from Redis per image."""
     redis_peak_mb: float
-    """Most memory of Redis in the run, above that before the submission."""
+    """Peak memory of Redis above the memory in use before the submission."""
     exact: bool
-    """Whether done is the total and failed is nothing, in the counters."""
+    """Whether the counters are exact: all items done and none failed."""
     producer_cpu_s: float
     queued_mb: float
-    """Memory of Redis for queue and state just after the submission."""
+    """Memory of Redis for queue and state right after the submission."""
 
 
-def measure(plan: Sequence[tuple[int, int]], folder: Path) -> Iterator[Run]:
-    """Run jobs of so many items on so many workers; print and give each as it ends."""
+def measure(
+    plan: Sequence[tuple[int, int]], folder: Path, *, warm_up: int = WARM_UP
+) -> Iterator[Run]:
+    """Run jobs by a *plan* of (workers, images); print and yield each result."""
     with EmbeddedServers(folder / "servers") as servers:
         env = {"PATH": os.defpath, **servers.settings(), "RMBG_MODELS": MODEL}
         jobs = JobStore.connect(ServiceSettings.from_env(env).store_url)
         for count, group in groupby(plan, key=itemgetter(0)):
             with Workers(count, env, folder) as workers:
                 workers.wait_ready(jobs)
-                _measure_one(workers, WARM_UP * count, env, folder)
+                _measure_one(workers, warm_up * count, env, folder)
                 for _, items in group:
                     run = _measure_one(workers, items, env, folder)
                     print(json.dumps(asdict(run)), flush=True)
@@ -100,8 +102,10 @@ def measure(plan: Sequence[tuple[int, int]], folder: Path) -> Iterator[Run]:
 def table(runs: Sequence[Run]) -> str:
     """Return the runs as a Markdown table."""
     head = (
-        "| workers | images | images/s | of the devices | device busy | batch | CPU ms an image "
-        "| Redis commands | Redis bytes | Redis peak MB | counters |\n|" + "---:|" * 11
+        "| workers | images | images/s | share of the device limit | device busy | batch "
+        "| CPU ms per image | Redis commands | Redis bytes | Redis peak MB | counters |\n|"
+        + "---:|"
+        * 11
     )
     rows = [
         f"| {r.workers} | {r.items:,} | {r.images_per_s:.1f} | {r.of_devices:.1%} "
@@ -117,16 +121,16 @@ def _measure_one(workers: Workers, items: int, env: Mapping[str, str], folder: P
     traffic = Traffic(redis.Redis.from_url(env["RMBG_REDIS_URL"], decode_responses=True))
     cpu_s, notes = workers.cpu_s(), workers.device_notes()
     job_id, producer_cpu_s = _submit(items, env, folder)
-    queued_bytes = traffic.memory_bytes() - traffic.begun_bytes
-    while (status := jobs.status(job_id)).done + status.failed < items:
+    queued_bytes = traffic.memory_bytes() - traffic.start_bytes
+    while (status := jobs.queries.status(job_id)).done + status.failed < items:
         time.sleep(POLL_S)
-        traffic.look()
+        traffic.sample()
     ended_at = datetime.now(UTC)
     cpu_s = workers.cpu_s() - cpu_s
     through_redis = {name: traffic.grown(name) for name in _COUNTERS}
     time.sleep(SETTLE_S)
     devices = _sums(workers.device_notes()) - _sums(notes)
-    while (status := jobs.status(job_id)).state not in TERMINAL_STATES:
+    while (status := jobs.queries.status(job_id)).state not in TERMINAL_STATES:
         time.sleep(POLL_S)
     seconds = (ended_at - status.created_at).total_seconds()
     count = len(workers.processes)
@@ -143,7 +147,7 @@ def _measure_one(workers: Workers, items: int, env: Mapping[str, str], folder: P
         commands=devices["commands"] / items,
         commands_with_scripts=through_redis["total_commands_processed"] / items,
         redis_bytes=sum(through_redis[name] for name in _COUNTERS[1:]) / items,
-        redis_peak_mb=(traffic.peak_bytes - traffic.begun_bytes) / 1e6,
+        redis_peak_mb=(traffic.peak_bytes - traffic.start_bytes) / 1e6,
         queued_mb=queued_bytes / 1e6,
         producer_cpu_s=producer_cpu_s,
         exact=(status.done, status.failed, status.total) == (items, 0, items),
@@ -154,7 +158,7 @@ _COUNTERS: Final = ("total_commands_processed", "total_net_input_bytes", "total_
 
 
 def _submit(items: int, env: Mapping[str, str], folder: Path) -> tuple[str, float]:
-    """Submit a job of so many keys with `rmbg submit`; return its id and the processor time."""
+    """Submit a job of *items* keys with `rmbg submit`; return its id and the CPU seconds used."""
     keys = folder / "keys.txt"
     with keys.open("w") as file:
         file.writelines(f"catalogue/2026/spring/{n // 1000:04}/{n:07}.jpg\n" for n in range(items))
@@ -172,8 +176,8 @@ def _sums(notes: Sequence[Mapping[str, float]]) -> Counter[str]:
 
 
 def _wait_until_gone(jobs: JobStore) -> None:
-    """Return when no worker is registered any more."""
-    while jobs.workers():
+    """Wait until no worker is registered."""
+    while jobs.fleet.workers():
         time.sleep(POLL_S)
 
 

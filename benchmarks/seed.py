@@ -1,7 +1,7 @@
-"""The loop of the ComfyUI node that this system comes from, written from its description.
+"""The loop of the original ComfyUI node, written from its description.
 
-One picture at a time, fp32, batch norm as published, all six side outputs, gradients recorded,
-Pillow's decoder and PNG. Other than the node it loads its model once, not at every call.
+It processes one image at a time in fp32, with separate batch norm, all six side outputs, recorded
+gradients, and Pillow's decoder and PNG encoder. Unlike the node, it loads its model only once.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from worker.inference.architectures.isnet.network import (
 from worker.inference.architectures.isnet.tensors import load_state_dict
 
 PNG_LEVEL: Final = 4
-"""What the node saves with."""
+"""Compression level of the node."""
 
 
 class PublishedNetwork(Network):
-    """The network as published: every side output is computed, though one is used."""
+    """The network as published, which computes every side output and uses one."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the first of six maps, as the worker's network does."""
+        """Return the first of six side outputs, like the worker's network."""
         skips = [self.stage1(self.conv_in(x))]
         for stage in (self.stage2, self.stage3, self.stage4, self.stage5):
             skips.append(stage(F.max_pool2d(skips[-1], 2, stride=2, ceil_mode=True)))
@@ -46,7 +46,7 @@ class PublishedNetwork(Network):
 
 
 class SeedLoop:
-    """The model, and the way of one picture through it."""
+    """The model and the steps from an image file to a cutout."""
 
     def __init__(self, weights: Path, device: str) -> None:
         self._device = device
@@ -54,28 +54,28 @@ class SeedLoop:
         self._network.load_state_dict(_with_batch_norm(self._network, load_state_dict(weights)))
         self._network.eval().to(device)
 
-    def work(self, source: Path, target: Path) -> None:
-        """Decode *source*, cut it out, write *target*."""
+    def remove_background(self, source: Path, target: Path) -> None:
+        """Read the image *source* and write its cutout to *target*."""
         with Image.open(source) as file:
-            picture = file.convert("RGB")
-        mask = self._mask(np.array(picture))
-        cutout = Image.new("RGBA", picture.size, (0, 0, 0, 0))
-        cutout.paste(picture, mask=Image.fromarray(mask))
+            image = file.convert("RGB")
+        mask = self._mask(np.array(image))
+        cutout = Image.new("RGBA", image.size, (0, 0, 0, 0))
+        cutout.paste(image, mask=Image.fromarray(mask))
         cutout.save(target, "PNG", compress_level=PNG_LEVEL)
 
-    def _mask(self, picture: np.ndarray) -> np.ndarray:
-        planes = torch.from_numpy(picture).float().permute(2, 0, 1)[None]
+    def _mask(self, image: np.ndarray) -> np.ndarray:
+        planes = torch.from_numpy(image).float().permute(2, 0, 1)[None]
         small = F.interpolate(planes, size=(SIDE_PX, SIDE_PX), mode="bilinear").to(torch.uint8)
         found = self._network((small / 255 - 0.5).to(self._device))
-        sized = F.interpolate(found, size=picture.shape[:2], mode="bilinear")[0, 0]
+        sized = F.interpolate(found, size=image.shape[:2], mode="bilinear")[0, 0]
         low, high = sized.min(), sized.max()
         return ((sized - low) / (high - low) * 255).to(torch.uint8).cpu().numpy()
 
 
 def _with_batch_norm(network: Network, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Add batch norms that change nothing, where *state* has them folded in already."""
-    fresh = network.state_dict()
-    for name, tensor in fresh.items():
+    """Add batch norms without effect where *state* has them folded into the convolutions."""
+    identity = network.state_dict()
+    for name, tensor in identity.items():
         if name.endswith("running_var"):
             tensor.fill_(1 - BATCH_NORM_EPS)
-    return fresh | state
+    return identity | state

@@ -1,38 +1,39 @@
-"""(b) What an image costs outside the network: milliseconds of processor time by stage."""
+"""(b) CPU time of an image outside the network, in milliseconds by stage."""
 
 from __future__ import annotations
 
 import statistics
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Final
 
 import cv2
 
-from benchmarks.pictures import jpeg, product
+from benchmarks.products import jpeg, product
 from benchmarks.stand_ins import (
-    PicturesInMemory,
+    ImagesInMemory,
     SleepingSegmenter,
-    constant_stations,
+    constant_stages,
     model_of,
 )
 from producer.local.servers import EmbeddedServers
 from shared.job.spec import JobSpec, PictureOptions
 from shared.objects import ObjectStore, S3Store
-from worker.app import limits_of, stations_of
-from worker.engine.engine import Engine
+from worker.app import build_engine
+from worker.engine.item import ItemRequest, ItemResult
 from worker.imaging.compose import compose
-from worker.imaging.decode import Decoded
+from worker.imaging.decode import DecodedImage
 from worker.imaging.encode.encoder import encode_png
+from worker.imaging.operations import ImageOperations
 from worker.inference.segmenter import Segmenter
+from worker.lifecycle.shutdown import Shutdown
 from worker.settings import WorkerSettings
-from worker.storage.item_ref import Work
-from worker.storage.output_writer import Effects
+from worker.storage.output_writer import OutputWriter
 
 MODEL: Final = "isnet-general-use"
-SOURCE_WAY: Final = (
+SOURCE_STAGES: Final = (
     "read header", "decode", "prepare", "finish mask", "measure mask", "compose source",
     "encode cutout", "encode mask",
 )  # fmt: skip
@@ -43,7 +44,7 @@ STORE_CLIENT: Final = ("S3: get source", "S3: put mask", "S3: put cutout")
 def measure(
     weights: Path, folder: Path, *, device: str, pictures: int, rounds: int, side_px: int
 ) -> dict[str, Any]:
-    """Take every stage in turn over each picture, *rounds* times; medians over all of them."""
+    """Run all stages in turn on each image, *rounds* times; return medians over all runs."""
     cv2.setNumThreads(1)  # as in a worker
     segmenter = Segmenter.load(weights, device=device)
     times: dict[str, list[float]] = {}
@@ -52,14 +53,14 @@ def measure(
         settings = WorkerSettings.from_env(servers.settings())
         store = S3Store(settings.services.objects)
         for number in range(pictures):
-            ways = _ways(segmenter, jpeg(product(number, side_px)), settings, store)
+            calls = _calls(segmenter, jpeg(product(number, side_px)), settings, store)
             for _ in range(rounds):
-                for name, way in ways.items():
-                    begun_s = time.process_time()
-                    answer = way()
-                    times.setdefault(name, []).append(1000 * (time.process_time() - begun_s))
-                    if isinstance(answer, bytes):
-                        sizes.setdefault(name, []).append(len(answer))
+                for name, call in calls.items():
+                    started_s = time.process_time()
+                    result = call()
+                    times.setdefault(name, []).append(1000 * (time.process_time() - started_s))
+                    if isinstance(result, bytes):
+                        sizes.setdefault(name, []).append(len(result))
         overhead_ms = engine_overhead_ms(settings, store, items=100 * pictures * rounds)
     stages = {name: round(statistics.median(values), 2) for name, values in times.items()}
     return {
@@ -67,22 +68,23 @@ def measure(
         "cpu_ms": stages,
         "bytes": {name: round(statistics.median(values)) for name, values in sizes.items()},
         "engine_cpu_ms": round(overhead_ms, 3),
-        "sum_ms": round(sum(stages[name] for name in SOURCE_WAY) + overhead_ms, 1),
+        "sum_ms": round(sum(stages[name] for name in SOURCE_STAGES) + overhead_ms, 1),
         "sum_with_s3_client_ms": round(
-            sum(stages[name] for name in (*SOURCE_WAY, *STORE_CLIENT)) + overhead_ms, 1
+            sum(stages[name] for name in (*SOURCE_STAGES, *STORE_CLIENT)) + overhead_ms, 1
         ),
     }
 
 
-def _ways(
+def _calls(
     segmenter: Segmenter, data: bytes, settings: WorkerSettings, store: ObjectStore
 ) -> dict[str, Callable[[], object]]:
-    """Return the stages of one picture, each over what the one before it made."""
-    stations = stations_of(settings)
-    isolate = False
+    """Return a call per stage of one image, each with the result of the stage before it."""
+    imaging = ImageOperations(
+        max_pixels=settings.max_pixels, max_bytes=settings.max_bytes, children=1
+    )
 
-    def decode(data: bytes) -> Decoded:
-        return stations.decode(data, PictureOptions(), isolate)
+    def decode(data: bytes) -> DecodedImage:
+        return imaging.decode(data, PictureOptions(), isolate=False)
 
     image = decode(data).image
     (output,) = segmenter.forward([segmenter.prepare(image)])
@@ -97,11 +99,11 @@ def _ways(
         return store.put("cutouts", f"{output}.png", files[output], content_type="image/png")
 
     return {
-        "read header": lambda: stations.peek(data),
+        "read header": lambda: imaging.count_pixels(data),
         "decode": lambda: decode(data),
         "prepare": lambda: segmenter.prepare(image),
         "finish mask": lambda: segmenter.finish(output, *image.shape[:2], stretch="guarded"),
-        "measure mask": lambda: stations.measure(
+        "measure mask": lambda: imaging.measure(
             mask, segmented.low, segmented.high, SPEC.thresholds
         ),
         "compose source": lambda: compose(image, mask, edges="source"),
@@ -115,23 +117,18 @@ def _ways(
 
 
 def engine_overhead_ms(settings: WorkerSettings, store: ObjectStore, *, items: int) -> float:
-    """Return the processor time an image of an engine whose stations do nothing."""
-    engine = Engine(
-        Effects(PicturesInMemory(store), max_bytes=settings.max_bytes),
-        constant_stations(),
-        limits=limits_of(settings),
-        version="0",
-        unfit=lambda err: None,  # noqa: ARG005 - nothing here can be
-    )
+    """Return the CPU time per image of an engine whose image operations do nothing."""
+    writer = OutputWriter(ImagesInMemory(store), max_bytes=settings.max_bytes)
+    engine = build_engine(settings, constant_stages(writer), shutdown=Shutdown())
     model = model_of(SleepingSegmenter(), MODEL)
-    ended = threading.Semaphore(0)
-    begun_s = time.process_time()
+    results: SimpleQueue[ItemResult] = SimpleQueue()
+    started_s = time.process_time()
     for index in range(items):
-        work = Work(
+        request = ItemRequest(
             job_id="j", sequence=1, spec=SPEC, index=index, image_key=f"{index}.jpg", model=model
         )
-        while not engine.offer(work, lambda _work, _outcome: ended.release(), timeout_s=1):
+        while not engine.offer(request, results, timeout_s=1):
             pass
     for _ in range(items):
-        ended.acquire()
-    return 1000 * (time.process_time() - begun_s) / items
+        results.get()
+    return 1000 * (time.process_time() - started_s) / items

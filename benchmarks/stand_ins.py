@@ -18,10 +18,11 @@ from redis.connection import PythonRespSerializer
 
 from shared.job.keys import JOBS
 from shared.objects import Body, ObjectInfo, PassingStore, PutOptions
-from worker.imaging.decode import Decoded
-from worker.imaging.operations import Stations
+from worker.engine.stages import Stages, build_stages
+from worker.imaging.decode import DecodedImage
 from worker.imaging.types import Segmented
 from worker.inference.api import Model
+from worker.storage.output_writer import OutputWriter
 
 BATCH_S: Final = 0.020
 IMAGE_S: Final = 0.006
@@ -114,28 +115,46 @@ def model_of(segmenter: SleepingSegmenter, name: str) -> Model:
     return Model(name=name, licence="none", segmenter=segmenter)
 
 
-def constant_stations() -> Stations:
-    """Return stations that answer with the same pixel and the same bytes."""
-    decoded = Decoded(_IMAGE, None, ())
-    return Stations(
-        peek=lambda _data: 1,
-        decode=lambda _data, _options, _isolate: decoded,
-        measure=lambda *_: ({"verdict": "good"}, "good"),
-        compose=lambda _image, mask, _options: mask,
-        encode=lambda _pixels, _texts, _options: _PNG,
-    )
+class ConstantImaging:
+    """Image operations that answer with the same pixel and the same bytes."""
+
+    _decoded = DecodedImage(_IMAGE, None, ())
+
+    def count_pixels(self, _data: bytes) -> int:
+        return 1
+
+    def decode(self, _data: bytes, _options: object, *, isolate: bool) -> DecodedImage:
+        del isolate
+        return self._decoded
+
+    def measure(self, *_: object) -> dict[str, object]:
+        return {"verdict": "good"}
+
+    def compose(self, _image: object, mask: np.ndarray, _options: object) -> np.ndarray:
+        return mask
+
+    def encode(self, *_: object) -> bytes:
+        return _PNG
+
+    def close(self) -> None:
+        pass
 
 
-class PicturesInMemory(PassingStore):
-    """A store whose pictures are always there to be read, and vanish when they are written.
+def constant_stages(writer: OutputWriter) -> Stages:
+    """Return the product's stages over `ConstantImaging`."""
+    return build_stages(writer, ConstantImaging(), version="0")
 
-    Documents of jobs, which one worker writes and another reads, are the store's behind it.
+
+class ImagesInMemory(PassingStore):
+    """A store in which every source exists, and which drops the outputs written to it.
+
+    Documents of jobs, which one worker writes and another reads, go to the store behind it.
     """
 
     def get(self, bucket: str, key: str, *, max_bytes: int | None = None) -> Body:
         if key.startswith(JOBS):
             return super().get(bucket, key, max_bytes=max_bytes)
-        return Body(b"picture", "etag")
+        return Body(b"image", "etag")
 
     def head(self, bucket: str, key: str) -> ObjectInfo | None:
         return super().head(bucket, key) if key.startswith(JOBS) else None

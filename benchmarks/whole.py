@@ -1,4 +1,4 @@
-"""(a) The whole job: this system, rembg and the seed's loop, in turn over the same pictures."""
+"""(a) The whole job: this system, rembg and the original node's loop on the same images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from benchmarks.network import flop_an_image, matrix_rate
-from benchmarks.pictures import write_products
+from benchmarks.products import write_products
 from producer.client import Client
 from producer.local.helper import WorkerProcess
 from producer.local.servers import EmbeddedServers
@@ -29,14 +29,14 @@ from worker.inference.devices import pick_dtype
 MODEL: Final = "isnet-general-use"
 EXAMPLES: Final = Path(__file__).resolve().parents[1] / "examples/photos"
 POLL_S: Final = 0.1
-"""Every 20 ms the asking alone takes 17 ms of processor time an image."""
+"""Polling every 20 ms would itself take 17 ms of CPU time per image."""
 OURS, REMBG, SEED, FLOOR = "rmbg-queue", "rembg", "seed", "floor"
 FLOOR_S: Final = 3.0
-"""How long the floor's matrices are multiplied in each round."""
+"""Time to measure the floor in each round: matrix products at the machine's peak rate."""
 
 
 class OurSystem:
-    """Embedded Redis and S3 and one `rmbg-worker`, as a user would run them."""
+    """Embedded Redis and S3 and one `rmbg-worker` with default settings."""
 
     def __init__(self, folder: Path, weights: Path, device: str) -> None:
         self._folder = folder
@@ -48,7 +48,7 @@ class OurSystem:
         }
         self._rounds = 0
         self.closing_s: list[float] = []
-        """For each job, seconds from its last image's end to its own: merge and report."""
+        """Seconds from the end of the last image to the end of the job, for each job."""
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -63,15 +63,15 @@ class OurSystem:
         self._stack.close()
 
     def upload(self, files: Sequence[Path]) -> None:
-        """Put *files* where the jobs find them; the clock does not run for that."""
-        objects = self._client._services.objects  # noqa: SLF001 - the Python API puts no objects
+        """Upload *files* before a measurement."""
+        objects = self._client._services.objects  # noqa: SLF001 - the Python API has no upload
         for file in files:
             objects.put("inbox", file.name, file.read_bytes(), content_type="image/jpeg")
 
     def run(self, files: Sequence[Path]) -> float:
-        """Return the seconds from submitting a job over *files* until it is done."""
+        """Return the seconds from the submission of a job with *files* to its end."""
         self._rounds += 1
-        begun_s = time.monotonic()
+        started_s = time.monotonic()
         job_id = self._client.submit(
             [file.name for file in files],
             rem_mode=MODEL,
@@ -83,21 +83,21 @@ class OurSystem:
             if not ended_s and status.done + status.failed == len(files):
                 ended_s = time.monotonic()
             time.sleep(POLL_S)
-        seconds = time.monotonic() - begun_s
-        self.closing_s.append(begun_s + seconds - ended_s if ended_s else 0.0)
+        seconds = time.monotonic() - started_s
+        self.closing_s.append(started_s + seconds - ended_s if ended_s else 0.0)
         if status.done != len(files):
-            raise RuntimeError(f"{status.failed} of {len(files)} failed: {status.error_classes}")
+            raise RuntimeError(f"{status.failed} of {len(files)} images: {status.error_classes}")
         return seconds
 
 
-class Contestant:
-    """One process of `benchmarks/contestant.py`, its model loaded."""
+class Baseline:
+    """A process of `benchmarks/baseline.py` with its model loaded."""
 
     def __init__(
         self, name: str, folder: Path, weights: Path, device: str, env: Mapping[str, str]
     ) -> None:
         self._out = folder / name
-        main = Path(__file__).with_name("contestant.py")
+        main = Path(__file__).with_name("baseline.py")
         self._process = subprocess.Popen(
             [sys.executable, str(main), name, str(weights), device],
             stdin=subprocess.PIPE,
@@ -115,17 +115,17 @@ class Contestant:
 
     def run(self, files: Sequence[Path]) -> float:
         """Return the seconds for *files*, from disk to disk."""
-        order = {"files": [str(file) for file in files], "out": str(self._out)}
+        request = {"files": [str(file) for file in files], "out": str(self._out)}
         if self._process.stdin is None:
-            raise RuntimeError("a process without its input")
-        self._process.stdin.write(json.dumps(order) + "\n")
+            raise RuntimeError("the baseline has no standard input")
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return float(self._answer()["seconds"])
 
     def _answer(self) -> dict[str, Any]:
         line = self._process.stdout.readline() if self._process.stdout else ""
         if not line:
-            raise RuntimeError(f"the contestant ended with {self._process.wait()}")
+            raise RuntimeError(f"the baseline exited with {self._process.wait()}")
         return dict(json.loads(line))
 
 
@@ -139,9 +139,9 @@ def measure(
     rounds: int,
     side_px: int,
 ) -> dict[str, Any]:
-    """Run all in turn, *rounds* times over products and over the example photographs.
+    """Run all systems in turn, *rounds* times on the products and on the example photographs.
 
-    Each example comes in so many *copies*: there are eight, and a job has more.
+    There are eight examples; *copies* of each make a job.
     """
     made = write_products(folder / "products", products, side_px)
     examples = _examples(folder / "examples", copies)
@@ -150,30 +150,30 @@ def measure(
     rembg_env = {"U2NET_HOME": str(full.parent), "MODEL_CHECKSUM_DISABLED": "1"}
     with (
         OurSystem(folder, weights, device) as ours,
-        Contestant(REMBG, folder, full, device, rembg_env) as rembg,
-        Contestant(SEED, folder, weights, device, {}) as seed,
+        Baseline(REMBG, folder, full, device, rembg_env) as rembg,
+        Baseline(SEED, folder, weights, device, {}) as seed,
     ):
-        ways = {OURS: ours.run, REMBG: rembg.run, SEED: seed.run, FLOOR: _floor(device)}
+        systems = {OURS: ours.run, REMBG: rembg.run, SEED: seed.run, FLOOR: _floor(device)}
         results = {}
         for name, files in sets.items():
             ours.upload(files)
-            results[name] = _in_turn(ways, files, rounds)
+            results[name] = _in_turn(systems, files, rounds)
             results[name]["closing_s"] = round(statistics.median(ours.closing_s[-rounds:]), 2)
             print(json.dumps({name: results[name]}), flush=True)
     return {"device": device, "rounds": rounds, "sets": results}
 
 
 def _floor(device: str) -> Callable[[Sequence[Path]], float]:
-    """Return what tells the seconds that the network's arithmetic alone would take just now.
+    """Return a function that measures the seconds that the network's arithmetic alone would take.
 
-    At the rate of large matrix products, in the precision that this system uses.
+    It assumes the current rate of large matrix products in the precision that this system uses.
     """
     dtype, flop = pick_dtype("auto", torch.device(device)), flop_an_image()
     return lambda files: len(files) * flop / matrix_rate(device, dtype, least_s=FLOOR_S)
 
 
 def _examples(folder: Path, copies: int) -> list[Path]:
-    """Copy the example photographs to *folder*, each under so many names."""
+    """Copy each example photograph to *folder* under *copies* names."""
     folder.mkdir()
     return [
         Path(shutil.copy(file, folder / f"{number}-{file.name}"))
@@ -183,17 +183,17 @@ def _examples(folder: Path, copies: int) -> list[Path]:
 
 
 def _in_turn(
-    ways: Mapping[str, Callable[[Sequence[Path]], float]], files: Sequence[Path], rounds: int
+    systems: Mapping[str, Callable[[Sequence[Path]], float]], files: Sequence[Path], rounds: int
 ) -> dict[str, Any]:
-    for run in ways.values():
-        run(files[:2])  # warms caches up; a worker may still be loading its model
-    speeds: dict[str, list[float]] = {name: [] for name in ways}
+    for run in systems.values():
+        run(files[:2])  # warm-up: caches are cold, and a worker may still be loading its model
+    speeds: dict[str, list[float]] = {name: [] for name in systems}
     for _ in range(rounds):
-        for name, run in ways.items():
+        for name, run in systems.items():
             speeds[name].append(len(files) / run(files))
     ratios = {
         name: [mine / other for mine, other in zip(speeds[OURS], speeds[name], strict=True)]
-        for name in ways
+        for name in systems
         if name != OURS
     }
     return {
@@ -213,7 +213,7 @@ def _spread(values: Sequence[float]) -> dict[str, Any]:
 
 
 def fp32_copy(source: Path, target: Path) -> Path:
-    """Write the fp16 ONNX file *source* as fp32, which rembg wants; the weights are the same."""
+    """Write the fp16 ONNX file *source* with the same weights in fp32, which rembg needs."""
     model = onnx.load(source)
     graph = model.graph
     for initialiser in graph.initializer:

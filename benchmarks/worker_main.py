@@ -18,9 +18,9 @@ sys.path[:0] = [str(ROOT)]
 
 from benchmarks.stand_ins import (  # noqa: E402 - where it lies is known only now
     DiscSegmenter,
-    PicturesInMemory,
+    ImagesInMemory,
     SleepingSegmenter,
-    constant_stations,
+    constant_stages,
     model_of,
 )
 from shared import logging as log  # noqa: E402
@@ -43,8 +43,8 @@ def build(order: dict[str, Any]) -> Worker:
     return build_app(
         settings,
         load=lambda name: model_of(segmenter, name),
-        objects=PicturesInMemory(S3Store(settings.services.objects)),
-        stations=constant_stations(),
+        objects=ImagesInMemory(S3Store(settings.services.objects)),
+        stages=constant_stages,
     )
 
 

@@ -1,1 +1,1 @@
-"""Finds image keys, makes jobs of them, sends and watches them. Runs without torch."""
+"""Create jobs from image keys, submit them and follow them. Needs no torch."""

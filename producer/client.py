@@ -1,11 +1,11 @@
-"""The Python API: submit image keys, look at jobs, iterate over results, wait."""
+"""The Python API: submit image keys, follow jobs, read results."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Final, Unpack
 
-from producer.results import reader as reading
+from producer.results import reader
 from producer.results.repair import Repair
 from producer.results.verify import Verifier
 from producer.services import Services
@@ -29,10 +29,10 @@ _LONGEST_PAUSE_S: Final = 1.0
 
 
 class Client:
-    """A producer for programs; one may be used from several threads.
+    """A client for the job queue; safe to use from several threads.
 
-    Every method may raise `RedisUnavailable`, and those that read records or submit may raise
-    `StoreUnavailable` or `BucketUnavailable`; see `shared.errors` for what is done about each.
+    Every method may raise `RedisUnavailable`. Methods that submit or read records may also raise
+    `StoreUnavailable` or `BucketUnavailable`. See `shared.errors` for the meaning of each error.
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
@@ -40,31 +40,33 @@ class Client:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Client:
-        """Return a client with the settings of *env*, usually `os.environ`.
+        """Return a client configured by *env*, usually `os.environ`.
 
         Raises:
-            InvalidOption: With one line for each variable that cannot be used.
+            InvalidOption: If a variable is invalid; the message has one line for each.
         """
         return cls(ServiceSettings.from_env(env))
 
     def submit(
         self, keys: Iterable[str], *, bucket: str | None = None, **options: Unpack[OptionArguments]
     ) -> str:
-        """Make a job over *keys* and return its id; a repetition joins the running job.
+        """Create a job from image keys and return its ID.
+
+        Submitting the same keys and options again while the job runs joins that job.
 
         Args:
-            keys: Full image keys; walked once and never held together.
-            bucket: Where the keys lie; None: the only allowed input bucket.
-            **options: Fields of `producer.submission.options.JobOptions`; the defaults save
-                cutouts and masks.
+            keys: Full image keys; read once, and never all held in memory.
+            bucket: Input bucket of the keys; None for the only allowed one.
+            **options: Fields of `producer.submission.options.JobOptions`; by default cutouts and
+                masks are saved.
 
         Raises:
-            NoKeys: If there is no key; nothing was created.
-            ConfigError: If the options cannot be used; nothing was created.
+            NoKeys: If *keys* is empty; no job is created.
+            ConfigError: If an option is invalid; no job is created.
         """
-        asked = JobOptions.of(**options)
-        spec = plan(self._services, asked, bucket)
-        return submit(self._services, KeySource(keys), spec, job_id=asked.job_id).job_id
+        checked = JobOptions.of(**options)
+        spec = plan(self._services, checked, bucket)
+        return submit(self._services, KeySource(keys), spec, job_id=checked.job_id).job_id
 
     def remove(
         self,
@@ -74,12 +76,13 @@ class Client:
         bucket: str | None = None,
         **options: Unpack[OptionArguments],
     ) -> ItemRecord:
-        """Have one picture done ahead of all bulk work, and wait for its record.
+        """Process one image ahead of bulk jobs, wait for it and return its record.
 
-        The record says whether it is done or failed, and where the pictures are.
+        The record tells whether the image is done or failed, and the keys of its outputs.
 
         Raises:
-            TimeoutError: After *timeout_s*; the job goes on, and a repetition joins it.
+            TimeoutError: After *timeout_s*; the job continues, and the same call joins it.
+            RmbgError: If the job is cancelled before the image is processed.
         """
         options["priority"] = Priority.INTERACTIVE
         job_id = self.submit([image_key], bucket=bucket, **options)
@@ -90,45 +93,43 @@ class Client:
                     return record
             if status.state in TERMINAL_STATES:
                 break
-        raise RmbgError(f"job {job_id} was cancelled before {image_key} had ended")
+        raise RmbgError(f"job {job_id} was cancelled before {image_key} was processed")
 
     def status(self, job_id: str) -> JobStatus:
-        """Return where a job stands.
+        """Return a job's status.
 
         Raises:
-            UnknownJob: If Redis knows no such job; its records may still be in the bucket.
+            UnknownJob: If Redis does not know the job; its records may still be in the bucket.
         """
-        return self._services.jobs.status(job_id)
+        return self._services.jobs.queries.status(job_id)
 
     def jobs(self) -> list[JobStatus]:
-        """Return all jobs that Redis knows, newest first."""
-        return self._services.jobs.jobs()
+        """Return all jobs in Redis, newest first."""
+        return self._services.jobs.queries.jobs()
 
     def results(self, job_id: str, *, follow: bool = False) -> Iterator[ItemRecord]:
-        """Iterate over a job's records in item order, as they are known now.
+        """Iterate over a job's records in item order.
 
         Args:
-            job_id: The job.
-            follow: Wait for each next record until the job has ended.
+            job_id: ID of the job.
+            follow: Wait for further records until the job ends; otherwise yield those known now.
 
         Raises:
-            UnknownJob: On the first step, if neither Redis nor the bucket knows the job.
+            UnknownJob: At the first step, if neither Redis nor the bucket knows the job.
         """
         if follow:
-            return reading.follow(
-                self._services, job_id, pause=lambda: time.sleep(_LONGEST_PAUSE_S)
-            )
-        return reading.records(self._services, job_id)
+            return reader.follow(self._services, job_id)
+        return reader.records(self._services, job_id)
 
     def failures(self, job_id: str) -> Iterator[ItemRecord]:
-        """Iterate over the records of failed items, each with class and reason."""
-        return reading.failures(self._services, job_id)
+        """Iterate over the records of failed items, each with error class and reason."""
+        return reader.failures(self._services, job_id)
 
     def wait(self, job_id: str, timeout_s: float) -> JobStatus:
-        """Wait until a job has ended, and return its last state.
+        """Wait until a job ends, and return its final status.
 
         Raises:
-            TimeoutError: After *timeout_s*; the job goes on.
+            TimeoutError: After *timeout_s*; the job continues.
         """
         for _ in _until(timeout_s, f"job {job_id}"):
             status = self.status(job_id)
@@ -137,47 +138,52 @@ class Client:
         return status
 
     def cancel(self, job_id: str) -> None:
-        """Stop a job: nothing new starts; what was in flight still counts."""
-        self._services.jobs.cancel(job_id)
-        self._services.feed()
+        """Cancel a job: no further item starts; items in progress are finished and recorded.
+
+        Raises:
+            UnknownJob: If Redis does not know the job.
+        """
+        self._services.cancel(job_id)
 
     def retry(self, job_id: str) -> int:
-        """Have a done job's failed items redone, and return how many those are.
+        """Retry the failed items of a done job, and return their number.
 
         Raises:
-            JobNotDone: If the job has not ended by itself.
+            UnknownJob: If Redis does not know the job.
+            JobNotDone: If the job is still running or was cancelled.
         """
-        count = self._services.jobs.retry(job_id)
-        self._services.feed()
-        return count
+        return self._services.retry(job_id)
 
     def verify(self, job_id: str, *, deep: bool = False, repair: bool = False) -> list[Finding]:
-        """Return where the bucket does not hold what a job's records say, in order of keys.
+        """Compare a job's records with the bucket; return missing, damaged and extra outputs.
 
         Args:
-            job_id: The job.
-            deep: Compare every picture's parameters as well, which asks for each.
-            repair: Have the images done again of which pictures are missing or damaged.
+            job_id: ID of the job.
+            deep: Also check the parameters of every output, with one request for each.
+            repair: Process the items with missing or damaged outputs again.
+
+        Returns:
+            The faults in the order of keys.
 
         Raises:
-            UnknownJob: If Redis knows no such job.
-            JobNotDone: With *repair*, if the job has not ended by itself, or was opened again.
+            UnknownJob: If Redis does not know the job.
+            JobNotDone: With *repair*, if the job is running, was cancelled or was restarted
+                meanwhile.
         """
         verifier = Verifier(self._services, job_id, deep=deep)
-        mending = Repair(self._services, verifier.status) if repair else None
-        found = list(verifier.findings())
-        if mending is not None:
-            for finding in found:
-                mending.add(finding)
-            mending.reopen()
+        if not repair:
+            return list(verifier.findings())
+        repairs = Repair(self._services, verifier.status)
+        found = list(repairs.collect(verifier.findings()))
+        repairs.reopen()
         return found
 
 
 def _until(timeout_s: float, what: str) -> Iterator[None]:
-    """Yield at growing intervals.
+    """Yield at growing intervals of up to `_LONGEST_PAUSE_S`.
 
     Raises:
-        TimeoutError: Instead of yielding, once *timeout_s* have passed.
+        TimeoutError: After *timeout_s*; names *what* has not ended.
     """
     deadline = time.monotonic() + timeout_s
     pause_s = _FIRST_PAUSE_S
@@ -185,6 +191,6 @@ def _until(timeout_s: float, what: str) -> Iterator[None]:
         yield
         left_s = deadline - time.monotonic()
         if left_s <= 0:
-            raise TimeoutError(f"{what} had not ended after {timeout_s:g} s")
+            raise TimeoutError(f"{what} has not ended after {timeout_s:g} s")
         time.sleep(min(pause_s, left_s))
         pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)

@@ -1,4 +1,4 @@
-"""What is wrong with the surroundings, and what to do about it; all checks at the same time."""
+"""Check Redis, the buckets and the workers, all at the same time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from producer.services import reach
+from producer.services import connect
 from shared.errors import RmbgError
 from shared.settings import redact
 
@@ -19,69 +19,69 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that was checked."""
+class Check:
+    """The result of one check."""
 
     subject: str
-    well: bool
-    text: str
-    """How it is; of a fault also what to do about it."""
+    ok: bool
+    detail: str
+    """The state of the subject; for a fault, also how to fix it."""
 
 
-def examine(services: Services) -> list[Finding]:
-    """Check queue, job store, every bucket and every worker; takes as long as the slowest.
+def run_checks(services: Services) -> list[Check]:
+    """Check queue, job store, every bucket and every worker; takes as long as the slowest check.
 
-    Each check has its own limit below 10 s, and a fault in one keeps none of the others back.
+    Each check takes less than 10 s, and a failed check does not stop the others.
     """
     settings = services.settings
     buckets = dict.fromkeys((*settings.input_buckets, settings.output_bucket))
-    checks: list[Callable[[], list[Finding]]] = [
+    checks: list[Callable[[], list[Check]]] = [
         partial(_redis, "queue", settings.broker_url),
         partial(_redis, "job store", settings.store_url),
         *(partial(_bucket, services, bucket) for bucket in buckets),
         partial(_workers, services),
     ]
     with ThreadPoolExecutor(len(checks)) as pool:
-        return [finding for found in pool.map(lambda check: check(), checks) for finding in found]
+        return [result for found in pool.map(lambda check: check(), checks) for result in found]
 
 
-def _redis(role: str, url: str) -> list[Finding]:
+def _redis(role: str, url: str) -> list[Check]:
+    return _service(role, redact(url), lambda: connect(url).close())
+
+
+def _bucket(services: Services, bucket: str) -> list[Check]:
+    endpoint = services.settings.objects.endpoint or "AWS"
+    return _service(f"bucket {bucket}", endpoint, lambda: services.objects.check(bucket))
+
+
+def _service(subject: str, address: str, reach: Callable[[], None]) -> list[Check]:
     try:
-        reach(url).close()
+        reach()
     except RmbgError as err:
-        return [Finding(role, well=False, text=str(err))]
-    return [Finding(role, well=True, text=redact(url))]
+        return [Check(subject, ok=False, detail=str(err))]
+    return [Check(subject, ok=True, detail=address)]
 
 
-def _bucket(services: Services, bucket: str) -> list[Finding]:
-    subject = f"bucket {bucket}"
+def _workers(services: Services) -> list[Check]:
     try:
-        services.objects.check(bucket)
-    except RmbgError as err:
-        return [Finding(subject, well=False, text=str(err))]
-    return [Finding(subject, well=True, text=services.settings.objects.endpoint or "AWS")]
-
-
-def _workers(services: Services) -> list[Finding]:
-    try:
-        workers = services.jobs.workers()
+        workers = services.jobs.fleet.workers()
     except RmbgError:
-        return [Finding("workers", well=False, text="not known: see the job store")]
+        return [Check("workers", ok=False, detail="unknown, because the job store is unavailable")]
     if not workers:
-        what = "none is registered; start `rmbg-worker` with the same RMBG_REDIS_URL"
-        return [Finding("workers", well=False, text=what)]
-    return [finding for worker in workers for finding in _worker(worker)]
+        detail = "no worker is registered; start `rmbg-worker` with the same RMBG_REDIS_URL"
+        return [Check("workers", ok=False, detail=detail)]
+    return [check for worker in workers for check in _worker(worker)]
 
 
-def _worker(worker: WorkerInfo) -> list[Finding]:
+def _worker(worker: WorkerInfo) -> list[Check]:
     subject = f"worker {worker.worker_id}"
-    rate = f"{worker.images_per_s:.3g} images/s" if worker.images_per_s else "rate not yet known"
+    rate = f"{worker.images_per_s:.3g} images/s" if worker.images_per_s else "rate not yet measured"
     models = ", ".join(worker.models) or "no model"
-    here = f"{worker.host} pid {worker.pid}, {worker.device}, serves {models}, {rate}"
+    detail = f"{worker.host} pid {worker.pid}, {worker.device}, serves {models}, {rate}"
     return [
-        Finding(subject, well=bool(worker.models), text=here),
+        Check(subject, ok=bool(worker.models), detail=detail),
         *(
-            Finding(subject, well=False, text=f"refuses {model}: {reason}")
+            Check(subject, ok=False, detail=f"cannot serve {model}: {reason}")
             for model, reason in sorted(worker.refused.items())
         ),
     ]

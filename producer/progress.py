@@ -1,7 +1,8 @@
-"""A job's progress, as a bar on a terminal or as plain lines elsewhere, until it has ended."""
+"""Show a job's progress until it ends: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, Protocol
@@ -15,24 +16,26 @@ from shared.job.spec import TERMINAL_STATES, JobState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from producer.services import Services
     from shared.jobstore.values import JobStatus
 
 PATIENCE_S: Final = 60.0
-"""How long a job may wait for something before a waiting client gives up (exit code 3)."""
+"""How long a job may wait for a worker or bucket before `watch` gives up, in seconds."""
 POLL_S: Final = 0.5
+"""Time between two reads of the status, in seconds."""
 LINE_EVERY_S: Final = 5.0
-"""Least time between two plain lines; they go to log files."""
+"""Shortest time between two plain lines, in seconds: they go to log files."""
 
 
 class Screen(Protocol):
-    """Where progress is shown."""
+    """A display of a job's progress."""
 
     def show(self, status: JobStatus) -> None:
-        """Show a state that was just read; called twice a second."""
+        """Show the latest status; called twice a second."""
         ...
 
     def close(self, status: JobStatus) -> None:
-        """Show the last state for good and give the terminal back."""
+        """Show the final status and release the terminal."""
         ...
 
 
@@ -44,17 +47,18 @@ def watch(
     sleep: Callable[[float], None] = time.sleep,
     patience_s: float = PATIENCE_S,
 ) -> JobStatus:
-    """Show a job's progress until it has ended, and return its last state.
+    """Show a job's progress until it ends, and return its final status.
 
     Args:
-        poll: Reads the job's state.
-        screen: Where it is shown; closed in any case.
-        clock: Seconds that only go forward.
-        sleep: Waits for that many seconds.
-        patience_s: How long `waiting_for` may stand, in seconds, while nothing ends.
+        poll: Returns the job's current status.
+        screen: Display to use; it is closed even after an error.
+        clock: Returns a monotonic time in seconds.
+        sleep: Waits for a number of seconds.
+        patience_s: How long the job may wait without an item ending, in seconds.
 
     Raises:
-        ServiceUnavailable: If nothing ended for *patience_s* while the job waited; says for what.
+        ServiceUnavailable: If the job waits for longer than *patience_s*; the message names what
+            it waits for.
     """
     status = poll()
     waiting_since, ended = clock(), status.done + status.failed
@@ -65,8 +69,9 @@ def watch(
                 waiting_since, ended = clock(), status.done + status.failed
             elif clock() - waiting_since >= patience_s:
                 raise ServiceUnavailable(
-                    f"job {status.job_id} has waited for {patience_s:.0f} s: {status.waiting_for} "
-                    f"({_ended(status)}); it goes on by itself once that is mended"
+                    f"job {status.job_id} has been waiting for {patience_s:.0f} s: "
+                    f"{status.waiting_for} ({_ended(status)}); "
+                    "it continues by itself once this is fixed"
                 )
             sleep(POLL_S)
             status = poll()
@@ -75,19 +80,31 @@ def watch(
     return status
 
 
+def watch_job(services: Services, job_id: str, stream: IO[str]) -> int:
+    """Show a job's progress on *stream* until it ends, and return the command's exit code.
+
+    Raises:
+        UnknownJob: If Redis does not know the job; nothing is shown.
+        ServiceUnavailable: See `watch`.
+    """
+    poll = functools.partial(services.jobs.queries.status, job_id)
+    poll()  # raises for an unknown job before the bar appears
+    return exit_code(watch(poll, screen_for(stream)))
+
+
 def exit_code(status: JobStatus) -> int:
-    """Return 0 if every image is done, 1 if some failed or the job was cancelled."""
+    """Return 0 if every image is done, and 1 if an image failed or the job was cancelled."""
     return 0 if status.state is JobState.DONE and status.failed == 0 else 1
 
 
 def screen_for(stream: IO[str]) -> Screen:
-    """Return a bar if *stream* is a terminal, otherwise plain lines."""
+    """Return a bar if *stream* is a terminal, and plain lines otherwise."""
     return Bar(Console(file=stream)) if stream.isatty() else Lines(stream)
 
 
 @dataclass
 class Lines:
-    """Plain lines, one every few seconds when something has changed."""
+    """Plain lines: one every `LINE_EVERY_S` at most, and only after a change."""
 
     stream: IO[str]
     clock: Callable[[], float] = time.monotonic
@@ -111,7 +128,7 @@ class Lines:
 
 
 class Bar:
-    """A live bar with rate and time left."""
+    """A live progress bar with rate and time left."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -142,15 +159,15 @@ class Bar:
 
 
 def describe(status: JobStatus) -> str:
-    """Return a job's state in one plain line."""
+    """Return a job's status in one line."""
     waiting = f", waiting: {status.waiting_for}" if status.waiting_for else ""
     return f"{status.job_id} {status.state.value}: {_ended(status)}{_speed(status)}{waiting}"
 
 
 def duration(seconds: float) -> str:
-    """Return a rounded time span such as `45 s`, `12 min` or `3 h 05 min`."""
+    """Return a rounded duration such as `45 s`, `12 min` or `3 h 05 min`."""
     whole = round(seconds)
-    if whole < 120:  # noqa: PLR2004 - two minutes: below, seconds say more
+    if whole < 120:  # noqa: PLR2004 - two minutes: seconds are more precise below
         return f"{whole} s"
     minutes = round(seconds / 60)
     if minutes < 120:  # noqa: PLR2004 - two hours
@@ -158,12 +175,18 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def count(number: int, noun: str) -> str:
+    """Return the number with its noun, such as `1 image` or `2 images`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _ended(status: JobStatus) -> str:
     failed = f", {status.failed} failed" if status.failed else ""
-    return f"{status.done + status.failed} of {status.total}{failed}"
+    return f"{status.done + status.failed} of {count(status.total, 'image')}{failed}"
 
 
 def _speed(status: JobStatus) -> str:
     rate = f", {status.images_per_s:.3g} images/s" if status.images_per_s else ""
-    left = status.eta_s is not None and status.state not in TERMINAL_STATES
-    return f"{rate}, {duration(status.eta_s or 0)} left" if left else rate
+    if status.eta_s is None or status.state in TERMINAL_STATES:
+        return rate
+    return f"{rate}, {duration(status.eta_s)} left"

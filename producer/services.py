@@ -1,8 +1,7 @@
-"""The services a producer talks to, each opened when it is first needed."""
+"""Connections of a producer to its services, opened on first use."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -14,34 +13,36 @@ from shared.settings import ServiceSettings, redact
 if TYPE_CHECKING:
     from celery import Celery
 
-    from shared.jobstore.values import Issued
     from shared.objects import ObjectStore
 
 
 ANSWER_S: Final = 6.0
-"""How long Redis may take for its first answer: a command fails in less than 10 s."""
+"""Longest wait for Redis's first answer, in seconds: a command fails in less than 10 s."""
+PERSIST_S: Final = 5.0
+"""Longest wait for Redis to write to disk, in seconds; the job exists without it too."""
 
 
-def reach(url: str) -> JobStore:
-    """Return the job store at *url*, which has just answered.
+def connect(url: str) -> JobStore:
+    """Return the job store at *url* after it has answered.
 
     Raises:
-        RedisUnavailable: If it does not, within `ANSWER_S`; names the address without password.
+        RedisUnavailable: If it does not answer within `ANSWER_S`; names the address without
+            password.
     """
     store = JobStore.connect(url)
-    silent = f"Redis at {redact(url)} gave no answer within {ANSWER_S:.0f} s"
+    late = f"Redis at {redact(url)} did not answer within {ANSWER_S:.0f} s"
     try:
-        within(ANSWER_S, store.ping, late=RedisUnavailable(silent))
+        within(ANSWER_S, store.ping, late=RedisUnavailable(late))
     except RedisUnavailable as err:
-        raise RedisUnavailable(f"{err}; check RMBG_REDIS_URL and that the service is up") from err
+        raise RedisUnavailable(f"{err}; check RMBG_REDIS_URL and that Redis is running") from err
     return store
 
 
 class Services:
-    """Job store, object store and broker of one set of settings.
+    """The job store, object store and broker that the settings name.
 
-    Nothing is connected before it is used: `rmbg status` needs no S3, and only what publishes
-    tickets pays for importing Celery.
+    Each is connected on first use: `rmbg status` needs no S3, and only commands that publish
+    tickets import Celery.
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
@@ -49,12 +50,12 @@ class Services:
 
     @cached_property
     def jobs(self) -> JobStore:
-        """The job store; that it answers is made sure of at the first use.
+        """The job store; the first use waits for its answer.
 
         Raises:
-            RedisUnavailable: If it does not, within `ANSWER_S`.
+            RedisUnavailable: If it does not answer within `ANSWER_S`.
         """
-        return reach(self.settings.store_url)
+        return connect(self.settings.store_url)
 
     @cached_property
     def objects(self) -> ObjectStore:
@@ -63,19 +64,39 @@ class Services:
 
         return S3Store(self.settings.objects)
 
-    def publish(self, issued: Iterable[Issued]) -> int:
-        """Send messages for issued tickets; see `shared.broker.app.publish`."""
+    def feed(self) -> None:
+        """Publish the tickets that the job store issues now.
+
+        Workers do the same every second; a producer does it too, so that a fleet scaled to zero
+        receives a message to start for.
+        """
         from shared.broker import app as queue  # noqa: PLC0415 - Celery takes 0.3 s to import
 
-        return queue.publish(self._app, issued)
+        queue.publish(self._app, self.jobs.fleet.recover(empty_queues=()))
 
-    def feed(self) -> int:
-        """Publish what the job store wants published now; return how many tickets that were.
+    def cancel(self, job_id: str) -> None:
+        """Cancel a job; images in progress are finished and recorded.
 
-        Workers do the same each second; a producer does it too, so that a fleet scaled to zero
-        has a message to wake up for.
+        Raises:
+            UnknownJob: If Redis does not know the job.
         """
-        return self.publish(self.jobs.recover(empty_queues=()))
+        self.jobs.submissions.cancel(job_id)
+        self.feed()
+
+    def retry(self, job_id: str) -> int:
+        """Start the failed items of a done job again, and return their number.
+
+        Raises:
+            UnknownJob: If Redis does not know the job.
+            JobNotDone: If the job is still running or was cancelled.
+        """
+        items = self.jobs.submissions.retry(job_id)
+        self.feed()
+        return items
+
+    def persist(self) -> None:
+        """Wait until Redis has written everything to disk, for at most `PERSIST_S`."""
+        self.jobs.submissions.durable(PERSIST_S)
 
     @cached_property
     def _app(self) -> Celery:

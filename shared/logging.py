@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LEVELS: Final = ("debug", "info", "warning", "error", "critical")
-_CHATTY: Final = ("boto3", "botocore", "s3transfer", "urllib3", "celery", "kombu", "amqp")
+_CHATTY: Final = ("boto3", "botocore", "s3transfer", "urllib3", "httpx", "celery", "kombu", "amqp")
 """Libraries that log requests, signatures included, or two lines a message: from warning on."""
 _CORE: Final = frozenset({"at", "level", "logger", "message", "traceback"})
 _NO_EXTRAS: Final = _CORE | frozenset(vars(logging.makeLogRecord({}))) | {"asctime", "taskName"}
@@ -49,6 +49,10 @@ _SIGNED: Final = re.compile(
 )
 _TELLING: Final = ("signature", "credential", "token", "accesskeyid", "password")
 """Whatever `_SIGNED` finds has one of these in it."""
+_ESCAPES: Final = re.compile(
+    r"\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|(\\ud[89a-f][0-9a-f]{2})"
+)
+"""In JSON: a backslash, a surrogate pair, or (the group) a lone surrogate."""
 _PLAIN: Final = re.compile(r"[^\s\"'=\x00-\x1f\x7f]+")
 
 
@@ -109,7 +113,10 @@ class _JsonFormatter(logging.Formatter):
         line |= {name: _finite(value) for name, value in _extras(record).items()}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return mask(jsonlib.dumps(line, default=str, separators=(",", ":")))
+        text = jsonlib.dumps(line, default=str, separators=(",", ":"))
+        if "\\ud" in text:  # a key that is not valid Unicode: strict readers refuse such an escape
+            text = _ESCAPES.sub(lambda found: f"\\{found[0]}" if found[1] else found[0], text)
+        return mask(text)
 
 
 class _TextFormatter(logging.Formatter):

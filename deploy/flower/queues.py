@@ -1,11 +1,11 @@
-"""The queues' names for Flower, which runs in an image of its own and knows nothing of ours."""
+"""Queue names for Flower, whose image does not contain our packages."""
 
 from celery import Celery
 from kombu import Queue
 
 NAMES = ("rmbg.interactive", "rmbg.recovery", "rmbg.bulk", "rmbg.suspect")
 
-app = Celery("rmbg")  # the broker's address comes from CELERY_BROKER_URL
+app = Celery("rmbg")  # CELERY_BROKER_URL sets the broker address
 app.conf.task_queues = [Queue(name) for name in NAMES]
 app.conf.task_create_missing_queues = False
 app.conf.task_default_queue = "rmbg.bulk"

@@ -1,1 +1,1 @@
-"""The rooms of `rmbg`: one module for each family of commands; `producer.cli` loads them."""
+"""Subcommands of `rmbg`, one module per group; `producer.cli` imports them on demand."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from producer.commands.common import job_options, read_options
+from producer.commands.job_options import job_options, read_options
 
 
 @click.command
@@ -16,10 +16,11 @@ from producer.commands.common import job_options, read_options
 @job_options
 @click.pass_context
 def run(ctx: click.Context, /, src_dir: Path, out_dir: Path, **given: object) -> int:
-    """Remove the backgrounds of all pictures in SRC_DIR; results go to OUT_DIR.
+    """Process a folder of images on this machine.
 
-    Redis, S3 and a worker are started for it and stopped afterwards. The same command resumes
-    what was interrupted.
+    Removes the background of every image in SRC_DIR and its subfolders, and writes cutouts,
+    masks, results.jsonl and report.html to OUT_DIR. Starts Redis, S3 and a worker, and stops
+    them at the end. To resume an interrupted run, repeat the command.
     """
     local = importlib.import_module("producer.local.run")
     code: int = local.run(src_dir, out_dir, read_options(given), ctx.obj)

@@ -1,47 +1,52 @@
-"""`rmbg verify`: whether the bucket holds what a job's records say."""
+"""`rmbg verify`: compare a job's records with the bucket."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from typing import Final
 
 import click
 
-from producer.commands.common import echo_json, job_argument, one_cell, services_of
+from producer.commands.context import job_argument, services_of
+from producer.commands.output import echo_json, echo_row
+from producer.progress import count
 from producer.results.repair import Repair
 from producer.results.verify import Verifier
-from producer.submission.submit import DURABLE_S
 
-EXIT_FAULTS = 1
+_EXIT_FAULTS: Final = 1
 
 
 @click.command
 @job_argument
-@click.option("--repair", is_flag=True, help="Do the images again of which pictures are faulty.")
-@click.option("--deep", is_flag=True, help="Ask for every picture's parameters as well; slower.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a fault.")
+@click.option(
+    "--repair", is_flag=True, help="Process images with a missing or damaged output again."
+)
+@click.option(
+    "--deep", is_flag=True, help="Also check the options that outputs were made with; slower."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print faults as JSON lines.")
 @click.pass_context
 def verify(ctx: click.Context, job: str, *, repair: bool, deep: bool, as_json: bool) -> int:
-    """Print what the bucket lacks of a job, holds damaged, or holds beyond its records.
+    """Check that every output of a job exists and is intact.
 
-    One line a picture: fault, key, reason, separated by tabs. Exits with 1 if there is any.
-    Pictures that another or a later job has written are no fault.
+    Prints one line per fault (missing, damaged or extra), key and reason, separated by tabs.
+    Outputs that another job wrote are not faults. Exits with 1 if there is any fault.
     """
     services = services_of(ctx)
     verifier = Verifier(services, job, deep=deep)
-    mending = Repair(services, verifier.status) if repair else None
-    counts: Counter[str] = Counter()
-    for finding in verifier.findings():
-        counts[finding.fault] += 1
-        if mending is not None:
-            mending.add(finding)
+    findings = verifier.findings()
+    repairs = Repair(services, verifier.status) if repair else None
+    faults: Counter[str] = Counter()
+    for finding in repairs.collect(findings) if repairs else findings:
+        faults[finding.fault] += 1
         if as_json:
             echo_json(asdict(finding))
         else:
-            click.echo("\t".join(map(one_cell, (finding.fault, finding.key, finding.reason))))
-    said = ", ".join(f"{counts[fault]} {fault}" for fault in ("missing", "damaged", "extra"))
-    click.echo(f"{verifier.pictures} pictures of {job}: {said}", err=True)
-    if mending is not None:
-        click.echo(f"{mending.reopen()} images of {job} are done again", err=True)
-        services.jobs.durable(DURABLE_S)
-    return EXIT_FAULTS if counts else 0
+            echo_row((finding.fault, finding.key, finding.reason))
+    totals = ", ".join(f"{faults[fault]} {fault}" for fault in ("missing", "damaged", "extra"))
+    click.echo(f"checked {count(verifier.checked, 'output')} of {job}: {totals}", err=True)
+    if repairs is not None:
+        click.echo(f"processing {count(repairs.reopen(), 'image')} of {job} again", err=True)
+        services.persist()
+    return _EXIT_FAULTS if faults else 0

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
@@ -52,7 +51,7 @@ class Collector:
 
         A record is written as it comes: none is held.
         """
-        lines = (f"{json.dumps(asdict(self._localised(record)))}\n" for record in records)
+        lines = (f"{json.dumps(self._localised(record).model_dump())}\n" for record in records)
         _write(self._out / "results.jsonl", (line.encode() for line in lines))
 
     def document(self, key: str, name: str) -> None:
@@ -81,7 +80,9 @@ class Collector:
         if self._naming is Naming.COMFYUI or record.cutout_key is None:
             return record
         name = f"{record.image_key}.png"
-        return replace(record, cutout_key=f"cutout/{name}", mask_key=f"mask/{name}")
+        return record.model_copy(
+            update={"cutout_key": f"cutout/{name}", "mask_key": f"mask/{name}"}
+        )
 
 
 def _write(path: Path, pieces: Iterable[bytes]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from producer.bounded import each
-from producer.submission.sources import is_picture
+from producer.submission.sources import is_image
 from shared.errors import InvalidKey
 from shared.objects import ObjectStore
 
@@ -55,7 +55,7 @@ def scan(root: Path, *, without: Path) -> Folder:
     ignored = 0
     for path in _files(root, without.resolve(), skipped):
         key = path.relative_to(root).as_posix()
-        if not is_picture(path.name):
+        if not is_image(path.name):
             ignored += 1
         elif os.path.isfile(path):  # noqa: PTH113 - `Path.is_file` raises where it may not look
             keys.append(key)

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +19,7 @@ from producer.local.collect import Collector
 from producer.local.helper import WorkerProcess
 from producer.local.pictures import Folder, scan, upload
 from producer.local.servers import EmbeddedServers
+from producer.local.weights import fetch
 from producer.progress import exit_code, screen_for, watch
 from producer.results.reader import follow, records
 from producer.services import Services
@@ -111,22 +111,22 @@ class _Run:
         they would be worked off first, and nobody waits for them.
         """
         spec = plan(self._services, self._options)
-        said = f"{digest}\0{replace(spec, date='').to_json()}"
+        said = f"{digest}\0{spec.model_copy(update={'date': ''}).to_json()}"
         name = f"run-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
         job_id = self._options.job_id or self._not_cancelled(name)
         source = KeySource(self._folder.keys)
         job_id = submit(self._services, source, spec, job_id=job_id).job_id
         jobs = self._services.jobs
-        for other in jobs.jobs():
+        for other in jobs.queries.jobs():
             if other.job_id != job_id and other.state not in TERMINAL_STATES:
-                jobs.cancel(other.job_id)
+                jobs.submissions.cancel(other.job_id)
         return job_id
 
     def _not_cancelled(self, name: str) -> str:
         """Return *name* with the first number whose job was not cancelled for another's sake."""
         for number in itertools.count(1):
             with suppress(UnknownJob):
-                if _is_cancelled(self._services.jobs.status(f"{name}-{number}")):
+                if _is_cancelled(self._services.jobs.queries.status(f"{name}-{number}")):
                     continue
             break
         return f"{name}-{number}"
@@ -149,7 +149,7 @@ class _Run:
                 self._collector.check()
                 if fetched.done():
                     fetched.result()
-                status = self._services.jobs.status(job_id)
+                status = self._services.jobs.queries.status(job_id)
                 keep_alive(status.done + status.failed)
                 return status
 
@@ -171,7 +171,7 @@ class _Run:
             self._collector.pictures(follow(self._services, job_id, pause=pause))
 
     def _has_ended(self, job_id: str) -> bool:
-        return self._services.jobs.status(job_id).state in TERMINAL_STATES
+        return self._services.jobs.queries.status(job_id).state in TERMINAL_STATES
 
 
 def _is_cancelled(status: JobStatus) -> bool:
@@ -191,10 +191,10 @@ def _warn(what: str, files: Sequence[str]) -> None:
 
 
 def _fetch_weights(options: JobOptions, settings: ServiceSettings, env: Mapping[str, str]) -> None:
-    """Have the model's weights here before anything is started, or say why that cannot be."""
+    """Download the model's weights before anything is started, unless they are here."""
     if env.get("RMBG_WEIGHTS"):
         return
     model = models.get(options.rem_mode)
     if weights.locate(model, settings.home) is None:
-        click.echo(f"fetching the weights of {model.name} ({model.licence})", err=True)
-        weights.pull(model, settings.home, base_url=settings.weights_url, offline=settings.offline)
+        click.echo(f"downloading the weights of {model.name} ({model.licence})", err=True)
+        fetch(model, settings)

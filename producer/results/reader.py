@@ -1,45 +1,42 @@
-"""A job's records in item order, from wherever they are now: bucket, accepted shards, Redis."""
+"""Read a job's records in item order from the bucket, the accepted shards and Redis."""
 
 from __future__ import annotations
 
 import heapq
 import json
 import tempfile
-from dataclasses import asdict
+import time
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import InvalidOption, ObjectMissing, StoreUnavailable, UnknownJob
+from shared.errors import ObjectMissing, StoreUnavailable, UnknownJob
 from shared.job.keys import results_key, shard_key
 from shared.job.record import ItemRecord
 from shared.job.shards import span, sweep
-from shared.job.spec import TERMINAL_STATES, ImageOutput
+from shared.job.spec import TERMINAL_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from producer.services import Services
     from shared.job.shards import Shard
-    from shared.job.spec import Json
 
-LINK_S: Final = 3600
-"""How long a signed link is good for, in seconds."""
 SPOOL_BYTES: Final = 8 * 2**20
-"""Results above this lie in a temporary file while they are read: up to 640 MB."""
+"""Results above this size are read through a temporary file: they can reach 640 MB."""
+FOLLOW_S: Final = 1.0
+"""Time between two reads of a job that is followed, in seconds."""
 INDEX_START: Final = b'{"shard":'
-"""How an index of shards begins, which stands in place of the results of over 1M items."""
-LINKED: Final = frozenset({ImageOutput.SAVE, ImageOutput.PREVIEW})
-"""Only these show their pictures; `Hide/Save` writes them and keeps them out of links."""
+"""First bytes of an index of shards, which replaces the results of jobs over 1M items."""
 
 
 def records(services: Services, job_id: str, *, start: int = 0) -> Iterator[ItemRecord]:
-    """Yield the records known now, in item order, from item *start* on.
+    """Yield the records known now, in item order, beginning with item *start*.
 
-    Of a job that has ended, that is all of them. Of one that is being redone it is the latest
-    known of each item, so possibly the failure that is being redone.
+    For a job that has ended, these are all records. For a job that is being retried, the latest
+    record of each item is yielded, which may be the failure that is being retried.
 
     Raises:
         UnknownJob: If neither Redis nor the output bucket knows the job.
-        StoreUnavailable: If the object store cannot be asked.
+        StoreUnavailable: If the object store is unavailable.
     """
     if _has_ended(services, job_id):
         yield from _final(services, job_id, start)
@@ -50,27 +47,29 @@ def records(services: Services, job_id: str, *, start: int = 0) -> Iterator[Item
             start = record.index + 1
     except ObjectMissing as err:
         if not _has_ended(services, job_id):
-            raise _gone(job_id, err) from err
+            raise _missing_shard(job_id, err) from err
         yield from _final(services, job_id, start)
 
 
-def follow(services: Services, job_id: str, *, pause: Callable[[], None]) -> Iterator[ItemRecord]:
-    """Yield each record as soon as it and all before it are known, until the job has ended.
+def follow(
+    services: Services, job_id: str, *, pause: Callable[[], None] = lambda: time.sleep(FOLLOW_S)
+) -> Iterator[ItemRecord]:
+    """Yield each record as soon as it and all earlier ones are known, until the job ends.
 
-    Of a job that is being redone all are yielded at its end, since until then an item's record
-    may still be the failure that is being redone. What is held at a time, `shards.sweep` says.
+    For a job that is being retried, all records are yielded at its end: until then an item's
+    record may be the failure that is being retried. See `shards.sweep` for the memory used.
 
     Args:
-        services: Where to ask.
-        job_id: The job.
-        pause: Called between two looks.
+        services: The services that hold the job.
+        job_id: ID of the job.
+        pause: Called between two reads; by default waits for `FOLLOW_S`.
 
     Raises:
         UnknownJob: If neither Redis nor the output bucket knows the job.
     """
     start = 0
     while not _has_ended(services, job_id):
-        if services.jobs.status(job_id).generation == 1:
+        if services.jobs.queries.status(job_id).generation == 1:
             for record in records(services, job_id, start=start):
                 if record.index != start:
                     break
@@ -81,59 +80,31 @@ def follow(services: Services, job_id: str, *, pause: Callable[[], None]) -> Ite
 
 
 def failures(services: Services, job_id: str) -> Iterator[ItemRecord]:
-    """Yield the records of the items that are failed now; see `records`."""
+    """Yield the records of failed items; see `records`."""
     return (record for record in records(services, job_id) if record.state == "failed")
 
 
-def linker(services: Services, job_id: str) -> Callable[[ItemRecord], dict[str, Json]]:
-    """Return what turns this job's records into objects with `cutout_url` and `mask_url`.
-
-    Links are good for an hour. They are null where there is no picture, and for jobs whose
-    pictures are not shown (`Hide`, `Hide/Save`).
-
-    Raises:
-        InvalidOption: If Redis has forgotten the job, as then nobody knows whether they may be.
-    """
-    try:
-        spec = services.jobs.spec(job_id)
-    except UnknownJob as err:
-        raise InvalidOption(
-            f"no links for job {job_id}: Redis has forgotten whether its pictures may be shown"
-        ) from err
-
-    def link(key: str | None) -> str | None:
-        if key is None or spec.image_output not in LINKED:
-            return None
-        return services.objects.sign(spec.output_bucket, key, expires_s=LINK_S)
-
-    def with_links(record: ItemRecord) -> dict[str, Json]:
-        urls = {"cutout_url": link(record.cutout_key), "mask_url": link(record.mask_key)}
-        return asdict(record) | urls
-
-    return with_links
-
-
 def _has_ended(services: Services, job_id: str) -> bool:
-    """Tell whether the job's records are in the bucket; so are those of a forgotten job."""
+    """Return whether the job's records are in the bucket, as those of a deleted job are."""
     try:
-        return services.jobs.status(job_id).state in TERMINAL_STATES
+        return services.jobs.queries.status(job_id).state in TERMINAL_STATES
     except UnknownJob:
         return True
 
 
 def _final(services: Services, job_id: str, start: int) -> Iterator[ItemRecord]:
-    """Yield the records of a job that has ended, or that Redis has forgotten.
+    """Yield the records of a job that has ended or that Redis has deleted.
 
-    Shards are asked for only where there is nothing else: the results outlive them.
+    Shards are read only if there are no results: the results outlive them.
     """
     bucket = _output_bucket(services, job_id)
     with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as lines:
         try:
             services.objects.download(bucket, results_key(job_id), lines)
         except ObjectMissing as err:
-            accepted = services.jobs.accepted_shards(job_id)
+            accepted = services.jobs.queries.accepted_shards(job_id)
             if not accepted:
-                raise UnknownJob(f"neither Redis nor bucket {bucket} knows job {job_id}") from err
+                raise UnknownJob(f"job {job_id} not found in Redis or bucket {bucket}") from err
         else:
             lines.seek(0)
             is_index = lines.read(len(INDEX_START)) == INDEX_START
@@ -145,28 +116,29 @@ def _final(services: Services, job_id: str, start: int) -> Iterator[ItemRecord]:
     try:
         yield from _from_shards(services, bucket, job_id, accepted, start)
     except ObjectMissing as err:
-        raise _gone(job_id, err) from err
+        raise _missing_shard(job_id, err) from err
 
 
 def _indexed(line: bytes) -> Shard:
-    """Read a line of the index that stands in place of a very large job's results."""
+    """Return the shard that a line of the index names."""
     entry = json.loads(line)
     epoch = entry["shard"].removesuffix(".jsonl").rpartition(".")[2]
     return entry["items"], int(epoch)
 
 
 def _so_far(services: Services, job_id: str, start: int) -> Iterator[ItemRecord]:
-    """Yield what is known of a running job.
+    """Yield the known records of a running job.
 
-    Redis is asked for open records before it is asked for shards: a range that is closed in
-    between is then found twice, never missed.
+    Open records are read from Redis before the list of shards: a range that is closed between
+    the two reads is then found twice, never missed.
     """
-    held = sorted(_wanted(services.jobs.open_records(job_id), start), key=_index)
-    accepted = services.jobs.accepted_shards(job_id)
+    held = sorted(_wanted(services.jobs.queries.open_records(job_id), start), key=_index)
+    accepted = services.jobs.queries.accepted_shards(job_id)
     bucket = _output_bucket(services, job_id)
     shards = _from_shards(services, bucket, job_id, accepted, start)
     last = start - 1
-    for record in heapq.merge(held, shards, key=_index):  # of equals, the first iterable's leads
+    # Of two records with the same index, the open one comes first: it is newer.
+    for record in heapq.merge(held, shards, key=_index):
         if record.index > last:
             yield record
             last = record.index
@@ -183,13 +155,13 @@ def _from_shards(
     return _wanted(sweep(wanted, read), start)
 
 
-def _gone(job_id: str, err: ObjectMissing) -> StoreUnavailable:
-    return StoreUnavailable(f"an accepted shard of job {job_id} is gone: {err}")
+def _missing_shard(job_id: str, err: ObjectMissing) -> StoreUnavailable:
+    return StoreUnavailable(f"a shard of job {job_id} is missing from the bucket: {err}")
 
 
 def _output_bucket(services: Services, job_id: str) -> str:
     try:
-        return services.jobs.spec(job_id).output_bucket
+        return services.jobs.queries.spec(job_id).output_bucket
     except UnknownJob:
         return services.settings.output_bucket
 

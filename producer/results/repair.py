@@ -1,4 +1,4 @@
-"""From what a look at the bucket has found to a job that does exactly those items again."""
+"""Process the items again whose outputs are missing or damaged."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from shared.errors import JobNotDone
 from shared.job.spec import JobState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from producer.results.verify import Finding
     from producer.services import Services
     from shared.jobstore.values import JobStatus
 
 
 class Repair:
-    """Gathers the items of findings; `reopen` has them done again.
+    """A selection of a job's items; `reopen` starts them again.
 
-    What lies in the bucket beyond the records stays: nobody here may delete pictures.
+    Extra outputs stay in the bucket: a producer never deletes outputs.
     """
 
     def __init__(self, services: Services, status: JobStatus) -> None:
-        """Begin with no item.
+        """Start with no item.
 
         Args:
-            services: Where the job is.
-            status: The job's, from before it was looked at.
+            services: The services that hold the job.
+            status: The job's status from before the bucket was listed.
 
         Raises:
-            JobNotDone: If it is under way, or cancelled.
+            JobNotDone: If the job is still running or was cancelled.
         """
         if status.state is not JobState.DONE:
             raise JobNotDone(
@@ -39,26 +41,31 @@ class Repair:
         self._bitmap = bytearray(-(-status.total // 8))
         self._verdicts: Counter[str] = Counter()
 
-    def add(self, finding: Finding) -> None:
-        """Count in the finding's item, once; both pictures of an item are written together."""
-        if finding.index is None:
-            return
-        byte, bit = finding.index // 8, 0x80 >> finding.index % 8
-        if not self._bitmap[byte] & bit:
-            self._bitmap[byte] |= bit
-            self._verdicts.update([finding.verdict] if finding.verdict else ())
+    def collect(self, findings: Iterable[Finding]) -> Iterator[Finding]:
+        """Yield *findings* and select their items."""
+        for finding in findings:
+            if finding.index is not None:
+                self._select(finding.index, finding.verdict)
+            yield finding
 
     def reopen(self) -> int:
-        """Have the items done again, and return how many those are.
+        """Start the selected items again, and return their number.
 
         Raises:
-            JobNotDone: If the job was opened again since it was looked at.
+            JobNotDone: If the job was restarted since its status was read.
         """
-        count = self._services.jobs.reopen(
+        items = self._services.jobs.submissions.reopen(
             self._status.job_id,
             bytes(self._bitmap),
             generation=self._status.generation,
             verdicts=self._verdicts,
         )
         self._services.feed()
-        return count
+        return items
+
+    def _select(self, index: int, verdict: str | None) -> None:
+        """Select an item once, even if both of its outputs have a fault."""
+        byte, bit = index // 8, 0x80 >> index % 8
+        if not self._bitmap[byte] & bit:
+            self._bitmap[byte] |= bit
+            self._verdicts.update([verdict] if verdict else ())

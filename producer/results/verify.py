@@ -1,7 +1,7 @@
-"""Whether the bucket holds what a job's records say, and what it holds beyond that.
+"""Compare a job's records with the bucket.
 
-The bucket is listed once, page by page, and laid beside the records in the order of keys; an
-object is asked for its metadata only where listing and record leave something open.
+The bucket is listed once, page by page, and merged with the records in the order of keys. An
+object's metadata is requested only if listing and record do not decide.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal
 
 from producer.bounded import each
-from producer.results import reader as results
+from producer.results import reader
 from producer.results.external_sort import in_order
 from shared.job.keys import output_folders
 from shared.job.spec import TERMINAL_STATES
@@ -31,31 +31,31 @@ if TYPE_CHECKING:
     from shared.jobstore.values import JobStatus
 
 ASKERS: Final = 16
-"""Threads that ask for metadata; half the connections of the object store."""
+"""Threads that request metadata; half the connections of the object store."""
 CLOCKS_S: Final = 300.0
-"""How far the bucket's clock may be from Redis's: what is older than the job by more than this
-is not the job's, and is not asked about."""
+"""Largest difference between the clocks of bucket and Redis, in seconds: an object that is older
+than the job by more than this is not the job's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One picture that is not as the records say."""
+    """One output that differs from the job's records."""
 
     fault: Literal["missing", "damaged", "extra"]
-    """`extra`: the job wrote it, and no done record claims it."""
+    """`extra`: the job wrote the output, but no done record names it."""
     key: str
     reason: str
     index: int | None = None
-    """The item, which `extra` pictures have none of; so with the next two."""
+    """The item's index; None for `extra`, as are the next two fields."""
     image_key: str | None = None
     output: str | None = None
     verdict: str | None = None
-    """The item's quality verdict as it was counted."""
+    """The item's quality verdict in the job's counters."""
 
 
 @dataclass(frozen=True)
 class _Claim:
-    """What a done record says of one of its pictures."""
+    """One output that a done record names."""
 
     index: int
     image_key: str
@@ -66,7 +66,7 @@ class _Claim:
 
 @dataclass(frozen=True)
 class _Place:
-    """A key, what lies there, and which records say that it does."""
+    """A key, the object there, and the records' claims to it."""
 
     key: str
     found: ObjectInfo | None
@@ -74,47 +74,47 @@ class _Place:
 
 
 class Verifier:
-    """Looks at one job once."""
+    """One comparison of one job with the bucket."""
 
     def __init__(self, services: Services, job_id: str, *, deep: bool = False) -> None:
-        """Read what the job says.
+        """Read the job's status and document.
 
         Args:
-            services: Where to ask.
-            job_id: The job.
-            deep: Ask every picture for its metadata, and compare its parameters as well.
+            services: The services that hold the job.
+            job_id: ID of the job.
+            deep: Request every output's metadata, and compare its parameters too.
 
         Raises:
-            UnknownJob: If Redis has no such job (any more).
+            UnknownJob: If Redis does not know the job.
         """
         self._services = services
         self._deep = deep
-        self.status: JobStatus = services.jobs.status(job_id)
-        self._spec: JobSpec = services.jobs.spec(job_id)
-        self._sequence = services.jobs.sequence(job_id)
-        self.pictures = 0
-        """Pictures that were looked for so far."""
+        self.status: JobStatus = services.jobs.queries.status(job_id)
+        self._spec: JobSpec = services.jobs.queries.spec(job_id)
+        self._sequence = services.jobs.queries.sequence(job_id)
+        self.checked = 0
+        """Outputs checked so far."""
 
     def findings(self) -> Iterator[Finding]:
-        """Yield what is wrong, in the order of keys.
+        """Yield the faults in the order of keys.
 
-        Of a running job the pictures of the items that are done so far are looked at, and nothing
-        is said to lie there beyond them. No fault are pictures that the record found to be
-        another's (`kept`, `superseded`), and those that a later job has replaced since.
+        For a running job, only outputs of items that are done are checked, and no output is
+        reported as extra. Outputs that the record marks as another job's (`kept`, `superseded`)
+        and outputs that a later job has replaced are not faults.
 
         Raises:
-            StoreUnavailable: If the bucket cannot be asked.
-            BucketUnavailable: If it is missing or forbidden.
+            StoreUnavailable: If the object store is unavailable.
+            BucketUnavailable: If the bucket is missing or access is denied.
         """
         for found in each(self._look, self._doubtful(), threads=ASKERS):
             yield from found
 
     def _doubtful(self) -> Iterator[_Place]:
-        """Yield the places that the listing alone does not show to be in order."""
+        """Yield the places for which the listing alone does not show that all is well."""
         ended = self.status.state in TERMINAL_STATES
         not_ours_before = self.status.created_at - timedelta(seconds=CLOCKS_S)
         for place in self._places():
-            self.pictures += len(place.claims)
+            self.checked += len(place.claims)
             if not place.claims:
                 if ended and place.found and place.found.modified_at >= not_ours_before:
                     yield place
@@ -122,11 +122,11 @@ class Verifier:
                 yield place
 
     def _places(self) -> Iterator[_Place]:
-        """Yield every key that is claimed or listed, in order: two sorted streams side by side.
+        """Yield every claimed or listed key in order, by merging two sorted streams.
 
-        Both are sorted here, as not every store lists in the order of keys.
+        Both are sorted here, because not every store lists keys in order.
         """
-        claimed = in_order(self._claims())  # before the listing, so that it cannot be too old
+        claimed = in_order(self._claims())  # read before the listing, which is then never older
         folders = output_folders(self._spec, self.status.job_id)
         bucket, objects = self._spec.output_bucket, self._services.objects
         listing = chain.from_iterable(objects.list(bucket, folder) for folder in folders)
@@ -143,30 +143,34 @@ class Verifier:
             yield _Place(key.decode(), found, claims)
 
     def _claims(self) -> Iterator[Row]:
-        for record in results.records(self._services, self.status.job_id):
+        for record in reader.records(self._services, self.status.job_id):
             if record.state == "done" and record.existing not in ("kept", "superseded"):
                 yield from _rows(record)
 
     def _look(self, place: _Place) -> list[Finding]:
-        """Ask about one place and judge it."""
+        """Request the object's metadata and return the faults."""
         found = place.found and self._services.objects.head(self._spec.output_bucket, place.key)
         if found is None:
-            return [_finding(place, claim, "missing", "not there") for claim in place.claims]
+            return [
+                _finding(place, claim, "missing", "not in the bucket") for claim in place.claims
+            ]
         if not place.claims:
-            return _beyond(found, self.status.job_id)
+            is_ours = found.metadata.get(JOB) == self.status.job_id
+            reason = "no record of a done image names it"
+            return [Finding(fault="extra", key=found.key, reason=reason)] if is_ours else []
         if sequence_of(found) > self._sequence:
             return []
-        wrong = ((claim, self._damage(found, claim)) for claim in place.claims)
-        return [_finding(place, claim, "damaged", reason) for claim, reason in wrong if reason]
+        damage = ((claim, self._damage(found, claim)) for claim in place.claims)
+        return [_finding(place, claim, "damaged", reason) for claim, reason in damage if reason]
 
     def _damage(self, found: ObjectInfo, claim: _Claim) -> str | None:
         if claim.size_bytes not in (None, found.size_bytes):
-            return f"{found.size_bytes} bytes long, {claim.size_bytes} were written"
+            return f"{found.size_bytes} bytes instead of {claim.size_bytes}"
         if not is_whole(found):
-            return f"{found.size_bytes} bytes long, {found.metadata[BYTES]} were written"
+            return f"{found.size_bytes} bytes instead of {found.metadata[BYTES]}"
         params = found.metadata.get(PARAMS)
         if self._deep and params != self._spec.params_hash:
-            return f"made with parameters {params}, not {self._spec.params_hash}"
+            return f"parameters {params} instead of {self._spec.params_hash}"
         return None
 
 
@@ -194,12 +198,6 @@ def _rows(record: ItemRecord) -> Iterator[Row]:
         if key is not None:
             size_bytes = (record.sizes or {}).get(output)
             yield [key, record.index, record.image_key, output, size_bytes, verdict]
-
-
-def _beyond(found: ObjectInfo, job_id: str) -> list[Finding]:
-    if found.metadata.get(JOB) != job_id:
-        return []
-    return [Finding(fault="extra", key=found.key, reason="no done record claims it")]
 
 
 def _finding(

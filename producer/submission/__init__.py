@@ -1,1 +1,1 @@
-"""From image keys to a job."""
+"""Create a job from image keys."""

@@ -1,7 +1,8 @@
-"""From keys to a staged manifest: packed chunks, and one hash over all keys."""
+"""Stage a job's image keys as packed chunks, and hash them."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
     from shared.objects import ObjectStore
 
 CHUNKS_IN_REDIS: Final = -(-MAX_REDIS_KEYS // CHUNK_KEYS)
-"""Chunks from this number on lie in the bucket."""
+"""Chunks with this number or a higher one are stored in the bucket."""
 _CHUNKS_A_CALL: Final = 64
-"""One staging call carries 32,768 keys, about 200 kB: few round trips, little memory."""
+"""A staging call carries 32,768 keys, about 200 kB: few round trips and little memory."""
 _UPLOADS: Final = 16
 
 
 @dataclass(frozen=True)
 class Staged:
-    """What was staged."""
+    """The keys that were staged."""
 
     total: int
     keys_sha256: str
@@ -36,13 +37,13 @@ class Staged:
 def stage(
     keys: Iterable[str], nonce: str, *, store: JobStore, objects: ObjectStore, bucket: str
 ) -> Staged:
-    """Stage *keys* under *nonce*; the job that is submitted with it takes them over.
+    """Stage *keys* under *nonce*, for the job that is submitted with it.
 
-    At most 32,768 keys are held at a time. Nothing is written for no keys.
+    At most 32,768 keys are held in memory. Without keys nothing is written.
 
     Raises:
-        RedisUnavailable: If Redis does not take them.
-        StoreUnavailable: If a chunk over the first million keys cannot be put.
+        RedisUnavailable: If Redis cannot store the keys.
+        StoreUnavailable: If the bucket cannot store the keys after the first million.
     """
     digest = hashlib.sha256()
     total, first = 0, 0
@@ -50,11 +51,11 @@ def stage(
     while group := list(itertools.islice(chunks, _CHUNKS_A_CALL)):
         for chunk in group:
             total += len(chunk)
-            digest.update(json.dumps(chunk).encode())  # JSON, so that no two lists look alike
+            digest.update(json.dumps(chunk).encode())  # JSON: different lists never look alike
         packed = [pack(chunk) for chunk in group]
         here = max(0, CHUNKS_IN_REDIS - first)
         if packed[:here]:
-            store.stage(nonce, first, packed[:here])
+            store.submissions.stage(nonce, first, packed[:here])
         names = [manifest_key(nonce, first + n) for n in range(here, len(packed))]
         _put_all(objects, bucket, names, packed[here:])
         first += len(packed)
@@ -70,12 +71,6 @@ def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:
 def _put_all(
     objects: ObjectStore, bucket: str, names: Sequence[str], chunks: Sequence[bytes]
 ) -> None:
-    if not names:
-        return
-
-    def put(name: str, chunk: bytes) -> None:
-        objects.put(bucket, name, chunk, content_type="application/zlib")
-
+    put = functools.partial(objects.put, bucket, content_type="application/zlib")
     with ThreadPoolExecutor(_UPLOADS) as pool:
-        for _ in pool.map(put, names, chunks):
-            pass
+        list(pool.map(put, names, chunks))  # raises what an upload raises

@@ -1,4 +1,4 @@
-"""What a user may ask of a job, before anything is checked against the services."""
+"""The options of a job, before any service is asked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEFAULT_PREFIX: Final = "ComfyUI"
 
 
 class OptionArguments(TypedDict, total=False):
-    """The fields of `JobOptions` as keyword arguments, choices by their names."""
+    """The fields of `JobOptions` as keyword arguments; choices as strings."""
 
     rem_mode: str
     save_prefix: str
@@ -44,13 +44,13 @@ class JobOptions:
 
     rem_mode: str = DEFAULT_MODEL
     save_prefix: str = DEFAULT_PREFIX
-    """With placeholders still in it."""
+    """Prefix of output keys, with placeholders."""
     image_output: ImageOutput = ImageOutput.SAVE
     naming: Naming = Naming.SOURCE
     existing: Existing = Existing.REPLACE
     priority: Priority = Priority.BULK
     job_id: str | None = None
-    """A given id always means its job; None derives one from keys and parameters."""
+    """ID of the job; None derives it from keys and parameters."""
     pictures: PictureOptions = field(default_factory=PictureOptions)
     thresholds: Thresholds = field(default_factory=Thresholds)
     review_prefix: str | None = None
@@ -59,14 +59,14 @@ class JobOptions:
 
     @classmethod
     def of(cls, **given: Unpack[OptionArguments]) -> JobOptions:
-        """Return the options that are given, and the defaults of the others.
+        """Return the given options, with defaults for the others.
 
         Raises:
-            InvalidOption: If there is no such option or choice; the message lists those there are.
+            InvalidOption: If an option or choice is unknown; the message lists the valid ones.
         """
         if unknown := sorted(set(given) - set(cls.__dataclass_fields__)):
             known = ", ".join(cls.__dataclass_fields__)
-            raise InvalidOption(f"no option {', '.join(unknown)}; there are: {known}")
+            raise InvalidOption(f"unknown option {', '.join(unknown)}; options: {known}")
         values: dict[str, Any] = dict(given)
         for name, way in _CHOICES.items():
             if name in values:
@@ -76,24 +76,24 @@ class JobOptions:
     def to_spec(
         self, input_bucket: str, output_bucket: str, *, now: datetime, commercial: bool
     ) -> JobSpec:
-        """Return the job these options describe; *now* expands the prefix's dates.
+        """Return the job document of these options.
 
         Args:
-            input_bucket: Where the keys lie.
-            output_bucket: Where outputs go.
-            now: An aware time in the producer's own zone.
-            commercial: Whether only models with a commercial licence may be used.
+            input_bucket: Bucket of the image keys.
+            output_bucket: Bucket of the outputs.
+            now: Aware local time of the producer; expands the dates in the prefix.
+            commercial: Whether only models with a commercial licence are allowed.
 
         Raises:
-            UnknownModel: If the model is not in the registry; the message lists those that are.
-            LicenceRefused: If its licence forbids commercial use, and *commercial* is set.
-            InvalidPrefix: If a prefix escapes or is reserved.
-            InvalidOption: If a key of `extra_pnginfo` cannot head a text in a PNG.
+            UnknownModel: If the model is not in the registry; the message lists all models.
+            LicenceRefused: If *commercial* is set and the licence forbids commercial use.
+            InvalidPrefix: If a prefix is not a valid key prefix or is reserved.
+            InvalidOption: If a key of `extra_pnginfo` is not a valid PNG keyword.
         """
         model = models.get(self.rem_mode)
         if commercial and not model.commercial:
             raise LicenceRefused(
-                f"{model.name} is licensed for non-commercial use only ({model.licence}), and "
+                f"{model.name} is licensed for non-commercial use only ({model.licence}), but "
                 f"RMBG_COMMERCIAL is set; models for commercial use: {_commercial_models()}"
             )
         for keyword in self.extra_pnginfo or ():
@@ -133,9 +133,9 @@ def _choose(way: type[StrEnum], name: str, value: str) -> StrEnum:
     try:
         return way(value)
     except ValueError as err:
-        raise InvalidOption(f"{name} {value!r} is none of {', '.join(way)}") from err
+        raise InvalidOption(f"invalid {name} {value!r}; choices: {', '.join(way)}") from err
 
 
 def _commercial_models() -> str:
-    names = sorted(model.name for model in models.REGISTRY.values() if model.commercial)
-    return ", ".join(names) or "none"
+    allowed = (model.name for model in models.REGISTRY.values() if model.commercial)
+    return ", ".join(sorted(allowed)) or "none"

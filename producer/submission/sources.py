@@ -1,4 +1,4 @@
-"""Where image keys come from: a bucket prefix, a file or a stream, one key at a time."""
+"""Sources of image keys: a bucket prefix, a file or stream of lines, or an iterable."""
 
 from __future__ import annotations
 
@@ -6,112 +6,112 @@ import re
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Final, Protocol
 
-from shared.errors import InvalidOption, NoKeys
+from shared.errors import InvalidOption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from shared.objects import ObjectStore
 
-PICTURE_EXTENSIONS: Final = frozenset(
+IMAGE_EXTENSIONS: Final = frozenset(
     {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe"}
     | {".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 )
-"""What counts as a picture when a prefix or a folder is listed, in any case of letters.
+"""Extensions of images when a prefix or a folder is listed; case does not matter.
 
-Keys that are named one by one are taken as they are: only the worker knows what the bytes are.
+Keys that are given one by one are not filtered: only the worker knows what the bytes are.
 """
 _URL: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?", re.DOTALL)
 _MAX_LINE_BYTES: Final = 4096
-"""Longer than any S3 key (1,024 bytes) by far: such a file is no list of keys."""
+"""Far more than the longest S3 key (1,024 bytes): such a file is not a list of keys."""
 
 
 class Source(Protocol):
-    """Image keys in a settled order, and what to say if there are none."""
+    """Image keys in a fixed order, and the error message if there are none."""
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the keys one by one, without ever holding all of them."""
+        """Yield the keys one by one, without holding all of them in memory."""
         ...
 
-    def emptiness(self) -> str:
-        """After a walk that yielded nothing: say what was looked at, in one line."""
+    def describe_empty(self) -> str:
+        """Return what was read, in one line; called after an iteration without keys."""
         ...
 
 
-def is_picture(name: str) -> bool:
-    """Return whether the extension of *name* is one of `PICTURE_EXTENSIONS`."""
+def is_image(name: str) -> bool:
+    """Return whether the extension of *name* is one of `IMAGE_EXTENSIONS`."""
     dot = name.rfind(".")
-    return dot > name.rfind("/") and name[dot:].lower() in PICTURE_EXTENSIONS
+    return dot > name.rfind("/") and name[dot:].lower() in IMAGE_EXTENSIONS
 
 
 def parse_prefix(url: str) -> tuple[str, str]:
     """Split `s3://bucket/prefix/` into bucket and prefix; the prefix may be empty.
 
     Raises:
-        InvalidOption: If *url* is not of that form.
+        InvalidOption: If *url* does not have this form.
     """
     found = _URL.fullmatch(url)
     if found is None:
-        raise InvalidOption(f"--prefix {url!r} is not of the form s3://bucket/prefix/")
+        raise InvalidOption(f"invalid --prefix {url!r}; use the form s3://bucket/prefix/")
     return found[1], found[2] or ""
 
 
 @dataclass
 class PrefixSource:
-    """The pictures under a prefix, in key order; one walk costs a request per 1,000 objects.
+    """The images under a prefix, in the store's order; one request per 1,000 objects.
 
-    The job's own outputs are passed over (they may lie under the prefix), and so is everything
-    under `_jobs/` and `_preview/`.
+    Skips the job's own outputs, which may lie under the prefix, and everything under `_jobs/` and
+    `_preview/`.
     """
 
     store: ObjectStore
     bucket: str
     prefix: str
     is_own: Callable[[str], bool]
-    """Whether a key is one this job, or an earlier one like it, wrote."""
+    """Return whether a key is an output of this job or of an earlier one like it."""
     listed: int = field(default=0, init=False)
-    """Objects seen by the latest walk."""
+    """Objects listed by the latest iteration."""
     others: int = field(default=0, init=False)
-    """Objects of the latest walk that are no pictures by their extension."""
+    """Listed objects whose extension is not that of an image."""
     own: int = field(default=0, init=False)
-    """Objects of the latest walk that are outputs or job documents."""
+    """Listed objects that are outputs or job documents."""
 
     def __iter__(self) -> Iterator[str]:
         """See `Source.__iter__`.
 
         Raises:
-            StoreUnavailable: If the store cannot be asked now.
-            BucketUnavailable: If the bucket is missing or forbidden.
+            StoreUnavailable: If the object store is unavailable.
+            BucketUnavailable: If the bucket is missing or access is denied.
         """
         self.listed = self.others = self.own = 0
         for found in self.store.list(self.bucket, self.prefix):
             self.listed += 1
             if self.is_own(found.key):
                 self.own += 1
-            elif is_picture(found.key):
+            elif is_image(found.key):
                 yield found.key
             else:
                 self.others += 1
 
-    def emptiness(self) -> str:
-        """See `Source.emptiness`."""
+    def describe_empty(self) -> str:
+        """See `Source.describe_empty`."""
         return (
-            f"no pictures under s3://{self.bucket}/{self.prefix}: {self.listed} objects listed, "
-            f"{self.others} of them not pictures by extension, {self.own} outputs or job documents"
+            f"no images under s3://{self.bucket}/{self.prefix}; objects listed: {self.listed} "
+            f"(outputs or job documents: {self.own}, other file types: {self.others})"
         )
 
 
 @dataclass
 class LineSource:
-    """Keys from a file or a stream: UTF-8, one a line, blank lines ignored.
+    """Keys from a file or stream: UTF-8, one per line; blank lines are ignored.
 
-    Only the line's end is cut off, since a key may begin or end with a space. A stream is walked
+    Only the line break is removed, since a key may begin or end with a space. The stream is read
     once.
     """
 
     stream: IO[bytes]
     name: str
-    """What it is called in messages: the file's path, or `standard input`."""
+    """Name in messages: the path of the file, or `standard input`."""
     lines: int = field(default=0, init=False)
     """Lines read so far."""
 
@@ -119,7 +119,7 @@ class LineSource:
         """See `Source.__iter__`.
 
         Raises:
-            InvalidOption: If a line is not UTF-8, or far too long for a key; it is named.
+            InvalidOption: If a line is not UTF-8 or is 4,096 bytes or longer; names the line.
         """
         while line := self.stream.readline(_MAX_LINE_BYTES):
             self.lines += 1
@@ -130,24 +130,25 @@ class LineSource:
     def _decode(self, line: bytes) -> str:
         if len(line) == _MAX_LINE_BYTES:
             raise InvalidOption(
-                f"{self.name}, line {self.lines}: over {_MAX_LINE_BYTES} bytes; one key a line"
+                f"{self.name}, line {self.lines}: {_MAX_LINE_BYTES} bytes or more; "
+                "write one key per line"
             )
         try:
             text = line.decode("utf-8-sig" if self.lines == 1 else "utf-8")
         except UnicodeDecodeError as err:
             raise InvalidOption(
-                f"{self.name}, line {self.lines} is not UTF-8: {err.reason}"
+                f"{self.name}, line {self.lines}: not valid UTF-8: {err.reason}"
             ) from err
         return text.rstrip("\r\n")
 
-    def emptiness(self) -> str:
-        """See `Source.emptiness`."""
-        return f"no keys in {self.name}: {self.lines} lines read, all blank"
+    def describe_empty(self) -> str:
+        """See `Source.describe_empty`."""
+        return f"no image keys in {self.name}; blank lines read: {self.lines}"
 
 
 @dataclass(frozen=True)
 class KeySource:
-    """Keys that a program hands over; the iterable is walked once."""
+    """Keys from an iterable, which is read once."""
 
     keys: Iterable[str]
 
@@ -155,20 +156,6 @@ class KeySource:
         """See `Source.__iter__`."""
         return iter(self.keys)
 
-    def emptiness(self) -> str:
-        """See `Source.emptiness`."""
-        return "no keys were given"
-
-
-def at_least_one(source: Source) -> Iterator[str]:
-    """Yield the keys of *source*.
-
-    Raises:
-        NoKeys: At the end, if there was none; the message says what was looked at.
-    """
-    empty = True
-    for key in source:
-        empty = False
-        yield key
-    if empty:
-        raise NoKeys(source.emptiness())
+    def describe_empty(self) -> str:
+        """See `Source.describe_empty`."""
+        return "no image keys given"

@@ -1,63 +1,60 @@
-"""From keys and options to a job with its first tickets in the queues."""
+"""Create a job from keys and options, and publish its first tickets."""
 
 from __future__ import annotations
 
+import functools
 import secrets
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from producer.submission.manifest import stage
-from producer.submission.sources import at_least_one
-from shared.errors import InvalidOption, JobConflict, RmbgError, ServiceUnavailable
-from shared.job.keys import comfyui_stem, highest_number, manifest_key
+from producer.submission.sources import PrefixSource, parse_prefix
+from shared.errors import InvalidOption, JobConflict, NoKeys, RmbgError, ServiceUnavailable
+from shared.job.keys import comfyui_stem, highest_number, is_own_output, manifest_key
 from shared.job.spec import MAX_INTERACTIVE_ITEMS, JobSpec, Naming, Priority
 from shared.job.ticket import JOB_ID
-from shared.jobstore.values import Submission
+from shared.jobstore.submissions import Submission
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from producer.services import Services
     from producer.submission.options import JobOptions
     from producer.submission.sources import Source
-    from shared.jobstore.values import Submitted
-
-DURABLE_S: Final = 5.0
-"""Longest wait for Redis's append-only file; the job stands without it too."""
+    from shared.jobstore.submissions import Submitted
 
 
 def choose_bucket(services: Services, bucket: str | None) -> str:
-    """Return the input bucket: the one asked for, or the only one there is.
+    """Return *bucket*, or the only allowed input bucket if *bucket* is None.
 
     Raises:
-        InvalidOption: If it is not in the allow-list, or none was named and there are several.
+        InvalidOption: If *bucket* is not allowed, or is None and several buckets are allowed.
     """
     allowed = services.settings.input_buckets
     if bucket is None and len(allowed) == 1:
         return allowed[0]
     if bucket is None:
-        raise InvalidOption(f"--bucket is needed: one of {', '.join(allowed)}")
+        raise InvalidOption(f"--bucket is required; allowed: {', '.join(allowed)}")
     if bucket not in allowed:
         raise InvalidOption(
-            f"bucket {bucket!r} is not in RMBG_INPUT_BUCKETS, which allows {', '.join(allowed)}"
+            f"bucket {bucket!r} is not in RMBG_INPUT_BUCKETS; allowed: {', '.join(allowed)}"
         )
     return bucket
 
 
 def plan(services: Services, options: JobOptions, bucket: str | None = None) -> JobSpec:
-    """Check everything that can be checked without a service; return the job's document.
+    """Return the document of a job, after every check that needs no service.
 
-    Dates in the prefix are expanded here, once, in this machine's local time.
+    Dates in the prefix are expanded once, here, in this machine's local time.
 
     Raises:
-        ConfigError: Of the kind that says what is wrong; nothing has been created.
+        ConfigError: If an option is invalid; nothing is created.
     """
     if options.job_id is not None and not JOB_ID.fullmatch(options.job_id):
         raise InvalidOption(
-            f"--job-id {options.job_id!r} is not 1 to 64 of A-Z a-z 0-9 . _ - "
-            "with a letter or digit first"
+            f"invalid --job-id {options.job_id!r}; use 1 to 64 of A-Z a-z 0-9 . _ - "
+            "and begin with a letter or digit"
         )
     settings = services.settings
     return options.to_spec(
@@ -68,46 +65,65 @@ def plan(services: Services, options: JobOptions, bucket: str | None = None) -> 
     )
 
 
+def list_prefix(services: Services, url: str, spec: JobSpec, save_prefix: str) -> PrefixSource:
+    """Return the images at *url*, without the outputs of this job and of earlier ones like it.
+
+    Args:
+        services: The services that hold the bucket.
+        url: `s3://bucket/prefix/`.
+        spec: The document of the job.
+        save_prefix: The job's prefix before its dates are expanded, so that outputs of other days
+            are recognised too.
+
+    Raises:
+        InvalidOption: If *url* does not have this form.
+    """
+    own = functools.partial(is_own_output, spec.model_copy(update={"save_prefix": save_prefix}))
+    return PrefixSource(services.objects, *parse_prefix(url), own)
+
+
 def submit(
     services: Services, source: Source, spec: JobSpec, *, job_id: str | None = None
 ) -> Submitted:
-    """Make the job of *spec* over the keys of *source*, and publish its first tickets.
+    """Create a job from *spec* and the keys of *source*, and publish its first tickets.
 
-    A repetition joins the job it made before. The keys are walked once and never held together.
-    After a failure nothing runs, unless Redis's answer to the very last question got lost; what
-    was staged there for no job expires within an hour.
+    The same submission again joins the job. The keys are read once, and never all held in memory.
+    After an error no job runs, unless only Redis's answer to the last command was lost. Staged
+    keys without a job expire within an hour.
 
     Raises:
-        NoKeys: If *source* has no key; nothing was created.
-        JobConflict: If *job_id* means other keys or parameters.
-        ServiceUnavailable: If Redis or the object store cannot be asked, or a bucket is missing.
+        NoKeys: If *source* has no key; nothing is created.
+        JobConflict: If *job_id* is in use for other keys or parameters.
+        ServiceUnavailable: If Redis or the object store is unavailable, or a bucket is missing.
     """
-    _ = services.jobs  # Redis first: it answers at once, or tells that it is away
+    _ = services.jobs  # Redis first: it fails within seconds if it is unavailable
     for bucket in dict.fromkeys((spec.input_bucket, spec.output_bucket)):
         services.objects.check(bucket)
-    keys = at_least_one(source)
-    if spec.priority is Priority.INTERACTIVE:
-        keys = _at_most(keys, MAX_INTERACTIVE_ITEMS)
     nonce = secrets.token_hex(8)
     try:
-        submission = _prepare(services, keys, nonce, spec, job_id)
+        submission = _prepare(services, source, nonce, spec, job_id)
     except RmbgError:
-        _drop(services, nonce, spec)
+        _delete_chunks(services, nonce, spec)
         raise
-    submitted = _make(services, submission)
+    submitted = _create_or_join(services, submission)
     services.feed()
-    services.jobs.durable(DURABLE_S)
+    services.persist()
     return submitted
 
 
 def _prepare(
-    services: Services, keys: Iterator[str], nonce: str, spec: JobSpec, job_id: str | None
+    services: Services, source: Source, nonce: str, spec: JobSpec, job_id: str | None
 ) -> Submission:
+    is_interactive = spec.priority is Priority.INTERACTIVE
+    keys = _at_most(source, MAX_INTERACTIVE_ITEMS) if is_interactive else source
     staged = stage(
         keys, nonce, store=services.jobs, objects=services.objects, bucket=spec.output_bucket
     )
+    if not staged.total:
+        raise NoKeys(source.describe_empty())
     if spec.naming is Naming.COMFYUI:
-        spec = replace(spec, counter_base=_reserve(services, spec, staged.total))
+        base = _reserve(services, spec, staged.total)
+        spec = spec.model_copy(update={"counter_base": base})
     return Submission(
         spec=spec,
         total=staged.total,
@@ -117,26 +133,26 @@ def _prepare(
     )
 
 
-def _make(services: Services, submission: Submission) -> Submitted:
-    """Make or join the job; drop the chunks only if it is certain that no job reads them.
+def _create_or_join(services: Services, submission: Submission) -> Submitted:
+    """Create or join the job; delete the staged chunks only if no job can be reading them.
 
-    If Redis cannot be asked, the job may be there: only the answer need have been lost.
+    If Redis is unavailable, the job may exist: perhaps only the answer was lost.
     """
     try:
-        submitted = services.jobs.submit(submission)
+        submitted = services.jobs.submissions.submit(submission)
     except JobConflict:
-        _drop(services, submission.manifest, submission.spec)
+        _delete_chunks(services, submission.manifest, submission.spec)
         raise
     if not submitted.created:
-        _drop(services, submission.manifest, submission.spec)
+        _delete_chunks(services, submission.manifest, submission.spec)
     return submitted
 
 
 def _reserve(services: Services, spec: JobSpec, count: int) -> int:
-    """Reserve *count* numbers; those of a submission that joins or fails stay unused."""
+    """Reserve *count* file numbers; a submission that joins or fails leaves gaps."""
     stem = comfyui_stem(spec.save_prefix)
     listed = services.objects.list(spec.output_bucket, stem)
-    return services.jobs.reserve_numbers(
+    return services.jobs.submissions.reserve_numbers(
         spec.output_bucket,
         stem,
         listed_highest=highest_number((found.key for found in listed), spec.save_prefix),
@@ -144,17 +160,17 @@ def _reserve(services: Services, spec: JobSpec, count: int) -> int:
     )
 
 
-def _at_most(keys: Iterator[str], limit: int) -> Iterator[str]:
+def _at_most(keys: Iterable[str], limit: int) -> Iterator[str]:
     for n, key in enumerate(keys):
         if n == limit:
             raise InvalidOption(
-                f"an interactive job has at most {limit} images; leave out --priority interactive"
+                f"an interactive job has at most {limit} images; use --priority bulk"
             )
         yield key
 
 
-def _drop(services: Services, nonce: str, spec: JobSpec) -> None:
-    """Delete chunks that no job will read; those staged in Redis expire by themselves."""
+def _delete_chunks(services: Services, nonce: str, spec: JobSpec) -> None:
+    """Delete staged chunks from the bucket; those in Redis expire."""
     with suppress(ServiceUnavailable):
         folder = manifest_key(nonce, 0).rpartition("/")[0]
         left = [found.key for found in services.objects.list(spec.output_bucket, folder + "/")]

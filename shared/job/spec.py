@@ -1,25 +1,29 @@
-"""What a job says and how an item ended, to and from JSON with a schema version."""
+"""The job document: a job's parameters, as JSON with a schema version."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final, Literal, TypeAlias
+from functools import cached_property
+from typing import Any, Final, Literal, Self, TypeAlias
+
+from pydantic import ValidationError
 
 from shared.errors import InvalidOption
+from shared.job.document import Document, problems
 from shared.job.thresholds import Thresholds
 
 SCHEMA: Final = 1
-"""Version of both documents here; a reader takes its own version and the one before."""
+"""Version of the job document; a reader accepts its own version and the one before."""
 
 Json: TypeAlias = Any
 """A value that `json` can write."""
 
 
 class ImageOutput(StrEnum):
-    """What becomes of the pictures; the names are the node's."""
+    """What to do with the outputs; the names are the original node's."""
 
     HIDE = "Hide"
     PREVIEW = "Preview"
@@ -28,14 +32,14 @@ class ImageOutput(StrEnum):
 
 
 class Naming(StrEnum):
-    """How output keys are made: from the source's key, or counted as ComfyUI does."""
+    """How output keys are named: after the source's key, or numbered as in ComfyUI."""
 
     SOURCE = "source"
     COMFYUI = "comfyui"
 
 
 class Existing(StrEnum):
-    """What to do about another picture at the output key."""
+    """What to do if another image is at the output key."""
 
     REPLACE = "replace"
     KEEP = "keep"
@@ -43,14 +47,14 @@ class Existing(StrEnum):
 
 
 class Priority(StrEnum):
-    """Which lane a job's tickets take; interactive ones (at most 64 images) overtake."""
+    """Queue for a job's tickets; workers consume interactive ones (at most 64 images) first."""
 
     BULK = "bulk"
     INTERACTIVE = "interactive"
 
 
 class JobState(StrEnum):
-    """Where a job stands."""
+    """State of a job."""
 
     RUNNING = "running"
     FINISHING = "finishing"
@@ -60,97 +64,95 @@ class JobState(StrEnum):
 
 TERMINAL_STATES: Final = frozenset({JobState.DONE, JobState.CANCELLED})
 MAX_INTERACTIVE_ITEMS: Final = 64
-"""Most images of an interactive job: more than somebody would sit and wait for is bulk."""
+"""Most images of an interactive job; nobody waits in front of a screen for more."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PictureOptions:
-    """The parameters that change pixels or verdicts; all of them are hashed."""
+class PictureOptions(Document):
+    """The options that change pixels or verdicts; all of them are hashed."""
 
     edges: Literal["estimate", "source", "seed"] = "estimate"
-    """Colours of the soft edge: estimated, the source's, or the node's darkened ones."""
+    """Colours of soft edges: estimated, the source's, or darkened as in the original node."""
     stretch: Literal["guarded", "seed"] = "guarded"
-    """`guarded`: an empty picture gives an empty mask; `seed`: always stretched, as in the node."""
+    """`guarded`: an image without a subject gives an empty mask; `seed`: always stretch the mask
+    to full range, as the original node does."""
     alpha: Literal["keep", "ignore"] = "keep"
-    """What is done with a source's own alpha: multiplied into the mask, or dropped."""
+    """What to do with a source's own alpha: multiply it into the mask, or drop it."""
     truncated: Literal["fail", "accept"] = "fail"
-    """A file that ends too early: failed, or used as far as it goes."""
+    """What to do with a truncated file: fail, or use the part that is there."""
     png: Literal["fast", "small"] = "fast"
-    """How hard PNGs are compressed; the pixels are the same."""
+    """PNG compression level; the pixels are the same."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class JobSpec:
-    """All that a job says, fixed at submission. Its keys stand in the manifest."""
+class JobSpec(Document):
+    """A job's parameters, fixed at submission. Its image keys are in the manifest."""
 
     input_bucket: str
     output_bucket: str
     save_prefix: str = "ComfyUI"
-    """With dates already expanded (producer's local time); see `shared.job.keys`."""
+    """With dates already expanded in the producer's local time; see `shared.job.prefix`."""
     rem_mode: str = "RMBG-1.4"
     weights_sha256: str
-    """Identity of the model in the registry at submission, not of a worker's own file."""
+    """SHA-256 of the model in the registry at submission, not of a worker's own file."""
     image_output: ImageOutput = ImageOutput.SAVE
     naming: Naming = Naming.SOURCE
     existing: Existing = Existing.REPLACE
     priority: Priority = Priority.BULK
-    options: PictureOptions = field(default_factory=PictureOptions)
+    options: PictureOptions = PictureOptions()
     counter_base: int = 0
-    """With `Naming.COMFYUI`: item i is written with number base + i."""
+    """With `Naming.COMFYUI`, item i is written with number base + i."""
     date: str = ""
     """Day of submission, `YYYY-MM-DD` in UTC; part of preview keys."""
-    thresholds: Thresholds = field(default_factory=Thresholds)
-    """Where a picture's figures become doubtful."""
+    thresholds: Thresholds = Thresholds()
+    """Quality figures beyond which a cutout is sent to review or rejected."""
     review_prefix: str | None = None
-    """Prefix under which cutouts with a doubtful verdict are copied as well, or None."""
+    """Prefix to which doubtful cutouts are copied, or None."""
     prompt: Json = None
     extra_pnginfo: dict[str, Json] | None = None
 
-    @property
+    @cached_property
     def params_hash(self) -> str:
-        """Hash of what decides the pixels: model, weights, output parameters (16 hex digits).
+        """Hash of what determines the pixels: model, weights, options, PNG texts (16 hex digits).
 
-        Device, precision, version, batch, job id and priority are left out, or a mixed fleet
-        would overwrite its own work.
+        Device, precision, version, batch, job id and priority are left out; otherwise a mixed
+        fleet would overwrite its own outputs.
         """
-        pictures = {"model": self.rem_mode, "weights": self.weights_sha256, **asdict(self.options)}
+        images = {"model": self.rem_mode, "weights": self.weights_sha256}
         texts = {"prompt": self.prompt, "extra_pnginfo": self.extra_pnginfo}
-        return _digest(pictures | texts)[:16]
+        return _digest(images | self.options.model_dump() | texts)[:16]
 
     def fingerprint(self, keys_sha256: str) -> str:
-        """Hash of everything that makes two submissions the same job: parameters and keys."""
-        body = asdict(self) | {"keys": keys_sha256}
-        for at_submission in ("counter_base", "date"):
-            del body[at_submission]
-        return _digest(body)
+        """Return the hash of the parameters and keys that make two submissions the same job."""
+        body = self.model_dump(exclude={"counter_base", "date"})
+        return _digest(body | {"keys": keys_sha256})
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with *update* applied and `params_hash` not yet computed."""
+        copied = super().model_copy(update=update, deep=deep)
+        vars(copied).pop("params_hash", None)
+        return copied
 
     def to_json(self) -> str:
         """Return one line of JSON that `from_json` reads."""
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, separators=(",", ":"))
+        return json.dumps({"schema": SCHEMA, **self.model_dump()}, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> JobSpec:
-        """Read what `to_json` wrote.
+        """Parse a document that `to_json` wrote.
 
         Raises:
-            InvalidOption: If the document is of a schema this version does not read.
+            InvalidOption: If this version does not read the document's schema, or a field is
+                unknown, missing or invalid.
         """
         body = json.loads(text)
         schema = body.pop("schema", None)
         if schema not in (SCHEMA, SCHEMA - 1):
-            msg = f"job document of schema {schema}; this version reads {SCHEMA - 1} and {SCHEMA}"
-            raise InvalidOption(msg)
-        return cls(
-            **body
-            | {
-                "image_output": ImageOutput(body["image_output"]),
-                "naming": Naming(body["naming"]),
-                "existing": Existing(body["existing"]),
-                "priority": Priority(body["priority"]),
-                "options": PictureOptions(**body["options"]),
-                "thresholds": Thresholds(**body.get("thresholds", {})),
-            }
-        )
+            raise InvalidOption(
+                f"job document has schema {schema}; this version reads {SCHEMA - 1} and {SCHEMA}"
+            )
+        try:
+            return cls.model_validate(body)
+        except ValidationError as err:
+            raise InvalidOption(f"job document is not valid: {problems(err)}") from err
 
 
 def _digest(body: dict[str, Json]) -> str:

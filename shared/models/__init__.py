@@ -1,1 +1,1 @@
-"""Models, their weights and how weights are fetched."""
+"""Model registry, weights cache and downloads."""

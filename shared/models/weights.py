@@ -1,27 +1,26 @@
-"""From a registered model to a verified file in the cache: `{home}/weights/{hash}-{name}`."""
+"""Keep verified weights in a cache: `{home}/weights/{hash}-{name}`."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-from contextlib import contextmanager
+import logging
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import WeightsInvalid
 from shared.models.download import DownloadFailed, fetch_npm, fetch_url
-from shared.models.registry import REGISTRY, Model, Source
+from shared.models.registry import HUGGINGFACE, REGISTRY, Model, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
     from pathlib import Path
 
     from shared.models.download import Progress
 
-_READ_BYTES: Final = 1 << 20
+logger = logging.getLogger(__name__)
 
 
 def locate(model: Model, home: Path) -> Path | None:
-    """Return where *model*'s weights lie in the cache, or None; `verify` looks inside."""
+    """Return the path of *model*'s weights in the cache, or None; the content is not checked."""
     for source in model.sources:
         path = _place(source, home)
         if path.is_file():
@@ -30,7 +29,7 @@ def locate(model: Model, home: Path) -> Path | None:
 
 
 def known(home: Path) -> list[tuple[Model, Path | None]]:
-    """Return every registered model with what `locate` says of it."""
+    """Return every registered model with its path in the cache, or None."""
     return [(model, locate(model, home)) for model in REGISTRY.values()]
 
 
@@ -39,51 +38,61 @@ def pull(
     home: Path,
     *,
     base_url: str | None = None,
+    hf_token: str | None = None,
     offline: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Return *model*'s verified weights, fetching them where the cache has none.
+    """Return *model*'s verified weights; download them if the cache has none.
 
-    Sources are tried in the registry's order. A file appears in the cache whole and verified or
-    not at all; a damaged one there is fetched again. Several callers, in one process or many,
-    may pull at once: one fetches, the others wait and find the file. A cache that has the file
-    is only read, so it may be mounted read-only.
+    Sources are tried in the order of the registry. A file appears in the cache whole and verified
+    or not at all; a damaged file is downloaded again, an interrupted download is continued by
+    the next call. Threads and processes may call this at once: one downloads, the others wait
+    and use its file. A cache that has the file is only read, so it may be mounted read-only.
 
     Args:
         model: From the registry.
-        home: The cache's folder (`RMBG_HOME`); made where it is missing.
-        base_url: A mirror that is asked instead of the sources: `{base_url}/{file_name}`.
-        offline: Fetch nothing (`RMBG_OFFLINE`).
-        progress: Called with bytes so far and in all (None where unknown), while a file comes.
+        home: Folder of the cache (`RMBG_HOME`); created if missing.
+        base_url: Mirror to use instead of the sources: `{base_url}/{file_name}`.
+        hf_token: Access token (`HF_TOKEN`), sent to huggingface.co only.
+        offline: Download nothing (`RMBG_OFFLINE`).
+        progress: Called during a download with the bytes so far and the total, None if unknown.
 
     Raises:
-        WeightsInvalid: If no source gave the right file; names each one's reason.
+        WeightsInvalid: If no source delivered the right file; names the reason for each.
     """
     path, _ = _kept(model, home)
     if path is not None:
         return path
+    from filelock import FileLock  # noqa: PLC0415 - takes 0.03 s to import
+
     folder = home / "weights"
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / f".{model.name}.lock"):
+    with FileLock(folder / f".{model.name}.lock"):  # the kernel releases it if the process dies
         path, faults = _kept(model, home)
         if path is not None:
             return path
         if offline:
-            faults.append("nothing is fetched while offline (RMBG_OFFLINE)")
-            raise _not_had(model, home, faults)
+            faults.append("downloads are off (RMBG_OFFLINE)")
+            raise _unavailable(model, home, faults)
         for source in model.sources:
+            logger.info("downloading weights", extra={"model": model.name, "source": source.kind})
             try:
-                return _fetch(source, home, base_url=base_url, progress=progress)
+                path = _fetch(source, home, base_url=base_url, hf_token=hf_token, progress=progress)
             except (DownloadFailed, WeightsInvalid) as err:
                 faults.append(str(err))
-        raise _not_had(model, home, faults)
+            else:
+                for other in model.sources:
+                    _part(other, home).unlink(missing_ok=True)
+                logger.info("weights downloaded", extra={"model": model.name, "path": str(path)})
+                return path
+        raise _unavailable(model, home, faults)
 
 
 def verify(path: Path, sha256s: Collection[str]) -> Path:
     """Return *path* if its SHA-256 is one of *sha256s*.
 
     Raises:
-        WeightsInvalid: If it is missing or another file; names both hashes and the remedy.
+        WeightsInvalid: If the file is missing or has another hash; names both hashes and the fix.
     """
     try:
         found = file_sha256(path)
@@ -98,24 +107,27 @@ def verify(path: Path, sha256s: Collection[str]) -> Path:
     return path
 
 
-_REMEDY: Final = "`rmbg weights pull MODEL` fetches it anew"
+_REMEDY: Final = "run `rmbg weights pull MODEL` to download it again"
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of *path* in hexadecimal; raises `OSError`."""
-    digest = hashlib.sha256()
+    """Return the SHA-256 of *path* in hexadecimal digits; raise `OSError` if it is unreadable."""
     with path.open("rb") as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _place(source: Source, home: Path) -> Path:
     return home / "weights" / f"{source.sha256[:16]}-{source.file_name}"
 
 
+def _part(source: Source, home: Path) -> Path:
+    """Return the path of an unfinished download: one for all attempts, safe under the lock."""
+    path = _place(source, home)
+    return path.with_name(f".{path.name}.part")
+
+
 def _kept(model: Model, home: Path) -> tuple[Path | None, list[str]]:
-    """Return the verified file in the cache, or None and what is wrong with those there."""
+    """Return the verified file in the cache, or None and what is wrong with the files there."""
     faults = []
     for source in model.sources:
         path = _place(source, home)
@@ -127,36 +139,37 @@ def _kept(model: Model, home: Path) -> tuple[Path | None, list[str]]:
     return None, faults
 
 
-def _fetch(source: Source, home: Path, *, base_url: str | None, progress: Progress | None) -> Path:
-    path = _place(source, home)
-    # One name for all tries, safe under the lock: what a killed process left is overwritten.
-    part = path.with_name(f".{path.name}.part{path.suffix}")
-    try:
+def _fetch(
+    source: Source,
+    home: Path,
+    *,
+    base_url: str | None,
+    hf_token: str | None,
+    progress: Progress | None,
+) -> Path:
+    path, part = _place(source, home), _part(source, home)
+    is_resumed = part.exists()
+    if base_url is None and source.resource is not None:
         with part.open("wb") as file:
-            if base_url is not None:
-                fetch_url(f"{base_url.rstrip('/')}/{source.file_name}", file, progress=progress)
-            elif source.resource is not None:
-                fetch_npm(source.location, source.resource, file, progress=progress)
-            else:
-                fetch_url(source.location, file, progress=progress)
+            fetch_npm(source.location, source.resource, file, progress=progress)
+    else:
+        url = f"{base_url.rstrip('/')}/{source.file_name}" if base_url else source.location
+        tokens = {HUGGINGFACE: hf_token} if hf_token else {}
+        fetch_url(url, part, tokens=tokens, progress=progress)
+    try:
         verify(part, [source.sha256])
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    except WeightsInvalid:
+        part.unlink()
+        if not is_resumed:
+            raise
+        # The first bytes may be those of another file: once more, from the start.
+        return _fetch(source, home, base_url=base_url, hf_token=hf_token, progress=progress)
+    return part.replace(path)
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the file *path* as a lock; the kernel lets go of it if the process dies."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _not_had(model: Model, home: Path, faults: list[str]) -> WeightsInvalid:
+def _unavailable(model: Model, home: Path, faults: list[str]) -> WeightsInvalid:
     reasons = "; ".join(faults)
     return WeightsInvalid(
-        f"no weights of {model.name} in {home / 'weights'}: {reasons}. With a network, or a"
-        f" mirror's base URL: `rmbg weights pull {model.name}`"
+        f"weights of {model.name} not found in {home / 'weights'}: {reasons}. Run `rmbg"
+        f" weights pull {model.name}` with network access, or set RMBG_WEIGHTS_URL to a mirror"
     )

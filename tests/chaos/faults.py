@@ -1,4 +1,4 @@
-"""What each kind of fault does."""
+"""Cause the faults of a schedule."""
 
 from __future__ import annotations
 
@@ -10,31 +10,35 @@ from typing import Final
 
 import redis
 from fleet import Fleet
-from s3_proxy import Spell, Weather
-from scene import LEASE_S, Scene
+from s3_proxy import S3Fault, S3FaultKind
 from schedule import Fault, Kind
+from support.until import poll
+from system import LEASE_S, System
 
 from shared.broker.queues import QUEUES
 
 DOWN_S: Final = (0.2, 1.2)
+"""Shortest and longest outage of Redis."""
 FROZEN_S: Final = (LEASE_S + 1.0, LEASE_S + 3.0)
-SPELL_S: Final = 2.0
+"""Shortest and longest time that a worker is frozen."""
+S3_FAULT_S: Final = 2.0
+"""Duration of a fault of S3."""
 MESSAGES: Final = 3
-"""Removed or doubled at a time, at most."""
+"""Most messages that one fault removes or duplicates."""
 _QUEUE_WAIT_S: Final = 3.0
 
 
 class Faults:
-    """Does them, and counts what was really done."""
+    """Cause faults, and count them."""
 
-    def __init__(self, scene: Scene, fleet: Fleet) -> None:
-        self._scene = scene
+    def __init__(self, system: System, fleet: Fleet) -> None:
+        self._system = system
         self._fleet = fleet
-        self._spell_ends_s = 0.0
+        self._s3_fault_ends_s = 0.0
         self.done: Counter[str] = Counter()
-        """Faults by kind; of messages and requests, those that met any."""
+        """Number of faults by kind."""
         self.messages: Counter[str] = Counter()
-        """Messages that were removed and doubled."""
+        """Number of messages that were removed and duplicated."""
         self._kinds: dict[Kind, Callable[[random.Random], object]] = {
             Kind.KILL: fleet.kill,
             Kind.TERMINATE: fleet.terminate,
@@ -43,67 +47,67 @@ class Faults:
             Kind.POWER_LOSS: lambda chance: self._redis_down(chance, cut=True),
             Kind.MESSAGE_REMOVED: self._remove,
             Kind.MESSAGE_DOUBLED: self._double,
-            Kind.RESET: lambda _: self._scene.broker.client_kill_filter(_type="normal"),
-            Kind.HALF_OPEN: lambda chance: scene.redis_proxy.freeze(lambda: chance.random() < 0.5),
-            Kind.STORE_503: lambda chance: self._spell(Weather.REFUSED, 0.9, chance),
-            Kind.STORE_STALL: lambda chance: self._spell(Weather.STALLED, 0.3, chance),
-            Kind.STORE_REPLY_LOST: lambda chance: self._spell(Weather.REPLY_LOST, 0.3, chance),
+            Kind.RESET: lambda _: self._system.broker.client_kill_filter(_type="normal"),
+            Kind.HALF_OPEN: lambda chance: system.redis_proxy.freeze(lambda: chance.random() < 0.5),
+            Kind.STORE_503: lambda chance: self._s3_fault(S3FaultKind.REFUSED, 0.9, chance),
+            Kind.STORE_STALL: lambda chance: self._s3_fault(S3FaultKind.STALLED, 0.3, chance),
+            Kind.STORE_REPLY_LOST: lambda chance: self._s3_fault(
+                S3FaultKind.REPLY_LOST, 0.3, chance
+            ),
         }
 
-    def do(self, fault: Fault) -> None:
-        """Do one; those of Redis return when it is up again."""
+    def cause(self, fault: Fault) -> None:
+        """Cause one fault; for an outage of Redis, return when it is up again."""
         self._kinds[fault.kind](random.Random(fault.seed))
         self.done[fault.kind] += 1
 
     def tick(self) -> None:
-        """End a spell whose time is over."""
-        if time.monotonic() >= self._spell_ends_s:
-            self._scene.s3_proxy.spell = None
+        """End a fault of S3 whose time is over."""
+        if time.monotonic() >= self._s3_fault_ends_s:
+            self._system.s3_proxy.fault = None
 
     def end(self) -> None:
-        """Let nothing more go wrong."""
-        self._spell_ends_s = 0.0
+        """End all faults."""
+        self._s3_fault_ends_s = 0.0
         self.tick()
 
-    def _spell(self, weather: Weather, share: float, chance: random.Random) -> None:
-        self._scene.s3_proxy.spell = Spell(weather, share, chance)
-        self._spell_ends_s = time.monotonic() + SPELL_S
+    def _s3_fault(self, kind: S3FaultKind, share: float, chance: random.Random) -> None:
+        self._system.s3_proxy.fault = S3Fault(kind, share, chance)
+        self._s3_fault_ends_s = time.monotonic() + S3_FAULT_S
 
     def _redis_down(self, chance: random.Random, *, cut: bool) -> None:
-        server = self._scene.servers.redis
+        server = self._system.servers.redis
         server.kill()
         if cut:
-            self._scene.append_only.cut(chance)
-        time.sleep(chance.uniform(*DOWN_S))
+            self._system.append_only.cut(chance)
+        time.sleep(chance.uniform(*DOWN_S))  # noqa: TID251 - the outage itself
         server.start()
 
     def _remove(self, chance: random.Random) -> None:
-        """Take messages from either end of a queue."""
+        """Remove messages from either end of a queue."""
         for _ in range(chance.randint(1, MESSAGES)):
             queue = self._queue_with_messages(chance)
-            pop = chance.choice((self._scene.broker.lpop, self._scene.broker.rpop))
+            pop = chance.choice((self._system.broker.lpop, self._system.broker.rpop))
             if queue is not None and pop(queue) is not None:
                 self.messages["removed"] += 1
 
     def _double(self, chance: random.Random) -> None:
-        """Put copies of messages at the end of their queue."""
+        """Add copies of messages to the end of their queue."""
         for _ in range(chance.randint(1, MESSAGES)):
             queue = self._queue_with_messages(chance)
-            messages = self._scene.broker.lrange(queue, 0, -1) if queue is not None else []
+            messages = self._system.broker.lrange(queue, 0, -1) if queue is not None else []
             if queue is not None and messages:
-                self._scene.broker.lpush(queue, chance.choice(messages))
+                self._system.broker.lpush(queue, chance.choice(messages))
                 self.messages["doubled"] += 1
 
     def _queue_with_messages(self, chance: random.Random) -> str | None:
-        """Return a queue that is not empty; wait a little for one."""
-        deadline_s = time.monotonic() + _QUEUE_WAIT_S
-        while time.monotonic() < deadline_s:
+        """Return a queue that is not empty, or None if there is none for a while."""
+        for _ in poll(within_s=_QUEUE_WAIT_S, every_s=0.02):
             self._fleet.tick()
             try:
-                full = [name for name in QUEUES if self._scene.broker.llen(name)]
+                found = [name for name in QUEUES if self._system.broker.llen(name)]
             except redis.ConnectionError:
                 continue  # the reset of an earlier fault
-            if full:
-                return chance.choice(full)
-            time.sleep(0.02)
+            if found:
+                return chance.choice(found)
         return None

@@ -1,4 +1,4 @@
-"""Several worker processes, started again whenever they end."""
+"""A fleet of worker processes that are restarted when they end."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from stages import CLOSING_STAGES, ENDING_STAGES, ITEM_STAGES
+from support.until import poll
 
 from shared.jobstore.store import JobStore
 
 MAIN: Final = Path(__file__).with_name("worker_main.py")
 ROOT: Final = Path(__file__).parents[2]
-DOOMED_SHARE: Final = 0.75
-"""Of the processes that are started; the others live until a fault of the schedule."""
+CRASH_SHARE: Final = 0.75
+"""Share of the processes that crash by themselves; the others run until a fault ends them."""
 READY_S: Final = 30.0
 LEAVING_S: Final = 25.0
-"""From SIGTERM to the end (issue B, item 5)."""
+"""Longest time from SIGTERM to the exit of a worker."""
 
 
 @dataclass
 class _Member:
-    """One process."""
+    """One worker process."""
 
     process: subprocess.Popen[bytes]
     resume_at_s: float = 0.0
@@ -37,9 +38,9 @@ class _Member:
 
 
 class Fleet:
-    """As many workers as were asked for, as long as the context lasts.
+    """A number of worker processes that run while the context is open.
 
-    Processes are started by the thread that entered the context, as they end with it.
+    The thread that entered the context starts all processes, because they end with it.
     """
 
     def __init__(
@@ -50,23 +51,23 @@ class Fleet:
         chance: random.Random,
         *,
         sabotage: str | None,
-        doomed_share: float = DOOMED_SHARE,
+        crash_share: float = CRASH_SHARE,
     ) -> None:
         self._size = size
         self._env = dict(env)
         self._folder = folder
         self._chance = chance
         self._sabotage = sabotage
-        self._doomed_share = doomed_share
+        self._crash_share = crash_share
         self._calm = folder / "calm"
         self._causes = folder / "causes"
         self._causes.touch()
         self._members: list[_Member] = []
         self._started = 0
         self.deaths = 0
-        """Processes that ended other than by SIGTERM."""
+        """Number of processes that ended without SIGTERM."""
         self.slowest_leave_s = 0.0
-        """Longest time from SIGTERM to the end."""
+        """Longest time from SIGTERM to the exit of a process."""
 
     def __enter__(self) -> Self:
         self._members = [self._start() for _ in range(self._size)]
@@ -74,19 +75,19 @@ class Fleet:
 
     def __exit__(self, *_: object) -> None:
         for member in self._members:
-            member.process.kill()  # stopped ones, too
+            member.process.kill()  # also ends frozen ones
         for member in self._members:
             member.process.wait()
 
     def wait_ready(self, jobs: JobStore) -> None:
-        """Return when half of them serve, or have had time enough."""
-        deadline_s = time.monotonic() + READY_S
-        while len(jobs.workers()) < self._size / 2 and time.monotonic() < deadline_s:
+        """Wait until half of the workers are ready, for `READY_S` at most."""
+        for _ in poll(within_s=READY_S, every_s=0.1):
             self.tick()
-            time.sleep(0.1)
+            if len(jobs.fleet.workers()) >= self._size / 2:
+                return
 
     def tick(self) -> None:
-        """Start again what has ended, resume what was frozen long enough."""
+        """Restart processes that ended, and resume those that were frozen long enough."""
         now_s = time.monotonic()
         for n, member in enumerate(self._members):
             if member.resume_at_s and now_s >= member.resume_at_s:
@@ -99,33 +100,33 @@ class Fleet:
                 member.process.kill()
 
     def kill(self, chance: random.Random) -> int:
-        """SIGKILL one, and return its process id."""
+        """Send SIGKILL to a worker, and return its process id."""
         member = chance.choice(self._members)
         member.process.kill()
         return member.process.pid
 
     def terminate(self, chance: random.Random) -> None:
-        """SIGTERM to one; not to a frozen one, which would see it only later."""
+        """Send SIGTERM to a worker; do nothing if it is frozen or already leaving."""
         member = chance.choice(self._members)
         if not member.resume_at_s and not member.terminated_at_s:
             member.process.terminate()
             member.terminated_at_s = time.monotonic()
 
     def freeze(self, chance: random.Random, seconds: float) -> None:
-        """SIGSTOP to one, and SIGCONT after *seconds*."""
+        """Send SIGSTOP to a worker, and SIGCONT after *seconds*."""
         member = chance.choice(self._members)
         if not member.resume_at_s and not member.terminated_at_s:
             member.process.send_signal(signal.SIGSTOP)
             member.resume_at_s = time.monotonic() + seconds
 
     def calm_down(self) -> None:
-        """Let nobody die of himself any more, and resume all that are frozen."""
+        """Stop crashes, and resume all frozen workers."""
         self._calm.touch()
         for member in self._members:
             member.resume_at_s = min(member.resume_at_s, time.monotonic())
 
     def causes(self) -> dict[str, int]:
-        """Return how many ended at each stage, by themselves."""
+        """Return the number of crashes by stage."""
         counts: dict[str, int] = {}
         for line in self._causes.read_text().splitlines():
             counts[line] = counts.get(line, 0) + 1
@@ -150,13 +151,13 @@ class Fleet:
                 stderr=log,
             )
         if process.stdin is None:
-            raise RuntimeError("a process without its standard input")
+            raise RuntimeError("the worker has no standard input")
         with process.stdin as stdin:
             stdin.write(json.dumps(self._order()).encode())
         return _Member(process)
 
     def _order(self) -> dict[str, Any]:
-        stage, passages = self._doom()
+        stage, passages = self._choose_crash()
         return {
             "parent": os.getpid(),
             "env": self._env,
@@ -167,13 +168,13 @@ class Fleet:
             "causes": str(self._causes),
         }
 
-    def _doom(self) -> tuple[str, int]:
-        """Choose where the next process dies of itself, if at all.
+    def _choose_crash(self) -> tuple[str, int]:
+        """Choose the stage at which the next process crashes, and after how many passages.
 
-        Never of its first few items: a range goes on at the item at which it was left, and three
-        deaths there would rightly be laid at that item's door.
+        A process never crashes at its first few items: a range resumes at its first open item, and
+        three deaths there would make that item fail with `WorkerCrash`, as they should.
         """
-        if self._chance.random() >= self._doomed_share:
+        if self._chance.random() >= self._crash_share:
             return "", 1
         stage = self._chance.choice(ITEM_STAGES + CLOSING_STAGES + ENDING_STAGES)
         if stage in ITEM_STAGES:

@@ -1,4 +1,4 @@
-"""Requests and answers of HTTP/1.1, read whole."""
+"""Read whole HTTP/1.1 requests and responses."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Message:
-    """One request or answer."""
+    """One request or response."""
 
     start: tuple[str, str, str]
     fields: dict[str, str]
-    """Names in lower case."""
+    """Header fields, with names in lower case."""
     raw: bytes
-    """All of it, as it is to be passed on."""
+    """The whole message, to be forwarded."""
 
     @property
     def method(self) -> str:
-        """Of a request."""
+        """Method of a request."""
         return self.start[0]
 
     @property
     def target(self) -> str:
-        """Of a request."""
+        """Target of a request."""
         return self.start[1]
 
     @property
     def status(self) -> int:
-        """Of an answer."""
+        """Status code of a response."""
         return int(self.start[1])
 
 
@@ -38,12 +38,12 @@ async def read_message(
     bodiless: bool = False,
     continue_to: asyncio.StreamWriter | None = None,
 ) -> Message | None:
-    """Read one message; None at the end of the stream.
+    """Read one message; return None at the end of the stream.
 
     Args:
-        reader: Where from.
-        bodiless: Whether it is the answer to a HEAD, which announces a body and has none.
-        continue_to: Who is told to go on, if he waits for that before he sends his body.
+        reader: The connection.
+        bodiless: Whether this is the response to a HEAD request, which has no body.
+        continue_to: The client, which gets `100 Continue` if it waits for that.
     """
     head = await _head(reader)
     if head is None:

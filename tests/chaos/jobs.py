@@ -1,25 +1,26 @@
-"""What is asked of the system during a run."""
+"""The jobs that are submitted during a run."""
 
 from __future__ import annotations
 
 import random
-import time
 from dataclasses import dataclass, field
 from typing import Final
 
-from scene import Scene
 from standins import KILLER
+from support.until import poll
+from system import System
 
 from shared.errors import ServiceUnavailable
 
 MODEL: Final = "RMBG-1.4"
 INTERACTIVE_ITEMS: Final = 8
 MAX_KILLERS: Final = 3
-_TRIES: Final = 5
+_SUBMIT_S: Final = 10.0
+"""Time limit for a submission, which an outage may delay."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlannedJob:
     """One job before it is submitted."""
 
     name: str
@@ -27,45 +28,45 @@ class Asked:
     prefix: str
     priority: str
     at: float
-    """When, as a part of the time of the faults."""
+    """Time of the submission, as a share of the time of the faults."""
 
 
 @dataclass
 class Jobs:
-    """The jobs of a run: two of bulk, one of them later, and two interactive ones.
+    """The jobs of a run: two bulk jobs at different times, and two interactive ones.
 
-    The second interactive one asks for pictures that the first bulk job has, too, at the same
-    keys: whoever comes second finds them.
+    The second interactive job has images and output keys in common with the first bulk job: the
+    later of the two finds outputs that already exist.
     """
 
-    waiting: list[Asked]
+    waiting: list[PlannedJob]
     killers: frozenset[str]
-    """Keys of the pictures that end whoever decodes them."""
-    submitted: dict[str, Asked] = field(default_factory=dict)
-    """By job id."""
+    """Keys of the images that crash the worker that decodes them."""
+    submitted: dict[str, PlannedJob] = field(default_factory=dict)
+    """Submitted jobs by id."""
 
     @property
     def items(self) -> int:
-        """Over all jobs that were submitted."""
-        return sum(len(asked.keys) for asked in self.submitted.values())
+        """Number of items in all submitted jobs."""
+        return sum(len(job.keys) for job in self.submitted.values())
 
-    def pictures(self) -> dict[str, bytes]:
-        """Return all sources by key; no two are the same bytes."""
-        keys = {key for asked in self.waiting for key in asked.keys}
+    def images(self) -> dict[str, bytes]:
+        """Return all source images by key; no two have the same bytes."""
+        keys = {key for job in self.waiting for key in job.keys}
         return {
-            key: (KILLER if key in self.killers else b"picture") + f" {key}".encode()
+            key: (KILLER if key in self.killers else b"image") + f" {key}".encode()
             for key in sorted(keys)
         }
 
-    def submit_due(self, scene: Scene, elapsed: float) -> None:
-        """Submit what is due at *elapsed*, a part of the time of the faults."""
-        for asked in [each for each in self.waiting if each.at <= elapsed]:
-            self.submitted[_submit(scene, asked)] = asked
-            self.waiting.remove(asked)
+    def submit_due(self, system: System, elapsed: float) -> None:
+        """Submit the jobs that are due at *elapsed*, a share of the time of the faults."""
+        for job in [each for each in self.waiting if each.at <= elapsed]:
+            self.submitted[_submit(system, job)] = job
+            self.waiting.remove(job)
 
 
 def make_jobs(items: int, chance: random.Random) -> Jobs:
-    """Return jobs of *items* in all, with a killer among a thousand, and one at least."""
+    """Return jobs with *items* in total; one in a thousand, and at least one, is a killer."""
     interactive = min(INTERACTIVE_ITEMS, items // 8)
     bulk = items - 2 * interactive
     first = _keys("first", bulk // 2)
@@ -74,34 +75,33 @@ def make_jobs(items: int, chance: random.Random) -> Jobs:
     killers = frozenset(chance.sample(first[interactive:] + second, number))
     return Jobs(
         [
-            Asked("first", first, "one", "bulk", 0.0),
-            Asked("quick", _keys("quick", interactive), "quick", "interactive", 0.2),
-            Asked("second", second, "two/%year%", "bulk", 0.35),
-            Asked("again", first[:interactive][::-1], "one", "interactive", 0.5),
+            PlannedJob("first", first, "one", "bulk", 0.0),
+            PlannedJob("quick", _keys("quick", interactive), "quick", "interactive", 0.2),
+            PlannedJob("second", second, "two/%year%", "bulk", 0.35),
+            PlannedJob("again", first[:interactive][::-1], "one", "interactive", 0.5),
         ],
         killers,
     )
 
 
 def _keys(name: str, count: int) -> tuple[str, ...]:
-    return tuple(f"{name}/{n // 100:03}/picture {n:05}.png" for n in range(count))
+    return tuple(f"{name}/{n // 100:03}/image {n:05}.png" for n in range(count))
 
 
-def _submit(scene: Scene, asked: Asked) -> str:
-    """Submit a job; a repetition after a fault joins what it may have made."""
-    for attempt in range(_TRIES):
+def _submit(system: System, job: PlannedJob) -> str:
+    """Submit a job; a second attempt after a fault joins the job if the first one created it."""
+    error: ServiceUnavailable | None = None
+    for _ in poll(within_s=_SUBMIT_S, every_s=0.5):
         try:
-            job_id = scene.client.submit(
-                asked.keys,
-                save_prefix=asked.prefix,
+            job_id = system.client.submit(
+                job.keys,
+                save_prefix=job.prefix,
                 rem_mode=MODEL,
-                priority=asked.priority,
+                priority=job.priority,
             )
-        except ServiceUnavailable:
-            if attempt == _TRIES - 1:
-                raise
-            time.sleep(0.5)
+        except ServiceUnavailable as err:
+            error = err
         else:
-            scene.append_only.keep()
+            system.append_only.keep()
             return job_id
-    raise AssertionError("unreachable")
+    raise TimeoutError(f"job {job.name!r} could not be submitted in {_SUBMIT_S} s") from error

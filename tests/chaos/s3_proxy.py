@@ -1,4 +1,4 @@
-"""A proxy in front of S3 that can refuse, stall and lose answers, and sees every write."""
+"""A proxy in front of S3 that can refuse, delay and lose responses, and records every write."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 HOST: Final = "127.0.0.1"
 STALL_S: Final = 3.5
-"""Longer than the workers' read timeout in these runs, shorter than twice that."""
+"""Delay of a stalled request: once to twice the workers' read timeout in these runs."""
 _BUSY_BODY: Final = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>-</Message></Error>"
 
 
-class Weather(StrEnum):
-    """What happens to requests."""
+class S3FaultKind(StrEnum):
+    """What happens to a request."""
 
     REFUSED = "refused"
     STALLED = "stalled"
@@ -29,26 +29,26 @@ class Weather(StrEnum):
 
 
 @dataclass(frozen=True)
-class Spell:
-    """A time of bad weather."""
+class S3Fault:
+    """A fault that affects a share of all requests."""
 
-    weather: Weather
+    kind: S3FaultKind
     share: float
-    """Of the requests that it befalls."""
+    """Share of the requests that are affected, 0 to 1."""
     chance: random.Random
 
 
 class S3Proxy:
-    """Passes requests on, one connection to the server for each of a client."""
+    """Forward requests, with one connection to the server per client connection."""
 
     def __init__(self, loop: Loop, server_port: int) -> None:
         self._server_port = server_port
-        self.spell: Spell | None = None
-        """What the weather is now; set from any thread."""
+        self.fault: S3Fault | None = None
+        """The current fault; may be set from any thread."""
         self.writes: dict[str, list[str]] = {}
-        """Path of each object that was written, with the ETag of every write that succeeded."""
-        self.befallen = 0
-        """Requests that the weather has befallen."""
+        """The ETags of all successful writes, by path of the object."""
+        self.affected = 0
+        """Number of requests that met a fault."""
         self._server = loop.run(asyncio.start_server(self._serve, HOST, 0))
         self.port: int = self._server.sockets[0].getsockname()[1]
 
@@ -56,44 +56,44 @@ class S3Proxy:
         upstream = await asyncio.open_connection(HOST, self._server_port)
         try:
             while (request := await read_message(reader, continue_to=writer)) is not None:
-                answer = await self._answer(request, upstream)
-                if answer is None:
+                response = await self._respond(request, upstream)
+                if response is None:
                     break
-                writer.write(answer)
+                writer.write(response)
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # one end is gone, or the run is over
+            pass  # either end closed the connection, or the run is over
         finally:
             upstream[1].transport.abort()
             writer.transport.abort()
 
-    async def _answer(
+    async def _respond(
         self, request: Message, upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter]
     ) -> bytes | None:
-        """Return what the client gets; None: it gets nothing and is cut off."""
-        weather = self._weather()
-        if weather is Weather.REFUSED:
+        """Return the response for the client; None closes its connection without one."""
+        fault = self._choose_fault()
+        if fault is S3FaultKind.REFUSED:
             return _busy(with_body=request.method != "HEAD")
-        if weather is Weather.STALLED:
+        if fault is S3FaultKind.STALLED:
             await asyncio.sleep(STALL_S)
         upstream[1].write(request.raw)
-        answer = await read_message(upstream[0], bodiless=request.method == "HEAD")
-        if answer is None:
+        response = await read_message(upstream[0], bodiless=request.method == "HEAD")
+        if response is None:
             return None
-        self._note(request, answer)
-        return None if weather is Weather.REPLY_LOST else answer.raw
+        self._note(request, response)
+        return None if fault is S3FaultKind.REPLY_LOST else response.raw
 
-    def _weather(self) -> Weather | None:
-        spell = self.spell
-        if spell is None or spell.chance.random() >= spell.share:
+    def _choose_fault(self) -> S3FaultKind | None:
+        fault = self.fault
+        if fault is None or fault.chance.random() >= fault.share:
             return None
-        self.befallen += 1
-        return spell.weather
+        self.affected += 1
+        return fault.kind
 
-    def _note(self, request: Message, answer: Message) -> None:
-        if request.method == "PUT" and answer.status == 200:
+    def _note(self, request: Message, response: Message) -> None:
+        if request.method == "PUT" and response.status == 200:
             path = unquote(request.target.partition("?")[0])
-            self.writes.setdefault(path, []).append(answer.fields.get("etag", "").strip('"'))
+            self.writes.setdefault(path, []).append(response.fields.get("etag", "").strip('"'))
 
 
 def _busy(*, with_body: bool) -> bytes:

@@ -1,4 +1,4 @@
-"""From a seed to what goes wrong, and when."""
+"""Choose the faults of a run and their times from a seed."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Final
 
 
 class Kind(StrEnum):
-    """What can be done to the system from outside."""
+    """Faults that are caused from outside."""
 
     KILL = "kill"
-    """SIGKILL to a worker, wherever it is."""
+    """SIGKILL to a worker, at any stage."""
     TERMINATE = "terminate"
-    """SIGTERM to a worker; it is started again."""
+    """SIGTERM to a worker; it is restarted."""
     FREEZE = "freeze"
-    """SIGSTOP to a worker for longer than its lease, then SIGCONT: a zombie."""
+    """SIGSTOP to a worker for longer than its lease, then SIGCONT: it resumes without its lease."""
     REDIS_KILL = "redis-kill"
-    """SIGKILL to Redis, which comes back with its whole append-only file."""
+    """SIGKILL to Redis, which restarts with its complete append-only file."""
     POWER_LOSS = "power-loss"
-    """The same, and up to a second of the append-only file is gone, cut anywhere."""
+    """SIGKILL to Redis, and up to a second of its append-only file is lost, cut at any byte."""
     MESSAGE_REMOVED = "message-removed"
     MESSAGE_DOUBLED = "message-doubled"
     RESET = "reset"
     """Redis closes every client's connection."""
     HALF_OPEN = "half-open"
-    """Connections to Redis stay open and carry nothing any more; new ones are fine."""
+    """Connections to Redis stay open and carry no more data; new connections work."""
     STORE_503 = "store-503"
     STORE_STALL = "store-stall"
-    """Requests to S3 are held for longer than the client waits, then carried out."""
+    """Requests to S3 are delayed beyond the client's timeout, and then carried out."""
     STORE_REPLY_LOST = "store-reply-lost"
-    """Requests to S3 are carried out, and the connection is closed instead of an answer."""
+    """Requests to S3 are carried out, and the connection is closed without a response."""
 
 
-DECK: Final = (
+CYCLE: Final = (
     *(Kind.KILL,) * 3,
     *(Kind.TERMINATE,) * 2,
     *(Kind.FREEZE,) * 2,
@@ -48,35 +48,35 @@ DECK: Final = (
     Kind.STORE_503,
     Kind.STORE_STALL,
 )
-"""Every kind at least once in a deck; workers die of their own stages besides."""
+"""One cycle of faults, with every kind at least once. Workers also crash by themselves."""
 GAP_S: Final = (0.8, 2.0)
-"""From one fault to the next: several fall into one lease."""
+"""Shortest and longest time between two faults: several fall into one lease."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that will go wrong."""
+    """One scheduled fault."""
 
     at_s: float
-    """Seconds after the start of the faults."""
+    """Time after the first possible fault, in seconds."""
     kind: Kind
     seed: int
-    """For what the fault itself leaves to chance."""
+    """Seed of the fault's own random choices."""
 
 
 def plan(seed: int, seconds: float, *, first: Kind | None = None) -> list[Fault]:
-    """Return the faults of one run in order; the same for the same arguments.
+    """Return the faults of one run in order; equal arguments give equal faults.
 
-    The deck is dealt, and shuffled again when it is used up, so that after its first 18 cards
-    (25 s) every kind has come. *first* comes before it.
+    Every cycle has all faults of `CYCLE` in random order, so that each kind occurs within the first
+    cycle (25 s). *first* comes before the first cycle.
     """
     chance = random.Random(seed)
-    deck: list[Kind] = [] if first is None else [first]
+    upcoming: list[Kind] = [] if first is None else [first]
     faults: list[Fault] = []
     at_s = chance.uniform(*GAP_S)
     while at_s < seconds:
-        if not deck:
-            deck = chance.sample(DECK, len(DECK))
-        faults.append(Fault(at_s, deck.pop(), chance.getrandbits(32)))
+        if not upcoming:
+            upcoming = chance.sample(CYCLE, len(CYCLE))
+        faults.append(Fault(at_s, upcoming.pop(), chance.getrandbits(32)))
         at_s += chance.uniform(*GAP_S)
     return faults

@@ -1,4 +1,4 @@
-"""Where a worker of these runs may die of itself."""
+"""The stages at which a worker of these runs may crash."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ ITEM_STAGES: Final = (
     "between mask and cutout",
     "between upload and record",
 )
-"""Passed once by every image."""
+"""Passed once per image."""
 CLOSING_STAGES: Final = ("before the shard", "between shard and commit")
-"""Passed once by every ticket."""
+"""Passed once per ticket."""
 ENDING_STAGES: Final = ("before the results", "between results and report", "before the end")
-"""Passed once by every job."""
+"""Passed once per job."""
 _AROUND: Final = {
     "/mask/": ("before the mask", ""),
     "/cutout/": ("between mask and cutout", "between upload and record"),
@@ -28,5 +28,5 @@ _AROUND: Final = {
 
 
 def around(key: str) -> tuple[str, str]:
-    """Return the stages before and after a write of *key*; `""` where there is none."""
+    """Return the stages before and after a write of *key*; `""` if there is none."""
     return next((pair for part, pair in _AROUND.items() if part in key), ("", ""))

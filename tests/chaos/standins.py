@@ -16,8 +16,7 @@ import numpy as np
 import stages
 
 from shared.objects import Body, ObjectStore, PassingStore, PutOptions
-from worker.imaging.decode import Decoded
-from worker.imaging.operations import Stations
+from worker.imaging.decode import DecodedImage
 from worker.imaging.types import Segmented
 from worker.inference.api import Model
 
@@ -85,28 +84,35 @@ def made_model(name: str, doom: Doom) -> Model:
     return Model(name=name, licence="none", segmenter=Segmenter(doom))
 
 
-def made_stations(doom: Doom) -> Stations:
-    """Return stations that never write the same bytes twice, so that a rewrite shows."""
+class RandomImaging:
+    """Image operations that never write the same bytes twice, so that a rewrite shows."""
 
-    def decode(data: bytes, _options: object, _isolate: bool) -> Decoded:  # noqa: FBT001
+    def __init__(self, doom: Doom) -> None:
+        self._doom = doom
+
+    def count_pixels(self, _data: bytes) -> int:
+        return 1
+
+    def decode(self, data: bytes, _options: object, *, isolate: bool) -> DecodedImage:
         if data.startswith(KILLER):
-            with doom.causes.open("a") as file:
+            with self._doom.causes.open("a") as file:
                 file.write("killer\n")
             die()
-        doom.reach("decoded")
-        return Decoded(_PIXEL, None, ())
+        self._doom.reach("decoded")
+        return DecodedImage(_PIXEL, None, ())
 
-    def encode(*_: object) -> bytes:
-        doom.reach("encoded")
+    def measure(self, *_: object) -> dict[str, object]:
+        return {"verdict": "good"}
+
+    def compose(self, _image: object, mask: np.ndarray, _options: object) -> np.ndarray:
+        return mask
+
+    def encode(self, *_: object) -> bytes:
+        self._doom.reach("encoded")
         return secrets.token_bytes(64)
 
-    return Stations(
-        peek=lambda _data: 1,
-        decode=decode,
-        measure=lambda *_: ({"verdict": "good"}, "good"),
-        compose=lambda _image, mask, _options: mask,
-        encode=encode,
-    )
+    def close(self) -> None:
+        pass
 
 
 class DoomedStore(PassingStore):

@@ -1,4 +1,4 @@
-"""Short runs of the fault suite with fixed seeds, and proof that it can fail."""
+"""Short runs of the fault suite with fixed seeds, with and without the protections it tests."""
 
 import json
 import subprocess
@@ -6,16 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from chaos.schedule import DECK, Kind, plan
+from chaos.schedule import CYCLE, Kind, plan
 
 RUN = Path(__file__).with_name("run.py")
 LONGEST_S = 400
-"""A minute is usual; on a machine that is busy with other things it may take several."""
-PROMISES = ("lost", "overwritten", "count_errors", "wrongly_blamed", "unfinished", "leftovers")
+"""A run usually takes a minute, and several on a busy machine."""
+GUARANTEES = ("lost", "overwritten", "count_errors", "wrongly_blamed", "unfinished", "leftovers")
 
 
 def chaos(*args):
-    """Run the suite to its end; return its exit code and what it printed."""
+    """Run the suite; return its exit code and its output."""
     done = subprocess.run(
         [sys.executable, RUN, *map(str, args)],
         check=False,
@@ -30,20 +30,20 @@ def chaos(*args):
 
 @pytest.mark.integration
 @pytest.mark.timeout(LONGEST_S + 10)
-def test_whatever_dies_every_image_ends_once_and_is_written_once():
+def test_every_image_ends_once_and_is_written_once_despite_all_faults():
     code, found = chaos("--seed", 11, "--seconds", 20, "--items", 500)
 
-    assert {name: found[name] for name in PROMISES} == dict.fromkeys(PROMISES, 0), found
+    assert {name: found[name] for name in GUARANTEES} == dict.fromkeys(GUARANTEES, 0), found
     assert code == 0
     assert found["done"] + found["failed"] == found["items"] == 500
     assert found["failed"] == found["killers"] == 1
     assert found["done_events"] == found["jobs"] == 4
-    assert found["worker_deaths"] >= 5, "the killer alone takes five"
+    assert found["worker_deaths"] >= 3, "the killer image alone ends at least three workers"
 
 
 @pytest.mark.integration
 @pytest.mark.timeout(LONGEST_S + 10)
-def test_without_conditional_writes_the_suite_reports_overwritten_pictures():
+def test_without_conditional_writes_the_suite_reports_overwritten_outputs():
     code, found = chaos(
         *("--seed", 5, "--seconds", 6, "--items", 300, "--workers", 2),
         *("--sabotage", "if-none-match"),
@@ -55,7 +55,7 @@ def test_without_conditional_writes_the_suite_reports_overwritten_pictures():
 
 @pytest.mark.integration
 @pytest.mark.timeout(LONGEST_S + 10)
-def test_without_the_rule_of_lost_tickets_the_suite_reports_lost_images():
+def test_without_reissuing_lost_tickets_the_suite_reports_lost_images():
     code, found = chaos(
         *("--seed", 5, "--seconds", 6, "--items", 400, "--workers", 2),
         *("--sabotage", "lost-ticket"),
@@ -67,12 +67,12 @@ def test_without_the_rule_of_lost_tickets_the_suite_reports_lost_images():
     assert code == 1
 
 
-def test_a_seed_gives_the_same_faults_again():
+def test_the_same_seed_gives_the_same_faults():
     assert plan(7, 60) == plan(7, 60) != plan(8, 60)
 
 
-def test_every_kind_of_fault_comes_within_the_first_deck():
-    longest_s = 2.0 * len(DECK)
+def test_the_first_cycle_has_every_kind_of_fault():
+    longest_s = 2.0 * len(CYCLE)
 
     for seed in range(20):
         assert {fault.kind for fault in plan(seed, longest_s)} == set(Kind)

@@ -1,4 +1,4 @@
-"""What came of a run: nothing lost, nothing twice, nobody blamed without guilt?"""
+"""Check the result of a run: no image lost, none written twice, none blamed wrongly."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from jobs import Jobs
-from scene import Scene
+from system import System
 
 from shared.errors import ObjectMissing
 from shared.job.keys import results_key
@@ -14,51 +14,51 @@ from shared.job.record import ItemRecord
 from shared.job.spec import TERMINAL_STATES
 
 EVENTS = "rmbg:events"
-"""The stream of ended jobs; see `shared.jobstore.layout`."""
+"""The stream of job events; see `shared.jobstore.layout`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The figures that a run is judged by."""
+    """The figures that decide whether a run passed."""
 
     items: int
     jobs: int
     done: int
     failed: int
     lost: int
-    """Items neither done with both pictures in the bucket nor failed with a reason."""
+    """Items that are neither done with both outputs in the bucket nor failed with a reason."""
     overwritten: int
-    """Pictures that were written more than once, or are not what was written first."""
+    """Outputs that were written more than once, or differ from the first write."""
     count_errors: int
-    """Differences between the counters, the totals and the records."""
+    """Differences between counters, totals and records."""
     done_events: int
-    """Events of ended jobs, of which an equal one counts once."""
+    """Distinct events of ended jobs."""
     wrongly_blamed: int
     """Failed items that are not killers."""
     unfinished: int
-    """Jobs that are not done."""
+    """Jobs that have not ended."""
     leftovers: int
-    """Tickets and records of ended jobs that are still in Redis."""
+    """Tickets and records that are still in Redis."""
 
     @property
     def holds(self) -> bool:
-        """Whether every promise was kept."""
+        """Whether every guarantee held."""
         faults = self.lost + self.overwritten + self.count_errors + self.wrongly_blamed
         return not (faults + self.unfinished + self.leftovers) and self.done_events == self.jobs
 
 
-def judge(scene: Scene, jobs: Jobs) -> Verdict:
-    """Look at Redis and the bucket, past the proxies."""
-    pictures = {
+def judge(system: System, jobs: Jobs) -> Verdict:
+    """Check Redis and the bucket, bypassing the proxies."""
+    outputs = {
         found.key: found.etag
-        for found in scene.objects.list(scene.output_bucket, "")
+        for found in system.objects.list(system.output_bucket, "")
         if not found.key.startswith("_jobs/")
     }
-    statuses = {job_id: scene.client.status(job_id) for job_id in jobs.submitted}
-    records = {job_id: _records(scene, job_id) for job_id in jobs.submitted}
+    statuses = {job_id: system.client.status(job_id) for job_id in jobs.submitted}
+    records = {job_id: _records(system, job_id) for job_id in jobs.submitted}
     lost = sum(
-        len(asked.keys) - _accounted_for(records[job_id], asked.keys, pictures)
-        for job_id, asked in jobs.submitted.items()
+        len(job.keys) - _accounted_for(records[job_id], job.keys, outputs)
+        for job_id, job in jobs.submitted.items()
     )
     failed = [each for found in records.values() for each in found if each.state == "failed"]
     return Verdict(
@@ -67,47 +67,48 @@ def judge(scene: Scene, jobs: Jobs) -> Verdict:
         done=sum(status.done for status in statuses.values()),
         failed=sum(status.failed for status in statuses.values()),
         lost=lost,
-        overwritten=_overwritten(scene, pictures),
+        overwritten=_overwritten(system, outputs),
         count_errors=sum(
             abs(status.done + status.failed - len(jobs.submitted[job_id].keys))
             + abs(status.done - _count(records[job_id], "done"))
             + abs(status.failed - _count(records[job_id], "failed"))
             for job_id, status in statuses.items()
         ),
-        done_events=len(_events(scene)),
+        done_events=len(_events(system)),
         wrongly_blamed=sum(record.image_key not in jobs.killers for record in failed),
         unfinished=sum(status.state not in TERMINAL_STATES for status in statuses.values()),
-        leftovers=_leftovers(scene),
+        leftovers=_leftovers(system),
     )
 
 
-def _records(scene: Scene, job_id: str) -> list[ItemRecord]:
-    """Return what `results.jsonl` says; of an unfinished job, what is known so far."""
+def _records(system: System, job_id: str) -> list[ItemRecord]:
+    """Return the records in `results.jsonl`; for an unfinished job, those known so far."""
     try:
-        body = scene.objects.get(scene.output_bucket, results_key(job_id)).data
+        body = system.objects.get(system.output_bucket, results_key(job_id)).data
     except ObjectMissing:
-        return list(scene.client.results(job_id))
+        return list(system.client.results(job_id))
     return [ItemRecord.from_json(line) for line in body.splitlines()]
 
 
 def _accounted_for(
-    records: list[ItemRecord], keys: tuple[str, ...], pictures: dict[str, str]
+    records: list[ItemRecord], keys: tuple[str, ...], outputs: dict[str, str]
 ) -> int:
-    """Return how many items ended as they should."""
+    """Return the number of items that ended correctly."""
     ended = set()
     for record in records:
         is_ours = record.image_key == keys[record.index]
-        shown = {record.cutout_key, record.mask_key} <= pictures.keys()
-        why = record.error or {}
-        if is_ours and (shown if record.state == "done" else why.get("class") and why["reason"]):
+        is_written = {record.cutout_key, record.mask_key} <= outputs.keys()
+        error = record.error or {}
+        has_reason = error.get("class") and error["reason"]
+        if is_ours and (is_written if record.state == "done" else has_reason):
             ended.add(record.index)
     return len(ended)
 
 
-def _overwritten(scene: Scene, pictures: dict[str, str]) -> int:
+def _overwritten(system: System, outputs: dict[str, str]) -> int:
     damaged = 0
-    for key, etag in pictures.items():
-        writes = scene.s3_proxy.writes.get(f"/{scene.output_bucket}/{key}", [])
+    for key, etag in outputs.items():
+        writes = system.s3_proxy.writes.get(f"/{system.output_bucket}/{key}", [])
         damaged += writes != [etag]
     return damaged
 
@@ -116,20 +117,20 @@ def _count(records: list[ItemRecord], state: str) -> int:
     return sum(record.state == state for record in records)
 
 
-def _events(scene: Scene) -> set[tuple[bytes, bytes, bytes]]:
+def _events(system: System) -> set[tuple[bytes, bytes, bytes]]:
     return {
         (event[b"job_id"], event[b"event"], event[b"generation"])
-        for _, event in scene.store.xrange(EVENTS)
+        for _, event in system.store.xrange(EVENTS)
     }
 
 
-def _leftovers(scene: Scene) -> int:
-    """Count open tickets, wherever they are, and their records."""
+def _leftovers(system: System) -> int:
+    """Count open tickets in any place, and their records."""
     kept = ("rmbg:queued:*", "rmbg:leased", "rmbg:parked", "rmbg:feeding:*", "rmbg:staged:*")
     tickets = ("rmbg:job:*:ticket:*", "rmbg:job:*:tickets", "rmbg:job:*:records:*")
-    return sum(1 for pattern in kept + tickets for _ in scene.store.scan_iter(pattern))
+    return sum(1 for pattern in kept + tickets for _ in system.store.scan_iter(pattern))
 
 
 def line_of(verdict: Verdict, **further: object) -> str:
-    """Return one line of JSON."""
+    """Return the verdict and further figures as one line of JSON."""
     return json.dumps({**asdict(verdict), **further})

@@ -15,11 +15,12 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from standins import Doom, DoomedStore, made_model, made_stations
+from standins import Doom, DoomedStore, RandomImaging, made_model
 
 from shared import logging as log
 from shared.objects import S3Store
 from worker.app import build_app
+from worker.engine.stages import build_stages
 from worker.settings import WorkerSettings
 
 PR_SET_PDEATHSIG: Final = 1
@@ -45,7 +46,7 @@ def main(order: dict[str, Any]) -> int:
         settings,
         load=lambda name: made_model(name, doom),
         objects=DoomedStore(store, doom, blind=order["sabotage"] == "if-none-match"),
-        stations=made_stations(doom),
+        stages=lambda writer: build_stages(writer, RandomImaging(doom), version="chaos"),
     )
     return worker.run()
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs a command with a Docker engine: the one that answers here, or one of its own that lives in a
-# temporary folder and ends with the command.
+# Run a command with a Docker engine: the one of this machine, or a temporary one that is started
+# in a temporary folder and stopped afterwards.
 #   tests/compose/engine.sh COMMAND [ARGUMENT...]
-# Exits as the command does; where no engine can be had it says why and exits 0.
+# Exits with the exit code of the command; without an engine, prints the reason and exits with 0.
 set -euo pipefail
 cd "$(dirname "$0")"
 here=$PWD
@@ -13,12 +13,12 @@ limit_s=${ENGINE_LIMIT_S:-600}
 folder=''
 
 skip() {
-  echo "compose stage skipped: $*"
+  echo "compose test skipped: $*"
   exit 0
 }
 
 fail() {
-  echo "compose stage failed: $*"
+  echo "compose test failed: $*"
   exit 1
 }
 
@@ -41,9 +41,9 @@ install_engine() {
     >"$folder/apt.log" 2>&1 || skip "apt-get cannot install ${need[*]}: $(tail -n 1 "$folder/apt.log")"
 }
 
-# What an engine changes outside its folder: rules of the firewall, forwarding, a bridge.
+# Save what an engine changes outside its folder: firewall rules, IP forwarding, a bridge.
 remember_network() {
-  iptables-save >"$folder/iptables" 2>/dev/null || skip "the firewall cannot be read, so no network for containers"
+  iptables-save >"$folder/iptables" 2>/dev/null || skip "iptables-save fails, so containers would have no network"
   cat /proc/sys/net/ipv4/ip_forward >"$folder/ip_forward"
   ! [ -e /sys/class/net/docker0 ] || touch "$folder/docker0"
 }
@@ -56,7 +56,7 @@ restore_network() {
 
 start_engine() {
   remember_network
-  # The classic builder is in every version; BuildKit can need a plugin that is not here.
+  # Every version has the classic builder; BuildKit may need a plugin that is not installed.
   export DOCKER_HOST=unix://$folder/docker.sock DOCKER_BUILDKIT=0 COMPOSE_DOCKER_CLI_BUILD=0
   dockerd --host "$DOCKER_HOST" --data-root "$folder/data" --exec-root "$folder/exec" \
     --pidfile "$folder/docker.pid" >"$folder/dockerd.log" 2>&1 &
@@ -77,7 +77,7 @@ stop_engine() {
   rm -rf --one-file-system "$folder"
 }
 
-# The machine's own way to packages: its certificates, and folders of wheels that pip knows.
+# Pass on the machine's package settings: its certificates and pip's folders of wheels.
 machine_settings() {
   mkdir -p "$folder/context/wheels"
   cp "$here/stand-ins/Dockerfile" "$root/.venv/bin/weed" "$folder/context/"
@@ -92,13 +92,13 @@ make_base() {
   timeout 240 mmdebstrap --quiet --variant=apt --aptopt='Acquire::Languages "none"' \
     --include=ca-certificates,curl,netbase,prometheus,python3,python3-pip,redis-server,tzdata \
     bookworm "$folder/base.tar" >"$folder/mmdebstrap.log" 2>&1 ||
-    skip "images can neither be pulled nor made of Debian's packages: $(tail -n 1 "$folder/mmdebstrap.log")"
+    skip "images can neither be pulled nor built from Debian packages: $(tail -n 1 "$folder/mmdebstrap.log")"
   docker import "$folder/base.tar" rmbg-stand-in >/dev/null
   rm "$folder/base.tar"
   machine_settings
 }
 
-# In a sandbox an engine may start and yet be forbidden to unpack an image, or to run a container.
+# In a sandbox, an engine may start but not be allowed to unpack an image or run a container.
 check_unpacks() {
   tar -C "$folder" -c ip_forward | docker import - rmbg-probe >/dev/null 2>"$folder/probe.log" ||
     skip "the engine that starts here cannot unpack images: $(tail -n 1 "$folder/probe.log")"
@@ -110,8 +110,8 @@ check_runs() {
     skip "the engine cannot run containers: $(tail -n 1 <<<"$said")"
 }
 
-# Each image as it is published where it can be pulled; otherwise what Debian and PyPI have of it.
-# In somebody else's engine nothing gets a published name that is not the published thing.
+# Pull each published image; where that fails, build a replacement from Debian and PyPI packages.
+# In an engine that was already running, a replacement never gets the name of a published image.
 provide_images() {
   local image name
   for image in "${images[@]}"; do
@@ -120,7 +120,7 @@ provide_images() {
     [ -n "$dockerd_pid" ] || skip "the engine has no $image and cannot pull it"
     docker image inspect rmbg-stand-in >/dev/null 2>&1 || make_base
     name=${image%%:*}
-    echo "stand-in for $image"
+    echo "replacement for $image"
     timeout 120 docker build --quiet --target "${name##*/}" --tag "$image" "$folder/context" \
       >"$folder/build.log" 2>&1 || fail "$(tail -n 20 "$folder/build.log")"
   done
@@ -128,16 +128,16 @@ provide_images() {
 
 dockerd_pid=''
 if ! engine_answers; then
-  [ "$(id -u)" = 0 ] || skip "no Docker engine answers, and only root can start one"
-  command -v apt-get >/dev/null || skip "no Docker engine answers, and there is no apt-get to install one"
+  [ "$(id -u)" = 0 ] || skip "no Docker engine is running, and only root can start one"
+  command -v apt-get >/dev/null || skip "no Docker engine is running, and apt-get is missing to install one"
   folder=$(mktemp -d -t rmbg-engine.XXXXXX)
   trap stop_engine EXIT
   trap 'exit 1' INT TERM
   install_engine
-  # Where services start with their packages, there is one now.
+  # On some systems, installing the package starts the engine.
   engine_answers || { start_engine; check_unpacks; }
 fi
-compose_answers || skip "the engine answers, but there is no docker-compose"
+compose_answers || skip "a Docker engine is running, but docker-compose is missing"
 provide_images
 check_runs
 timeout --kill-after=60 "$limit_s" "$@"

@@ -15,7 +15,7 @@ from worker.inference.segmenter import Segmenter
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU"),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
 
 TOLERANCE = {"fp32": 1e-4, "bf16": 0.1, "fp16": 0.02}

@@ -1,6 +1,6 @@
-"""Fixtures of the tests with real servers; those of the servers themselves are every test's."""
+"""Fixtures for tests with real servers; tests/conftest.py has those of the servers themselves."""
 
-from support.desk import desk, desks
+from support.consumer_harness import consumer, consumers
 from support.producing import client, hand, run_rmbg, services, submitted
 
-__all__ = ["client", "desk", "desks", "hand", "run_rmbg", "services", "submitted"]
+__all__ = ["client", "consumer", "consumers", "hand", "run_rmbg", "services", "submitted"]

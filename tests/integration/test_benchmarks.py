@@ -1,4 +1,4 @@
-"""The benchmarks still run: a few items each, and no word about time."""
+"""The benchmarks run: a few items each, without assertions on time."""
 
 import json
 
@@ -10,15 +10,15 @@ from PIL import Image
 from support.weights import isnet_weights
 
 from benchmarks import memory, network, report, scale, stages, whole
-from benchmarks.contestant import seed_way
-from benchmarks.pictures import jpeg, product, write_products
+from benchmarks.baseline import seed
+from benchmarks.products import jpeg, product, write_products
 from worker.inference.architectures.isnet.tensors import load_state_dict
 from worker.inference.segmenter import Segmenter
 
 pytestmark = pytest.mark.integration
 
 
-def test_products_are_the_same_files_every_time_and_differ_among_each_other(tmp_path):
+def test_product_images_are_reproducible_and_differ_from_each_other(tmp_path):
     first = [path.read_bytes() for path in write_products(tmp_path / "a", 2, 64)]
     again = [path.read_bytes() for path in write_products(tmp_path / "b", 2, 64)]
     assert first == again
@@ -26,33 +26,33 @@ def test_products_are_the_same_files_every_time_and_differ_among_each_other(tmp_
 
 
 def test_scale_counts_every_item_once(tmp_path):
-    (run,) = scale.measure([(2, 80)], tmp_path)
+    (run,) = scale.measure([(2, 80)], tmp_path, warm_up=80)
     assert run.exact
     assert run.items == 80
     assert 0 < run.device_busy <= 1
     assert 1 <= run.slots_full <= 16
-    # each ticket of 16 costs some; one command an item would be more than all of them together
+    # Each ticket of 16 items needs some commands.
     assert run.commands > 0.1
     assert run.commands_with_scripts > run.commands
 
 
-def test_memory_is_watched_until_the_last_image(tmp_path):
+def test_memory_is_sampled_until_the_last_image(tmp_path):
     found = memory.measure(tmp_path, items=30)
     assert found["peak_mib"] > 20
     assert max(found["rss_mib"]) == 30
 
 
-def test_flop_are_those_of_the_design():
+def test_the_network_needs_319_gflop_per_image():
     assert round(network.flop_an_image() / 1e9) == 319
 
 
 @pytest.mark.weights
-def test_seed_loop_finds_the_mask_that_the_worker_finds(tmp_path):
-    """The contestant does the same work: other arithmetic order, at most a level apart."""
+def test_the_seed_loop_and_the_worker_return_the_same_mask(tmp_path):
+    """Their order of arithmetic differs, and with it a mask by at most one level."""
     picture = product(1, 256)
     source, target = tmp_path / "a.jpg", tmp_path / "a.png"
     source.write_bytes(jpeg(picture))
-    seed_way(isnet_weights(), "cpu")(source, target)
+    seed(isnet_weights(), "cpu")(source, target)
     with Image.open(source) as file:
         decoded = np.array(file.convert("RGB"))
     segmenter = Segmenter.load(isnet_weights(), device="cpu", precision="fp32")
@@ -65,7 +65,7 @@ def test_seed_loop_finds_the_mask_that_the_worker_finds(tmp_path):
 
 
 @pytest.mark.weights
-def test_weights_for_rembg_are_ours_in_fp32(tmp_path):
+def test_the_weights_for_rembg_are_the_same_in_fp32(tmp_path):
     copy = whole.fp32_copy(isnet_weights(), tmp_path / "full.onnx")
     session = onnxruntime.InferenceSession(str(copy), providers=["CPUExecutionProvider"])
     assert session.get_outputs()[0].type == "tensor(float)"
@@ -77,7 +77,7 @@ def test_weights_for_rembg_are_ours_in_fp32(tmp_path):
 
 
 @pytest.mark.weights
-def test_stages_and_network_are_measured_and_reported(tmp_path):
+def test_stages_and_network_are_measured_and_written_to_the_page(tmp_path):
     facts = {
         "at": "2026-01-02T03:04:05+00:00",
         "commit": "abc",
@@ -106,9 +106,9 @@ def test_stages_and_network_are_measured_and_reported(tmp_path):
     assert "| fp32 |" in text
 
 
-def test_page_without_marks_is_not_overwritten(tmp_path):
+def test_a_page_without_markers_is_not_overwritten(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("by hand\n")
-    with pytest.raises(ValueError, match="marks"):
+    with pytest.raises(ValueError, match="markers"):
         report.write_page({}, page)
     assert page.read_text() == "by hand\n"

@@ -1,4 +1,4 @@
-"""Dashboard and alerts ask for what a real worker shows, by its real names."""
+"""Dashboard and alerts query metrics and labels that a real worker exports."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 from support.asking import ANY_PORT, samples
-from support.promql import named_in
+from support.promql import names_in
 from support.servers import own_bucket
 from support.until import until
 from support.workers import MODEL, WorkerProcess
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 DEPLOY = Path(__file__).parents[2] / "deploy"
 BUCKET = "dashboard"
 OF_PROMETHEUS = {"up": {"job", "instance"}}
-"""Metrics that Prometheus makes itself, and the labels that it adds to each."""
+"""Metrics that Prometheus itself creates, and the labels that it adds to each metric."""
 
 
 def read_yaml(name):
@@ -50,15 +50,15 @@ EXPRESSIONS = {name: target["expr"] for name, target in queries().items()} | ale
 
 
 @pytest.fixture(scope="module")
-def shown(servers):
-    """Labels and their values by metric, of a worker that has done a job and waits for another."""
+def exported(servers):
+    """Labels and their values by metric, as exported by a worker that is processing a job."""
     env = servers.settings() | {"RMBG_INPUT_BUCKETS": BUCKET, "RMBG_OUTPUT_BUCKET": BUCKET}
     settings = ServiceSettings.from_env(env)
     with own_bucket(servers, BUCKET):
-        return _shown(env, settings)
+        return _exported(env, settings)
 
 
-def _shown(env, settings):
+def _exported(env, settings):
     store, client = S3Store(settings.objects), Client(settings)
     keys = [f"in/{n}" for n in range(40)]
     for n, key in enumerate(keys):
@@ -66,7 +66,7 @@ def _shown(env, settings):
     order = {"quick": True, "batch_size": 4, "image_s": 0.1}
     worker = WorkerProcess(env | {"RMBG_HTTP": ANY_PORT}, **order).wait_ready()
     client.submit(keys, rem_mode=MODEL)
-    # Its rate is measured over a few seconds of work, and the backlog with it.
+    # The rate is measured over a few seconds of work, and the backlog depends on it.
     until(lambda: "rmbg_backlog_seconds" in {each.name for each in samples(worker)}, within_s=60)
     found = defaultdict(lambda: defaultdict(set))
     for sample in samples(worker):
@@ -78,62 +78,62 @@ def _shown(env, settings):
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
-def test_each_metric_is_one_that_a_worker_shows(shown, name):
-    named = named_in(EXPRESSIONS[name])
+def test_each_metric_is_exported_by_a_worker(exported, name):
+    names = names_in(EXPRESSIONS[name])
 
-    assert named.metrics, "no metric found in the expression"
-    assert named.metrics <= set(shown) | set(OF_PROMETHEUS)
+    assert names.metrics, "no metric found in the expression"
+    assert names.metrics <= set(exported) | set(OF_PROMETHEUS)
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
-def test_each_label_is_one_that_its_metrics_have(shown, name):
-    named = named_in(EXPRESSIONS[name])
+def test_each_label_exists_on_its_metrics(exported, name):
+    names = names_in(EXPRESSIONS[name])
     labels = [
-        OF_PROMETHEUS[metric] if metric in OF_PROMETHEUS else set(shown[metric])
-        for metric in named.metrics
+        OF_PROMETHEUS[metric] if metric in OF_PROMETHEUS else set(exported[metric])
+        for metric in names.metrics
     ]
 
-    assert named.labels <= set.union(*labels)
-    for metric, label, operator, value in named.matchers:
+    assert names.labels <= set.union(*labels)
+    for metric, label, operator, value in names.matchers:
         if metric in OF_PROMETHEUS or label == "job":
             assert (label, value) == ("job", "rmbg-worker")
             continue
         pattern = value if operator == "=~" else re.escape(value)
-        assert any(re.fullmatch(pattern, seen) for seen in shown[metric][label]), (metric, label)
+        assert any(re.fullmatch(pattern, seen) for seen in exported[metric][label]), (metric, label)
 
 
 @pytest.mark.parametrize("name", queries())
-def test_legends_use_labels_that_the_query_keeps(shown, name):
+def test_legends_use_labels_that_the_query_keeps(exported, name):
     target = queries()[name]
-    named = named_in(target["expr"])
-    kept = named.labels or {"instance"}
+    names = names_in(target["expr"])
+    kept = names.labels or {"instance"}
 
     assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= kept
 
 
-def test_every_metric_of_ours_that_counts_trouble_has_an_alert_or_a_panel(shown):
-    asked = set().union(*(named_in(expression).metrics for expression in EXPRESSIONS.values()))
-    troubles = {"rmbg_alive", "rmbg_ready", "rmbg_breaker_open", "rmbg_job_store_up"}
-    troubles |= {name for name in shown if re.search("lost|retries|stalled|lag", name)}
+def test_every_metric_that_counts_problems_has_an_alert_or_a_panel(exported):
+    queried = set().union(*(names_in(expression).metrics for expression in EXPRESSIONS.values()))
+    problems = {"rmbg_alive", "rmbg_ready", "rmbg_breaker_open", "rmbg_job_store_up"}
+    problems |= {name for name in exported if re.search("lost|retries|stalled|lag", name)}
 
-    assert {name for name in troubles if not name.endswith("_created")} <= asked
+    assert {name for name in problems if not name.endswith("_created")} <= queried
 
 
-def test_the_parser_sees_names_where_they_are_and_only_there():
-    named = named_in(
+def test_the_parser_finds_metrics_labels_and_matchers():
+    names = names_in(
         'sum by (le, a_label) (rate(one_total{result=~"done|two", x="y"}[5m])) '
         "> 0.1 * three unless on (four) five:six offset 5m and max(seven) > bool 4"
     )
 
-    assert named.metrics == {"one_total", "three", "five:six", "seven"}
-    assert named.labels == {"le", "a_label", "four"}
-    assert ("one_total", "result", "=~", "done|two") in named.matchers
+    assert names.metrics == {"one_total", "three", "five:six", "seven"}
+    assert names.labels == {"le", "a_label", "four"}
+    assert ("one_total", "result", "=~", "done|two") in names.matchers
 
 
-# --- what is around them
+# --- the files around them
 
 
-def test_panels_have_places_and_ids_of_their_own():
+def test_panels_do_not_overlap_and_have_unique_ids():
     panels = board()["panels"]
     taken = set()
     for panel in panels:
@@ -147,24 +147,24 @@ def test_panels_have_places_and_ids_of_their_own():
     assert len({panel["id"] for panel in panels}) == len(panels)
 
 
-def test_every_panel_asks_the_data_source_that_is_provisioned():
+def test_every_panel_uses_the_provisioned_data_source():
     [source] = read_yaml("grafana/provisioning/datasources/prometheus.yml")["datasources"]
 
     for panel in board()["panels"]:
-        for asking in [panel, *panel.get("targets", [])]:
+        for part in [panel, *panel.get("targets", [])]:
             if panel["type"] != "row":
-                assert asking["datasource"] == {"type": source["type"], "uid": source["uid"]}
+                assert part["datasource"] == {"type": source["type"], "uid": source["uid"]}
 
 
-def test_alerts_say_how_bad_and_what_it_is():
+def test_alerts_have_a_severity_and_a_summary():
     for group in read_yaml("alerts.yml")["groups"]:
         for rule in group["rules"]:
             assert rule["labels"]["severity"] in ("critical", "warning", "info")
             assert rule["annotations"]["summary"].endswith(".")
 
 
-def test_each_alert_is_seen_to_fire_and_to_be_silent_by_the_tests_of_the_compose_stage():
-    """`promtool`, which runs them, is only where the stage has an engine."""
+def test_each_alert_has_a_case_where_it_fires_and_one_where_it_does_not():
+    """`promtool` runs the cases in `make compose`, where there is a Docker engine."""
     tests = YAML(typ="safe").load(DEPLOY.parent / "tests/compose/alerts_test.yml")["tests"]
     checks = [check for test in tests for check in test["alert_rule_test"]]
 
@@ -173,7 +173,7 @@ def test_each_alert_is_seen_to_fire_and_to_be_silent_by_the_tests_of_the_compose
         assert set(seen) == set(alerts())
 
 
-def test_prometheus_finds_the_workers_by_the_names_and_the_port_of_the_compose_file():
+def test_prometheus_uses_the_service_names_and_the_port_of_the_compose_file():
     compose = YAML(typ="safe").load(DEPLOY.parent / "docker-compose.yml")
     [job] = read_yaml("prometheus.yml")["scrape_configs"]
     [found] = job["dns_sd_configs"]

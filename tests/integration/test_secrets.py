@@ -71,6 +71,7 @@ def test_settings_show_no_secret(tmp_path):
     env = WRONG_S3 | {
         "RMBG_REDIS_URL": f"redis://{MARK}-user:{REDIS_PASSWORD}@host/0",
         "RMBG_WEIGHTS_URL": f"https://u:{MARK}@mirror/",
+        "HF_TOKEN": f"hf_{MARK}",
         "HOME": str(tmp_path),
     }
     for settings in (ServiceSettings.from_env(env), WorkerSettings.from_env(env)):
@@ -85,6 +86,7 @@ def test_settings_show_no_secret(tmp_path):
         {"RMBG_REDIS_URL": f"redis://u:{REDIS_PASSWORD}@host/zero"},
         {"RMBG_S3_ENDPOINT": f"http://u:{S3_SECRET}@host"},
         {"RMBG_S3_SECRET_ACCESS_KEY": S3_SECRET},
+        {"HF_TOKEN": f"hf_{MARK}\nX-Injected: 1"},
     ],
 )
 def test_settings_that_cannot_be_used_are_told_without_secrets(changes):
@@ -126,7 +128,7 @@ def test_no_error_of_the_client_holds_a_secret_nor_does_any_cause_of_it(
     settings = ServiceSettings.from_env(dict(service_env) | {"RMBG_REDIS_URL": redis_faults[fault]})
     store = JobStore.connect(settings.store_url)
 
-    for call in (Client(settings).jobs, store.jobs):
+    for call in (Client(settings).jobs, store.queries.jobs):
         with pytest.raises(RmbgError) as caught:
             call()
         assert_no_secret(*errors_of(caught.value))
@@ -159,7 +161,7 @@ def test_a_worker_that_s3_refuses_waits_and_says_so_without_secrets(service_env,
     job_id = client.submit(["in/0"], rem_mode=MODEL)
     with worker_of(dict(service_env) | WRONG_S3) as worker:
         worker.wait_ready()
-        until(lambda: worker.said("previews are left for later"), within_s=60)
+        until(lambda: worker.said("previews not deleted"), within_s=60)
         assert client.status(job_id).failed == 0
         assert_no_secret(*worker.log)
 

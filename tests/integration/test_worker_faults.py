@@ -1,159 +1,161 @@
-"""What nobody has foreseen costs a ticket no death: it is given back, with what it waits for."""
+"""Unforeseen errors: the ticket is released with a reason and does not count as a death."""
 
 import json
 import threading
 
 import pytest
-from support.jobs import feed
+from support.redelivery import end_parking
 from support.stand_ins import Valve
 from support.until import until
 
 from shared.broker.queues import INTERACTIVE, RECOVERY, SUSPECT
 from shared.errors import DeviceLost
+from worker.lifecycle import UNFIT_EXIT
 
 pytestmark = pytest.mark.integration
 
 
-def assert_given_back(desk, job_id, *, waiting_for):
-    """A lease that is left to run out would blame the range; after two it goes to the suspects."""
-    assert desk.placed("leased") == 0
-    assert desk.placed("parked") == 1
-    assert desk.deaths(job_id) == [None]
-    assert waiting_for in desk.waiting_for(job_id)
+def assert_released(consumer, job_id, *, waiting_for):
+    """Check that no death is counted: after two deaths a range goes to the suspect queue."""
+    assert consumer.placed("leased") == 0
+    assert consumer.placed("parked") == 1
+    assert consumer.deaths(job_id) == [None]
+    assert waiting_for in consumer.waiting_for(job_id)
 
 
-def serve_apart(desk, issued, queue=None):
+def serve_in_thread(consumer, issued, queue=None):
     thread = threading.Thread(
-        target=desk.tickets.serve, args=(issued.ticket, queue or issued.queue), daemon=True
+        target=consumer.consumer.serve, args=(issued.ticket, queue or issued.queue), daemon=True
     )
     thread.start()
     return thread
 
 
-def test_a_manifest_that_is_gone_gives_the_ticket_back(desk):
-    job_id = desk.submit(4)
-    desk.store._client.delete(f"rmbg:job:{job_id}:manifest")
+def test_a_missing_manifest_releases_the_ticket(consumer):
+    job_id = consumer.submit(4)
+    consumer.store.connection.client.delete(f"rmbg:job:{job_id}:manifest")
 
-    desk.serve()
+    consumer.serve()
 
-    assert_given_back(desk, job_id, waiting_for="a worker's error: ObjectMissing")
+    assert_released(consumer, job_id, waiting_for="a worker's error: ObjectMissing")
 
 
-def test_a_model_that_fails_unforeseen_gives_the_ticket_back(desks):
+def test_an_unforeseen_error_while_loading_a_model_releases_the_ticket(consumers):
     def load(name):
         raise RuntimeError(f"{name}: out of everything")
 
-    desk = desks(load=load)
-    job_id = desk.submit(4)
+    consumer = consumers(load=load)
+    job_id = consumer.submit(4)
 
-    desk.serve()
+    consumer.serve()
 
-    assert_given_back(desk, job_id, waiting_for="RuntimeError: isnet-general-use: out of")
+    assert_released(consumer, job_id, waiting_for="RuntimeError: isnet-general-use: out of")
 
 
-def test_a_device_that_is_lost_while_a_model_is_loaded_ends_the_process_unblamed(desks):
-    """For another worker the ticket is as good as any, so it does not rest."""
+def test_a_device_lost_while_loading_a_model_ends_the_process_and_counts_no_death(consumers):
+    """The ticket is issued again at once, because another worker can process it."""
 
     def load(_name):
-        raise DeviceLost("made up")
+        raise DeviceLost("injected")
 
-    desk = desks(load=load)
-    job_id = desk.submit(4)
+    consumer = consumers(load=load)
+    job_id = consumer.submit(4)
 
-    desk.serve()
+    consumer.serve()
 
-    assert [type(err) for err in desk.line.unfit] == [DeviceLost]
-    assert desk.placed("leased") == 0
-    assert desk.deaths(job_id) == [None]
-    assert [issued.queue for issued in desk.published] == [RECOVERY]
+    assert consumer.shutdown.exit_code == UNFIT_EXIT
+    assert consumer.placed("leased") == 0
+    assert consumer.deaths(job_id) == [None]
+    assert [issued.queue for issued in consumer.published] == [RECOVERY]
 
 
-def test_a_job_that_cannot_be_read_here_waits_and_is_done_when_it_can(desk):
-    job_id = desk.submit(4)
-    job, client = f"rmbg:job:{job_id}", desk.store._client
+def test_a_job_document_that_cannot_be_read_waits_until_it_can(consumer):
+    job_id = consumer.submit(4)
+    job, client = f"rmbg:job:{job_id}", consumer.store.connection.client
     document = client.hget(job, "spec")
     client.hset(job, "spec", json.dumps(json.loads(document) | {"later": 1}))
 
-    desk.serve()
-    assert_given_back(desk, job_id, waiting_for="a worker that can read its document")
+    consumer.serve()
+    assert_released(consumer, job_id, waiting_for="a worker that can read its document")
 
     client.hset(job, "spec", document)
-    client.zadd("rmbg:parked", dict.fromkeys(client.zrange("rmbg:parked", 0, -1), 0))
-    desk.published += feed(desk.store)
-    desk.run()
-    assert desk.store.status(job_id).done == 4
+    end_parking(consumer)
+    consumer.run()
+    assert consumer.store.queries.status(job_id).done == 4
 
 
 @pytest.mark.parametrize(("document", "served"), [("shards/", 0), ("results.jsonl", 1)])
-def test_a_document_that_fails_unforeseen_gives_the_ticket_back(desk, document, served):
-    job_id = desk.submit(4)
+def test_an_unforeseen_error_while_writing_a_document_releases_the_ticket(
+    consumer, document, served
+):
+    job_id = consumer.submit(4)
     for _ in range(served):
-        desk.serve()
+        consumer.serve()
 
     def before(call, bucket, key):
         if call == "put" and document in key:
-            raise RuntimeError("made up")
+            raise RuntimeError("injected")
 
-    desk.objects.before = before
-    desk.serve()
+    consumer.objects.before = before
+    consumer.serve()
 
-    assert_given_back(desk, job_id, waiting_for="a worker's error: RuntimeError: made up")
-
-
-def test_a_merge_is_given_back_when_redis_comes_back(desk):
-    job_id = desk.submit(4)
-    desk.serve()
-    desk.store.away = ["merge_commit", "release"]
-
-    desk.serve()
-
-    assert desk.placed("leased") == 0
-    assert desk.placed("parked") == 1
-    assert desk.deaths(job_id) == [None]
+    assert_released(consumer, job_id, waiting_for="a worker's error: RuntimeError: injected")
 
 
-# --- who holds a slot, and who gives way
+def test_a_merge_is_released_when_redis_comes_back(consumer):
+    job_id = consumer.submit(4)
+    consumer.serve()
+    consumer.connection.failing = ["merge_commit", "release"]
+
+    consumer.serve()
+
+    assert consumer.placed("leased") == 0
+    assert consumer.placed("parked") == 1
+    assert consumer.deaths(job_id) == [None]
 
 
-def test_a_merge_holds_a_slot(desk):
-    """Or no room is made for an interactive job while all slots are taken."""
-    desk.submit(4)
-    desk.serve()
+# --- slots and priorities
+
+
+def test_a_merge_takes_a_slot(consumer):
+    """Otherwise an interactive job would find no free slot and no bulk ticket to release."""
+    consumer.submit(4)
+    consumer.serve()
     seen = []
 
     def before(call, bucket, key):
-        seen.append(desk.tickets.running)
+        seen.append(consumer.consumer.running)
 
-    desk.objects.before = before
-    desk.serve()
+    consumer.objects.before = before
+    consumer.serve()
 
     assert set(seen) == {1}
-    assert desk.tickets.running == 0
+    assert consumer.consumer.running == 0
 
 
-def test_a_ticket_that_waits_for_a_suspect_one_holds_a_slot(desk):
-    desk.submit(4)
-    with desk.tickets._gate.alone():
-        thread = serve_apart(desk, desk.published.pop(0))
-        until(lambda: desk.tickets.running == 1)
-    thread.join(20)
+def test_a_ticket_that_waits_for_the_exclusive_lock_takes_a_slot(consumer):
+    consumer.submit(4)
+    with consumer.consumer._exclusive.exclusive():
+        thread = serve_in_thread(consumer, consumer.published.pop(0))
+        until(lambda: consumer.consumer.running == 1)
+    thread.join(60)
 
-    assert desk.tickets.running == 0
+    assert consumer.consumer.running == 0
 
 
-def test_a_suspect_range_gives_way_to_an_urgent_ticket_after_one_item(desk):
-    valve = desk.line.segmenter.before = Valve()
-    job_id = desk.submit(16)
-    suspect = serve_apart(desk, desk.published.pop(0), SUSPECT)
+def test_a_suspect_range_yields_to_an_interactive_ticket_after_one_item(consumer):
+    valve = consumer.harness.segmenter.before = Valve()
+    job_id = consumer.submit(16)
+    suspect = serve_in_thread(consumer, consumer.published.pop(0), SUSPECT)
     valve.wait_for_one()
-    desk.submit(2, priority="interactive", keys="others")
-    urgent = serve_apart(desk, desk.published.pop(0), INTERACTIVE)
-    until(lambda: desk.tickets._gate.is_wanted)
+    consumer.submit(2, priority="interactive", keys="others")
+    interactive = serve_in_thread(consumer, consumer.published.pop(0), INTERACTIVE)
+    until(lambda: consumer.consumer._exclusive.is_wanted)
 
     valve.open()
-    suspect.join(20)
-    urgent.join(20)
+    suspect.join(60)
+    interactive.join(60)
 
-    assert desk.store.status(job_id).done == 1
-    desk.run()
-    assert desk.store.status(job_id).done == 16
+    assert consumer.store.queries.status(job_id).done == 1
+    consumer.run()
+    assert consumer.store.queries.status(job_id).done == 16

@@ -1,4 +1,4 @@
-"""The rounds that every worker does beside its tickets, whatever else hangs."""
+"""Recovery and housekeeping of a worker continue while other calls hang or fail."""
 
 import pytest
 from support.jobs import submit, worker
@@ -9,50 +9,69 @@ from support.until import until
 from shared.broker.app import make_app
 from shared.broker.queues import BULK
 from shared.errors import StoreUnavailable
+from worker.consumer.build import Consumer
+from worker.consumer.housekeeping import Housekeeping
 from worker.consumer.recovery import Recovery
+from worker.lifecycle import Phase, Shutdown
 
 pytestmark = pytest.mark.integration
 
 
-class NoTickets:
-    """Nothing runs here."""
+class IdleConsumer:
+    """A ticket consumer that processes nothing."""
 
     running = 0
 
 
+class StandInRegistration:
+    """The registration of a worker that has no engine."""
+
+    worker_id = "w"
+    slots = 3
+
+    def info(self):
+        return worker()
+
+
+class NoLeases:
+    """Leases of a worker that holds no ticket."""
+
+    every_s = 1.0
+
+    def round(self):
+        pass
+
+
 @pytest.fixture
 def start(redis_server, store):
-    """Start a worker's recovery over a store in memory."""
+    """Start the rounds of a worker with a store in memory; return its recovery."""
     app = make_app(redis_server.url.removesuffix("1") + "0")
-    started = []
+    shutdown = Shutdown()
 
     def start(objects):
         recovery = Recovery(
             app=app,
             store=store,
-            objects=objects,
-            output_bucket="cutouts",
-            tickets=NoTickets(),
-            describe=worker,
+            consumer=IdleConsumer(),
+            registration=StandInRegistration(),
             every_s=0.05,
         )
-        recovery.start()
-        started.append(recovery)
+        housekeeping = Housekeeping(objects, "cutouts", every_s=0.01)
+        Consumer(NoLeases(), recovery, housekeeping, shutdown).start()
         return recovery
 
     yield start
-    for recovery in started:
-        recovery.close()
+    shutdown.advance(Phase.STOPPED)
     app.close()
 
 
-def test_a_listing_that_hangs_keeps_no_queue_from_being_fed(start, store):
-    """Nor the worker from registering, which lasts for less long than a listing may hang."""
+def test_a_hanging_listing_stops_neither_feeding_nor_registration(start, store):
+    """A listing may hang for longer than a registration is valid."""
     objects, valve = MemoryStore(), Valve()
     objects.before = valve
     recovery = start(objects)
     valve.wait_for_one()
-    until(store.workers)
+    until(store.fleet.workers)
 
     submit(store, 4)
 
@@ -60,12 +79,11 @@ def test_a_listing_that_hangs_keeps_no_queue_from_being_fed(start, store):
     valve.open()
 
 
-def test_previews_of_days_that_are_over_are_deleted_again_and_again(start, store, monkeypatch):
-    """A fault of the store, or an unforeseen one, costs one time only."""
-    monkeypatch.setattr("worker.consumer.recovery.HOUSEKEEPING_S", 0.01)
+def test_old_previews_are_deleted_after_a_failed_attempt(start):
+    """An error of the store, or an unforeseen one, skips one round of housekeeping only."""
     objects = MemoryStore()
     objects.put("cutouts", "_preview/2020-01-01/j/0.png", b"x", content_type="image/png")
-    faults = [StoreUnavailable("away"), RuntimeError("made up")]
+    faults = [StoreUnavailable("unavailable"), RuntimeError("injected")]
 
     def before(call, bucket, key):
         if faults:

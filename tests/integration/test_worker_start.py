@@ -1,4 +1,4 @@
-"""What `rmbg-worker` says and does when it cannot start: the console script itself."""
+"""Errors that stop `rmbg-worker` at start, and `--check`, through the console script."""
 
 import subprocess
 import sys
@@ -17,20 +17,23 @@ SOURCE = ISNET.sources[1]
 
 
 def run(*args, timeout_s=120, **variables):
-    """Run `rmbg-worker` to its end; nothing it could reach is there."""
-    away = {"RMBG_REDIS_URL": "redis://127.0.0.1:9/0", "RMBG_S3_ENDPOINT": "http://127.0.0.1:9"}
+    """Run `rmbg-worker` until it exits; neither Redis nor S3 is reachable."""
+    unreachable = {
+        "RMBG_REDIS_URL": "redis://127.0.0.1:9/0",
+        "RMBG_S3_ENDPOINT": "http://127.0.0.1:9",
+    }
     return subprocess.run(
         [COMMAND, *args],
         check=False,
         capture_output=True,
         text=True,
         timeout=timeout_s,
-        env=environment(away | {"RMBG_OFFLINE": "1", "RMBG_MODELS": ISNET.name} | variables),
+        env=environment(unreachable | {"RMBG_OFFLINE": "1", "RMBG_MODELS": ISNET.name} | variables),
     )
 
 
-def complaint(done):
-    """Return what a worker said that cannot be started: told once, and exit code 2."""
+def error_of(done):
+    """Return the error of a worker that could not start: printed once, with exit code 2."""
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
@@ -45,14 +48,14 @@ def home(tmp_path):
     return tmp_path
 
 
-def place(home):
-    """Return where the cache expects the weights that the tests can have."""
+def weights_path(home):
+    """Return the path at which the cache expects the weights of isnet-general-use."""
     return home / "weights" / f"{SOURCE.sha256[:16]}-{SOURCE.file_name}"
 
 
 @pytest.fixture
 def has_no_gpu():
-    import torch  # noqa: PLC0415 - seconds, and for two tests only
+    import torch  # noqa: PLC0415 - slow, and needed by two tests only
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
@@ -60,19 +63,19 @@ def has_no_gpu():
 
 @pytest.mark.weights
 @pytest.mark.parametrize("device", ["cuda", "cuda:3"])
-def test_a_device_that_is_not_there_is_an_error_and_no_silent_cpu(has_no_gpu, device):
+def test_a_missing_device_is_an_error_and_the_cpu_is_not_used_instead(has_no_gpu, device):
     from support.weights import isnet_weights  # noqa: PLC0415
 
     home = isnet_weights().parents[1]
 
-    said = complaint(run("--check", RMBG_HOME=str(home), RMBG_DEVICE=device))
+    said = error_of(run("--check", RMBG_HOME=str(home), RMBG_DEVICE=device))
 
     assert f"device '{device}'" in said
     assert "0 CUDA devices" in said
 
 
-def test_missing_weights_say_what_where_and_how_to_get_them(home):
-    said = complaint(run(RMBG_HOME=str(home)))
+def test_missing_weights_are_reported_with_the_command_that_downloads_them(home):
+    said = error_of(run(RMBG_HOME=str(home)))
 
     assert ISNET.name in said
     assert str(home / "weights") in said
@@ -80,66 +83,66 @@ def test_missing_weights_say_what_where_and_how_to_get_them(home):
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights"], ids=["empty", "other"])
-def test_altered_weights_say_both_hashes_and_what_to_do(home, content):
-    place(home).write_bytes(content)
+def test_altered_weights_are_reported_with_both_hashes(home, content):
+    weights_path(home).write_bytes(content)
 
-    said = complaint(run(RMBG_HOME=str(home)))
+    said = error_of(run(RMBG_HOME=str(home)))
 
-    assert str(place(home)) in said
+    assert str(weights_path(home)) in said
     assert SOURCE.sha256 in said
     assert "SHA-256 is" in said
     assert "rmbg weights pull" in said
 
 
 @pytest.mark.weights
-def test_truncated_weights_are_recognised(home):
+def test_truncated_weights_are_detected(home):
     from support.weights import isnet_weights  # noqa: PLC0415
 
     whole = isnet_weights().read_bytes()
-    place(home).write_bytes(whole[: len(whole) // 2])
+    weights_path(home).write_bytes(whole[: len(whole) // 2])
 
-    said = complaint(run(RMBG_HOME=str(home)))
+    said = error_of(run(RMBG_HOME=str(home)))
 
     assert SOURCE.sha256 in said
     assert f"({len(whole) // 2} bytes)" in said
 
 
-def test_own_weights_that_are_missing_or_nonsense_are_named(home):
+def test_missing_or_invalid_custom_weights_are_named(home):
     own = home / "own.onnx"
 
-    assert str(own) in complaint(run(RMBG_HOME=str(home), RMBG_WEIGHTS=str(own)))
+    assert str(own) in error_of(run(RMBG_HOME=str(home), RMBG_WEIGHTS=str(own)))
     own.write_bytes(b"nonsense")
 
-    assert str(own) in complaint(run(RMBG_HOME=str(home), RMBG_WEIGHTS=str(own)))
+    assert str(own) in error_of(run(RMBG_HOME=str(home), RMBG_WEIGHTS=str(own)))
 
 
-def test_an_unknown_model_gets_the_list(home):
-    said = complaint(run(RMBG_HOME=str(home), RMBG_MODELS="u2net"))
+def test_an_unknown_model_is_answered_with_the_known_ones(home):
+    said = error_of(run(RMBG_HOME=str(home), RMBG_MODELS="u2net"))
 
     assert "u2net" in said
     assert ISNET.name in said
 
 
-def test_a_licence_that_forbids_it_is_refused(home):
-    said = complaint(run(RMBG_HOME=str(home), RMBG_MODELS="RMBG-1.4", RMBG_COMMERCIAL="1"))
+def test_a_non_commercial_model_is_refused_for_commercial_use(home):
+    said = error_of(run(RMBG_HOME=str(home), RMBG_MODELS="RMBG-1.4", RMBG_COMMERCIAL="1"))
 
     assert "RMBG_COMMERCIAL" in said
     assert "non-commercial" in said
 
 
-def test_a_cache_that_cannot_be_written_is_named(tmp_path):
+def test_an_unwritable_cache_is_named(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_bytes(b"")
 
-    assert str(blocked) in complaint(run(RMBG_HOME=str(blocked / "home")))
+    assert str(blocked) in error_of(run(RMBG_HOME=str(blocked / "home")))
 
 
 @pytest.mark.weights
-def test_the_check_needs_neither_redis_nor_s3():
+def test_check_needs_neither_redis_nor_s3():
     from support.weights import isnet_weights  # noqa: PLC0415
 
     done = run("--check", RMBG_HOME=str(isnet_weights().parents[1]), RMBG_DEVICE="cpu")
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("ok: isnet-general-use on cpu, one picture in ")
+    assert done.stdout.startswith("ok: isnet-general-use on cpu, one image in ")
     assert "ComfyUI/cutout/made.png.png" in done.stdout

@@ -1,65 +1,72 @@
-"""What is done with a ticket when something is away: the real job store, a store in memory."""
+"""Ticket processing, also while Redis, S3 or a model is unavailable; no worker process."""
 
 import json
-from dataclasses import replace
 from threading import Thread
 
 import pytest
-from support.jobs import feed, grant
-from support.stand_ins import Valve, quick_stations
-from support.until import until
+from support.consumer_harness import FailingJobStore
+from support.jobs import grant
+from support.redelivery import end_parking
+from support.stand_ins import QuickImaging, Valve
 
 from shared.broker.queues import BULK, RECOVERY, SUSPECT
 from shared.errors import BucketUnavailable, RedisUnavailable, StoreUnavailable, WeightsInvalid
 from shared.job.keys import report_key, results_key
 from shared.job.spec import ImageOutput
-from worker.consumer import finisher as closing
-from worker.consumer import ticket_consumer as tickets
-from worker.consumer.merge import MAX_SHOWN_PX
 
 pytestmark = pytest.mark.integration
 
 
-def test_a_ticket_is_worked_off_sharded_and_merged(desk):
-    job_id = desk.submit(20)
+class WithoutManifests(FailingJobStore):
+    """A job store whose manifests cannot be read."""
 
-    desk.run()
+    def manifest_chunk(self, job_id, number):
+        raise RedisUnavailable("injected")
 
-    assert desk.store.status(job_id).done == 20
-    assert desk.store.status(job_id).finished_at is not None
-    lines = desk.objects.get("cutouts", results_key(job_id)).data.splitlines()
+
+class InterruptedRenewal(FailingJobStore):
+    """A job store that calls `before_beat` before it renews leases."""
+
+    before_beat = staticmethod(lambda: None)
+
+    def beat(self, leases, *, ttl_s):
+        self.before_beat()
+        return super().beat(leases, ttl_s=ttl_s)
+
+
+def test_a_ticket_is_processed_sharded_and_merged(consumer):
+    job_id = consumer.submit(20)
+
+    consumer.run()
+
+    assert consumer.store.queries.status(job_id).done == 20
+    assert consumer.store.queries.status(job_id).finished_at is not None
+    lines = consumer.objects.get("cutouts", results_key(job_id)).data.splitlines()
     assert [json.loads(line)["index"] for line in lines] == list(range(20))
-    assert desk.objects.head("cutouts", report_key(job_id)) is not None
-    assert len(desk.leases) == 0
+    assert consumer.objects.head("cutouts", report_key(job_id)) is not None
+    assert len(consumer.leases) == 0
 
 
 @pytest.mark.parametrize("script", ["finish_begin", "finish_commit", "mark"])
-def test_a_ticket_is_closed_when_redis_comes_back(desk, script):
-    """Left to its lease, it would count as a death; after two the range is suspect."""
-    job_id = desk.submit(4)
-    desk.store.away = [script]
+def test_a_ticket_is_closed_when_redis_comes_back(consumer, script):
+    """If its lease expired instead, that would count as a death of the worker."""
+    job_id = consumer.submit(4)
+    consumer.connection.failing = [script]
 
-    desk.run()
+    consumer.run()
 
-    assert desk.store.status(job_id).finished_at is not None
+    assert consumer.store.queries.status(job_id).finished_at is not None
 
 
-def test_a_ticket_that_cannot_be_read_is_given_back(desk):
-    job_id = desk.submit(4)
-    chunk, real = [], desk.store.manifest_chunk
+def test_a_ticket_whose_manifest_cannot_be_read_is_released(consumers):
+    consumer = consumers(jobs=WithoutManifests)
+    job_id = consumer.submit(4)
 
-    def away_once(*given):
-        if not chunk:
-            chunk.append(given)
-            raise RedisUnavailable("made up")
-        return real(*given)
+    consumer.serve()
 
-    desk.store.manifest_chunk = away_once
-    desk.serve()
-
-    assert desk.deaths(job_id) == [None]
-    assert desk.placed("leased") == 0
-    assert desk.placed("parked") == 1
+    assert consumer.deaths(job_id) == [None]
+    assert consumer.placed("leased") == 0
+    assert consumer.placed("parked") == 1
 
 
 @pytest.mark.parametrize(
@@ -67,40 +74,40 @@ def test_a_ticket_that_cannot_be_read_is_given_back(desk):
     [(BucketUnavailable("no bucket"), "bucket: no bucket"), (StoreUnavailable("busy"), None)],
     ids=["bucket", "store"],
 )
-def test_a_manifest_that_cannot_be_had_now_gives_the_ticket_back(desk, fault, said):
-    job_id = desk.submit(4)
-    desk.store._client.delete(f"rmbg:job:{job_id}:manifest")  # as if it lay in the bucket
-    desk.line.fail_store("get", times=1, error=fault)
+def test_a_manifest_that_is_unavailable_releases_the_ticket(consumer, fault, said):
+    job_id = consumer.submit(4)
+    consumer.store.connection.client.delete(
+        f"rmbg:job:{job_id}:manifest"
+    )  # as if it lay in the bucket
+    consumer.harness.fail_store("get", times=1, error=fault)
 
-    desk.serve()
+    consumer.serve()
 
-    assert desk.waiting_for(job_id) == said
-    assert desk.deaths(job_id) == [None]
-    assert desk.placed("leased") == 0
+    assert consumer.waiting_for(job_id) == said
+    assert consumer.deaths(job_id) == [None]
+    assert consumer.placed("leased") == 0
 
 
-def test_a_model_that_is_refused_gives_the_ticket_back_unblamed(desks):
+def test_a_refused_model_releases_the_ticket_and_counts_no_death(consumers):
     def load(name):
         raise WeightsInvalid(f"{name}: none")
 
-    desk = desks(load=load)
-    job_id = desk.submit(4)
+    consumer = consumers(load=load)
+    job_id = consumer.submit(4)
 
-    desk.serve()
+    consumer.serve()
 
-    assert desk.store.status(job_id).failed == 0
-    assert desk.deaths(job_id) == [None]
-    assert desk.placed("parked") == 1
+    assert consumer.store.queries.status(job_id).failed == 0
+    assert consumer.deaths(job_id) == [None]
+    assert consumer.placed("parked") == 1
 
 
 @pytest.mark.parametrize("key", ["shards/", "results.jsonl", "report.html"])
 @pytest.mark.parametrize(
     "fault", [BucketUnavailable("no bucket"), StoreUnavailable("busy")], ids=["bucket", "store"]
 )
-def test_documents_that_cannot_be_put_now_are_put_later(desk, key, fault, monkeypatch):
-    monkeypatch.setattr(tickets, "RETRY_S", 0.05)
-    monkeypatch.setattr(closing, "RETRY_S", 0.05)
-    job_id = desk.submit(4)
+def test_documents_that_cannot_be_written_are_written_later(consumer, key, fault):
+    job_id = consumer.submit(4)
     broken = [True]
 
     def before(call, bucket, asked):
@@ -108,112 +115,108 @@ def test_documents_that_cannot_be_put_now_are_put_later(desk, key, fault, monkey
             broken.clear()
             raise fault
 
-    desk.objects.before = before
-    desk.run()
-    assert desk.store.status(job_id).finished_at is None
-    until(lambda: desk.published.extend(feed(desk.store)) or desk.published, within_s=15)
-    desk.run()
+    consumer.objects.before = before
+    consumer.run()
+    assert consumer.store.queries.status(job_id).finished_at is None
+    end_parking(consumer)
+    consumer.run()
 
-    assert desk.store.status(job_id).finished_at is not None
-    assert desk.store.status(job_id).done == 4
+    assert consumer.store.queries.status(job_id).finished_at is not None
+    assert consumer.store.queries.status(job_id).done == 4
 
 
-def test_draining_gives_back_what_comes_and_what_is_held(desk):
-    valve = desk.line.segmenter.before = Valve()
-    job_id = desk.submit(32)
-    assert len(desk.published) == 2
-    first = desk.published.pop(0)
-    thread = Thread(target=desk.tickets.serve, args=(first.ticket, first.queue), daemon=True)
+def test_draining_releases_new_and_held_tickets(consumer):
+    valve = consumer.harness.segmenter.before = Valve()
+    job_id = consumer.submit(32)
+    assert len(consumer.published) == 2
+    first = consumer.published.pop(0)
+    thread = Thread(target=consumer.consumer.serve, args=(first.ticket, first.queue), daemon=True)
     thread.start()
     valve.wait_for_one()
 
-    desk.tickets.drain()
-    desk.line.engine.drain()
-    desk.serve()
+    consumer.drain()
+    consumer.serve()
     valve.open()
-    thread.join(20)
+    thread.join(60)
 
-    assert len(desk.leases) == 0
-    assert desk.placed("leased") == 0
-    status = desk.store.status(job_id)
+    assert len(consumer.leases) == 0
+    assert consumer.placed("leased") == 0
+    status = consumer.store.queries.status(job_id)
     assert status.failed == 0
-    assert {issued.queue for issued in desk.published} == {RECOVERY}
+    assert {issued.queue for issued in consumer.published} == {RECOVERY}
 
 
-def test_room_is_made_by_the_longest_bulk_ticket(desks):
-    desk = desks(max_items=2)
-    assert not desk.tickets.make_room()
-    valve = desk.line.segmenter.before = Valve()
-    job_id = desk.submit(16)
-    issued = desk.published.pop(0)
+def test_the_longest_bulk_ticket_is_released_to_free_a_slot(consumers):
+    consumer = consumers(max_items=2)
+    assert not consumer.consumer.make_room()
+    valve = consumer.harness.segmenter.before = Valve()
+    job_id = consumer.submit(16)
+    issued = consumer.published.pop(0)
     assert issued.queue == BULK
-    thread = Thread(target=desk.tickets.serve, args=(issued.ticket, issued.queue), daemon=True)
+    thread = Thread(target=consumer.consumer.serve, args=(issued.ticket, issued.queue), daemon=True)
     thread.start()
     valve.wait_for_one()
 
-    assert desk.tickets.running == 1
-    assert desk.tickets.make_room()
+    assert consumer.consumer.running == 1
+    assert consumer.consumer.make_room()
     valve.open()
-    thread.join(20)
+    thread.join(60)
 
-    assert desk.tickets.running == 0
-    assert 0 < desk.store.status(job_id).done < 16
-    desk.run()
-    assert desk.store.status(job_id).done == 16
+    assert consumer.consumer.running == 0
+    assert 0 < consumer.store.queries.status(job_id).done < 16
+    consumer.run()
+    assert consumer.store.queries.status(job_id).done == 16
 
 
-def test_a_suspect_ticket_is_decoded_apart_and_alone(desks):
+def test_a_suspect_ticket_is_decoded_in_isolation_one_item_at_a_time(consumers):
     seen = []
-    stations = quick_stations()
 
-    def decode(data, options, isolate):
-        seen.append((isolate, desk.line.engine.inside))
-        return stations.decode(data, options, isolate)
+    def decode(data, options, *, isolate):
+        seen.append((isolate, consumer.harness.engine.inside))
+        return QuickImaging().decode(data, options, isolate=isolate)
 
-    desk = desks(stations=replace(stations, decode=decode))
-    desk.submit(3)
-    issued = desk.published.pop(0)
+    consumer = consumers(imaging=QuickImaging(decode=decode))
+    consumer.submit(3)
+    issued = consumer.published.pop(0)
 
-    desk.tickets.serve(issued.ticket, SUSPECT)
+    consumer.consumer.serve(issued.ticket, SUSPECT)
 
     assert seen == [(True, 1)] * 3
 
 
-def test_hidden_jobs_and_large_pictures_are_not_shown(desk):
-    job_id = desk.submit(2, image_output=ImageOutput.HIDE)
+def test_the_report_of_a_hidden_job_shows_no_images(consumer):
+    job_id = consumer.submit(2, image_output=ImageOutput.HIDE)
 
-    desk.run()
+    consumer.run()
 
-    assert b"Before and after" not in desk.objects.get("cutouts", report_key(job_id)).data
-    assert MAX_SHOWN_PX < 100_000_000
-
-
-def test_a_ticket_that_is_given_back_while_its_beat_is_under_way_is_no_loss(desk):
-    desk.submit(4)
-    claim = grant(desk.store, desk.published.pop(0))
-    held = desk.leases.hold(claim.lease)
-    beat = desk.store.beat
-
-    def meanwhile_given_back(leases, *, ttl_s):
-        desk.store.release(claim.lease)
-        desk.leases.drop(held)
-        return beat(leases, ttl_s=ttl_s)
-
-    desk.store.beat = meanwhile_given_back
-    desk.leases.beat()
-
-    assert not held.lost
-    assert desk.leases.lost == 0
+    assert b"Before and after" not in consumer.objects.get("cutouts", report_key(job_id)).data
 
 
-def test_a_lease_that_another_has_by_now_is_lost(desk):
-    desk.submit(4)
-    claim = grant(desk.store, desk.published.pop(0))
-    held = desk.leases.hold(claim.lease)
-    desk.leases.beat()
-    assert not held.lost
+def test_a_ticket_released_during_a_renewal_of_its_lease_is_not_lost(consumers):
+    consumer = consumers(jobs=InterruptedRenewal)
+    consumer.submit(4)
+    claim = grant(consumer.store, consumer.published.pop(0))
+    held = consumer.leases.hold(claim.lease)
 
-    desk.store.release(claim.lease)
-    desk.leases.beat()
+    def release():
+        consumer.store.leases.release(claim.lease)
+        consumer.leases.drop(held)
 
-    assert held.lost
+    consumer.store.before_beat = release
+    consumer.leases.beat()
+
+    assert not held.is_lost
+    assert consumer.leases.lost == 0
+
+
+def test_a_released_lease_is_lost_at_the_next_renewal(consumer):
+    consumer.submit(4)
+    claim = grant(consumer.store, consumer.published.pop(0))
+    held = consumer.leases.hold(claim.lease)
+    consumer.leases.beat()
+    assert not held.is_lost
+
+    consumer.store.leases.release(claim.lease)
+    consumer.leases.beat()
+
+    assert held.is_lost

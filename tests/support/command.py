@@ -1,4 +1,4 @@
-"""The console script `rmbg` in a process of its own, with an environment of its own."""
+"""Run the console script `rmbg` with a clean environment."""
 
 import subprocess
 import sys
@@ -7,8 +7,8 @@ from pathlib import Path
 RMBG = Path(sys.executable).with_name("rmbg")
 
 
-def rmbg(*args, stdin=b"", env=None, timeout_s=60):
-    """Run `rmbg` to its end, with *env* and nothing of ours in its environment."""
+def rmbg(*args, stdin=b"", env=None, timeout_s=120):
+    """Run `rmbg` until it exits, with only *env* and what Python needs in its environment."""
     return subprocess.run(
         [RMBG, *args],
         check=False,
@@ -20,12 +20,12 @@ def rmbg(*args, stdin=b"", env=None, timeout_s=60):
 
 
 def environment(env):
-    """Return *env* on top of what Python itself needs."""
+    """Return *env* with the variables that Python needs."""
     return {"HOME": "/nonexistent", "LC_ALL": "C.UTF-8"} | env
 
 
 def complaint(done, code=2):
-    """Return the one line on standard error of a command that has failed with *code*."""
+    """Return the error message of a command that failed with exit code *code*."""
     assert done.returncode == code, done
     assert done.stdout == b"", done
     [line] = done.stderr.decode().splitlines()

@@ -1,8 +1,8 @@
-"""A made fleet over a made broker, driven by a seed: everything that can go wrong goes wrong.
+"""A simulated fleet and broker around the real job store, driven by a random seed.
 
-Messages get lost, doubled and sent again much later; workers die, freeze and wake up as zombies,
-give tickets back, or die between any two steps. Only the job store is real. Time passes when the
-simulation says so: leases end, and tickets grow old, by a change of what Redis holds.
+Messages are lost, duplicated and delivered again much later. Workers die between any two steps,
+freeze and resume without their leases, and release tickets. Time passes when the simulation says
+so: it changes the times in Redis, so that leases expire and tickets become old.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from shared.broker.queues import QUEUES, SUSPECT
-from shared.jobstore.values import ClaimAnswer, ClosingAnswer, Lease, MarkAnswer
+from shared.jobstore.values import Granted, Lease, MarkAnswer
 from support.jobs import done, failed
 
 LONG_S = 3600.0
@@ -22,7 +22,7 @@ MINUTE_MS = 61_000
 
 @dataclass
 class Held:
-    """A ticket in a worker's hands, with what it believes is left to do."""
+    """A ticket that a worker holds, and the items that the worker believes are open."""
 
     lease: Lease
     queue: str
@@ -31,18 +31,18 @@ class Held:
 
 @dataclass
 class SimWorker:
-    """One process; a death empties its hands and gives it a new name."""
+    """A simulated worker process; after a death it holds nothing and has a new name."""
 
     name: str
     held: list[Held] = field(default_factory=list)
 
 
 class Died(Exception):
-    """The worker is no more."""
+    """The simulated worker died."""
 
 
 class Fleet:
-    """Workers, broker and bucket around a job store."""
+    """Simulated workers, broker and bucket around a job store."""
 
     def __init__(self, store, client, *, seed, workers=4, bad=(), killers=()):
         self.store, self.client = store, client
@@ -57,23 +57,23 @@ class Fleet:
         self.deaths = 0
 
     def run(self, *, until, steps=100_000):
-        """Let things happen until *until* answers true."""
-        happenings = (
+        """Run random events until *until()* returns true; fail after *steps* events."""
+        events = (
             (self._take, 30),
             (self._work, 60),
             (self._recover, 8),
             (self._freeze, 0.4),
-            (self._wake_a_zombie, 1),
+            (self._resume_zombie, 1),
             (self._send_again, 1),
             (self._let_time_pass, 0.3),
         )
-        what, weights = zip(*happenings, strict=True)
+        actions, weights = zip(*events, strict=True)
         for _ in range(steps // 10):
-            for happening in self.random.choices(what, weights, k=10):
-                happening()
+            for action in self.random.choices(actions, weights, k=10):
+                action()
             if until():
                 return
-        raise AssertionError(f"no end after {steps} steps: {self.store.jobs()}")
+        raise AssertionError(f"not finished after {steps} steps: {self.store.queries.jobs()}")
 
     # ---- broker
 
@@ -86,21 +86,21 @@ class Fleet:
 
     def _recover(self):
         empty = [queue for queue, waiting in self.broker.items() if not waiting]
-        self._publish(self.store.recover(empty_queues=empty))
+        self._publish(self.store.fleet.recover(empty_queues=empty))
 
     def _send_again(self):
-        """The broker restores a message that was acknowledged long ago."""
+        """Deliver a message again that was acknowledged long ago."""
         if self.sent:
             one = self.random.choice(self.sent)
             self.broker[one.queue].append(one.ticket)
 
     def _let_time_pass(self):
-        """Make everything that is queued a minute older; leases that nobody beats for run out."""
-        beaten = {held.lease.owner for worker in self.workers for held in worker.held}
+        """Make queued tickets a minute older, and expire leases that no worker renews."""
+        renewed = {held.lease.owner for worker in self.workers for held in worker.held}
         for member in self.client.zrange("rmbg:leased", 0, -1):
             job_id, _, unit = member.decode().partition("|")
             owner = self.client.hget(f"rmbg:job:{job_id}:ticket:{unit}", "owner")
-            if owner.decode() not in beaten:
+            if owner.decode() not in renewed:
                 self.client.zadd("rmbg:leased", {member: 0})
         for queue in QUEUES:
             key = f"rmbg:queued:{queue}"
@@ -119,10 +119,9 @@ class Fleet:
         if not queues:
             return
         ticket = self.broker[queues[0]].pop(0)
-        claim = self.store.claim(ticket, worker.name, ttl_s=LONG_S)
-        if claim.answer in (ClaimAnswer.OK, ClaimAnswer.CANCELLED):
-            go_on = claim.answer is ClaimAnswer.OK
-            left = [i for i in ticket.span if go_on and i not in claim.ended]
+        claim = self.store.leases.claim(ticket, worker.name, ttl_s=LONG_S)
+        if isinstance(claim, Granted):
+            left = [i for i in ticket.span if not claim.is_cancelled and i not in claim.ended]
             worker.held.append(Held(claim.lease, claim.queue, left))
 
     def _work(self):
@@ -137,35 +136,37 @@ class Fleet:
             self._die(worker)
 
     def _step(self, held):
-        """Do a little; return whether the ticket is still held."""
+        """Do one step of a ticket; return whether the worker still holds it."""
         if held.lease.ticket.is_merge:
             return self._merge(held.lease)
         if held.left and self.random.random() < 0.02:
             delay_s = self.random.choice([0.0, 0.001])
-            self._publish(self.store.release(held.lease, delay_s=delay_s))
+            self._publish(self.store.leases.release(held.lease, delay_s=delay_s))
             return False
         return self._do_items(held) if held.left else self._close(held.lease)
 
     def _do_items(self, held):
         alone = held.queue == SUSPECT
         group = held.left[: 1 if alone else self.random.randint(1, 8)]
-        if alone and not self.store.trying(held.lease, group[0], image_key=f"{group[0]}.jpg"):
+        if alone and not self.store.leases.trying(
+            held.lease, group[0], image_key=f"{group[0]}.jpg"
+        ):
             return False
         if self.killers & set(group):
             raise Died
         ended = [failed(i) if i in self.bad else done(i) for i in group]
-        answer = self.store.mark(held.lease, ended)
+        answer = self.store.leases.mark(held.lease, ended)
         held.left = [] if answer is MarkAnswer.CANCELLED else held.left[len(group) :]
         return answer is not MarkAnswer.LOST
 
     def _close(self, lease):
-        closing = self.store.finish_begin(lease)
-        if closing.answer is ClosingAnswer.LOST:
+        closing = self.store.leases.finish_begin(lease)
+        if closing is None:
             return False
         self._may_die()
         self.bucket[lease.ticket] = closing.records
         self._may_die()
-        _, issued = self.store.finish_commit(lease)
+        _, issued = self.store.leases.finish_commit(lease)
         self._may_die()
         self._publish(issued)
         return False
@@ -173,7 +174,7 @@ class Fleet:
     def _merge(self, lease):
         job_id = lease.ticket.job_id
         results = {}
-        for unit, epoch in self.store.accepted_shards(job_id):
+        for unit, epoch in self.store.queries.accepted_shards(job_id):
             [shard] = [
                 records
                 for ticket, records in self.bucket.items()
@@ -181,7 +182,7 @@ class Fleet:
             ]
             results |= {json.loads(record)["index"]: json.loads(record) for record in shard}
         self._may_die()
-        if self.store.merge_commit(lease):
+        if self.store.leases.merge_commit(lease):
             self.results[job_id] = results
         return False
 
@@ -197,14 +198,14 @@ class Fleet:
         worker.name = f"{worker.name.partition('/')[0]}/{self.deaths}"
 
     def _freeze(self):
-        """Stop a worker for longer than its leases last; it wakes up without a notion of it."""
+        """Freeze a worker for longer than its leases; it resumes later without noticing."""
         worker = self.random.choice(self.workers)
         if any(held.queue == SUSPECT for held in worker.held):
             return
         self.zombies += worker.held
         self._die(worker)
 
-    def _wake_a_zombie(self):
+    def _resume_zombie(self):
         if self.zombies:
             zombie = self.zombies.pop(self.random.randrange(len(self.zombies)))
             zombie.left = [i for i in zombie.left if i not in self.killers]
@@ -215,6 +216,6 @@ class Fleet:
                 pass
 
     def _end(self, lease):
-        """Let a lease run out now."""
+        """Expire a lease now."""
         member = f"{lease.ticket.job_id}|{lease.ticket.unit}"
         self.client.zadd("rmbg:leased", {member: 0}, xx=True)

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for servers that stand beside a test."""
+"""An event loop in its own thread, for servers that run beside a test."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, Self, TypeVar
 
 T = TypeVar("T")
-ANSWER_S: Final = 30.0
-"""How long what runs there may take."""
+RESULT_S: Final = 60.0
+"""Time limit for each coroutine, in seconds."""
 
 
 class Loop:
-    """Runs servers from its making until the context is left, or `close` is called."""
+    """An event loop that runs from its creation until `close` or the end of the context."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -27,18 +27,18 @@ class Loop:
         self.close()
 
     def close(self) -> None:
-        """Cancel whatever runs there, and end the thread."""
+        """Cancel all tasks and end the thread."""
         self.run(_cancel_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run *coroutine* there and return what it returns."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(ANSWER_S)
+        """Run *coroutine* in the loop and return its result."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(RESULT_S)
 
     def call(self, function: Callable[[], T]) -> T:
-        """Run *function* there and return what it returns."""
+        """Call *function* in the loop's thread and return its result."""
 
         async def call() -> T:
             return function()

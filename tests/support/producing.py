@@ -1,4 +1,4 @@
-"""Fixtures for tests of the producer's side: a bucket with keys, a worker done by hand, `rmbg`."""
+"""Fixtures for producer tests: a client, a worker controlled by the test, and `rmbg`."""
 
 import json
 from functools import partial
@@ -13,7 +13,7 @@ from support.hand_worker import HandWorker
 
 @pytest.fixture
 def hand(service_settings):
-    """A worker of model RMBG-1.4 that is registered and works when told to."""
+    """A registered worker for RMBG-1.4 that works when the test tells it to."""
     worker = HandWorker(service_settings)
     yield worker
     worker.close()
@@ -31,13 +31,13 @@ def client(service_settings):
 
 @pytest.fixture
 def run_rmbg(service_env):
-    """`rmbg` against the test's services."""
+    """Run `rmbg` against the test's services."""
     return partial(rmbg, env=dict(service_env))
 
 
 @pytest.fixture
 def submitted(run_rmbg):
-    """Submit keys through the command and return the job's id."""
+    """Submit keys with `rmbg submit` and return the job's id."""
 
     def submit(*keys, args=()):
         done = run_rmbg("submit", *args, stdin="\n".join(keys).encode())
@@ -48,6 +48,6 @@ def submitted(run_rmbg):
 
 
 def json_lines(done):
-    """Return the objects that a command has printed, one a line."""
+    """Return the JSON objects in the output of a command, one per line."""
     assert done.returncode == 0, done
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -1,4 +1,4 @@
-"""Which metrics and labels a PromQL expression names: enough of its grammar to tell."""
+"""Find the metrics and labels in a PromQL expression, with a small part of its grammar."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _NAME = re.compile(r"(?<![\w$.])[a-zA-Z_:][\w:]*(?!\s*\(|[\w:])")
 
 
 @dataclass(frozen=True)
-class Named:
-    """What an expression names."""
+class Names:
+    """Metrics, labels and matchers of an expression."""
 
     metrics: frozenset[str]
     labels: frozenset[str]
-    """By which it groups."""
+    """Labels of its groupings: by, without, on, ignoring."""
     matchers: tuple[tuple[str, str, str, str], ...]
-    """Metric, label, operator, value."""
+    """Metric, label, operator and value of each matcher."""
 
 
-def named_in(expression):
-    """Return the `Named` of *expression*."""
+def names_in(expression):
+    """Return the names in *expression*."""
     labels = {
         label.strip()
         for group in _GROUPING.findall(expression)
@@ -39,4 +39,4 @@ def named_in(expression):
     bare = _GROUPING.sub(" ", expression)
     bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]", " ", bare)
     metrics = set(_NAME.findall(bare)) - _WORDS
-    return Named(frozenset(metrics), frozenset(labels), matchers)
+    return Names(frozenset(metrics), frozenset(labels), matchers)

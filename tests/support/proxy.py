@@ -1,4 +1,4 @@
-"""A way to a server on which things go wrong: half-open, reset, slow; or one through TLS."""
+"""A TCP proxy that can make connections half-open, reset or slow, or that speaks TLS."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from support.loop import Loop
 
 HOST = "127.0.0.1"
 _RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER of no seconds: closing sends a reset."""
+"""SO_LINGER with 0 seconds: closing the socket sends a reset."""
 
 
 class Proxy:
-    """Passes bytes between clients and the server at *to_port*, as long as the context lasts.
+    """A proxy between clients and the server at *to_port*, running while the context is open.
 
-    `delay_s` holds back each piece that the server sends, in seconds. With *tls*, a server-side
+    `delay_s` delays each piece of data that the server sends, in seconds. With *tls*, a server-side
     `ssl.SSLContext`, clients must speak TLS.
     """
 
@@ -39,22 +39,22 @@ class Proxy:
 
     @property
     def connections(self):
-        """How many clients are connected and not frozen."""
+        """Number of connected clients whose connection is not frozen."""
         return sum(not link.frozen for link in list(self._links))
 
     def freeze(self, which=lambda: True):
-        """Let the connections there are carry nothing any more, and stay open.
+        """Make open connections half-open: they stay open and carry no more data.
 
-        *which* is asked once for each and tells whether it is one of them.
+        *which* is called once per connection; only those for which it returns true are frozen.
         """
         self._each(lambda link: link.freeze() if which() else None)
 
     def reset(self):
-        """Reset the connections there are."""
+        """Reset all open connections."""
         self._each(_Link.reset)
 
-    def _each(self, do):
-        self._loop.call(lambda: [do(link) for link in list(self._links)])
+    def _each(self, action):
+        self._loop.call(lambda: [action(link) for link in list(self._links)])
 
     async def _serve(self, reader, writer):
         try:
@@ -65,7 +65,7 @@ class Proxy:
         link = _Link(writer, up_writer)
         self._links.add(link)
         try:
-            with suppress(asyncio.CancelledError):  # the test is over
+            with suppress(asyncio.CancelledError):  # the proxy is being closed
                 await asyncio.gather(
                     link.pump(reader, up_writer, lambda: 0.0),
                     link.pump(up_reader, writer, lambda: self.delay_s),
@@ -76,7 +76,7 @@ class Proxy:
 
 
 class _Link:
-    """One client's connection, and ours to the server on its behalf."""
+    """A client's connection, and the matching connection to the server."""
 
     def __init__(self, *writers):
         self._writers = writers

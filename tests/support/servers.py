@@ -1,4 +1,4 @@
-"""One embedded Redis and S3 for a whole test session; a bucket of its own for each test.
+"""One embedded Redis and S3 server per test session, and one bucket per test.
 
 A pytest plugin: `tests/conftest.py` names it in `pytest_plugins`. Without pytest, use
 `embedded_servers` as a context manager.
@@ -29,12 +29,12 @@ LIMITED_IDENTITIES = {
     "reader": ("Read:inbox", "List:inbox"),
     "writer": ("Read:cutouts", "Write:cutouts"),
 }
-"""Identities with some rights only, for `servers.settings(name)`."""
+"""Identities with limited rights, for `servers.settings(name)`."""
 
 
 @contextmanager
 def embedded_servers() -> Iterator[EmbeddedServers]:
-    """Run both servers in a folder that is removed afterwards."""
+    """Run both servers in a temporary folder."""
     with (
         tempfile.TemporaryDirectory(prefix="rmbg-test-") as folder,
         EmbeddedServers(Path(folder), identities=LIMITED_IDENTITIES) as servers,
@@ -43,7 +43,7 @@ def embedded_servers() -> Iterator[EmbeddedServers]:
 
 
 def raw_s3(settings: ServiceSettings) -> S3Client:
-    """Return a plain boto3 client, for what our own store has no method for."""
+    """Return a plain boto3 client, for calls that our own store does not have."""
     return boto3.client(
         "s3",
         endpoint_url=settings.objects.endpoint,
@@ -55,17 +55,17 @@ def raw_s3(settings: ServiceSettings) -> S3Client:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[EmbeddedServers]:
-    """The session's servers; a test that kills or stops one starts its own instead."""
+    """The servers of this session; a test that stops a server starts its own instead."""
     with embedded_servers() as running:
         yield running
 
 
 @contextmanager
 def own_bucket(servers: EmbeddedServers, name: str) -> Iterator[None]:
-    """Make bucket *name* and remove it afterwards, with all in it.
+    """Create bucket *name*, and delete it with its objects afterwards.
 
-    SeaweedFS has one bucket for each free GB of the disk, and answers writes to further ones with
-    500. And a module's fixtures are made again where tests of other modules came in between.
+    SeaweedFS has room for one bucket per free GB of disk space, and answers writes to further
+    buckets with 500. pytest-xdist may also create a module's fixtures more than once.
     """
     client = raw_s3(ServiceSettings.from_env(servers.settings()))
     client.create_bucket(Bucket=name)
@@ -75,7 +75,7 @@ def own_bucket(servers: EmbeddedServers, name: str) -> Iterator[None]:
 
 @pytest.fixture
 def bucket(servers: EmbeddedServers) -> Iterator[str]:
-    """Name of an empty bucket that no other test uses; for input and output."""
+    """Name of an empty bucket for input and output that no other test uses."""
     name = f"t{uuid.uuid4().hex[:20]}"
     with own_bucket(servers, name):
         yield name
@@ -83,7 +83,7 @@ def bucket(servers: EmbeddedServers) -> Iterator[str]:
 
 @pytest.fixture
 def service_env(servers: EmbeddedServers, bucket: str) -> Mapping[str, str]:
-    """`RMBG_*` variables for the test's own bucket, over an emptied Redis."""
+    """`RMBG_*` variables for the test's own bucket and an empty Redis."""
     env = servers.settings() | {"RMBG_INPUT_BUCKETS": bucket, "RMBG_OUTPUT_BUCKET": bucket}
     with redis.Redis.from_url(env["RMBG_REDIS_URL"]) as client:
         client.flushall()
@@ -92,11 +92,11 @@ def service_env(servers: EmbeddedServers, bucket: str) -> Mapping[str, str]:
 
 @pytest.fixture
 def service_settings(service_env: Mapping[str, str]) -> ServiceSettings:
-    """The same, read."""
+    """The settings in `service_env`."""
     return ServiceSettings.from_env(service_env)
 
 
 @pytest.fixture(scope="session")
 def object_store(servers: EmbeddedServers) -> S3Store:
-    """A store with every right."""
+    """A store with all rights."""
     return S3Store(ServiceSettings.from_env(servers.settings()).objects)

@@ -1,6 +1,6 @@
-"""Stand-ins for what is slow: a segmenter that waits instead of counting, stations that do little.
+"""Stand-ins for what is slow: a segmenter that does not compute, and cheap image operations.
 
-A stand-in's mask is made of its own picture, so that a mix-up of items shows in the mask.
+A stand-in's mask is made from its own image, so that a mix-up of items shows in the mask.
 """
 
 from __future__ import annotations
@@ -12,20 +12,19 @@ import zlib
 import numpy as np
 
 from shared.errors import UndecodableImage
-from worker.imaging.decode import Decoded
-from worker.imaging.operations import Stations
+from worker.imaging.decode import DecodedImage
 from worker.imaging.types import Segmented
 from worker.inference.api import Model
 
 GRID = 16
-"""What the stand-in sees of a picture: this many points a side."""
+"""Points a side that the stand-in sees of an image."""
 
 
 class StandInSegmenter:
-    """Foreground is what is dark. Takes *batch_s* and *image_s* for each picture of a batch.
+    """Takes dark pixels for foreground. A batch takes *batch_s*, and *image_s* for each image.
 
-    `batches` notes the size of each forward pass. `before`, if set, is called with each batch
-    first: a test may wait or raise there.
+    `batches` holds the size of each forward pass. `before` is called with each batch first: a
+    test may wait or raise there.
     """
 
     device = "stand-in"
@@ -46,7 +45,7 @@ class StandInSegmenter:
         self.batches.append(len(batch))
         self.before(batch)
         if wait_s := self._batch_s + self._image_s * len(batch):
-            time.sleep(wait_s)  # what it stands in for keeps a device busy for so long
+            time.sleep(wait_s)  # the device that it stands in for is busy for so long
         return [1 - prepared for prepared in batch]
 
     def finish(self, output, height, width, *, stretch):
@@ -60,30 +59,42 @@ def stand_in_model(name="isnet-general-use", **options):
     return Model(name=name, licence="none", segmenter=StandInSegmenter(**options))
 
 
-def quick_stations():
-    """Return stations that do next to nothing, for what is not about pictures.
+class QuickImaging:
+    """Image operations that do next to nothing, for tests that are not about pixels.
 
-    Any bytes are a picture of 8 x 8 pixels, of one colour that depends on them; but those that
-    begin with `bad` are not one.
+    Any bytes are an image of 8 x 8 pixels, of one colour that depends on them; bytes that begin
+    with `bad` cannot be decoded. *changes* replace methods by name.
     """
 
-    def decode(data, _options, _isolate):
+    def __init__(self, **changes):
+        for name, function in changes.items():
+            assert hasattr(self, name), name
+            setattr(self, name, function)
+
+    def count_pixels(self, _data):
+        return 64
+
+    def decode(self, data, _options, *, isolate):
         if data.startswith(b"bad"):
             raise UndecodableImage("the bytes say that they are bad")
         colour = zlib.crc32(data) % 256
-        return Decoded(np.full((8, 8, 3), colour, np.uint8), None, ())
+        return DecodedImage(np.full((8, 8, 3), colour, np.uint8), None, ())
 
-    return Stations(
-        peek=lambda _data: 64,
-        decode=decode,
-        measure=lambda *_: ({"verdict": "fine"}, "fine"),
-        compose=lambda image, mask, _options: np.dstack([image, mask]),
-        encode=lambda pixels, _texts, _options: b"%d:" % pixels.ndim + pixels.tobytes()[:8],
-    )
+    def measure(self, *_):
+        return {"verdict": "fine"}
+
+    def compose(self, image, mask, _options):
+        return np.dstack([image, mask])
+
+    def encode(self, pixels, _texts, _options):
+        return b"%d:" % pixels.ndim + pixels.tobytes()[:8]
+
+    def close(self):
+        pass
 
 
 class Valve:
-    """A place where a stage waits until the test lets it go on."""
+    """Blocks its callers until the test opens it."""
 
     def __init__(self):
         self._open = threading.Event()
@@ -94,9 +105,9 @@ class Valve:
         assert self._open.wait(30), "nobody opened the valve"
 
     def wait_for_one(self):
-        """Return when a caller has come to the valve; each counts once."""
-        assert self.arrived.acquire(timeout=30), "nobody came to the valve"
+        """Wait for the next caller."""
+        assert self.arrived.acquire(timeout=30), "nobody called the valve"
 
     def open(self):
-        """Let through who waits and whoever comes later."""
+        """Let all callers through, later ones too."""
         self._open.set()

@@ -1,13 +1,15 @@
-"""Real worker processes over stand-ins: the product's own app, in a process of its own.
+"""Worker processes that run the product's own app with stand-in models.
 
-As a module it is a pytest plugin; as a script it is the worker: `python -m support.workers ORDER`,
+Tests import this module. Run as a script, it is the worker: `python -m support.workers OPTIONS`,
 with the settings in its environment.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import ctypes
+import functools
 import itertools
 import json
 import os
@@ -21,6 +23,7 @@ from pathlib import Path
 from support.until import until
 
 TESTS = Path(__file__).parents[1]
+PRODUCT = [TESTS.parent / "shared", TESTS.parent / "worker"]
 MODEL = "isnet-general-use"
 QUICK = {
     "RMBG_MODELS": MODEL,
@@ -30,22 +33,22 @@ QUICK = {
     "RMBG_IO_THREADS": "4",
     "RMBG_OFFLINE": "1",
 }
-"""Times of the design by ten or so, so that a test need not wait for half a minute."""
+"""About a tenth of the default times, so that tests are fast."""
 
 
 class WorkerProcess:
-    """One worker. `log` holds what it has said so far, line by line."""
+    """One worker process, and its log."""
 
-    def __init__(self, env, **order):
-        """Start it.
+    def __init__(self, env, **options):
+        """Start the process.
 
         Args:
-            env: `RMBG_*` variables; those of `QUICK` are added.
-            order: See `serve`.
+            env: `RMBG_*` variables, on top of those in `QUICK`.
+            options: Options of `serve`.
         """
         self._log = tempfile.NamedTemporaryFile(prefix="rmbg-worker-", suffix=".log")  # noqa: SIM115 - closed in `close`
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "support.workers", json.dumps(order)],
+            [sys.executable, "-m", "support.workers", json.dumps(options)],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -60,15 +63,17 @@ class WorkerProcess:
 
     @property
     def log(self):
-        return Path(self._log.name).read_text().splitlines()
+        """The lines that the worker has written so far; a line that is not complete is left out."""
+        return Path(self._log.name).read_text().split("\n")[:-1]
 
     def said(self, message):
-        """Return the records of this message."""
+        """Return the log records with this message, which must be one that the product logs."""
+        assert message in log_messages(), f"no such log message: {message!r}"
         records = (json.loads(line) for line in self.log if line.startswith("{"))
         return [record for record in records if record["message"] == message]
 
     def wait_ready(self, *, within_s=60):
-        """Wait until it takes tickets; fail the test if it ends instead."""
+        """Wait until the worker takes tickets; fail the test if it exits instead."""
 
         def ready():
             assert self.process.poll() is None, "\n".join(self.log)
@@ -80,28 +85,41 @@ class WorkerProcess:
     def terminate(self):
         self.process.terminate()
 
-    def wedge(self):
-        """Have its event loop stand still from now on."""
+    def block_event_loop(self):
+        """Block the worker's event loop from now on."""
         self.process.send_signal(signal.SIGUSR2)
 
     def kill(self):
-        """End it by SIGKILL, and wait until it is gone."""
+        """Kill the process with SIGKILL, and wait until it is gone."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
-    def wait(self, *, within_s=30):
-        """Return its exit code."""
+    def wait(self, *, within_s=60):
+        """Wait until the process exits; return its exit code."""
         return self.process.wait(within_s)
 
     def close(self):
-        """End it, whatever it does."""
+        """Kill the process if it still runs, and delete its log."""
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
         self._log.close()
 
 
-def serve(  # what an order may say
+@functools.cache
+def log_messages():
+    """Return all log messages in the product's code: a test never asks for one that is gone."""
+    calls = (
+        node
+        for folder in PRODUCT
+        for file in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("logger.")
+    )
+    return {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
+
+
+def serve(
     *,
     quick=False,
     batch_size=16,
@@ -113,56 +131,61 @@ def serve(  # what an order may say
     hold_load=None,
     hold_device=None,
 ):
-    """Run a worker as ordered.
+    """Run a worker with a stand-in model; return its exit code.
 
     Args:
-        quick: Whether stations do next to nothing; else they are the real ones.
-        batch_size: The stand-in segmenter's.
-        batch_s: The same.
-        image_s: The same.
-        lose_device_after: So many forward passes go well, and then the device is lost.
-        refuse: Names of models that are not served.
-        loop_limit_s: How long the event loop may stand still; None: as in the product.
-        hold_load: While there is a file of this name, models are not loaded.
-        hold_device: While there is a file of this name, no forward pass ends.
+        quick: Replace all image processing with `QuickImaging`.
+        batch_size: Batch size of the stand-in segmenter.
+        batch_s: Time that it takes per batch, in seconds.
+        image_s: Time that it takes per image, in seconds.
+        lose_device_after: Number of forward passes after which the device is lost.
+        refuse: Names of models that fail to load.
+        loop_limit_s: Time after which a blocked event loop ends the process; None: the default.
+        hold_load: Path of a file; no model is loaded while it exists.
+        hold_device: Path of a file; no forward pass ends while it exists.
     """
     from shared import logging as log  # noqa: PLC0415
     from shared.errors import DeviceLost, WeightsInvalid  # noqa: PLC0415
-    from support.stand_ins import quick_stations, stand_in_model  # noqa: PLC0415 - pulls in numpy
+    from support.stand_ins import QuickImaging, stand_in_model  # noqa: PLC0415 - pulls in numpy
     from worker.app import build_app  # noqa: PLC0415 - pulls in torch
+    from worker.engine.stages import build_stages  # noqa: PLC0415
     from worker.settings import WorkerSettings  # noqa: PLC0415
 
     passes = itertools.count()
 
     def before(_batch):
-        wait_while_there_is(hold_device)
+        wait_while_exists(hold_device)
         if lose_device_after is not None and next(passes) >= lose_device_after:
             raise DeviceLost("made up")
 
     def load(name):
-        wait_while_there_is(hold_load)
+        wait_while_exists(hold_load)
         if name in refuse:
-            raise WeightsInvalid(f"{name}: refused by order")
+            raise WeightsInvalid(f"{name}: refused by the test")
         model = stand_in_model(name, batch_size=batch_size, batch_s=batch_s, image_s=image_s)
         model.segmenter.before = before
         return model
 
     log.configure(sys.stderr, json=True)
     settings = WorkerSettings.from_env(os.environ)  # noqa: TID251 - this is the command
-    worker = build_app(settings, load=load, stations=quick_stations() if quick else None)
+
+    def quick_stages(writer):
+        return build_stages(writer, QuickImaging(), version="test")
+
+    worker = build_app(settings, load=load, stages=quick_stages if quick else None)
     if loop_limit_s is not None:
-        worker.loop.limit_s = loop_limit_s
-    signal.signal(signal.SIGUSR2, lambda *_: threading.Event().wait())  # where the loop runs
+        worker.monitoring.loop.limit_s = loop_limit_s
+    signal.signal(signal.SIGUSR2, lambda *_: threading.Event().wait())  # in the thread of the loop
     return worker.run()
 
 
-def wait_while_there_is(file):
-    """Return when there is no such file (any more)."""
+def wait_while_exists(file):
+    """Wait until *file* does not exist; return at once if it is None."""
     if file is not None:
         until(lambda: not Path(file).exists(), within_s=120)
 
 
 if __name__ == "__main__":
-    if sys.platform == "linux":  # no worker outlives the tests, whatever becomes of them
+    if sys.platform == "linux":  # no worker outlives the tests, even if they are killed
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     sys.exit(serve(**json.loads(sys.argv[1])))

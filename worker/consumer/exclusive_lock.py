@@ -1,4 +1,4 @@
-"""Lets tickets run side by side, and a suspect one only while nothing else runs."""
+"""Let tickets run side by side, and a suspect ticket only while nothing else runs."""
 
 from __future__ import annotations
 
@@ -7,51 +7,51 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Gate:
-    """A lock for many or for one, in which the one that waits keeps newcomers out.
+class ExclusiveLock:
+    """A shared and exclusive lock in which a waiting exclusive holder keeps new ones out.
 
-    A suspect ticket may end this process, and whatever else the process held would look as if
-    it had done so; alone, the blame is exact.
+    A suspect ticket may end this process, and whatever else the process held would look as if it
+    had done so; alone, the blame is exact.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._together = 0
-        self._alone = False
-        self._waiting = 0
-        self._urgent = 0
+        self._shared = 0
+        self._is_exclusive = False
+        self._exclusive_waiting = 0
+        self._urgent_waiting = 0
 
     @property
     def is_wanted(self) -> bool:
-        """Whether somebody urgent waits for the one who is alone, or waits to be."""
-        return self._urgent > 0
+        """Whether an urgent holder waits for the exclusive one."""
+        return self._urgent_waiting > 0
 
     @contextmanager
-    def together(self, *, urgent: bool = False) -> Iterator[None]:
-        """Hold the gate beside others; waits while one is alone or waits to be."""
+    def shared(self, *, urgent: bool = False) -> Iterator[None]:
+        """Hold the lock beside others; wait while it is held, or wanted, exclusively."""
         with self._changed:
-            self._urgent += urgent
-            self._changed.wait_for(lambda: not self._alone and not self._waiting)
-            self._urgent -= urgent
-            self._together += 1
+            self._urgent_waiting += urgent
+            self._changed.wait_for(lambda: not self._is_exclusive and not self._exclusive_waiting)
+            self._urgent_waiting -= urgent
+            self._shared += 1
         try:
             yield
         finally:
             with self._changed:
-                self._together -= 1
+                self._shared -= 1
                 self._changed.notify_all()
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold the gate with nobody beside; waits for those who are in."""
+    def exclusive(self) -> Iterator[None]:
+        """Hold the lock alone; wait for the shared holders to leave."""
         with self._changed:
-            self._waiting += 1
-            self._changed.wait_for(lambda: not self._alone and not self._together)
-            self._waiting -= 1
-            self._alone = True
+            self._exclusive_waiting += 1
+            self._changed.wait_for(lambda: not self._is_exclusive and not self._shared)
+            self._exclusive_waiting -= 1
+            self._is_exclusive = True
         try:
             yield
         finally:
             with self._changed:
-                self._alone = False
+                self._is_exclusive = False
                 self._changed.notify_all()

@@ -1,34 +1,44 @@
-"""How a ticket leaves this process: closed with its shard, or given back."""
+"""How a ticket leaves this process: closed with its shard, or released."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from shared.errors import BucketUnavailable, RedisUnavailable, StoreUnavailable
 from shared.job import keys
-from shared.job.ticket import Ticket
 from shared.jobstore.store import JobStore
-from shared.jobstore.values import Claim, ClosingAnswer, Issued
+from shared.jobstore.values import Granted, Issued
 from shared.objects import ObjectStore
-from worker.consumer.leases import Held, Leases
+from worker.consumer.leases import HeldTicket, Leases
 
 logger = logging.getLogger(__name__)
 
-CLOSE_AGAIN_S: Final = 1.0
-"""Rest before a ticket is closed again when Redis could not be asked, in seconds."""
+ASK_AGAIN_S: Final = 1.0
+"""Rest before Redis is asked again when it did not answer, in seconds."""
 RETRY_S: Final = 5.0
-"""How long a ticket rests after a fault, in seconds."""
+"""How long a ticket rests after an error, in seconds."""
 MAX_REASON_CHARS: Final = 500
 
 
-class Closing:
-    """Closes tickets and gives them back, as soon as Redis can be asked.
+@dataclass(frozen=True)
+class Release:
+    """How a ticket is given back."""
 
-    Left to expire, a lease would be counted as a death, and its range become suspect. Safe to
-    use from several threads.
+    delay_s: float = 0.0
+    waiting_for: str | None = None
+    """What the job waits for."""
+    died: bool = False
+    """Whether this counts as a death of the worker."""
+
+
+class TicketFinisher:
+    """Closes tickets and releases them, as soon as Redis answers.
+
+    A lease that is left to expire counts as a death, and its range becomes suspect. Safe to use
+    from several threads.
     """
 
     def __init__(
@@ -38,89 +48,85 @@ class Closing:
         objects: ObjectStore,
         leases: Leases,
         publish: Callable[[Iterable[Issued]], int],
+        retry_s: float = RETRY_S,
     ) -> None:
         self._store = store
         self._objects = objects
         self._leases = leases
         self._publish = publish
-        self.is_hurried = False
-        """Whether the process leaves, and waits for Redis no more."""
+        self._retry_s = retry_s
 
-    def close(
-        self, held: Held, claim: Claim, *, delay_s: float = 0.0, waiting_for: str | None = None
-    ) -> None:
-        """Put the range's shard and drop the ticket; give it back if it is not complete.
+    def close(self, held: HeldTicket, granted: Granted, release: Release) -> None:
+        """Put the range's shard and drop the ticket; if it is not complete, *release* it.
 
         Raises:
-            RedisUnavailable: If Redis cannot be asked while there is no time to wait for it.
+            RedisUnavailable: If Redis does not answer and there is no time left to wait for it.
         """
 
         def close() -> None:
-            closing = self._store.finish_begin(held.lease)
-            if closing.answer is ClosingAnswer.LOST:
+            found = self._store.leases.finish_begin(held.lease)
+            if found is None:
                 return
-            if closing.complete:
-                self._shard(held, claim, closing.records)
+            if found.is_complete:
+                self._put_shard(held, granted, found.records)
             else:
-                self._release(held, delay_s, waiting_for)
+                self._release(held, release)
 
-        self._patiently(held, close)
+        self._until_answered(held, close)
 
-    def release(self, held: Held, *, delay_s: float = 0.0, waiting_for: str | None = None) -> None:
-        """Give the ticket back; it is free in *delay_s* seconds.
+    def release(self, held: HeldTicket, release: Release) -> None:
+        """Give the ticket back.
 
         Raises:
-            RedisUnavailable: If Redis cannot be asked while there is no time to wait for it.
+            RedisUnavailable: If Redis does not answer and there is no time left to wait for it.
         """
-        self._patiently(held, lambda: self._release(held, delay_s, waiting_for))
+        self._until_answered(held, lambda: self._release(held, release))
 
-    def _patiently(self, held: Held, do: Callable[[], None]) -> None:
-        while not held.lost:
+    def after_error(self, held: HeldTicket, err: Exception) -> Release:
+        """Return how to release a ticket after *err*; log an error that nobody expected."""
+        match err:
+            case BucketUnavailable():
+                return Release(self._retry_s, f"bucket: {err}")
+            case RedisUnavailable() | StoreUnavailable():
+                return Release(self._retry_s)
+            case _:
+                logger.error("ticket failed", extra=held.named(), exc_info=err)
+                reason = f"a worker's error: {type(err).__name__}: {err}"
+                return Release(self._retry_s, reason[:MAX_REASON_CHARS])
+
+    def _until_answered(self, held: HeldTicket, ask: Callable[[], None]) -> None:
+        while not held.is_lost:
             try:
-                do()
+                ask()
             except RedisUnavailable as err:
-                if self.is_hurried:
+                if held.is_hurried:
                     raise
-                logger.warning("ticket waits", extra=named(held.lease.ticket, cause=str(err)))
-                time.sleep(CLOSE_AGAIN_S)
+                logger.warning("ticket waits for Redis", extra=held.named(cause=str(err)))
+                held.rest(ASK_AGAIN_S)
             else:
                 return
 
-    def _shard(self, held: Held, claim: Claim, records: tuple[str, ...]) -> None:
-        try:
-            self._put_shard(held.lease.ticket, claim, records)
-        except BucketUnavailable as err:
-            self._release(held, RETRY_S, f"bucket: {err}")
-        except StoreUnavailable:
-            self._release(held, RETRY_S, None)
-        except Exception as err:  # noqa: BLE001 - logged there
-            self._release(held, RETRY_S, unforeseen(held.lease.ticket, err))
-        else:
-            _, issued = self._store.finish_commit(held.lease)
-            self._leases.drop(held)
-            self._publish(issued)
-
-    def _put_shard(self, ticket: Ticket, claim: Claim, records: tuple[str, ...]) -> None:
-        """Write the range's records; a repetition writes the same."""
-        if claim.spec is None:
-            raise RuntimeError("a granted claim without a job")
+    def _put_shard(self, held: HeldTicket, granted: Granted, records: tuple[str, ...]) -> None:
+        """Write the range's records and commit them; a repetition writes the same."""
+        ticket = held.lease.ticket
         key = keys.shard_key(ticket.job_id, ticket.unit, ticket.epoch)
         body = "".join(f"{record}\n" for record in records).encode()
-        bucket = claim.spec.output_bucket
-        self._objects.put(bucket, key, body, content_type="application/jsonl")
-
-    def _release(self, held: Held, delay_s: float, waiting_for: str | None) -> None:
-        issued = self._store.release(held.lease, delay_s=delay_s, waiting_for=waiting_for)
-        self._leases.drop(held)  # it is no loss if the next beat does not find it
+        bucket = granted.spec.output_bucket
+        try:
+            self._objects.put(bucket, key, body, content_type="application/jsonl")
+        except Exception as err:  # noqa: BLE001 - logged there
+            self._release(held, self.after_error(held, err))
+            return
+        _, issued = self._store.leases.finish_commit(held.lease)
+        self._leases.drop(held)
         self._publish(issued)
 
-
-def unforeseen(ticket: Ticket, err: Exception) -> str:
-    """Log an error that nobody has thought of; return what the job waits for because of it."""
-    logger.error("ticket failed unforeseen", extra=named(ticket), exc_info=err)
-    return f"a worker's error: {type(err).__name__}: {err}"[:MAX_REASON_CHARS]
-
-
-def named(ticket: Ticket, **facts: object) -> dict[str, object]:
-    """Return what a log line says of a ticket, with *facts*."""
-    return {"job_id": ticket.job_id, "ticket": ticket.unit, "epoch": ticket.epoch, **facts}
+    def _release(self, held: HeldTicket, release: Release) -> None:
+        issued = self._store.leases.release(
+            held.lease,
+            delay_s=release.delay_s,
+            waiting_for=release.waiting_for,
+            died=release.died,
+        )
+        self._leases.drop(held)  # the next heartbeat must not take its absence for a loss
+        self._publish(issued)

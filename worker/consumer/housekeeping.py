@@ -1,21 +1,43 @@
-"""Delete expired previews."""
+"""Delete expired previews, once an hour."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import logging
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from shared.errors import BucketUnavailable, StoreUnavailable
 from shared.job.keys import PREVIEWS
 from shared.objects import ObjectStore
 
+logger = logging.getLogger(__name__)
+
+HOUSEKEEPING_S: Final = 3600.0
 PREVIEWS_FOR_DAYS: Final = 1
-
-
 DELETE_AT_ONCE: Final = 1000
 
 
+class Housekeeping:
+    """Keeps the output bucket tidy."""
+
+    def __init__(
+        self, objects: ObjectStore, bucket: str, *, every_s: float = HOUSEKEEPING_S
+    ) -> None:
+        self._objects = objects
+        self._bucket = bucket
+        self.every_s = every_s
+        """Seconds between two rounds."""
+
+    def round(self) -> None:
+        """Delete what has expired; an outage leaves it for the next round."""
+        try:
+            delete_old_previews(self._objects, self._bucket, datetime.now(UTC))
+        except (BucketUnavailable, StoreUnavailable) as err:
+            logger.warning("previews not deleted", extra={"cause": str(err)})
+
+
 def delete_old_previews(objects: ObjectStore, bucket: str, now: datetime) -> int:
-    """Delete the previews of days that are over for a whole day; return how many there were.
+    """Delete the previews of days that ended a whole day ago; return how many there were.
 
     Preview keys begin with the day of their job, so a listing in key order has the oldest first
     and ends at the first one that stays.

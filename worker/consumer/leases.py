@@ -1,39 +1,73 @@
-"""The tickets this process holds, and the beat that keeps them."""
+"""The tickets that this process holds, and the heartbeat that keeps them."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable
+from enum import Enum, auto
 
 from shared.errors import RedisUnavailable
+from shared.job.ticket import Ticket
 from shared.jobstore.store import JobStore
 from shared.jobstore.values import Lease
+from worker.lifecycle import Phase, Shutdown
 
 logger = logging.getLogger(__name__)
 
 
-class Held:
-    """One lease of ours; `lost` once another process may have it."""
+class _State(Enum):
+    HELD = auto()
+    STOPPED = auto()
+    LOST = auto()
 
-    def __init__(self, lease: Lease) -> None:
+
+class HeldTicket:
+    """One lease of this process, and whether its work goes on: held, stopped or lost."""
+
+    def __init__(self, lease: Lease, shutdown: Shutdown) -> None:
         self.lease = lease
-        self._lost = threading.Event()
+        self._shutdown = shutdown
+        self._state = _State.HELD
 
     @property
-    def lost(self) -> bool:
-        """Whether the store has told us that the ticket is not ours any more."""
-        return self._lost.is_set()
+    def is_stopped(self) -> bool:
+        """Whether nothing more is to be started, also because the process drains."""
+        return self._state is not _State.HELD or self._shutdown.is_draining
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the job store has said that the ticket is not ours any more."""
+        return self._state is _State.LOST
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether there is no time left to wait for a service that does not answer."""
+        return self._shutdown.is_hurried
+
+    def stop(self) -> None:
+        """Start nothing more; callable from any thread."""
+        if self._state is _State.HELD:
+            self._state = _State.STOPPED
 
     def lose(self) -> None:
-        """Note that the store said so."""
-        self._lost.set()
+        """Note that another process may have the ticket; callable from any thread."""
+        self._state = _State.LOST
+
+    def rest(self, seconds: float) -> None:
+        """Wait before a service is asked again; not as long once the process is in a hurry."""
+        self._shutdown.wait(Phase.HURRIED, seconds)
+
+    def named(self, **facts: object) -> dict[str, object]:
+        """Return what a log line says of the ticket, with *facts*."""
+        return named(self.lease.ticket, **facts)
 
 
 class Leases:
-    """Beats for all that is held, but only while the engine progresses.
+    """Renews all leases of this process, but only while its engine makes progress.
 
-    A process whose device hangs must lose its tickets, so a beat is not sent for its own sake.
+    A process whose device hangs must lose its tickets, so a heartbeat that only proves that a
+    thread is alive is not sent.
     """
 
     def __init__(
@@ -41,65 +75,64 @@ class Leases:
         store: JobStore,
         *,
         ttl_s: float,
-        beat_s: float,
         is_progressing: Callable[[], bool],
+        shutdown: Shutdown,
     ) -> None:
         self._store = store
         self._ttl_s = ttl_s
-        self._beat_s = beat_s
+        self.every_s = ttl_s / 3
+        """Seconds between two rounds."""
         self._is_progressing = is_progressing
-        self._held: set[Held] = set()
+        self._shutdown = shutdown
+        self._held: set[HeldTicket] = set()
         self._lock = threading.Lock()
-        self._closed = threading.Event()
         self.lost = 0
         """Leases lost since the start."""
-        threading.Thread(target=self._serve, name="leases", daemon=True).start()
 
-    def hold(self, lease: Lease) -> Held:
-        """Beat for *lease* from now on."""
-        held = Held(lease)
+    def __len__(self) -> int:
+        """Return how many tickets are held."""
+        return len(self._held)
+
+    def hold(self, lease: Lease) -> HeldTicket:
+        """Renew *lease* from now on."""
+        held = HeldTicket(lease, self._shutdown)
         with self._lock:
             self._held.add(held)
         return held
 
-    def drop(self, held: Held) -> None:
-        """Stop beating for it; a second time does nothing."""
+    def drop(self, held: HeldTicket) -> None:
+        """Stop renewing it; a second time does nothing."""
         with self._lock:
             self._held.discard(held)
 
-    def __len__(self) -> int:
-        """Tickets held."""
-        return len(self._held)
-
-    def close(self) -> None:
-        """Stop beating altogether."""
-        self._closed.set()
-
     def beat(self) -> None:
-        """Renew every lease once; those that are gone are told so.
+        """Renew every lease once, and mark those that are lost.
 
         Raises:
-            RedisUnavailable: If Redis cannot be asked; then nothing is held to be lost.
+            RedisUnavailable: If Redis cannot be asked; then no lease counts as lost.
         """
         with self._lock:
             held = {each.lease: each for each in self._held}
         if not held:
             return
-        for lease in self._store.beat(list(held), ttl_s=self._ttl_s):
+        for lease in self._store.leases.beat(list(held), ttl_s=self._ttl_s):
             if held[lease] not in self._held:
                 continue  # given back while we asked
             held[lease].lose()
             self.lost += 1
-            logger.warning(
-                "lease lost", extra={"job_id": lease.ticket.job_id, "ticket": lease.ticket.unit}
-            )
+            logger.warning("lease lost", extra=held[lease].named())
 
-    def _serve(self) -> None:
-        while not self._closed.wait(self._beat_s):
-            if not self._is_progressing():
-                logger.error("no progress: leases are left to expire")
-                continue
-            try:
-                self.beat()
-            except RedisUnavailable as err:
-                logger.warning("no beat", extra={"cause": str(err)})
+    def round(self) -> None:
+        """Renew the leases if the engine makes progress; to be called well within their time."""
+        if not self._is_progressing():
+            logger.error("no progress: leases are left to expire")
+            return
+        try:
+            self.beat()
+        except RedisUnavailable as err:
+            logger.warning("heartbeat failed", extra={"cause": str(err)})
+
+
+def named(ticket: Ticket, **facts: object) -> dict[str, object]:
+    """Return what a log line says of a ticket, with *facts*."""
+    return {"job_id": ticket.job_id, "ticket": ticket.unit, "epoch": ticket.epoch, **facts}

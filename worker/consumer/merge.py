@@ -1,11 +1,11 @@
-"""Ends a job: joins its shards into `results.jsonl`, writes the report, closes it in the store."""
+"""End a job: join its shards into `results.jsonl`, write the report, commit in the job store."""
 
 from __future__ import annotations
 
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,8 +18,9 @@ from shared.job.record import ItemRecord
 from shared.job.shards import Shard, sweep
 from shared.job.spec import ImageOutput, JobSpec
 from shared.jobstore.store import JobStore
-from shared.jobstore.values import Claim, Lease
+from shared.jobstore.values import Granted
 from shared.objects import ObjectStore
+from worker.consumer.leases import HeldTicket
 from worker.consumer.report import MAX_FAILURES, MAX_PAIRS, Pair, render
 from worker.imaging.thumbnail import thumbnail
 
@@ -28,22 +29,22 @@ logger = logging.getLogger(__name__)
 MAX_MERGED_ITEMS: Final = 1_000_000
 """Larger jobs get an index of their shards instead of one file of hundreds of MB."""
 MAX_SHOWN_PX: Final = 25_000_000
-"""Larger pictures are left out of the report: what is decoded here, no budget counts."""
+"""Larger images are left out of the report: no permit counts what is decoded here."""
 THUMBNAIL_THREADS: Final = 2
-"""Pictures decoded at a time for the report: their users wait for nothing else by then."""
+"""Images decoded at a time for the report: by then nothing else of the job runs."""
 SPOOL_BYTES: Final = 32 * 2**20
 """Results above this are written through a temporary file, so that memory stays flat."""
 
 
 @dataclass
 class _Sample:
-    """What the report shows: some of the done, the first of the failed."""
+    """The records that the report shows: some of the done ones, the first of the failed ones."""
 
     every: int
     done: list[ItemRecord] = field(default_factory=list)
     failed: list[ItemRecord] = field(default_factory=list)
 
-    def look_at(self, line: str) -> None:
+    def add(self, line: str) -> None:
         """Keep the record if the report has room for it."""
         record = ItemRecord.from_json(line)
         if record.state == "failed":
@@ -54,56 +55,58 @@ class _Sample:
 
 
 class MergeStopped(Exception):
-    """The merge was told to go no further, and has ended nothing: its ticket goes back."""
+    """The merge ended nothing, because the process leaves or the lease is lost."""
 
 
 @dataclass(frozen=True)
 class _Merge:
     """One job's merge."""
 
-    job_id: str
+    held: HeldTicket
     spec: JobSpec
-    may_go_on: Callable[[], bool]
+
+    @property
+    def job_id(self) -> str:
+        return self.held.lease.ticket.job_id
 
     def check(self) -> None:
-        """Raise `MergeStopped` if it may not go on; asked before each request for a document."""
-        if not self.may_go_on():
+        """Raise `MergeStopped` if it may not go on; called before each request for a document."""
+        if self.held.is_stopped:
             raise MergeStopped(f"the merge of {self.job_id} was stopped")
 
 
 class Merger:
-    """Works off merge tickets. Doing one twice writes the same documents again."""
+    """Processes merge tickets. A repetition writes the same documents again."""
 
     def __init__(self, store: JobStore, objects: ObjectStore) -> None:
         self._store = store
         self._objects = objects
 
-    def merge(self, lease: Lease, claim: Claim, *, may_go_on: Callable[[], bool]) -> None:
+    def merge(self, held: HeldTicket, granted: Granted) -> None:
         """Write the job's documents, then declare it ended.
 
-        Only shards that the store accepted count: a zombie's shard lies in the bucket unread. Nor
-        may a zombie's documents replace those of whoever has done its work since, perhaps for a
-        later generation: a document is only written over the one that was there at the start.
+        Only shards that the job store accepted count: the shard of a worker that lost its lease
+        stays in the bucket unread. Nor may such a worker replace the documents of the worker that
+        has done its work since, perhaps for a later generation: a document is only written over
+        the one that was there at the start.
 
-        A merge that has cost two workers their lives is done without pictures, as nothing else in
-        it runs on what others wrote.
+        A merge during which two workers died is done without images, as nothing else in it runs
+        on what others wrote.
 
         Raises:
             StoreUnavailable: If the bucket cannot be asked now.
             BucketUnavailable: If it is missing or forbidden.
-            RedisUnavailable: If the store of truth cannot be asked.
-            MergeStopped: If *may_go_on* said so.
-            PreconditionFailed: If a document was written meanwhile: by another, or by us without
-                an answer. The next merge finds out.
+            RedisUnavailable: If the job store cannot be asked.
+            MergeStopped: If the process leaves or the lease is lost.
+            PreconditionFailed: If a document was written meanwhile: by another worker, or by us
+                without an answer. The next merge finds out.
         """
-        if claim.spec is None:
-            raise RuntimeError("a granted claim without a job")
-        merge = _Merge(lease.ticket.job_id, claim.spec, may_go_on)
+        merge = _Merge(held, granted.spec)
         results, report = keys.results_key(merge.job_id), keys.report_key(merge.job_id)
         # Before the job is read: who writes them later than this has read no less of it.
-        there = {key: self._etag(merge, key) for key in (results, report)}
-        status = self._store.status(merge.job_id)
-        shards = self._store.accepted_shards(merge.job_id)
+        found = {key: self._etag(merge, key) for key in (results, report)}
+        status = self._store.queries.status(merge.job_id)
+        shards = self._store.queries.accepted_shards(merge.job_id)
         sample = _Sample(every=max(1, status.total // MAX_PAIRS))
         with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as file:
             if status.total <= MAX_MERGED_ITEMS:
@@ -111,11 +114,11 @@ class Merger:
             else:
                 _write_index(merge.job_id, shards, file)
             file.seek(0)
-            self._put(merge, results, file, "application/jsonl", over=there[results])
-        shown = [] if claim.queue == SUSPECT else sample.done
+            self._put(merge, results, file, "application/jsonl", over=found[results])
+        shown = [] if granted.queue == SUSPECT else sample.done
         page = render(status, merge.spec, self._pairs(merge, shown), sample.failed).encode()
-        self._put(merge, report, page, "text/html; charset=utf-8", over=there[report])
-        self._store.merge_commit(lease)
+        self._put(merge, report, page, "text/html; charset=utf-8", over=found[report])
+        self._store.leases.merge_commit(held.lease)
 
     def _etag(self, merge: _Merge, key: str) -> str | None:
         found = self._objects.head(merge.spec.output_bucket, key)
@@ -141,16 +144,16 @@ class Merger:
     ) -> None:
         for line in sweep(shards, partial(self._shard, merge)):
             file.write(f"{line}\n".encode())
-            sample.look_at(line)
+            sample.add(line)
 
     def _shard(self, merge: _Merge, shard: Shard) -> bytes:
-        """Return a shard; nothing for one that somebody removed, as it will not come back."""
+        """Return a shard; empty for one that was deleted, as it will not come back."""
         merge.check()
         key = keys.shard_key(merge.job_id, *shard)
         try:
             return self._objects.get(merge.spec.output_bucket, key).data
         except ObjectMissing:
-            logger.exception("a shard is gone, its records with it", extra={"shard": key})
+            logger.exception("shard missing: its records are lost", extra={"shard": key})
             return b""
 
     def _pairs(self, merge: _Merge, records: Iterable[ItemRecord]) -> Iterator[Pair]:
@@ -161,7 +164,7 @@ class Merger:
         yield from filter(None, pairs)
 
     def _pair(self, merge: _Merge, record: ItemRecord) -> Pair | None:
-        """Return a picture before and after; None where that cannot be had now, nor waited for."""
+        """Return an image before and after; None if either is not available now."""
         merge.check()
         spec = merge.spec
         try:

@@ -1,4 +1,4 @@
-"""One ticket's run: items into the engine, outcomes into the store of truth."""
+"""Run one claimed range: items into the engine, results into the job store."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import logging
 import queue
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from shared.errors import RedisUnavailable
+from shared.job.record import ItemRecord
 from shared.jobstore.store import JobStore
-from shared.jobstore.values import Claim, ItemResult, MarkAnswer
-from worker.consumer.leases import Held
-from worker.engine.engine import Engine
-from worker.engine.item import Ended, Outcome
-from worker.inference.api import Model
-from worker.storage.item_ref import Work
+from shared.jobstore.values import Granted, MarkAnswer
+from worker.consumer.exclusive_lock import ExclusiveLock
+from worker.consumer.leases import HeldTicket
+from worker.engine import Engine, Finished, ItemRequest, ItemResult
 
 logger = logging.getLogger(__name__)
 
 MARK_ITEMS: Final = 64
 MARK_S: Final = 1.0
 """Items are marked in groups of this many, or after this long: a group is one command, and what a
-dying worker has not marked is found in the bucket again, one request an item."""
+dying worker has not marked is found in the bucket again, at one request an item."""
 TICK_S: Final = 0.1
-AGAIN_S: Final = 1.0
+"""Longest wait before the runner looks at its ticket and at the shutdown again, in seconds."""
+ASK_AGAIN_S: Final = 1.0
 """Rest before Redis is asked again, in seconds: an outage may last, and each time is logged."""
 
 
@@ -34,20 +34,29 @@ AGAIN_S: Final = 1.0
 class Range:
     """What a claimed range ticket is about."""
 
-    held: Held
-    claim: Claim
-    keys: dict[int, str]
-    model: Model
-    urgent: bool
-    isolate: bool
+    held: HeldTicket
+    granted: Granted
+    keys: Mapping[int, str]
+    """Image keys by index."""
+    template: ItemRequest
+    """The request of any item of the range, but for what tells the items apart."""
+
+    def request(self, index: int) -> ItemRequest:
+        """Return the request of one item."""
+        return replace(
+            self.template,
+            index=index,
+            image_key=self.keys[index],
+            attempts_before=self.granted.attempts_before(index),
+        )
 
 
-class TicketRun:
-    """Works off one claimed range in the calling thread.
+class RangeRunner:
+    """Runs one range in the calling thread.
 
-    Ends early, with nothing in flight, when the lease is lost, the job is cancelled, the job's
-    bucket fails, `stop` is called, or *is_wanted* says that an isolated one keeps others waiting;
-    what is unfinished then is for whoever claims it next.
+    Ends early, with nothing in flight, when the lease is lost, the ticket is stopped, the job is
+    cancelled, its bucket fails, the process drains, or an urgent ticket waits for an isolated
+    range; what is unfinished then is for the next process that claims the ticket.
     """
 
     def __init__(
@@ -56,22 +65,25 @@ class TicketRun:
         engine: Engine,
         store: JobStore,
         *,
-        is_wanted: Callable[[], bool] = lambda: False,
+        lock: ExclusiveLock,
     ) -> None:
         self._range = work
+        self._held = work.held
         self._engine = engine
         self._store = store
-        self._is_wanted = is_wanted
+        self._lock = lock
+        self._isolate, self._urgent = work.template.isolate, work.template.urgent
         span = work.held.lease.ticket.span
-        self._pending = deque(index for index in span if index not in work.claim.ended)
-        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-        self._flying = 0
-        self._ended: list[ItemResult] = []
+        self._pending = deque(index for index in span if index not in work.granted.ended)
+        self._results: queue.SimpleQueue[ItemResult] = queue.SimpleQueue()
+        self._in_engine = 0
+        self._unmarked: list[ItemRecord] = []
         self._marked_at_s = time.monotonic()
-        self._stopped = False
-        self._begun = False
+        self._has_begun = False
         self.waiting_for: str | None = None
-        """Why the job cannot go on, when that is why the run ended."""
+        """Why the job cannot go on, if that is why the run ended."""
+        self.died = False
+        """Whether the process left as unfit with an item of this range inside."""
 
     @property
     def unstarted(self) -> int:
@@ -79,124 +91,103 @@ class TicketRun:
         return len(self._pending)
 
     @property
-    def urgent(self) -> bool:
+    def is_urgent(self) -> bool:
         """Whether its items go before others."""
-        return self._range.urgent
+        return self._urgent
 
     def stop(self) -> None:
         """Hand nothing more to the engine; callable from any thread."""
-        self._stopped = True
+        self._held.stop()
 
-    def work_off(self) -> None:
+    def run(self) -> None:
         """Return when every item has ended and is marked, or the run has been stopped.
 
-        Isolated items go one by one, each announced in the store before it is tried, so that
-        should it end this process it alone is blamed.
+        Isolated items go one by one, and each is announced in the job store before it is tried:
+        if it ends this process, it alone is blamed.
+
+        Raises:
+            RedisUnavailable: If items cannot be marked and there is no time left to wait.
         """
-        while self._may_offer() or self._flying or self._ended:
+        while self._may_offer() or self._in_engine or self._unmarked:
             if self._may_offer_now():
                 self._offer()
             self._collect()
-            if self._is_due():
+            if self._is_mark_due():
                 self._mark()
 
     def _may_offer(self) -> bool:
-        if self._range.held.lost:
-            self._stopped = True
-            self._ended.clear()  # another process owns them now; ours would be refused
-        # One item at least: or a range that had to wait for its turn would never get on.
-        if self._range.isolate and self._begun and self._is_wanted():
-            self._stopped = True
-        return bool(self._pending) and not self._stopped
+        if self._held.is_lost:
+            self._unmarked.clear()  # another process owns the items now; ours would be refused
+        # One item at least: a range that had to wait for its turn must make progress.
+        if self._isolate and self._has_begun and self._lock.is_wanted:
+            self._held.stop()
+        return bool(self._pending) and not self._held.is_stopped
 
     def _may_offer_now(self) -> bool:
-        alone = self._range.isolate and (self._flying or self._ended)
-        return self._may_offer() and not alone
+        is_busy_alone = self._isolate and (self._in_engine or self._unmarked)
+        return self._may_offer() and not is_busy_alone
 
     def _offer(self) -> None:
-        work = self._work(self._pending[0])
-        if work.isolate and not self._announce(work):
+        request = self._range.request(self._pending[0])
+        if request.isolate and not self._announce(request):
             return
-        if self._engine.offer(work, self._on_done, timeout_s=TICK_S):
+        if self._engine.offer(request, self._results, timeout_s=TICK_S):
             self._pending.popleft()
-            self._flying += 1
-            self._begun = True
+            self._in_engine += 1
+            self._has_begun = True
 
-    def _announce(self, work: Work) -> bool:
-        lease = self._range.held.lease
+    def _announce(self, request: ItemRequest) -> bool:
+        lease = self._held.lease
         try:
-            stands = self._store.trying(lease, work.index, image_key=work.image_key)
+            is_ours = self._store.leases.trying(lease, request.index, image_key=request.image_key)
         except RedisUnavailable as err:
-            logger.warning("an item waits for Redis", extra=self._named(cause=str(err)))
-            time.sleep(AGAIN_S)
+            logger.warning("item waits for Redis", extra=self._held.named(cause=str(err)))
+            self._held.rest(ASK_AGAIN_S)
             return False
-        if not stands:
-            self._range.held.lose()
-        return stands
-
-    def _on_done(self, _work: Work, outcome: Outcome) -> None:
-        self._outcomes.put(outcome)
+        if not is_ours:
+            self._held.lose()
+        return is_ours
 
     def _collect(self) -> None:
-        """Take the outcomes that are there; wait a tick for one if nothing else is to be done."""
-        wait_s = 0.0 if self._may_offer_now() and self._flying < MARK_ITEMS else TICK_S
-        while self._flying:
+        """Take the results that are there; wait a tick for one if there is nothing else to do."""
+        wait_s = 0.0 if self._may_offer_now() and self._in_engine < MARK_ITEMS else TICK_S
+        while self._in_engine:
             try:
-                outcome = self._outcomes.get(block=wait_s > 0, timeout=wait_s)
+                outcome = self._results.get(block=wait_s > 0, timeout=wait_s).outcome
             except queue.Empty:
                 return
             wait_s = 0.0
-            self._flying -= 1
-            if isinstance(outcome, Ended):
-                self._ended.append(ItemResult(outcome.record, outcome.verdict))
+            self._in_engine -= 1
+            if isinstance(outcome, Finished):
+                self._unmarked.append(outcome.record)
             else:
-                self._stopped = True
+                self._held.stop()
                 self.waiting_for = self.waiting_for or outcome.waiting_for
+                self.died |= outcome.died
 
-    def _is_due(self) -> bool:
-        if not self._ended or self._range.held.lost:
+    def _is_mark_due(self) -> bool:
+        if not self._unmarked or self._held.is_lost:
             return False
-        everything = not self._flying and not self._may_offer()
-        late = time.monotonic() - self._marked_at_s >= MARK_S
-        at_once = self._range.urgent or self._range.isolate
-        return at_once or everything or late or len(self._ended) >= MARK_ITEMS
+        is_last = not self._in_engine and not self._may_offer()
+        is_late = time.monotonic() - self._marked_at_s >= MARK_S
+        at_once = self._urgent or self._isolate
+        return at_once or is_last or is_late or len(self._unmarked) >= MARK_ITEMS
 
     def _mark(self) -> None:
         try:
-            answer = self._store.mark(self._range.held.lease, self._ended[: 2 * MARK_ITEMS])
+            answer = self._store.leases.mark(self._held.lease, self._unmarked[: 2 * MARK_ITEMS])
         except RedisUnavailable as err:
-            # The pictures are in the bucket, so nothing is lost by trying until the lease is.
-            logger.warning("marks wait for Redis", extra=self._named(cause=str(err)))
-            time.sleep(AGAIN_S)
+            if self._held.is_hurried:
+                raise
+            # The outputs are in the bucket, so trying until the lease is lost costs nothing.
+            logger.warning("marks wait for Redis", extra=self._held.named(cause=str(err)))
+            self._held.rest(ASK_AGAIN_S)
             return
         finally:
             self._marked_at_s = time.monotonic()
         if answer is MarkAnswer.LOST:
-            self._range.held.lose()
+            self._held.lose()
             return
-        del self._ended[: 2 * MARK_ITEMS]
+        del self._unmarked[: 2 * MARK_ITEMS]
         if answer is MarkAnswer.CANCELLED:
-            self._stopped = True
-
-    def _named(self, **facts: object) -> dict[str, object]:
-        ticket = self._range.held.lease.ticket
-        return {"job_id": ticket.job_id, "ticket": ticket.unit, **facts}
-
-    def _work(self, index: int) -> Work:
-        claim = self._range.claim
-        if claim.spec is None:
-            raise RuntimeError("a granted claim without a job")
-        lease = self._range.held.lease
-        return Work(
-            job_id=lease.ticket.job_id,
-            sequence=claim.sequence,
-            spec=claim.spec,
-            index=index,
-            image_key=self._range.keys[index],
-            model=self._range.model,
-            generation=claim.generation,
-            attempts_before=claim.attempts.get(index, claim.generation - 1),
-            redo=lease.ticket.epoch > 1,
-            isolate=self._range.isolate,
-            urgent=self._range.urgent,
-        )
+            self._held.stop()

@@ -3,117 +3,84 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final
 
 from celery import Celery
 
 from shared.broker.app import depths, publish
 from shared.broker.queues import INTERACTIVE
-from shared.errors import BucketUnavailable, RedisUnavailable, StoreUnavailable
+from shared.errors import RedisUnavailable
 from shared.jobstore.store import JobStore
-from shared.jobstore.values import WorkerInfo
-from shared.objects import ObjectStore
-from worker.consumer.housekeeping import delete_old_previews
-from worker.consumer.ticket_consumer import Tickets
+from worker.consumer.throughput import Registration
+from worker.consumer.ticket_consumer import TicketConsumer
 
 logger = logging.getLogger(__name__)
 
 REGISTER_S: Final = 3.0
 REGISTERED_FOR_S: Final = 10.0
-HOUSEKEEPING_S: Final = 3600.0
 TURN: Final = 0.9
-"""Share of the time between two rounds for which a turn is taken; a lone worker gets each."""
+"""Share of the time between two rounds for which a turn is taken; a lone worker gets each one."""
 
 
 class Recovery:
-    """Feeds queues, brings back what dead workers held, and says that this one is here."""
+    """Feeds the queues, takes back what dead workers held, and registers this worker."""
 
     def __init__(
         self,
         *,
         app: Celery,
         store: JobStore,
-        objects: ObjectStore,
-        output_bucket: str,
-        tickets: Tickets,
-        describe: Callable[[], WorkerInfo],
+        consumer: TicketConsumer,
+        registration: Registration,
         every_s: float,
     ) -> None:
         self._app = app
         self._store = store
-        self._objects = objects
-        self._output_bucket = output_bucket
-        self._tickets = tickets
-        self._describe = describe
-        self._every_s = every_s
+        self._consumer = consumer
+        self._registration = registration
+        self.every_s = every_s
+        """Seconds between two rounds."""
         self._registered_at_s = -REGISTER_S
         self.issued: Counter[str] = Counter()
-        """Tickets that rounds of ours have published, by queue, since the start."""
-        self._closed = threading.Event()
-
-    def start(self) -> None:
-        """Begin; the first round is run at once.
-
-        Housekeeping has a thread of its own: a listing that hangs for longer than this worker's
-        registration lasts must not make it look dead, nor keep the queues from being fed.
-        """
-        for name, serve in (("recovery", self._serve), ("housekeeping", self._keep_house)):
-            threading.Thread(target=serve, name=name, daemon=True).start()
+        """Tickets that rounds of this worker have published, by queue, since the start."""
 
     def close(self) -> None:
-        """End the rounds, and take this worker off the list of those that serve."""
-        self._closed.set()
+        """Take this worker off the list of those that serve."""
         try:
-            self._store.unregister(self._describe().worker_id)
+            self._store.fleet.unregister(self._registration.worker_id)
         except RedisUnavailable:
             logger.info("not unregistered; the entry expires")
 
     def round(self) -> None:
+        """Do all that is due, as `run`; an outage leaves it for the next round."""
+        try:
+            self.run()
+        except RedisUnavailable as err:
+            logger.warning("recovery waits for Redis", extra={"cause": str(err)})
+
+    def run(self) -> None:
         """Do all that is due, for the fleet if it is this worker's turn.
 
         Raises:
-            RedisUnavailable: If Redis cannot be asked; the next round does it.
+            RedisUnavailable: If Redis does not answer.
         """
         self._register()
-        if self._store.take_turn(TURN * self._every_s):
-            self._tend_fleet()
-        is_full = self._tickets.running >= self._describe().slots
+        if self._store.fleet.take_turn(TURN * self.every_s):
+            self._recover_fleet()
+        is_full = self._consumer.running >= self._registration.slots
         if is_full and depths(self._app)[INTERACTIVE]:
-            self._tickets.make_room()
+            self._consumer.make_room()
 
-    def _tend_fleet(self) -> None:
-        """Bring back, issue again and feed; many workers may do so at once."""
+    def _recover_fleet(self) -> None:
+        """Take back, issue again and feed; many workers may do so at once."""
         empty = [name for name, count in depths(self._app).items() if not count]
-        issued = self._store.recover(empty_queues=empty)
+        issued = self._store.fleet.recover(empty_queues=empty)
         publish(self._app, issued)
         self.issued.update(one.queue for one in issued)
 
-    def _serve(self) -> None:
-        while not self._closed.is_set():
-            try:
-                self.round()
-            except RedisUnavailable as err:
-                logger.warning("recovery waits for Redis", extra={"cause": str(err)})
-            except Exception:
-                logger.exception("a round of recovery failed unforeseen")
-            self._closed.wait(self._every_s)
-
     def _register(self) -> None:
         if time.monotonic() - self._registered_at_s >= REGISTER_S:
-            self._store.register(self._describe(), ttl_s=REGISTERED_FOR_S)
+            self._store.fleet.register(self._registration.info(), ttl_s=REGISTERED_FOR_S)
             self._registered_at_s = time.monotonic()
-
-    def _keep_house(self) -> None:
-        while not self._closed.is_set():
-            try:
-                delete_old_previews(self._objects, self._output_bucket, datetime.now(UTC))
-            except (BucketUnavailable, StoreUnavailable) as err:
-                logger.warning("previews are left for later", extra={"cause": str(err)})
-            except Exception:
-                logger.exception("housekeeping failed unforeseen")
-            self._closed.wait(HOUSEKEEPING_S)

@@ -1,4 +1,4 @@
-"""A job's report: one self-contained page with totals, failures, and pictures before and after."""
+"""The report of a job: one self-contained page with totals, failures and sample images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_FAILURES: Final = 100
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture before and after, as small WebP bytes."""
+    """One image before and after, as small WebP bytes."""
 
     record: ItemRecord
     before: bytes
@@ -56,7 +56,7 @@ $pairs
 def render(
     status: JobStatus, spec: JobSpec, pairs: Iterable[Pair], failed: Iterable[ItemRecord]
 ) -> str:
-    """Return the page; every text that came from outside is escaped."""
+    """Return the page; every text from outside is escaped."""
     facts = {
         "images": f"{status.total:,}",
         "done": f"{status.done:,}",

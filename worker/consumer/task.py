@@ -1,4 +1,4 @@
-"""The Celery task: message -> ticket -> `Tickets.serve`. No logic."""
+"""The Celery task: message -> ticket -> `TicketConsumer.serve`. No logic."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from shared.broker.app import TASK
 from shared.broker.queues import BULK
 from shared.errors import InvalidOption
 from shared.job.ticket import Ticket
-from worker.consumer.ticket_consumer import Tickets
+from worker.consumer.ticket_consumer import TicketConsumer
 
 logger = logging.getLogger(__name__)
 
 
-def register(app: Celery, tickets: Tickets) -> None:
-    """Make *app* serve tickets through *tickets*.
+def register(app: Celery, consumer: TicketConsumer) -> None:
+    """Make *app* serve tickets through *consumer*.
 
-    A message that is not exactly a ticket is logged and done with: whoever can write to the
-    queue can at most waste a moment of ours.
+    A message that is not exactly a ticket is logged and dropped: whatever can write to the queue
+    can at most waste a moment of ours.
     """
 
     @app.task(name=TASK, bind=True, ignore_result=True)
@@ -31,4 +31,4 @@ def register(app: Celery, tickets: Tickets) -> None:
             logger.warning("message refused", extra={"cause": str(err)})
             return
         delivery = self.request.delivery_info or {}
-        tickets.serve(ticket, str(delivery.get("routing_key") or BULK))
+        consumer.serve(ticket, str(delivery.get("routing_key") or BULK))

@@ -1,11 +1,21 @@
-"""How many images a second this worker ends while it has work."""
+"""How many images a second this worker ends while it has work, and what it registers."""
 
 from __future__ import annotations
 
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
+from shared.jobstore.values import WorkerInfo
+from shared.models import registry
+from worker.engine import Engine
+from worker.inference import ModelCache
+
 SMOOTHING: Final = 0.5
-"""Weight of the newest sample: tickets should fit a rate of the last few samples."""
+"""Weight of the newest sample: tickets should fit the rate of the last few samples."""
 LEAST_SPAN_S: Final = 2.0
 """A shorter span says too little: a few milliseconds hold no item, or one too many."""
 
@@ -34,3 +44,36 @@ class RateMeter:
         else:
             self.images_per_s += SMOOTHING * (rate - self.images_per_s)
         return self.images_per_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """What this worker says of itself to the fleet."""
+
+    worker_id: str
+    slots: int
+    device: str
+    version: str
+    engine: Engine
+    models: ModelCache
+    refused: Mapping[str, str]
+    """Models that it cannot serve, known before any is asked for, with the reasons."""
+    _meter: RateMeter = field(default_factory=RateMeter)
+
+    def info(self) -> WorkerInfo:
+        """Return the entry of this worker as of now."""
+        reasons = {**self.refused, **self.models.refused}
+        engine = self.engine
+        return WorkerInfo(
+            worker_id=self.worker_id,
+            slots=self.slots,
+            models=tuple(name for name in registry.REGISTRY if name not in reasons),
+            refused=reasons,
+            device=self.device,
+            images_per_s=self._meter.sample(
+                time.monotonic(), engine.ended, working=engine.inside > 0
+            ),
+            version=self.version,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+        )

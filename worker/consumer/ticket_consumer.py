@@ -1,41 +1,33 @@
-"""What is done with a ticket: claim it, work it off, close it. Nothing escapes from here."""
+"""What is done with a ticket: claim it, process it, close it. Nothing escapes from here."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from shared.broker.queues import INTERACTIVE, SUSPECT
-from shared.errors import (
-    BucketUnavailable,
-    InvalidOption,
-    RedisUnavailable,
-    StoreUnavailable,
-    WorkerUnfit,
-)
+from shared.errors import InvalidOption, RedisUnavailable, WorkerUnfit
 from shared.job import keys, manifest
 from shared.job.ticket import Ticket
 from shared.jobstore.store import JobStore
-from shared.jobstore.values import Claim, ClaimAnswer, Issued
+from shared.jobstore.values import Granted, Issued, Refused
 from shared.objects import ObjectStore, PreconditionFailed
-from worker.consumer.exclusive_lock import Gate
-from worker.consumer.finisher import RETRY_S, Closing, named, unforeseen
-from worker.consumer.leases import Held, Leases
+from worker.consumer.exclusive_lock import ExclusiveLock
+from worker.consumer.finisher import RETRY_S, Release, TicketFinisher
+from worker.consumer.leases import HeldTicket, Leases, named
 from worker.consumer.merge import Merger, MergeStopped
-from worker.consumer.range_runner import Range, TicketRun
-from worker.engine.engine import Engine
-from worker.inference.model_cache import ModelRefused, Rack
+from worker.consumer.range_runner import Range, RangeRunner
+from worker.engine import Engine, ItemRequest
+from worker.inference import ModelCache, ModelRefused
+from worker.lifecycle import UNFIT_EXIT, Shutdown
 
 logger = logging.getLogger(__name__)
 
-GRANTED: Final = frozenset({ClaimAnswer.OK, ClaimAnswer.CANCELLED})
 
-
-class Tickets:
-    """Serves tickets, one a calling thread. All of them share one engine."""
+class TicketConsumer:
+    """Processes tickets, one a calling thread. All of them share one engine."""
 
     def __init__(
         self,
@@ -46,9 +38,10 @@ class Tickets:
         objects: ObjectStore,
         engine: Engine,
         leases: Leases,
-        rack: Rack,
+        models: ModelCache,
         publish: Callable[[Iterable[Issued]], int],
-        unfit: Callable[[BaseException], None],
+        shutdown: Shutdown,
+        retry_s: float = RETRY_S,
     ) -> None:
         self._worker_id = worker_id
         self._ttl_s = ttl_s
@@ -56,165 +49,145 @@ class Tickets:
         self._objects = objects
         self._engine = engine
         self._leases = leases
-        self._rack = rack
-        self._unfit = unfit
-        self._closing = Closing(store=store, objects=objects, leases=leases, publish=publish)
+        self._models = models
+        self._shutdown = shutdown
+        self._retry_s = retry_s
+        self._finisher = TicketFinisher(
+            store=store,
+            objects=objects,
+            leases=leases,
+            publish=publish,
+            retry_s=retry_s,
+        )
         self._merger = Merger(store, objects)
-        self._gate = Gate()
-        self._runs: set[TicketRun] = set()
-        self._serving = 0
+        self._exclusive = ExclusiveLock()
+        self._runners: set[RangeRunner] = set()
         self._lock = threading.Lock()
-        self._draining = False
+        self.running = 0
+        """Tickets that hold a slot: processed, merged, or waiting for a suspect one to end."""
 
     def serve(self, ticket: Ticket, queue: str) -> None:
         """Do all there is to do about one ticket; a stale or doubled one costs one question.
 
-        Whatever goes wrong is logged and left to recovery: an exception that escaped could cost
-        the worker one of its threads for good.
+        Every error is logged and left to recovery: an exception that escaped could cost the
+        worker one of its threads for good.
         """
         with self._lock:
-            self._serving += 1
+            self.running += 1
         try:
-            with self._way_in(queue):
+            with self._turn(queue):
                 self._serve(ticket, queue)
         except (RedisUnavailable, InvalidOption) as err:
             logger.warning("ticket left to recovery", extra=named(ticket, cause=str(err)))
         except BaseException:
-            logger.exception("ticket failed unforeseen", extra=named(ticket))
+            logger.exception("ticket failed", extra=named(ticket))
         finally:
             with self._lock:
-                self._serving -= 1
-
-    def drain(self) -> None:
-        """Hand nothing more to the engine; every ticket goes back with what it has done."""
-        self._draining = True
-        self._closing.is_hurried = True
-        with self._lock:
-            for run in self._runs:
-                run.stop()
+                self.running -= 1
 
     def make_room(self) -> bool:
         """Give back the unstarted items of the longest bulk ticket; return whether one had any."""
         with self._lock:
-            bulk = [run for run in self._runs if not run.urgent and run.unstarted]
+            bulk = [each for each in self._runners if not each.is_urgent and each.unstarted]
             if not bulk:
                 return False
-            max(bulk, key=lambda run: run.unstarted).stop()
+            max(bulk, key=lambda runner: runner.unstarted).stop()
             return True
 
-    @property
-    def running(self) -> int:
-        """Tickets that hold a slot: worked off, merged, or waiting for a suspect one to end."""
-        return self._serving
-
-    # ---- one ticket
-
-    def _way_in(self, queue: str) -> AbstractContextManager[None]:
+    def _turn(self, queue: str) -> AbstractContextManager[None]:
         if queue == SUSPECT:
-            return self._gate.alone()
-        return self._gate.together(urgent=queue == INTERACTIVE)
+            return self._exclusive.exclusive()
+        return self._exclusive.shared(urgent=queue == INTERACTIVE)
 
     def _serve(self, ticket: Ticket, queue: str) -> None:
-        claim = self._store.claim(ticket, self._worker_id, ttl_s=self._ttl_s)
-        if claim.answer not in GRANTED or claim.lease is None:
-            logger.debug("ticket not granted", extra=named(ticket, answer=claim.answer))
+        claim = self._store.leases.claim(ticket, self._worker_id, ttl_s=self._ttl_s)
+        if isinstance(claim, Refused):
+            logger.debug("ticket refused", extra=named(ticket, cause=claim.reason))
             return
         held = self._leases.hold(claim.lease)
         try:
             if ticket.is_merge:
                 self._merge(held, claim)
             else:
-                self._work_off(held, claim, queue)
+                self._finisher.close(held, claim, self._process(held, claim, queue))
         finally:
             self._leases.drop(held)
 
-    def _merge(self, held: Held, claim: Claim) -> None:
-        delay_s, waiting_for = RETRY_S, None
+    def _merge(self, held: HeldTicket, granted: Granted) -> None:
         try:
-            self._merger.merge(
-                held.lease, claim, may_go_on=lambda: not (self._draining or held.lost)
-            )
+            self._merger.merge(held, granted)
         except MergeStopped:
-            delay_s = 0.0
-        except (RedisUnavailable, StoreUnavailable):
-            pass
-        except BucketUnavailable as err:
-            waiting_for = f"bucket: {err}"
+            release = Release()
         except PreconditionFailed as err:
-            # Another's, or our own of which no answer came: what is there now tells.
-            logger.warning("merge begins again", extra=named(held.lease.ticket, cause=str(err)))
+            # Another's document, or ours to which the answer got lost: the next merge will see.
+            logger.warning("merge begins again", extra=held.named(cause=str(err)))
+            release = Release(self._retry_s)
         except Exception as err:  # noqa: BLE001 - logged there
-            waiting_for = unforeseen(held.lease.ticket, err)
+            release = self._finisher.after_error(held, err)
         else:
             return
-        self._closing.release(held, delay_s=delay_s, waiting_for=waiting_for)
+        self._finisher.release(held, release)
 
-    def _work_off(self, held: Held, claim: Claim, queue: str) -> None:
-        """Do what there is to do in the range, and close or give back the ticket.
+    def _process(self, held: HeldTicket, granted: Granted, queue: str) -> Release:
+        """Run what is left of the range; return how to release the ticket if it is incomplete.
 
-        Whatever happens it is given back alive: a lease that runs out blames the range, which
-        may be as innocent of it as can be.
+        Whatever happens the ticket is given back alive: a lease that runs out blames the range,
+        which may have nothing to do with it.
         """
-        delay_s, waiting_for = 0.0, None
-        if self._has_items(claim, held):
-            try:
-                waiting_for = self._run(self._start(held, claim, queue))
-                delay_s = RETRY_S if waiting_for else 0.0
-            except ModelRefused:
-                delay_s = RETRY_S  # another worker may serve it; the registry says why we do not
-            except (RedisUnavailable, StoreUnavailable):
-                delay_s = RETRY_S
-            except BucketUnavailable as err:
-                delay_s, waiting_for = RETRY_S, f"bucket: {err}"
-            except WorkerUnfit as err:
-                if not self._draining:  # told already, by another ticket with the same fate
-                    self._unfit(err)
-            except Exception as err:  # noqa: BLE001 - logged there
-                delay_s, waiting_for = RETRY_S, unforeseen(held.lease.ticket, err)
-        self._closing.close(held, claim, delay_s=delay_s, waiting_for=waiting_for)
-
-    def _has_items(self, claim: Claim, held: Held) -> bool:
-        open_items = len(held.lease.ticket.span) > len(claim.ended)
-        return claim.answer is ClaimAnswer.OK and open_items and not self._draining
-
-    def _start(self, held: Held, claim: Claim, queue: str) -> TicketRun:
-        if claim.spec is None:
-            raise RuntimeError("a granted claim without a job")
-        work = Range(
-            held=held,
-            claim=claim,
-            keys=self._keys(held.lease.ticket, claim),
-            model=self._rack.get(claim.spec.rem_mode),
-            urgent=queue == INTERACTIVE,
-            isolate=queue == SUSPECT,
-        )
-        return TicketRun(work, self._engine, self._store, is_wanted=lambda: self._gate.is_wanted)
-
-    def _run(self, run: TicketRun) -> str | None:
-        with self._lock:
-            self._runs.add(run)
-        if self._draining:  # it began between the flag and the set
-            run.stop()
+        is_complete = len(held.lease.ticket.span) == len(granted.ended)
+        if granted.is_cancelled or is_complete or held.is_stopped:
+            return Release()
         try:
-            run.work_off()
+            runner = self._runner(held, granted, queue)
+            with self._registered(runner):
+                runner.run()
+        except ModelRefused:
+            return Release(self._retry_s)  # another worker may serve it; the registry says why not
+        except WorkerUnfit as err:
+            logger.critical("worker unfit", exc_info=err)
+            self._shutdown.drain(str(err), UNFIT_EXIT)
+            return Release()
+        except Exception as err:  # noqa: BLE001 - logged there
+            return self._finisher.after_error(held, err)
+        delay_s = self._retry_s if runner.waiting_for else 0.0
+        return Release(delay_s, runner.waiting_for, runner.died)
+
+    def _runner(self, held: HeldTicket, granted: Granted, queue: str) -> RangeRunner:
+        ticket, keys = held.lease.ticket, self._keys(held.lease.ticket, granted)
+        template = ItemRequest(
+            job_id=ticket.job_id,
+            sequence=granted.sequence,
+            spec=granted.spec,
+            index=ticket.span.start,
+            image_key=keys[ticket.span.start],
+            generation=granted.generation,
+            model=self._models.get(granted.spec.rem_mode),
+            redo=ticket.epoch > 1,
+            isolate=queue == SUSPECT,
+            urgent=queue == INTERACTIVE,
+        )
+        work = Range(held, granted, keys, template)
+        return RangeRunner(work, self._engine, self._store, lock=self._exclusive)
+
+    @contextmanager
+    def _registered(self, runner: RangeRunner) -> Iterator[None]:
+        """Let `make_room` see the runner while it runs."""
+        with self._lock:
+            self._runners.add(runner)
+        try:
+            yield
         finally:
             with self._lock:
-                self._runs.discard(run)
-        return run.waiting_for
+                self._runners.discard(runner)
 
-    def _keys(self, ticket: Ticket, claim: Claim) -> dict[int, str]:
+    def _keys(self, ticket: Ticket, granted: Granted) -> dict[int, str]:
         """Return the range's image keys by index."""
         found: dict[int, str] = {}
         for number in manifest.chunks_of(ticket.span):
-            chunk = self._store.manifest_chunk(ticket.job_id, number)
+            chunk = self._store.queries.manifest_chunk(ticket.job_id, number)
             if chunk is None:
-                chunk = self._stored_chunk(claim, number)
+                key = keys.manifest_key(granted.manifest, number)
+                chunk = self._objects.get(granted.spec.output_bucket, key).data
             first = number * manifest.CHUNK_KEYS
             found |= dict(enumerate(manifest.unpack(chunk), start=first))
         return found
-
-    def _stored_chunk(self, claim: Claim, number: int) -> bytes:
-        if claim.spec is None:
-            raise RuntimeError("a granted claim without a job")
-        key = keys.manifest_key(claim.manifest, number)
-        return self._objects.get(claim.spec.output_bucket, key).data

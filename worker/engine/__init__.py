@@ -1,1 +1,21 @@
 """Items through stages."""
+
+from worker.engine.engine import Engine, EngineLimits
+from worker.engine.item import ItemRequest, ItemResult
+from worker.engine.observer import Observer, Observers
+from worker.engine.payloads import Deferred, Finished, Outcome
+from worker.engine.stages import Stages, build_stages
+
+__all__ = [
+    "Deferred",
+    "Engine",
+    "EngineLimits",
+    "Finished",
+    "ItemRequest",
+    "ItemResult",
+    "Observer",
+    "Observers",
+    "Outcome",
+    "Stages",
+    "build_stages",
+]

@@ -1,4 +1,4 @@
-"""Gathers items into batches by count and wait. Pure: the clock is passed in."""
+"""Gather items into batches by count and wait. A plain data structure: its owner locks."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from worker.engine.thread_pool import Rank
+from worker.engine.item import Rank
 
 T = TypeVar("T")
 
 
 @dataclass
 class _Gathering(Generic[T]):
-    """Items of one model that wait for company."""
+    """Items of one model that wait for a batch."""
 
     max_items: int
     items: list[tuple[Rank, int, T]] = field(default_factory=list)
@@ -26,8 +26,8 @@ class Batcher(Generic[T]):
     """Batches of items that share a key (the model), urgent items first.
 
     A batch is ready when it is full, when its first item has waited *max_wait_s*, or when the
-    caller says that nothing else is on its way. Pixels need no bound of their own here: what
-    waits is already of the network's size, and decoded pictures are bounded by the budget.
+    caller says that nothing else is on its way. Pixels need no bound here: items that wait have
+    the size of the network's input already, and decoded images are bounded by permits.
     """
 
     def __init__(self, max_wait_s: float) -> None:
@@ -36,7 +36,7 @@ class Batcher(Generic[T]):
         self._count = itertools.count()
 
     def __len__(self) -> int:
-        """Items that wait."""
+        """Return how many items wait."""
         return sum(len(gathering.items) for gathering in self._gathering.values())
 
     def add(self, key: Hashable, item: T, *, rank: Rank, max_items: int, now_s: float) -> None:
@@ -48,15 +48,15 @@ class Batcher(Generic[T]):
         heapq.heappush(gathering.items, (rank, next(self._count), item))
 
     def take(self, now_s: float, *, hurry: bool = False) -> list[T]:
-        """Return the batch that should run now, or an empty list.
+        """Remove and return the batch that should run now, or an empty list.
 
-        With *hurry* (nothing more is coming) an unfilled batch does not wait. Of several that
-        are ready, the one with the most urgent, then the oldest, item goes first.
+        With *hurry* (nothing more is coming) an unfilled batch does not wait. Of several batches
+        that are ready, the one with the most urgent, then the oldest, item goes first.
         """
         ready = [
             (gathering.items[0][:2], key)
             for key, gathering in self._gathering.items()
-            if gathering.items and (hurry or self._is_ready(gathering, now_s))
+            if hurry or self._is_ready(gathering, now_s)
         ]
         if not ready:
             return []
@@ -71,11 +71,7 @@ class Batcher(Generic[T]):
 
     def wait_s(self, now_s: float) -> float | None:
         """Return the seconds until a batch is ready by wait alone; None when nothing waits."""
-        ends = [
-            gathering.since_s + self._max_wait_s
-            for gathering in self._gathering.values()
-            if gathering.items
-        ]
+        ends = [each.since_s + self._max_wait_s for each in self._gathering.values()]
         return max(0.0, min(ends) - now_s) if ends else None
 
     def _is_ready(self, gathering: _Gathering[T], now_s: float) -> bool:

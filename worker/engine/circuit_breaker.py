@@ -1,4 +1,4 @@
-"""Pauses requests to a service that is down, so that an outage costs no item an attempt."""
+"""Pause requests to a bucket that does not answer, so that an outage costs no item an attempt."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 
 
-class Breaker:
-    """Opens after some failures in a row; while open, one request a few seconds may probe.
+class CircuitBreaker:
+    """Opens after some failures in a row; while open, one request in a few seconds may probe.
 
     Safe to use from several threads.
     """
@@ -17,24 +17,31 @@ class Breaker:
     def __init__(
         self,
         *,
-        failures: int = 5,
+        max_failures: int = 5,
         probe_s: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
     ) -> None:
-        self._max_failures = failures
+        self._max_failures = max_failures
         self._probe_s = probe_s
         self._clock = clock
+        self._rng = rng or random.Random()  # noqa: S311 - spreads load, protects nothing
         self._failures = 0
         self._next_probe_s = 0.0
         self._lock = threading.Lock()
 
     @property
     def is_open(self) -> bool:
-        """Whether the service is held to be down."""
+        """Whether the service counts as down."""
         return self._failures >= self._max_failures
 
+    @property
+    def is_open_after_failure(self) -> bool:
+        """Whether the service counts as down if one more request fails."""
+        return self._failures + 1 >= self._max_failures
+
     def allows(self) -> bool:
-        """Return whether a request may be made now; while open this grants one probe at a time."""
+        """Return whether a request may be made now; while open, grant one probe at a time."""
         with self._lock:
             if not self.is_open:
                 return True
@@ -45,7 +52,7 @@ class Breaker:
 
     def wait_s(self) -> float:
         """Return how long to wait before asking again, spread so that not all ask at once."""
-        return self._probe_s * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load, hides nothing
+        return self._probe_s * self._rng.uniform(0.5, 1.5)
 
     def failed(self) -> None:
         """Note that the service could not be asked."""
@@ -54,8 +61,8 @@ class Breaker:
             if self._failures == self._max_failures:
                 self._schedule_probe()
 
-    def succeeded(self) -> None:
-        """Note that the service answered, with whatever answer."""
+    def answered(self) -> None:
+        """Note that the service answered, whatever the answer was."""
         with self._lock:
             self._failures = 0
 

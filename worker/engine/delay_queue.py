@@ -1,50 +1,40 @@
-"""Calls that are made after a delay, by one thread for all of them."""
+"""Entries that become due after a delay. A plain data structure: its owner locks and waits."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
-import threading
-import time
-from collections.abc import Callable
+from typing import Generic, TypeVar
 
-from worker.engine.thread_pool import Call
+T = TypeVar("T")
 
 
-class Later:
-    """Runs calls when they are due. Calls must be short and must not raise."""
+class DelayQueue(Generic[T]):
+    """Entries in the order in which they are due, times in seconds of the owner's clock."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._calls: list[tuple[float, int, Call]] = []
+    def __init__(self) -> None:
+        self._entries: list[tuple[float, int, T]] = []
         self._count = itertools.count()
-        self._changed = threading.Condition()
-        self._closed = False
-        threading.Thread(target=self._serve, name="later", daemon=True).start()
+        self._is_hurried = False
 
-    def after(self, delay_s: float, call: Call) -> None:
-        """Run *call* in *delay_s* seconds; at once when the delays were cut short."""
-        with self._changed:
-            due = self._clock() + (0.0 if self._closed else delay_s)
-            heapq.heappush(self._calls, (due, next(self._count), call))
-            self._changed.notify()
+    def __len__(self) -> int:
+        return len(self._entries)
 
-    def cut_short(self) -> None:
-        """Run everything now, and from now on wait for nothing: the process is leaving."""
-        with self._changed:
-            self._closed = True
-            self._calls = [(0.0, count, call) for _, count, call in self._calls]
-            heapq.heapify(self._calls)
-            self._changed.notify()
+    def push(self, entry: T, due_s: float) -> None:
+        """Add *entry*, which is due at *due_s*."""
+        heapq.heappush(self._entries, (due_s, next(self._count), entry))
 
-    def _serve(self) -> None:
-        while True:
-            with self._changed:
-                while (wait_s := self._wait_s()) is None or wait_s > 0:
-                    self._changed.wait(wait_s)
-                _, _, call = heapq.heappop(self._calls)
-            call()
-            del call
+    def pop_due(self, now_s: float) -> list[T]:
+        """Remove and return the entries that are due, the earliest first."""
+        due: list[T] = []
+        while self._entries and (self._is_hurried or self._entries[0][0] <= now_s):
+            due.append(heapq.heappop(self._entries)[2])
+        return due
 
-    def _wait_s(self) -> float | None:
-        return self._calls[0][0] - self._clock() if self._calls else None
+    def wait_s(self, now_s: float) -> float | None:
+        """Return the seconds until the next entry is due; None without entries."""
+        return max(0.0, self._entries[0][0] - now_s) if self._entries else None
+
+    def hurry(self) -> None:
+        """Make every entry due at once, later ones too: the process is leaving."""
+        self._is_hurried = True

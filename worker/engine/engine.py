@@ -1,130 +1,116 @@
-"""Takes items through the pipeline, many at once, and hands back how each ended.
-
-What a stage does, and which comes next, stands in `pipeline`; where it waits and in which thread
-it runs in `lanes`; what a failure leads to in `failures`; how many items are inside in `inflight`.
-"""
+"""Runs items through the stages, many at once, and says how each one left."""
 
 from __future__ import annotations
 
+import random
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Final
 
-from worker.engine.circuit_breaker import Breaker
-from worker.engine.device_thread import DeviceThread
-from worker.engine.failure_policy import Failures
+from worker.engine.circuit_breaker import CircuitBreaker
+from worker.engine.failure_policy import RetryLimits
 from worker.engine.inflight import InFlight
-from worker.engine.item import Ended, Flow, GivenBack, Outcome, Stage
-from worker.engine.observer import STAGES, Observer, Observers
-from worker.engine.permits import PixelBudget
-from worker.engine.scheduler import Lanes
-from worker.engine.stages import Pipeline
-from worker.imaging.operations import Stations
-from worker.inference.api import Output
-from worker.storage.item_ref import Work
-from worker.storage.output_writer import Effects
+from worker.engine.item import ItemRequest, ItemResult
+from worker.engine.item_loop import ItemLoop
+from worker.engine.observer import Observer, Observers
+from worker.engine.payloads import Queued
+from worker.engine.permits import Permits
+from worker.engine.scheduler import StageScheduler
+from worker.engine.stage import Executor, Step
+from worker.engine.stages import StageList, Stages
+from worker.lifecycle import Shutdown, start_loop
+
+CLOSE_S: Final = 1.0
+"""How long closing waits for threads that still run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineLimits:
-    """How much the engine holds and how patient it is."""
+    """How much the engine holds, and how patient it is."""
 
     max_items: int = 48
-    """Items inside at once; urgent ones come in above it."""
+    """Items inside at once; urgent items come in above it."""
     budget_px: int = 150_000_000
     """Decoded pixels held at once; each costs up to 8 bytes."""
     io_threads: int = 16
     cpu_threads: int = 2
     max_batch_wait_s: float = 0.05
-    max_attempts: int = 8
-    """Attempts of one item at a transient fault; while the breaker is open none is counted."""
-    max_backoff_s: float = 30.0
+    retries: RetryLimits = field(default_factory=RetryLimits)
 
 
 class Engine:
-    """Takes work, hands back outcomes. One a process; safe to use from several threads.
+    """Takes item requests and puts their results; one a process, safe to use from several threads.
 
     Stages overlap, and items of all tickets and jobs share their threads.
     """
 
     def __init__(
         self,
-        effects: Effects,
-        stations: Stations,
+        stages: Stages,
         *,
         limits: EngineLimits,
-        version: str,
-        unfit: Callable[[BaseException], None],
+        shutdown: Shutdown,
         observer: Observer | None = None,
-        breaker: Breaker | None = None,
+        breaker: CircuitBreaker | None = None,
+        rng: random.Random | None = None,
     ) -> None:
-        self._observer = observer or Observers()
+        self._shutdown = shutdown
         self._inflight = InFlight(limits.max_items)
-        self.budget = PixelBudget(limits.budget_px)
-        self.breaker = breaker or Breaker()
-        self._pipeline = Pipeline(
-            effects, stations, version=version, answered=self.breaker.succeeded
-        )
-        self._failures = Failures(
+        self.permits: Permits[Step] = Permits(limits.budget_px)
+        self.breaker = breaker or CircuitBreaker()
+        self.scheduler = StageScheduler(self._inflight, max_batch_wait_s=limits.max_batch_wait_s)
+        self._stages = StageList(stages)
+        self._loop = ItemLoop(
+            self._stages,
+            scheduler=self.scheduler,
             inflight=self._inflight,
+            permits=self.permits,
             breaker=self.breaker,
-            max_attempts=limits.max_attempts,
-            max_backoff_s=limits.max_backoff_s,
-            end=self._end,
-            again=self._again,
-            unfit=unfit,
+            retries=limits.retries,
+            shutdown=shutdown,
+            observer=observer or Observers(),
+            rng=rng or random.Random(),  # noqa: S311 - spreads retries, protects nothing
         )
-        self.device = DeviceThread(
-            max_wait_s=limits.max_batch_wait_s,
-            upstream=lambda: self._inflight.upstream,
-            ran=self._on_forward,
-            broke=self._failures.sort,
-            observer=self._observer,
-        )
-        self._lanes = Lanes(
-            effects,
-            self._pipeline,
-            io_threads=limits.io_threads,
-            cpu_threads=limits.cpu_threads,
-            budget=self.budget,
-            device=self.device,
-            breaker=self.breaker,
-            inflight=self._inflight,
-            run=self._run,
-            failed=self._failures.sort,
-        )
+        self._cpu_since_s: dict[int, float] = {}
+        self._threads = [
+            *self._start(Executor.DOWNLOAD, limits.io_threads),
+            *self._start(Executor.CPU, limits.cpu_threads),
+            *self._start(Executor.UPLOAD, limits.io_threads),
+            start_loop("device", self._serve_batch, shutdown=shutdown),
+        ]
 
-    # ---- what tickets use
-
-    def offer(self, work: Work, done: Callable[[Work, Outcome], None], *, timeout_s: float) -> bool:
+    def offer(
+        self, request: ItemRequest, results: SimpleQueue[ItemResult], *, timeout_s: float
+    ) -> bool:
         """Take one item if there is room within *timeout_s*; return whether it was taken.
 
-        *done* is called exactly once for an item taken, in a thread of the engine, and must be
-        quick and not raise.
+        *results* gets exactly one result for an item that was taken.
         """
-        flow = self._inflight.enter(work, done, timeout_s=timeout_s)
-        if flow is None:
+        item = self._inflight.enter(request, results, timeout_s=timeout_s)
+        if item is None:
             return False
-        self._lanes.put(flow)
+        self.scheduler.put(Step(item, self._stages.first(), Queued()))
         return True
 
     @property
     def inside(self) -> int:
-        """Items taken and not ended."""
+        """Items taken that have not left."""
         return self._inflight.items
 
     @property
     def ended(self) -> int:
-        """Items that are done or failed, since the start."""
+        """Items that are done or have failed, since the start."""
         return self._inflight.ended
 
     @property
     def progressed_at_s(self) -> float:
-        """When anything last went on, in seconds of the monotonic clock."""
+        """When any item last moved, in seconds of the monotonic clock."""
         return self._inflight.moved_at_s
 
     def is_progressing(self, stall_s: float) -> bool:
-        """Return whether any stage ended any item within *stall_s*, or there is a reason not to.
+        """Return whether an item moved within *stall_s*, or there is a reason that none does.
 
         Idling is a reason, and so is an open breaker: a worker that waits for the store is well.
         """
@@ -133,73 +119,54 @@ class Engine:
         return time.monotonic() - self.progressed_at_s < stall_s
 
     def longest_s(self) -> float:
-        """Return how long the oldest picture has been decoding or drawing, in seconds."""
-        return self._lanes.longest_s()
+        """Return how long the oldest image has been decoding or rendering, in seconds."""
+        since_s = list(self._cpu_since_s.values())
+        return time.monotonic() - min(since_s) if since_s else 0.0
 
     def drain(self) -> None:
-        """Give back every item that has not been through the network; finish the others."""
-        self._inflight.is_draining = True
-        self._lanes.stop_waiting()
-        for flow in self.device.withdraw():
-            self._end(flow, GivenBack())
+        """Give back every item that has not been through the network; finish the others.
+
+        To be called once the process is draining.
+        """
+        for step in (*self.scheduler.hurry(), *self.permits.withdraw()):
+            self._loop.defer(step.item)
 
     def close(self) -> None:
-        """End the threads once nothing is inside, and wait for them a few seconds at most."""
-        self._lanes.close()
-        self.device.close()
+        """End the threads once no item is inside, and wait for them a little.
 
-    # ---- from stage to stage
+        A thread that is still in C++ when the interpreter ends takes the process with it
+        (``terminate called without an active exception``).
+        """
+        self.scheduler.close()
+        deadline_s = time.monotonic() + CLOSE_S
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline_s - time.monotonic()))
 
-    def _run(self, flow: Flow) -> None:
-        if self._inflight.is_draining and flow.step < Stage.FORWARD:
-            self._end(flow, GivenBack())
-            return
+    def _start(self, executor: Executor, count: int) -> list[threading.Thread]:
+        names = (f"{executor}-{n}" for n in range(count))
+        return [
+            start_loop(name, self._serve_step, executor, shutdown=self._shutdown) for name in names
+        ]
+
+    def _serve_step(self, executor: Executor) -> bool:
+        """Run one step of *executor*; return False once there will be none."""
+        step = self.scheduler.take(executor)
+        if step is None:
+            return False
+        thread = threading.get_ident()
+        if executor is Executor.CPU:
+            self._cpu_since_s[thread] = time.monotonic()
         try:
-            ended = self._run_timed(flow)
-        except BaseException as err:  # noqa: BLE001 - the outermost loop of an item
-            self._release_spent(flow)
-            self._failures.sort(flow, err)
-            return
-        self._release_spent(flow)
-        if ended is None:
-            self._advance(flow)
-        else:
-            self._end(flow, ended)
-
-    def _run_timed(self, flow: Flow) -> Ended | None:
-        started_s = time.monotonic()
-        try:
-            return self._pipeline.run(flow)
+            self._loop.run_step(step)
         finally:
-            self._observer.stage(STAGES[flow.step], time.monotonic() - started_s)
+            self._cpu_since_s.pop(thread, None)
+        return True
 
-    def _on_forward(self, flow: Flow, output: Output) -> None:
-        self._pipeline.take_output(flow, output)
-        self._inflight.pass_device(flow)
-        self._advance(flow)
-
-    def _advance(self, flow: Flow) -> None:
-        self._inflight.moved()
-        flow.step += 1
-        self._lanes.put(flow)
-
-    def _again(self, flow: Flow, err: BaseException, wait_s: float) -> None:
-        self._observer.retried(flow.work, STAGES[flow.step], err)
-        self._lanes.put_later(flow, wait_s)
-
-    def _release_spent(self, flow: Flow) -> None:
-        """Give pixels back as soon as there is no picture: drawn, or to be decoded once more."""
-        if flow.image is None:
-            self._release(flow)
-
-    def _release(self, flow: Flow) -> None:
-        if flow.pixels:
-            pixels, flow.pixels = flow.pixels, 0
-            self.budget.release(pixels)
-
-    def _end(self, flow: Flow, outcome: Outcome) -> None:
-        self._release(flow)
-        self._inflight.leave(flow, outcome)
-        self.device.nudge()
-        self._observer.ended(flow.work, outcome, took_s=time.monotonic() - flow.started_at_s)
-        flow.done(flow.work, outcome)
+    def _serve_batch(self) -> bool:
+        """Run one batch; return False once there will be none."""
+        batch = self.scheduler.batches.take()
+        if batch is None:
+            return False
+        self._loop.run_batch(batch)
+        return True

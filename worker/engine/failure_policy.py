@@ -1,12 +1,10 @@
-"""What is done about an item's failure: it ends, it is given back, or it is tried again."""
+"""What is done about a failed stage: a pure function from the error to a decision."""
 
 from __future__ import annotations
 
-import logging
-import random
-import threading
-from collections.abc import Callable
-from typing import Final
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final, TypeAlias
 
 from shared.errors import (
     BucketUnavailable,
@@ -15,86 +13,118 @@ from shared.errors import (
     StoreUnavailable,
     WorkerUnfit,
 )
-from worker.engine.circuit_breaker import Breaker
-from worker.engine.inflight import InFlight
-from worker.engine.item import Ended, Flow, GivenBack, Outcome, Stage
-from worker.engine.records import failed_record
-
-logger = logging.getLogger(__name__)
+from worker.engine.stage import Stage, StoreStage
 
 FIRST_BACKOFF_S: Final = 0.25
 """Doubled with each attempt that counts."""
 
 
-class Failures:
-    """Sorts failures; safe to use from several threads.
+@dataclass(frozen=True, kw_only=True)
+class RetryLimits:
+    """How patient the engine is with an item."""
 
-    *end* ends an item, *again* has its stage run again after a delay in seconds, *unfit* is told
-    once that this process is of no use any more.
+    max_attempts: int = 8
+    """Attempts of one item at a transient error; while the breaker is open none is counted."""
+    max_backoff_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Run the stage again after a random delay of at most *cap_s* seconds."""
+
+    cap_s: float
+    counts: bool
+    """Whether this was an attempt of the item."""
+
+
+@dataclass(frozen=True)
+class End:
+    """Record the item as failed."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True)
+class Defer:
+    """Give the item back without a record; the job waits for *reason*, if there is one."""
+
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Give the item back and leave the process: it cannot do any more work."""
+
+    error: BaseException
+
+
+Action: TypeAlias = Retry | End | Defer | Leave
+
+
+class BreakerSignal(Enum):
+    """What the error says of the bucket that the stage asked."""
+
+    NONE = auto()
+    ANSWERED = auto()
+    FAILED = auto()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do, and what to tell the circuit breaker first."""
+
+    action: Action
+    breaker: BreakerSignal = BreakerSignal.NONE
+
+
+def decide(
+    stage: Stage[Any],
+    error: BaseException,
+    attempts: int,
+    limits: RetryLimits,
+    *,
+    is_draining: bool,
+    is_breaker_open_after: bool,
+) -> Decision:
+    """Return what to do about *error*.
+
+    Args:
+        stage: The stage that raised it.
+        error: What it raised.
+        attempts: Failed attempts of the item so far that count.
+        limits: How patient to be.
+        is_draining: Whether the process is leaving, so that nothing is tried again.
+        is_breaker_open_after: Whether the bucket counts as down once this failure is noted.
     """
+    asks_store = isinstance(stage, StoreStage)
+    match error:
+        case ItemError():
+            signal = BreakerSignal.ANSWERED if asks_store else BreakerSignal.NONE
+            return Decision(End(error), signal)
+        case BucketUnavailable():
+            return Decision(Defer(f"bucket: {error}"))
+        case StoreUnavailable():
+            action = _retry(error, attempts, limits, is_draining, counts=not is_breaker_open_after)
+            return Decision(action, BreakerSignal.FAILED)
+        case MemoryError():
+            return Decision(_retry(error, attempts, limits, is_draining, counts=True))
+        case WorkerUnfit():
+            return Decision(Leave(error))
+        case _:
+            return Decision(End(error))
 
-    def __init__(
-        self,
-        *,
-        inflight: InFlight,
-        breaker: Breaker,
-        max_attempts: int,
-        max_backoff_s: float,
-        end: Callable[[Flow, Outcome], None],
-        again: Callable[[Flow, BaseException, float], None],
-        unfit: Callable[[BaseException], None],
-    ) -> None:
-        self._inflight = inflight
-        self._breaker = breaker
-        self._max_attempts = max_attempts
-        self._max_backoff_s = max_backoff_s
-        self._end = end
-        self._again = again
-        self._unfit = unfit
-        self._is_unfit = False
-        self._lock = threading.Lock()
 
-    def sort(self, flow: Flow, err: BaseException) -> None:
-        """Do about a failed stage what its error stands for."""
-        match err:
-            case ItemError():
-                if flow.step in (Stage.DOWNLOAD, Stage.UPLOAD):
-                    self._breaker.succeeded()
-                self._end(flow, Ended(failed_record(flow, err)))
-            case BucketUnavailable():
-                self._end(flow, GivenBack(f"bucket: {err}"))
-            case StoreUnavailable():
-                self._breaker.failed()
-                self._try_again(flow, err, counts=not self._breaker.is_open)
-            case WorkerUnfit():
-                self._end(flow, GivenBack())
-                self._say_unfit(err)
-            case MemoryError():
-                self._try_again(flow, err, counts=True)
-            case _:
-                logger.error(
-                    "a station failed unforeseen",
-                    extra={"job_id": flow.work.job_id, "image_key": flow.work.image_key},
-                    exc_info=err,
-                )
-                self._end(flow, Ended(failed_record(flow, err)))
-
-    def _say_unfit(self, err: BaseException) -> None:
-        """Tell it once, however many items of a batch have come back for the same reason."""
-        with self._lock:
-            told, self._is_unfit = self._is_unfit, True
-        if not told:
-            self._unfit(err)
-
-    def _try_again(self, flow: Flow, err: BaseException, *, counts: bool) -> None:
-        if self._inflight.is_draining:
-            self._end(flow, GivenBack())
-            return
-        flow.attempts += counts
-        if flow.attempts >= self._max_attempts:
-            reason = f"{flow.work.image_key}: {flow.attempts} attempts, the last: {err}"
-            flow.attempts -= 1
-            self._end(flow, Ended(failed_record(flow, RetriesExhausted(reason))))
-            return
-        cap_s = min(self._max_backoff_s, FIRST_BACKOFF_S * 2**flow.attempts)
-        self._again(flow, err, random.uniform(0, cap_s))  # noqa: S311 - full jitter
+def _retry(
+    error: BaseException,
+    attempts: int,
+    limits: RetryLimits,
+    is_draining: bool,  # noqa: FBT001 - one of the facts
+    *,
+    counts: bool,
+) -> Action:
+    if is_draining:
+        return Defer()
+    attempts += counts
+    if attempts >= limits.max_attempts:
+        return End(RetriesExhausted(f"{attempts} attempts failed, the last with: {error}"))
+    return Retry(min(limits.max_backoff_s, FIRST_BACKOFF_S * 2**attempts), counts)

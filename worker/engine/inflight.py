@@ -1,4 +1,4 @@
-"""The items inside the engine: how many there are, how far they are, and whether they move."""
+"""The items inside the engine: how many there are, and whether they move."""
 
 from __future__ import annotations
 
@@ -6,57 +6,60 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from queue import SimpleQueue
 
-from worker.engine.item import Ended, Flow, Outcome
-from worker.storage.item_ref import Work
+from worker.engine.item import Item, ItemRequest, ItemResult
+from worker.engine.payloads import Finished, Outcome
 
 
 class InFlight:
-    """Lets items in up to a number and counts them out again; safe in several threads."""
+    """Admits items up to a number and counts them out again; safe to use from several threads."""
 
-    def __init__(self, max_items: int) -> None:
+    def __init__(self, max_items: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._room = threading.Semaphore(max_items)
         self._order = itertools.count()
         self._lock = threading.Lock()
         self.items = 0
-        """Taken and not ended."""
+        """Items inside."""
         self.upstream = 0
-        """Of these, those that have still to come to the device."""
+        """Of these, the ones that may still come to the device."""
         self.ended = 0
-        """Done or failed since the start; not those given back."""
-        self.moved_at_s = time.monotonic()
-        """When any item last went from one stage to the next, or ended."""
-        self.is_draining = False
-        """Whether what has not been through the network is given back."""
+        """Items that are done or have failed since the start; deferred ones do not count."""
+        self.moved_at_s = clock()
+        """When an item last went from one stage to the next, or left."""
 
     def enter(
-        self, work: Work, done: Callable[[Work, Outcome], None], *, timeout_s: float
-    ) -> Flow | None:
-        """Let one item in, None if there is no room within *timeout_s*; urgent ones need none."""
-        if not work.urgent and not self._room.acquire(timeout=timeout_s):
+        self, request: ItemRequest, results: SimpleQueue[ItemResult], *, timeout_s: float
+    ) -> Item | None:
+        """Admit one item; None if there is no room within *timeout_s*. Urgent items need none."""
+        if not request.urgent and not self._room.acquire(timeout=timeout_s):
             return None
         with self._lock:
             self.items += 1
             self.upstream += 1
-        return Flow(work, done, next(self._order), time.monotonic())
+        return Item(request, results, next(self._order), self._clock())
 
     def moved(self) -> None:
-        """Note that something goes on."""
-        self.moved_at_s = time.monotonic()
+        """Note progress."""
+        self.moved_at_s = self._clock()
 
-    def pass_device(self, flow: Flow) -> None:
-        """Count an item out of those that the next batch could still wait for."""
-        if flow.upstream:
-            flow.upstream = False
-            with self._lock:
-                self.upstream -= 1
-
-    def leave(self, flow: Flow, outcome: Outcome) -> None:
-        """Count an item out; to be called once."""
-        self.pass_device(flow)
-        self.moved()
+    def pass_device(self, item: Item) -> None:
+        """Count the item out of those that a batch could still wait for."""
         with self._lock:
+            self.upstream -= item.is_upstream
+            item.is_upstream = False
+
+    def leave(self, item: Item, outcome: Outcome) -> bool:
+        """Count the item out; return False if it has left before."""
+        with self._lock:
+            if item.has_left:
+                return False
+            item.has_left = True
             self.items -= 1
-            self.ended += isinstance(outcome, Ended)
-        if not flow.work.urgent:
+            self.ended += isinstance(outcome, Finished)
+        self.pass_device(item)
+        self.moved()
+        if not item.request.urgent:
             self._room.release()
+        return True

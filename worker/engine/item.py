@@ -1,76 +1,62 @@
-"""What travels through the engine: the work that comes in, what is known so far, how it ended."""
+"""One item inside the engine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import IntEnum
+from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TypeAlias
 
-from shared.job.record import ItemRecord
-from worker.imaging.types import Mask, RgbImage
-from worker.inference.api import Output, Prepared
-from worker.storage.item_ref import Work
+from worker.engine.payloads import Outcome
+from worker.inference import Model
+from worker.storage import ItemRef
+
+Rank: TypeAlias = tuple[int | bool, ...]
+"""Sort key of a queue: lower goes first."""
 
 
-class Stage(IntEnum):
-    """What an item goes through, in this order; an item's step is one of these."""
+@dataclass(frozen=True, kw_only=True)
+class ItemRequest(ItemRef):
+    """One item as a ticket hands it to the engine."""
 
-    DOWNLOAD = 0
-    DECODE = 1
-    FORWARD = 2
-    DRAW = 3
-    UPLOAD = 4
+    model: Model
+    attempts_before: int = 0
+    """Attempts of earlier generations and processes, as far as they are known."""
+    redo: bool = False
+    """Whether it may have been done already: then the bucket is asked first."""
+    isolate: bool = False
+    """Whether it is decoded in a child process whatever its format."""
+    urgent: bool = False
+    """Whether it goes before others in every queue."""
 
 
 @dataclass(frozen=True)
-class Ended:
-    """The item is done or failed; its record says which."""
+class ItemResult:
+    """How one item left the engine."""
 
-    record: ItemRecord
-    verdict: str | None = None
-
-
-@dataclass(frozen=True)
-class GivenBack:
-    """The item was not finished and nothing is recorded: its ticket goes back."""
-
-    waiting_for: str | None = None
-    """What the job waits for, if it is more than this process leaving."""
-
-
-Outcome: TypeAlias = Ended | GivenBack
+    request: ItemRequest
+    outcome: Outcome
 
 
 @dataclass(eq=False)
-class Flow:
-    """One item inside the engine. Stations never see it; the engine reads and fills it."""
+class Item:
+    """The mutable state of an item; what its image has become is in the payload."""
 
-    work: Work
-    done: Callable[[Work, Outcome], None]
+    request: ItemRequest
+    results: SimpleQueue[ItemResult]
+    """Gets the result, once."""
     order: int
-    """Place in arrival order; with urgency, the order in which stages take items."""
+    """Place in arrival order."""
     started_at_s: float
-    at_device_s: float = 0.0
-    """When it came to wait for a batch."""
-    step: int = Stage.DOWNLOAD
-    upstream: bool = True
-    """Whether it has still to come to the device."""
+    """When it entered the engine, in seconds of the monotonic clock."""
     attempts: int = 0
-    body: bytes = b""
-    source_etag: str = ""
-    pixels: int = 0
-    """Decoded pixels this item holds of the budget; 0 when it holds none."""
-    image: RgbImage | None = None
-    alpha: Mask | None = None
-    notes: tuple[str, ...] = ()
-    prepared: Prepared = None
-    output: Output = None
-    pictures: dict[str, bytes] = field(default_factory=dict)
-    record: ItemRecord | None = None
-    verdict: str | None = None
+    """Failed attempts that count."""
+    held_pixels: int = 0
+    """Decoded pixels that this item holds a permit for."""
+    is_upstream: bool = True
+    """Whether it may still come to the device."""
+    has_left: bool = False
 
     @property
-    def rank(self) -> tuple[bool, int]:
-        """Sort key: urgent items first, then in order of arrival."""
-        return (not self.work.urgent, self.order)
+    def rank(self) -> Rank:
+        """Urgent items first, then in order of arrival."""
+        return (not self.request.urgent, self.order)

@@ -1,39 +1,38 @@
-"""What the engine tells of its work to whoever counts it or writes it down."""
+"""What the engine reports of its work, for metrics and the event log."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
-from worker.engine.item import Outcome, Stage
-from worker.storage.item_ref import Work
-
-STAGES: Final = tuple(stage.name.lower() for stage in Stage)
-"""As metrics name them, in the order of an item's way."""
+from worker.engine.item import ItemRequest
+from worker.engine.payloads import Outcome
 
 
 class Observer(Protocol):
-    """Is told what happens, in the thread in which it happens: must be quick and not raise."""
+    """Is called in the thread in which something happens: must be quick and must not raise."""
 
     def stage(self, name: str, took_s: float) -> None:
-        """Note that a stage other than `forward` is over with one item, well or not."""
+        """Note that a stage other than a batch has run for one item, well or not."""
         ...
 
-    def batch(self, works: Sequence[Work], *, wait_s: float, forward_s: float) -> None:
-        """Note a batch: what was in it, how long its first item waited, how long it took."""
+    def batch(
+        self, name: str, requests: Sequence[ItemRequest], *, wait_s: float, took_s: float
+    ) -> None:
+        """Note that a stage has run a batch, and how long the first item waited for it."""
         ...
 
-    def retried(self, work: Work, stage: str, err: BaseException) -> None:
-        """Note that an item goes through a stage again, because of a transient fault."""
+    def retried(self, request: ItemRequest, stage: str, err: BaseException) -> None:
+        """Note that an item goes through a stage again because of a transient error."""
         ...
 
-    def ended(self, work: Work, outcome: Outcome, *, took_s: float) -> None:
-        """Note that an item has left the engine, *took_s* after it was taken."""
+    def ended(self, request: ItemRequest, outcome: Outcome, *, took_s: float) -> None:
+        """Note that an item has left the engine, *took_s* after it entered."""
         ...
 
 
 class Observers:
-    """Passes everything on, in order. With none it is what nobody listens to."""
+    """Passes every call on to each observer, in order."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
@@ -43,17 +42,19 @@ class Observers:
         for each in self._observers:
             each.stage(name, took_s)
 
-    def batch(self, works: Sequence[Work], *, wait_s: float, forward_s: float) -> None:
+    def batch(
+        self, name: str, requests: Sequence[ItemRequest], *, wait_s: float, took_s: float
+    ) -> None:
         """See `Observer.batch`."""
         for each in self._observers:
-            each.batch(works, wait_s=wait_s, forward_s=forward_s)
+            each.batch(name, requests, wait_s=wait_s, took_s=took_s)
 
-    def retried(self, work: Work, stage: str, err: BaseException) -> None:
+    def retried(self, request: ItemRequest, stage: str, err: BaseException) -> None:
         """See `Observer.retried`."""
         for each in self._observers:
-            each.retried(work, stage, err)
+            each.retried(request, stage, err)
 
-    def ended(self, work: Work, outcome: Outcome, *, took_s: float) -> None:
+    def ended(self, request: ItemRequest, outcome: Outcome, *, took_s: float) -> None:
         """See `Observer.ended`."""
         for each in self._observers:
-            each.ended(work, outcome, took_s=took_s)
+            each.ended(request, outcome, took_s=took_s)

@@ -1,55 +1,69 @@
-"""How many decoded pixels may be held at once."""
+"""Permits for what an item holds in memory: decoded pixels."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 import threading
+from typing import Generic, TypeVar
 
-from worker.engine.thread_pool import Call, Rank
+from worker.engine.item import Rank
+
+T = TypeVar("T")
 
 
-class PixelBudget:
-    """Admits items while their pixels fit; the others wait here without holding a thread.
+class Permits(Generic[T]):
+    """Grants amounts up to a limit; requests that do not fit wait here and hold no thread.
 
-    Memory is bounded in pixels and not in items, so that thumbnails and pictures of 100
-    megapixels both fit. A picture larger than the whole budget is admitted alone.
+    Memory is bounded in pixels and not in items, so that thumbnails and images of 100 megapixels
+    both fit. A request above the whole limit is granted when nothing else is held. Safe to use
+    from several threads.
     """
 
-    def __init__(self, budget_px: int) -> None:
-        self._budget_px = budget_px
-        self._held_px = 0
-        self._waiting: list[tuple[Rank, int, int, Call]] = []
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = 0
+        self._waiting: list[tuple[Rank, int, int, T]] = []
         self._count = itertools.count()
         self._lock = threading.Lock()
 
     @property
-    def held_px(self) -> int:
-        """Pixels admitted and not yet given back."""
-        return self._held_px
+    def held(self) -> int:
+        """What is granted and not released."""
+        return self._held
 
-    def admit(self, pixels: int, rank: Rank, call: Call) -> None:
-        """Run *call* as soon as *pixels* fit: now, or in the thread of a later `release`."""
+    @property
+    def waiting(self) -> int:
+        """Requests that wait."""
+        return len(self._waiting)
+
+    def request(self, holder: T, amount: int, rank: Rank) -> list[tuple[T, int]]:
+        """Ask for *amount*; return the requests that are granted now, this one or others.
+
+        Requests are granted in order of *rank*, so a large one is not overtaken for ever.
+        """
         with self._lock:
-            heapq.heappush(self._waiting, (rank, next(self._count), pixels, call))
-        self._dispatch()
+            heapq.heappush(self._waiting, (rank, next(self._count), amount, holder))
+            return self._grant()
 
-    def release(self, pixels: int) -> None:
-        """Give back what was admitted, and let in who fits now."""
+    def release(self, amount: int) -> list[tuple[T, int]]:
+        """Give *amount* back; return the requests that are granted because of it."""
         with self._lock:
-            self._held_px -= pixels
-        self._dispatch()
+            self._held -= amount
+            return self._grant()
 
-    def _dispatch(self) -> None:
-        while (call := self._next()) is not None:
-            call()
-
-    def _next(self) -> Call | None:
+    def withdraw(self) -> list[T]:
+        """Remove and return the holders of all requests that wait."""
         with self._lock:
-            if not self._waiting:
-                return None
-            pixels = self._waiting[0][2]
-            if self._held_px and self._held_px + pixels > self._budget_px:
-                return None
-            self._held_px += pixels
-            return heapq.heappop(self._waiting)[3]
+            waiting, self._waiting = self._waiting, []
+        return [holder for *_, holder in waiting]
+
+    def _grant(self) -> list[tuple[T, int]]:
+        granted: list[tuple[T, int]] = []
+        while self._waiting:
+            amount = self._waiting[0][2]
+            if self._held and self._held + amount > self._limit:
+                break
+            self._held += amount
+            granted.append((heapq.heappop(self._waiting)[3], amount))
+        return granted

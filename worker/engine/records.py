@@ -1,65 +1,72 @@
-"""What is said of an item: its record, and the text inside its pictures."""
+"""The record of an item, and the text chunks of its PNG files."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Final
 
 from shared.job.record import ItemRecord
 from shared.job.spec import ImageOutput
-from worker.engine.item import Flow
+from worker.engine.item import Item, ItemRequest
+from worker.engine.payloads import ImageFacts
 from worker.imaging.encode.encoder import png_texts
-from worker.storage.item_ref import Work
-from worker.storage.output_keys import keys_of
+from worker.storage import keys_of
 
-MAX_REASON_CHARS = 500
+MAX_REASON_CHARS: Final = 500
 
 
-def done_record(flow: Flow, *, width: int, height: int, figures: dict[str, Any]) -> ItemRecord:
-    """Return the record of a drawn item.
+def done_record(item: Item, facts: ImageFacts) -> ItemRecord:
+    """Return the record of a rendered item.
 
     Raises:
         InvalidKey: If no output key can be made from its image key.
     """
-    work = flow.work
-    hidden = work.spec.image_output is ImageOutput.HIDE
-    keys = None if hidden else keys_of(work, width=width, height=height)
+    request = item.request
+    keys: dict[str, str] = {}
+    if request.spec.image_output is not ImageOutput.HIDE:
+        keys = keys_of(request, width=facts.width_px, height=facts.height_px)
     return ItemRecord(
-        index=work.index,
-        image_key=work.image_key,
+        index=request.index,
+        image_key=request.image_key,
         state="done",
-        cutout_key=keys.cutout if keys else None,
-        mask_key=keys.mask if keys else None,
-        width=width,
-        height=height,
-        device=work.model.segmenter.device,
-        attempts=work.attempts_before + flow.attempts + 1,
-        qc=figures,
-        notes=flow.notes,
-        model=work.model.name,
-        weights_sha256=work.model.segmenter.weights_sha256,
-        licence=work.model.licence,
+        cutout_key=keys.get("cutout"),
+        mask_key=keys.get("mask"),
+        width=facts.width_px,
+        height=facts.height_px,
+        device=request.model.segmenter.device,
+        attempts=_attempts(item),
+        qc=dict(facts.quality),
+        notes=facts.notes,
+        model=request.model.name,
+        weights_sha256=request.model.segmenter.weights_sha256,
+        licence=request.model.licence,
     )
 
 
-def failed_record(flow: Flow, err: BaseException) -> ItemRecord:
-    """Return the record of an item that can never succeed, with its reason."""
-    work = flow.work
+def failed_record(item: Item, err: BaseException) -> ItemRecord:
+    """Return the record of an item that cannot succeed, with the reason."""
+    request = item.request
     return ItemRecord(
-        index=work.index,
-        image_key=work.image_key,
+        index=request.index,
+        image_key=request.image_key,
         state="failed",
         error={"class": type(err).__name__, "reason": str(err)[:MAX_REASON_CHARS]},
-        attempts=work.attempts_before + flow.attempts + 1,
-        model=work.model.name,
+        attempts=_attempts(item),
+        model=request.model.name,
     )
 
 
-def picture_texts(work: Work, version: str) -> dict[str, str]:
-    """Return the text chunks of an item's pictures: the node's, and one of ours."""
+def png_texts_of(request: ItemRequest, version: str) -> dict[str, str]:
+    """Return the text chunks of an item's PNG files: those of the job, and one of ours."""
+    spec = request.spec
     about = {
-        "model": work.model.name,
-        "weights_sha256": work.model.segmenter.weights_sha256,
+        "model": request.model.name,
+        "weights_sha256": request.model.segmenter.weights_sha256,
         "version": version,
-        "params": work.spec.params_hash,
+        "params": spec.params_hash,
     }
-    return png_texts(work.spec.prompt, work.spec.extra_pnginfo, about)
+    return png_texts(spec.prompt, spec.extra_pnginfo, about)
+
+
+def _attempts(item: Item) -> int:
+    """Return the attempts of all generations, the one that ended the item included."""
+    return item.request.attempts_before + item.attempts + 1

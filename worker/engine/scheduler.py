@@ -1,130 +1,195 @@
-"""Where items wait for each stage, and the threads that take them from there.
+"""Where items wait for the threads of each executor. It only queues: threads come and take.
 
-Nothing here can wait in a circle: items are bounded where they enter the engine, decoded pixels
-by the budget, and no stage holds a thread while it waits for another.
+No wait can become circular: items are bounded where they enter the engine, decoded pixels by
+permits, and no stage holds a thread while it waits for another stage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
-from shared.errors import BucketUnavailable, StoreUnavailable
-from worker.engine.circuit_breaker import Breaker
-from worker.engine.delay_queue import Later
-from worker.engine.device_thread import DeviceThread
+from worker.engine.batching import Batcher
+from worker.engine.delay_queue import DelayQueue
 from worker.engine.inflight import InFlight
-from worker.engine.item import Flow, Stage
-from worker.engine.permits import PixelBudget
-from worker.engine.stages import Pipeline
-from worker.engine.thread_pool import Pool
-from worker.storage.output_writer import Effects
+from worker.engine.item import Rank
+from worker.engine.stage import Executor, Step
+
+IDLE_CHECK_S: Final = 0.5
+"""Longest sleep of the device thread; every arrival wakes it, so this is only a safety."""
+
+Clock = Callable[[], float]
 
 
-class Lanes:
-    """One lane a stage; urgent items overtake in each, then those that came first.
+@dataclass(frozen=True)
+class Batch:
+    """Steps of one model and one stage that run together."""
 
-    *run* runs an item's stage in the thread that it is called in, and *failed* is told of what
-    went wrong before there was one to run.
-    """
+    steps: tuple[Step, ...]
+    waited_s: float
+    """How long the first of them waited for the batch to run."""
 
-    def __init__(
-        self,
-        effects: Effects,
-        pipeline: Pipeline,
-        *,
-        io_threads: int,
-        cpu_threads: int,
-        budget: PixelBudget,
-        device: DeviceThread,
-        breaker: Breaker,
-        inflight: InFlight,
-        run: Callable[[Flow], None],
-        failed: Callable[[Flow, BaseException], None],
-    ) -> None:
-        self._effects = effects
-        self._pipeline = pipeline
-        self._budget = budget
-        self._breaker = breaker
-        self._inflight = inflight
-        self._run = run
-        self._failed = failed
-        self._later = Later()
-        self._download_pool = Pool("download", io_threads)
-        self._cpu_pool = Pool("cpu", cpu_threads)
-        self._upload_pool = Pool("upload", io_threads)
-        self._lanes: Mapping[Stage, Callable[[Flow], None]] = {
-            Stage.DOWNLOAD: self._to_download,
-            Stage.DECODE: self._to_decode,
-            Stage.FORWARD: device.put,
-            Stage.DRAW: self._to_draw,
-            Stage.UPLOAD: self._to_upload,
-        }
 
-    def put(self, flow: Flow) -> None:
-        """Queue an item for the stage that it has come to."""
-        self._lanes[Stage(flow.step)](flow)
+class StepQueue:
+    """Steps for one executor: urgent ones first, then in order of arrival."""
 
-    def put_later(self, flow: Flow, wait_s: float) -> None:
-        """Queue an item in *wait_s* seconds, or as soon as nothing is waited for any more."""
-        self._later.after(wait_s, lambda: self.put(flow))
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._ready: list[tuple[Rank, int, Step]] = []
+        self.delayed: DelayQueue[Step] = DelayQueue()
+        self._count = itertools.count()
+        self._closed = False
 
-    def stop_waiting(self) -> None:
-        """Queue at once what was put for later, and from now on everything: the process leaves."""
-        self._later.cut_short()
+    def put(self, step: Step, *, delay_s: float = 0.0) -> None:
+        """Add a step; threads see it after *delay_s*."""
+        with self._changed:
+            if delay_s:
+                self.delayed.push(step, self._clock() + delay_s)
+            else:
+                self._push(step)
+            self._changed.notify()
 
-    def longest_s(self) -> float:
-        """Return how long the oldest picture has been decoding or drawing, in seconds."""
-        return self._cpu_pool.longest_s()
+    def take(self) -> Step | None:
+        """Wait for a step and remove it; None once the queue is closed and empty."""
+        with self._changed:
+            while True:
+                now_s = self._clock()
+                for step in self.delayed.pop_due(now_s):
+                    self._push(step)
+                if self._ready:
+                    return heapq.heappop(self._ready)[2]
+                if self._closed:
+                    return None
+                self._changed.wait(self.delayed.wait_s(now_s))
+
+    def hurry(self) -> None:
+        """Let nothing wait for its delay any more."""
+        with self._changed:
+            self.delayed.hurry()
+            self._changed.notify_all()
 
     def close(self) -> None:
-        """End the threads of the stages once nothing waits in any lane."""
-        for pool in (self._download_pool, self._cpu_pool, self._upload_pool):
-            pool.close()
+        """Let threads that find the queue empty end."""
+        self.hurry()
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
-    def _to_download(self, flow: Flow) -> None:
-        self._download_pool.put(flow.rank, lambda: self._ask_store(flow))
+    def _push(self, step: Step) -> None:
+        heapq.heappush(self._ready, (step.rank, next(self._count), step))
 
-    def _to_decode(self, flow: Flow) -> None:
-        """A picture takes its turn in the budget before it gets a thread."""
-        try:
-            pixels = self._pipeline.count_pixels(flow)
-        except BaseException as err:  # noqa: BLE001 - sorted like any other
-            self._failed(flow, err)
-            return
-        self._budget.admit(pixels, flow.rank, lambda: self._decode_admitted(flow, pixels))
 
-    def _decode_admitted(self, flow: Flow, pixels: int) -> None:
-        flow.pixels = pixels
-        self._cpu_pool.put((1, *flow.rank), lambda: self._run(flow))
+class BatchQueue:
+    """Steps for the device, which takes them in batches of one model."""
 
-    def _to_draw(self, flow: Flow) -> None:
-        """Pictures that are nearly done go before those that would only fill the memory."""
-        self._cpu_pool.put((0, *flow.rank), lambda: self._run(flow))
+    def __init__(self, inflight: InFlight, *, max_wait_s: float, clock: Clock) -> None:
+        self._inflight = inflight
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._batcher: Batcher[tuple[float, Step]] = Batcher(max_wait_s)
+        self._delayed: DelayQueue[Step] = DelayQueue()
+        self._closed = False
 
-    def _to_upload(self, flow: Flow) -> None:
-        self._upload_pool.put(flow.rank, lambda: self._ask_store(flow))
+    def put(self, step: Step, *, delay_s: float = 0.0) -> None:
+        """Add a step; the device sees it after *delay_s*."""
+        with self._changed:
+            if delay_s:
+                self._delayed.push(step, self._clock() + delay_s)
+            else:
+                self._add(step)
+            self._changed.notify()
 
-    def _ask_store(self, flow: Flow) -> None:
-        is_draining = self._inflight.is_draining
-        if is_draining or (self._breaker.allows() and self._store_answers(flow)):
-            self._run(flow)
-        else:
-            self.put_later(flow, self._breaker.wait_s())
+    def take(self) -> Batch | None:
+        """Wait for a batch and remove it; None once the queue is closed and empty.
 
-    def _store_answers(self, flow: Flow) -> bool:
-        """While the breaker is open, ask for something other than the item itself.
-
-        Otherwise one object that the store will never hand out, left over at a job's end, would
-        look like a store that is down, and its job would wait for ever.
+        A batch does not wait for more items when none can come.
         """
-        if not self._breaker.is_open:
-            return True
-        try:
-            self._effects.probe(flow.work, writing=flow.step == Stage.UPLOAD)
-        except StoreUnavailable:
-            self._breaker.failed()
-            return False
-        except BucketUnavailable:
-            pass  # an answer; the item will get it too and say so
-        self._breaker.succeeded()
-        return True
+        with self._changed:
+            while True:
+                now_s = self._clock()
+                for step in self._delayed.pop_due(now_s):
+                    self._add(step)
+                hurry = self._closed or self._inflight.upstream <= len(self._batcher)
+                if taken := self._batcher.take(now_s, hurry=hurry):
+                    first_s = min(since_s for since_s, _ in taken)
+                    return Batch(tuple(step for _, step in taken), now_s - first_s)
+                if self._closed:
+                    return None
+                waits_s = (self._batcher.wait_s(now_s), self._delayed.wait_s(now_s), IDLE_CHECK_S)
+                self._changed.wait(min(wait_s for wait_s in waits_s if wait_s is not None))
+
+    def nudge(self) -> None:
+        """Look again: an item has ended, or passed, without coming to the device."""
+        with self._changed:
+            self._changed.notify()
+
+    def waiting(self) -> int:
+        """Return how many steps wait for a batch."""
+        return len(self._batcher)
+
+    def withdraw(self) -> list[Step]:
+        """Remove and return all steps that wait; the batch that runs goes on."""
+        with self._changed:
+            self._delayed.hurry()
+            withdrawn = self._delayed.pop_due(self._clock())
+            while taken := self._batcher.take(self._clock(), hurry=True):
+                withdrawn += [step for _, step in taken]
+            return withdrawn
+
+    def close(self) -> None:
+        """Let the device thread run what waits, and end."""
+        with self._changed:
+            self._delayed.hurry()
+            self._closed = True
+            self._changed.notify()
+
+    def _add(self, step: Step) -> None:
+        now_s, model = self._clock(), step.item.request.model
+        key = (step.stage.name, model.name)
+        size = model.segmenter.batch_size
+        self._batcher.add(key, (now_s, step), rank=step.rank, max_items=size, now_s=now_s)
+
+
+class StageScheduler:
+    """One queue an executor."""
+
+    def __init__(
+        self, inflight: InFlight, *, max_batch_wait_s: float, clock: Clock = time.monotonic
+    ) -> None:
+        self.batches = BatchQueue(inflight, max_wait_s=max_batch_wait_s, clock=clock)
+        self._steps: dict[Executor, StepQueue] = {
+            executor: StepQueue(clock) for executor in Executor if executor is not Executor.DEVICE
+        }
+
+    def put(self, step: Step, *, delay_s: float = 0.0) -> None:
+        """Queue a step for its stage's executor, after *delay_s*."""
+        if step.stage.executor is Executor.DEVICE:
+            self.batches.put(step, delay_s=delay_s)
+        else:
+            self._steps[step.stage.executor].put(step, delay_s=delay_s)
+
+    def take(self, executor: Executor) -> Step | None:
+        """Wait for a step of *executor*, not of the device; None once there will be none."""
+        return self._steps[executor].take()
+
+    def delayed(self) -> int:
+        """Return how many steps wait for a delay to end, those of the device apart."""
+        return sum(len(queue.delayed) for queue in self._steps.values())
+
+    def hurry(self) -> list[Step]:
+        """End all delays, and remove and return the steps that wait for the device."""
+        for queue in self._steps.values():
+            queue.hurry()
+        return self.batches.withdraw()
+
+    def close(self) -> None:
+        """Let the threads end once nothing waits for them."""
+        for queue in self._steps.values():
+            queue.close()
+        self.batches.close()

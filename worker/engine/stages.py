@@ -1,118 +1,195 @@
-"""The one place that knows the order of an item's way, from its key to its record.
+"""The stages in order, from an image key to its record: reading this list is reading the product.
 
-    download -> decode -> preprocess -> batch -> forward -> postprocess -> compose -> encode
+    key -> download -> decode -> preprocess -> forward -> postprocess -> render -> encode
     -> upload -> record
 
-Which thread runs a stage, and when, is the engine's business; what a stage says about pixels is
-the stations'.
+An item goes to the first stage after its last one that accepts its payload. So a stage can skip
+others by returning a later payload, and a stage is added by putting it into `build_stages`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from shared.job.spec import ImageOutput
-from worker.engine.item import Ended, Flow, Stage
-from worker.engine.records import done_record, picture_texts
-from worker.imaging.compose import combine
-from worker.imaging.operations import Stations
-from worker.inference.api import Output
-from worker.storage.output_writer import DOUBTFUL, Effects
+from worker.engine.item import Item
+from worker.engine.payloads import (
+    Decoded,
+    Downloaded,
+    Finished,
+    ImageFacts,
+    Inferred,
+    Payload,
+    Queued,
+    Rendered,
+)
+from worker.engine.records import done_record, png_texts_of
+from worker.engine.stage import BatchStage, Executor, Stage, StoreStage
+from worker.imaging.operations import Imaging, final_mask
+from worker.storage import OutputWriter
+
+Stages: TypeAlias = Sequence[Stage[Any]]
 
 
-class Pipeline:
-    """The stages, top to bottom. Safe to use from several threads, for one item from one.
+def build_stages(writer: OutputWriter, imaging: Imaging, *, version: str) -> Stages:
+    """Return the stages of the product.
 
-    Each reads what those before it left in the flow and drops what none after it needs, in its
-    last lines: a stage that raised can be run again.
+    Args:
+        writer: Reads sources and writes outputs.
+        imaging: Decodes, judges, composes and encodes.
+        version: Of this program, for the text chunks of PNG files.
     """
+    return (
+        Download(writer),
+        Decode(imaging),
+        Forward(),
+        Render(imaging, version),
+        Upload(writer),
+    )
 
-    def __init__(
-        self,
-        effects: Effects,
-        stations: Stations,
-        *,
-        version: str,
-        answered: Callable[[], None],
-    ) -> None:
-        """*answered* is called whenever the store has done what it was asked for."""
-        self._effects = effects
-        self._stations = stations
-        self._version = version
-        self._answered = answered
-        self._stages: Final = {
-            Stage.DOWNLOAD: self._download,
-            Stage.DECODE: self._decode,
-            Stage.DRAW: self._draw,
-            Stage.UPLOAD: self._upload,
-        }
 
-    def run(self, flow: Flow) -> Ended | None:
-        """Do what the item's stage says; return how the item ended, None if it goes on.
+@dataclass(frozen=True)
+class Download(StoreStage[Queued]):
+    """Read the source; or take the record of an earlier process that finished the item."""
 
-        Not `Stage.FORWARD`: that is done by the batch and ends with `take_output`.
-        """
-        return self._stages[Stage(flow.step)](flow)
+    writer: OutputWriter
+    name = "download"
+    accepts = Queued
+    executor = Executor.DOWNLOAD
 
-    def _download(self, flow: Flow) -> Ended | None:
-        """Key to bytes; or to the record of what an earlier process did."""
-        record = self._effects.recall(flow.work) if flow.work.redo else None
-        if record is None:
-            body = self._effects.download(flow.work)
-            flow.body, flow.source_etag = body.data, body.etag
-        self._answered()
-        return None if record is None else Ended(record, (record.qc or {}).get("verdict"))
+    def run(self, item: Item, payload: Queued) -> Downloaded | Finished:  # noqa: ARG002 - empty
+        """See `Stage.run`."""
+        if item.request.redo and (record := self.writer.recall(item.request)) is not None:
+            return Finished(record)
+        body = self.writer.download(item.request)
+        return Downloaded(body.etag, body.data)
 
-    def count_pixels(self, flow: Flow) -> int:
-        """Return how many pixels `Stage.DECODE` will make of the bytes, without making them."""
-        return self._stations.peek(flow.body)
+    def bucket(self, item: Item) -> str:
+        """See `StoreStage.bucket`."""
+        return item.request.spec.input_bucket
 
-    def _decode(self, flow: Flow) -> None:
-        """Bytes to picture, and picture to what the network takes."""
-        work = flow.work
-        decoded = self._stations.decode(flow.body, work.spec.options, work.isolate)
-        flow.prepared = work.model.segmenter.prepare(decoded.image)
-        flow.image, flow.notes, flow.body = decoded.image, decoded.notes, b""
-        if work.spec.options.alpha == "keep" and decoded.alpha is not None:
-            # The network saw the picture flattened; the cutout is made of its own colours.
-            flow.alpha, flow.image = decoded.alpha, decoded.straight
+    def probe(self, item: Item) -> None:
+        """See `StoreStage.probe`."""
+        self.writer.probe_reading(self.bucket(item))
 
-    def take_output(self, flow: Flow, output: Output) -> None:
-        """Take what the network made of the picture."""
-        flow.prepared, flow.output = None, output
 
-    def _draw(self, flow: Flow) -> None:
-        """Output to mask, figures and verdict; picture and mask to cutout; both to files."""
-        work, image, options = flow.work, flow.image, flow.work.spec.options
-        if image is None:
-            raise RuntimeError("an item came to be drawn without its picture")
+@dataclass(frozen=True)
+class Decode(Stage[Downloaded]):
+    """Decode the source, and prepare it for the network."""
+
+    imaging: Imaging
+    name = "decode"
+    accepts = Downloaded
+    executor = Executor.CPU
+    priority = 1  # behind `Render`: images that are nearly done before those that fill the memory
+
+    def pixels(self, payload: Downloaded) -> int:
+        """See `Stage.pixels`."""
+        return self.imaging.count_pixels(payload.body)
+
+    def run(self, item: Item, payload: Downloaded) -> Decoded:
+        """See `Stage.run`."""
+        request, options = item.request, item.request.spec.options
+        decoded = self.imaging.decode(payload.body, options, isolate=request.isolate)
+        prepared = request.model.segmenter.prepare(decoded.image)
+        # The network sees the image flattened; the cutout is made of its own colours.
+        source = decoded.source(keep_alpha=options.alpha == "keep")
+        return Decoded(payload.etag, source, decoded.notes, prepared)
+
+
+@dataclass(frozen=True)
+class Forward(BatchStage[Decoded]):
+    """Run the network over a batch."""
+
+    name = "forward"
+    accepts = Decoded
+
+    def run_batch(self, items: Sequence[Item], payloads: Sequence[Decoded]) -> list[Payload]:
+        """See `BatchStage.run_batch`."""
+        segmenter = items[0].request.model.segmenter
+        outputs = segmenter.forward([payload.prepared for payload in payloads])
+        return [
+            Inferred(payload.etag, payload.image, payload.notes, output)
+            for payload, output in zip(payloads, outputs, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Render(Stage[Inferred]):
+    """Turn the network's output into a mask and judge it; compose and encode the outputs."""
+
+    imaging: Imaging
+    version: str
+    name = "render"
+    accepts = Inferred
+    executor = Executor.CPU
+
+    def run(self, item: Item, payload: Inferred) -> Rendered:
+        """See `Stage.run`."""
+        request, spec, image = item.request, item.request.spec, payload.image.pixels
         height, width = image.shape[:2]
-        segmented = work.model.segmenter.finish(flow.output, height, width, stretch=options.stretch)
-        mask = segmented.mask if flow.alpha is None else combine(segmented.mask, flow.alpha)
-        figures, flow.verdict = self._stations.measure(
-            mask, segmented.low, segmented.high, work.spec.thresholds
+        segmented = request.model.segmenter.finish(
+            payload.output, height, width, stretch=spec.options.stretch
         )
-        if work.spec.image_output is not ImageOutput.HIDE:
-            texts = picture_texts(work, self._version)
-            cutout = self._stations.compose(image, mask, options)
-            flow.pictures = {
-                "mask": self._stations.encode(mask, texts, options),
-                "cutout": self._stations.encode(cutout, texts, options),
+        mask = final_mask(segmented.mask, payload.image)
+        quality = self.imaging.measure(mask, segmented.low, segmented.high, spec.thresholds)
+        outputs: dict[str, bytes] = {}
+        if spec.image_output is not ImageOutput.HIDE:
+            texts = png_texts_of(request, self.version)
+            cutout = self.imaging.compose(image, mask, spec.options)
+            outputs = {
+                "mask": self.imaging.encode(mask, texts, spec.options),
+                "cutout": self.imaging.encode(cutout, texts, spec.options),
             }
-        flow.record = done_record(flow, width=width, height=height, figures=figures)
-        flow.image = flow.alpha = flow.output = None
+        facts = ImageFacts(width_px=width, height_px=height, quality=quality, notes=payload.notes)
+        return Rendered(payload.etag, outputs, facts)
 
-    def _upload(self, flow: Flow) -> Ended:
-        """Files to the bucket, and what was written to the record."""
-        if flow.record is None:
-            raise RuntimeError("an item came to be uploaded without its record")
-        if not flow.pictures:
-            return Ended(flow.record, flow.verdict)
-        record = self._effects.publish(
-            flow.work, flow.pictures, flow.record, source_etag=flow.source_etag
-        )
-        if flow.work.spec.review_prefix is not None and flow.verdict in DOUBTFUL:
-            self._effects.copy_for_review(flow.work, flow.pictures["cutout"])
-        self._answered()
-        return Ended(record, flow.verdict)
+
+@dataclass(frozen=True)
+class Upload(StoreStage[Rendered]):
+    """Write the outputs, and build the record of what was written."""
+
+    writer: OutputWriter
+    name = "upload"
+    accepts = Rendered
+    executor = Executor.UPLOAD
+
+    def run(self, item: Item, payload: Rendered) -> Finished:
+        """See `Stage.run`."""
+        record = done_record(item, payload.facts)
+        if payload.outputs:
+            record = self.writer.publish(
+                item.request, payload.outputs, record, source_etag=payload.etag
+            )
+        return Finished(record)
+
+    def bucket(self, item: Item) -> str:
+        """See `StoreStage.bucket`."""
+        return item.request.spec.output_bucket
+
+    def probe(self, item: Item) -> None:
+        """See `StoreStage.probe`."""
+        self.writer.probe_writing(self.bucket(item))
+
+
+@dataclass(frozen=True)
+class StageList:
+    """The stages and the way through them."""
+
+    stages: Stages
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the stages, in order."""
+        return tuple(stage.name for stage in self.stages)
+
+    def first(self) -> Stage[Any]:
+        """Return the stage that takes a queued item."""
+        return self.stages[0]
+
+    def after(self, stage: Stage[Any], payload: Payload) -> Stage[Any]:
+        """Return the first stage after *stage* that accepts *payload*."""
+        rest = self.stages[self.stages.index(stage) + 1 :]
+        return next(each for each in rest if each.accepts is type(payload))

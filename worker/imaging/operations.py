@@ -74,13 +74,14 @@ class ImageOperations:
     and items suspected of having killed a worker are decoded in child processes.
 
     Args:
-        limits: The largest image that is accepted.
+        max_pixels: Largest image that is accepted, in pixels.
+        max_bytes: Largest file that is accepted, in bytes.
         children: Most child processes at a time; they start on demand.
     """
 
-    def __init__(self, limits: Limits, children: int) -> None:
-        self._limits = limits
-        self._isolated = IsolatedDecoder(limits, children=children)
+    def __init__(self, *, max_pixels: int, max_bytes: int, children: int) -> None:
+        self._limits = Limits(max_pixels=max_pixels, max_bytes=max_bytes)
+        self._isolated = IsolatedDecoder(self._limits, children=children)
 
     def count_pixels(self, data: bytes) -> int:
         """See `Imaging.count_pixels`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from shared.job.thresholds import DEFAULTS, Thresholds
@@ -32,7 +32,7 @@ def judge(figures: Figures, thresholds: Thresholds = DEFAULTS) -> Verdict:
 
 def _beyond(figures: Figures, thresholds: Thresholds, kind: str) -> Iterator[str]:
     """Yield a reason for each exceeded threshold ``{kind}_{figure}_{below or above}``."""
-    for name, limit in asdict(thresholds).items():
+    for name, limit in thresholds:
         prefix, figure, side = name.split("_")
         value = getattr(figures, figure)
         value = len(value) if isinstance(value, tuple) else value

@@ -1,1 +1,15 @@
-"""Models, and the devices that they run on."""
+"""Models and the devices they run on."""
+
+from worker.inference.api import Model, Output, Prepared, Segmenter
+from worker.inference.loader import Loader
+from worker.inference.model_cache import ModelCache, ModelRefused
+
+__all__ = [
+    "Loader",
+    "Model",
+    "ModelCache",
+    "ModelRefused",
+    "Output",
+    "Prepared",
+    "Segmenter",
+]

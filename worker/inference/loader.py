@@ -92,7 +92,11 @@ class Loader:
         services = self._settings.services
         try:
             return weights.pull(
-                model, services.home, base_url=services.weights_url, offline=services.offline
+                model,
+                services.home,
+                base_url=services.weights_url,
+                hf_token=services.hf_token,
+                offline=services.offline,
             )
         except OSError as err:
             raise WeightsInvalid(

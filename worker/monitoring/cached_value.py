@@ -1,4 +1,4 @@
-"""A value from elsewhere, which is never waited for long."""
+"""Cache a value and refresh it in the background, so that readers never block for long."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from shared.errors import ServiceUnavailable
+from worker.lifecycle import start_thread
 
 logger = logging.getLogger(__name__)
 
@@ -17,11 +18,11 @@ MAX_AGE_S: Final = 3.0
 WAIT_S: Final = 1.0
 
 
-class Fresh(Generic[T]):
-    """Reads a value again when it is asked for and old, in a thread of its own.
+class CachedValue(Generic[T]):
+    """Reads a value again, in a thread of its own, when it is asked for and too old.
 
-    Whoever asks waits *wait_s* at most and then gets None: a service that is away must not keep
-    from sight what is known without it. Safe to use from several threads.
+    A caller waits *wait_s* at most and then gets None: a service that does not answer must not
+    hide what is known without it. Safe to use from several threads.
     """
 
     def __init__(
@@ -32,31 +33,30 @@ class Fresh(Generic[T]):
         self._wait_s = wait_s
         self._lock = threading.Lock()
         self._reading: threading.Thread | None = None
-        self._found: tuple[float, T | None] | None = None
+        self._cached: tuple[float, T | None] | None = None
 
     def get(self) -> T | None:
-        """Return the value, *max_age_s* old at most; None while it cannot be had."""
+        """Return the value, at most *max_age_s* old; None while it is not available."""
         if self._is_old():
             with self._lock:
                 if self._reading is None:
-                    self._reading = threading.Thread(target=self._serve, name="fresh", daemon=True)
-                    self._reading.start()
+                    self._reading = start_thread("cached-value", self._refresh)
                 reading = self._reading
             reading.join(self._wait_s)
-        found = self._found
-        return None if found is None or self._is_old() else found[1]
+        cached = self._cached
+        return None if cached is None or self._is_old() else cached[1]
 
     def _is_old(self) -> bool:
-        found = self._found
-        return found is None or time.monotonic() - found[0] > self._max_age_s
+        cached = self._cached
+        return cached is None or time.monotonic() - cached[0] > self._max_age_s
 
-    def _serve(self) -> None:
+    def _refresh(self) -> None:
         value: T | None = None
         try:
             value = self._read()
         except ServiceUnavailable as err:
-            logger.debug("not to be had", extra={"cause": str(err)})
+            logger.debug("value not available", extra={"cause": str(err)})
         finally:
             with self._lock:
-                self._found = (time.monotonic(), value)
+                self._cached = (time.monotonic(), value)
                 self._reading = None

@@ -1,4 +1,4 @@
-"""What is read when Prometheus asks: the state of this worker, and of the whole fleet's jobs."""
+"""Report the state of this worker and of the fleet when Prometheus asks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from prometheus_client.registry import Collector
 
 from shared.broker.queues import QUEUES
 from shared.jobstore.values import Totals
-from worker.consumer.leases import Leases
-from worker.consumer.recovery import Recovery
-from worker.engine.engine import Engine
+from worker.consumer import Leases, Recovery
+from worker.engine import Engine
 from worker.monitoring.health import Health
 from worker.monitoring.liveness import LoopStamp
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # a registry keeps it by identity
-class Gauges(Collector):
-    """A collector over the parts of a worker; none of them knows of it."""
+class FleetCollector(Collector):
+    """Reads the parts of a worker; none of them knows it."""
 
     engine: Engine
     leases: Leases
@@ -28,11 +27,11 @@ class Gauges(Collector):
     recovery: Recovery
     health: Health
     totals: Callable[[], Totals | None]
-    """Of the fleet's jobs; None while Redis cannot be asked."""
+    """Totals of the fleet's jobs; None while Redis does not answer."""
     budget_px: int
     memory_limit_bytes: int
     about: Mapping[str, str]
-    """Labels that say what this worker is."""
+    """Labels that identify this worker."""
 
     def collect(self) -> Iterator[Metric]:
         """See `Collector.collect`."""
@@ -42,19 +41,25 @@ class Gauges(Collector):
         yield from self._fleet()
 
     def _process(self) -> Iterator[Metric]:
-        info = GaugeMetricFamily("rmbg_worker_info", "What this worker is.", labels=[*self.about])
+        info = GaugeMetricFamily(
+            "rmbg_worker_info", "Identity of this worker.", labels=[*self.about]
+        )
         info.add_metric([*self.about.values()], 1)
         yield info
-        yield _gauge("ready", "Whether it takes tickets.", self.health.ready() is None)
-        yield _gauge("alive", "Whether loop and engine move.", self.health.alive() is None)
+        yield _gauge("ready", "1 if the worker takes tickets.", self.health.ready() is None)
+        yield _gauge(
+            "alive",
+            "1 if loop and engine make progress.",
+            self.health.alive() is None,
+        )
         yield _gauge(
             "loop_lag_seconds",
-            "Since Celery's event loop last turned, which it does each second.",
+            "Seconds since Celery's event loop last ran; it runs every second.",
             self.loop.lag_s(),
         )
         yield _gauge(
             "memory_limit_bytes",
-            "Resident memory at which the worker leaves, to be started afresh.",
+            "Resident memory at which the worker leaves, to be restarted.",
             self.memory_limit_bytes,
         )
 
@@ -63,24 +68,22 @@ class Gauges(Collector):
         inside = engine.inside
         stalled_s = time.monotonic() - engine.progressed_at_s if inside else 0.0
         yield _gauge("images_inside", "Items in the engine.", inside)
-        yield _gauge("stalled_seconds", "Since any stage ended any item inside.", stalled_s)
+        yield _gauge("stalled_seconds", "Seconds since any item in the engine moved.", stalled_s)
         yield _gauge(
-            "decoded_pixels", "Decoded pixels held, 8 bytes at most.", engine.budget.held_px
+            "decoded_pixels", "Decoded pixels held, at most 8 bytes each.", engine.permits.held
         )
-        yield _gauge("decoded_pixels_limit", "Decoded pixels held at most.", self.budget_px)
+        yield _gauge("decoded_pixels_limit", "Limit of decoded pixels held.", self.budget_px)
         yield _gauge(
-            "breaker_open", "Whether the object store is held to be down.", engine.breaker.is_open
+            "breaker_open", "1 while the object store counts as down.", engine.breaker.is_open
         )
 
     def _tickets(self) -> Iterator[Metric]:
-        yield _gauge("leases_held", "Tickets that this worker holds.", len(self.leases))
-        yield CounterMetricFamily(
-            "rmbg_leases_lost", "Leases lost while they were held.", self.leases.lost
-        )
+        yield _gauge("leases_held", "Tickets this worker holds.", len(self.leases))
+        yield CounterMetricFamily("rmbg_leases_lost", "Leases lost while held.", self.leases.lost)
         issued = CounterMetricFamily(
             "rmbg_tickets_issued",
-            "Tickets that this worker's recovery sent: bulk and interactive are fed first,"
-            " recovery were lost, given back or their worker died, suspect died twice.",
+            "Tickets that this worker issued, by queue. bulk and interactive: issued for the first"
+            " time; recovery: lost, released, or the worker died; suspect: the worker died twice.",
             labels=["queue"],
         )
         for queue in QUEUES:
@@ -88,29 +91,33 @@ class Gauges(Collector):
         yield issued
 
     def _fleet(self) -> Iterator[Metric]:
-        """Say nothing rather than something old of what every worker is asked for all."""
+        """Yield nothing rather than old values while Redis does not answer."""
         totals = self.totals()
-        yield _gauge("job_store_up", "Whether Redis answers.", totals is not None)
+        yield _gauge("job_store_up", "1 if Redis answers.", totals is not None)
         if totals is None:
             return
-        yield _gauge("open_jobs", "Jobs not yet done, fleet-wide.", totals.open_jobs)
-        yield _gauge("open_images", "Items not yet ended, fleet-wide.", totals.open_images)
+        yield _gauge("open_jobs", "Jobs that have not ended, fleet-wide.", totals.open_jobs)
+        yield _gauge("open_images", "Items that have not ended, fleet-wide.", totals.open_images)
         yield _gauge(
-            "oldest_job_seconds", "Since the oldest open job was submitted.", totals.oldest_s
+            "oldest_job_seconds",
+            "Seconds since the oldest open job began.",
+            totals.oldest_s,
         )
         if totals.backlog_s is not None:
             yield _gauge(
                 "backlog_seconds",
-                "Open items over the fleet's measured rate; absent while that is unknown.",
+                "Open items divided by the fleet's measured rate; absent while that is unknown.",
                 totals.backlog_s,
             )
-        yield _gauge("fleet_workers", "Workers registered.", totals.workers)
-        yield _gauge("fleet_slots", "Tickets that they work off at once.", totals.slots)
+        yield _gauge("fleet_workers", "Registered workers.", totals.workers)
+        yield _gauge("fleet_slots", "Tickets that they process at once.", totals.slots)
         yield _gauge(
-            "fleet_images_per_second", "Their measured rates, summed up.", totals.images_per_s
+            "fleet_images_per_second",
+            "Sum of their measured rates.",
+            totals.images_per_s,
         )
         tickets = GaugeMetricFamily(
-            "rmbg_tickets", "Open tickets, fleet-wide, by where they are.", labels=["place"]
+            "rmbg_tickets", "Open tickets, fleet-wide, by place.", labels=["place"]
         )
         for place, count in sorted(totals.tickets.items()):
             tickets.add_metric([place], count)

@@ -1,47 +1,49 @@
-"""The log of what the engine does: a line an item, a line a batch."""
+"""Log what the engine does: a line an item, a line a batch."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Final
 
-from worker.engine.item import Ended, Outcome
-from worker.storage.item_ref import Work
+from worker.engine import Finished, ItemRequest, Outcome
 
 logger = logging.getLogger(__name__)
 
-DIGITS = 4
+DIGITS: Final = 4
 """Of seconds: a tenth of a millisecond is as much as is known."""
 
 
-class Journal:
-    """Writes what it observes; `shared/log.py` says what the fields mean."""
+class EventLog:
+    """An `Observer` that logs; `shared/logging.py` explains the fields."""
 
     def stage(self, name: str, took_s: float) -> None:
-        """See `Observer.stage`: an item's line says enough."""
+        """See `Observer.stage`: not logged, as the line of the item says enough."""
 
-    def batch(self, works: Sequence[Work], *, wait_s: float, forward_s: float) -> None:
+    def batch(
+        self, name: str, requests: Sequence[ItemRequest], *, wait_s: float, took_s: float
+    ) -> None:
         """See `Observer.batch`."""
         facts = {
-            "job_ids": sorted({work.job_id for work in works}),
-            "model": works[0].model.name,
-            "batch_size": len(works),
+            "job_ids": sorted({request.job_id for request in requests}),
+            "model": requests[0].model.name,
+            "batch_size": len(requests),
             "wait_s": round(wait_s, DIGITS),
-            "forward_s": round(forward_s, DIGITS),
+            f"{name}_s": round(took_s, DIGITS),
         }
         logger.info("batch done", extra=facts)
 
-    def retried(self, work: Work, stage: str, err: BaseException) -> None:
+    def retried(self, request: ItemRequest, stage: str, err: BaseException) -> None:
         """See `Observer.retried`."""
         reason = {"stage": stage, "cause": type(err).__name__, "reason": str(err)}
-        logger.warning("item tried again", extra=_named(work) | reason)
+        logger.warning("item retried", extra=_named(request) | reason)
 
-    def ended(self, work: Work, outcome: Outcome, *, took_s: float) -> None:
+    def ended(self, request: ItemRequest, outcome: Outcome, *, took_s: float) -> None:
         """See `Observer.ended`."""
-        facts = _named(work)
+        facts = _named(request)
         facts["took_s"] = round(took_s, DIGITS)
-        if not isinstance(outcome, Ended):
-            logger.info("item given back", extra=facts | {"waiting_for": outcome.waiting_for})
+        if not isinstance(outcome, Finished):
+            logger.info("item deferred", extra=facts | {"waiting_for": outcome.waiting_for})
             return
         facts["attempts"] = outcome.record.attempts
         if outcome.record.error is None:
@@ -52,5 +54,5 @@ class Journal:
             logger.info("item failed", extra=facts)
 
 
-def _named(work: Work) -> dict[str, object]:
-    return {"job_id": work.job_id, "index": work.index, "image_key": work.image_key}
+def _named(request: ItemRequest) -> dict[str, object]:
+    return {"job_id": request.job_id, "index": request.index, "image_key": request.image_key}

@@ -1,35 +1,49 @@
-"""What the probes ask: is this process alive, and does it take work?"""
+"""Answer the probes: is this process alive, and does it take work?"""
 
 from __future__ import annotations
 
-from worker.engine.engine import Engine
-from worker.monitoring.liveness import LoopStamp, hung, stuck
+from worker.engine import Engine
+from worker.lifecycle import Shutdown
+from worker.monitoring.liveness import DECODE_S, LoopStamp, blocked, hung, stuck
 
 
 class Health:
     """Answers with what is wrong, or None. Asks neither Redis nor the store.
 
-    `is_loaded`, `is_serving` and `is_draining` are set as the process goes through its life.
+    `is_loaded` and `is_serving` are set as the process starts.
     """
 
-    def __init__(self, *, engine: Engine, loop: LoopStamp, stall_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        loop: LoopStamp,
+        shutdown: Shutdown,
+        stall_s: float,
+        decode_s: float = DECODE_S,
+    ) -> None:
         self._engine = engine
         self._loop = loop
+        self._shutdown = shutdown
         self._stall_s = stall_s
+        self._decode_s = decode_s
         self.is_loaded = False
         self.is_serving = False
-        self.is_draining = False
 
     def alive(self) -> str | None:
-        """Return why starting the process again would help.
+        """Return why the process should be restarted, or None.
 
-        Without work, or away from Redis or the store, it is well: none of that would help.
+        A process without work, or without Redis or the store, is well: a restart would not help.
         """
-        return self._loop.wrong() or stuck(self._engine) or hung(self._engine, self._stall_s)
+        return (
+            blocked(self._loop)
+            or stuck(self._engine, self._decode_s)
+            or hung(self._engine, self._stall_s)
+        )
 
     def ready(self) -> str | None:
-        """Return why it takes no tickets."""
-        if self.is_draining:
+        """Return why the process takes no tickets, or None."""
+        if self._shutdown.is_draining:
             return "draining"
         if not self.is_loaded:
             return "models are being loaded"

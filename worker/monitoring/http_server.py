@@ -1,11 +1,10 @@
-"""What a worker shows of itself over HTTP: metrics and probes, to whoever asks."""
+"""Serve metrics and probes over HTTP."""
 
 from __future__ import annotations
 
 import logging
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,20 +14,21 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from shared.errors import InvalidOption
+from worker.lifecycle import start_thread
 from worker.monitoring.health import Health
 
 logger = logging.getLogger(__name__)
 
 TEXT: Final = "text/plain; charset=utf-8"
 METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
-"""Prometheus' text format, which every version of it reads."""
+"""The text format that every version of Prometheus reads."""
 TIMEOUT_S: Final = 5.0
-"""Longest wait for a request's next byte."""
+"""Longest wait for the next byte of a request."""
 Answer = tuple[HTTPStatus, str, bytes]
 
 
-class Monitor:
-    """A small HTTP server: `/metrics`, `/livez`, `/readyz`. Reads only; knows no password."""
+class HttpServer:
+    """Serves `/metrics`, `/livez` and `/readyz`. Read-only, without authentication."""
 
     def __init__(
         self, address: tuple[str, int], *, registry: CollectorRegistry, health: Health
@@ -41,19 +41,21 @@ class Monitor:
         }
 
     def start(self) -> tuple[str, int]:
-        """Begin to serve, until the process ends; return host and port.
+        """Serve until the process ends; return host and port.
 
         Raises:
-            InvalidOption: If the address cannot be served.
+            InvalidOption: If the address cannot be bound.
         """
         try:
             server = _Server(self._address, self._pages)
         except OSError as err:
             host, port = self._address
-            raise InvalidOption(f"RMBG_HTTP={host}:{port} cannot be served: {err}") from err
-        threading.Thread(target=server.serve_forever, name="monitor", daemon=True).start()
+            raise InvalidOption(
+                f"RMBG_HTTP={host}:{port} cannot be bound: {err}; choose another address"
+            ) from err
+        start_thread("http", server.serve_forever)
         host, port = str(server.server_address[0]), server.server_address[1]
-        logger.info("monitor serves", extra={"host": host, "port": port})
+        logger.info("serving metrics", extra={"host": host, "port": port})
         return host, port
 
 
@@ -66,7 +68,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the base's signature
-        logger.debug("a request to the monitor failed", exc_info=sys.exc_info())
+        logger.debug("HTTP request failed", exc_info=sys.exc_info())
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -84,14 +86,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-        logger.debug("monitor asked", extra={"request": format % args})
+        logger.debug("HTTP request", extra={"request": format % args})
 
 
 def _metrics(registry: CollectorRegistry) -> Answer:
     return HTTPStatus.OK, METRICS, generate_latest(registry)
 
 
-def _probed(wrong: str | None) -> Answer:
-    if wrong is None:
+def _probed(problem: str | None) -> Answer:
+    if problem is None:
         return HTTPStatus.OK, TEXT, b"ok\n"
-    return HTTPStatus.SERVICE_UNAVAILABLE, TEXT, f"{wrong}\n".encode()
+    return HTTPStatus.SERVICE_UNAVAILABLE, TEXT, f"{problem}\n".encode()

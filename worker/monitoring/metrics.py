@@ -1,4 +1,4 @@
-"""What is counted as it happens, for Prometheus; what is read when it asks is in `gauges`."""
+"""Count what happens in the engine, for Prometheus; `collector` reads what is true when it asks."""
 
 from __future__ import annotations
 
@@ -8,36 +8,35 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 
 from shared.errors import ItemError
-from worker.engine.item import Ended, Outcome
-from worker.engine.observer import STAGES
-from worker.storage.item_ref import Work
+from worker.engine import Finished, ItemRequest, Outcome
 
 SECONDS: Final = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
 )
 """Bounds for stages, from a thumbnail on a GPU to a timeout of the store, and for whole items: on a
-CPU one that came in last waits for the 47 before it."""
+CPU the last of 48 items waits for the 47 before it."""
 WAIT_SECONDS: Final = (
     *(0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
 )
-"""Bounds for a batch's wait: for company 0.05 at most by default, and then for the device."""
+"""Bounds for a batch's wait: 0.05 s at most by default for more items, and then for the device."""
 SIZES: Final = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
 
 
 class Metrics:
-    """Counts what it observes, in a registry of its own. Safe to use from several threads.
+    """An `Observer` that counts, in a registry of its own. Safe to use from several threads.
 
     Counters start at 0 under every label that is known beforehand: a rate needs a first value.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stages: Sequence[str]) -> None:
+        """Count under the names of the *stages*."""
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         images = Counter(
             "rmbg_images",
-            "Items that left the engine: done, failed by error class, or given back.",
+            "Items that left the engine: done, failed (by error class), or given back unfinished.",
             ("result", "error"),
             registry=self.registry,
         )
@@ -50,31 +49,33 @@ class Metrics:
         self._images = images
         self._took = Histogram(
             "rmbg_image_seconds",
-            "From the entrance of the engine to the end of an item that is done or failed.",
+            "Time an item spends in the engine until it is done or failed.",
             buckets=SECONDS,
             registry=self.registry,
         )
-        self._stages = self._per_stage()
+        self._stages = self._per_stage(stages)
         self._make_device_metrics()
 
     def stage(self, name: str, took_s: float) -> None:
         """See `Observer.stage`."""
         self._stages[name].observe(took_s)
 
-    def batch(self, works: Sequence[Work], *, wait_s: float, forward_s: float) -> None:
+    def batch(
+        self, name: str, requests: Sequence[ItemRequest], *, wait_s: float, took_s: float
+    ) -> None:
         """See `Observer.batch`."""
-        self._sizes.observe(len(works))
+        self._sizes.observe(len(requests))
         self._waits.observe(wait_s)
-        self._stages["forward"].observe(forward_s)
-        self._busy.inc(forward_s)
+        self._stages[name].observe(took_s)
+        self._busy.inc(took_s)
 
-    def retried(self, work: Work, stage: str, err: BaseException) -> None:  # noqa: ARG002 - which item and why is for the log
+    def retried(self, request: ItemRequest, stage: str, err: BaseException) -> None:  # noqa: ARG002 - which item and why is for the log
         """See `Observer.retried`."""
         self._retries[stage].inc()
 
-    def ended(self, work: Work, outcome: Outcome, *, took_s: float) -> None:  # noqa: ARG002 - which item is for the log
+    def ended(self, request: ItemRequest, outcome: Outcome, *, took_s: float) -> None:  # noqa: ARG002 - which item is for the log
         """See `Observer.ended`."""
-        if not isinstance(outcome, Ended):
+        if not isinstance(outcome, Finished):
             self._given_back.inc()
             return
         self._took.observe(took_s)
@@ -85,38 +86,38 @@ class Metrics:
             name = str(error["class"])
             (self._failed.get(name) or self._images.labels("failed", name)).inc()
 
-    def _per_stage(self) -> dict[str, Histogram]:
+    def _per_stage(self, stages: Sequence[str]) -> dict[str, Histogram]:
         seconds = Histogram(
             "rmbg_stage_seconds",
-            "How long a stage takes: forward a batch, the others an item.",
+            "Time a stage takes: forward for a batch, the others for an item.",
             ("stage",),
             buckets=SECONDS,
             registry=self.registry,
         )
         retries = Counter(
             "rmbg_retries",
-            "Times that an item went through a stage again because of a transient fault.",
+            "Retries of a stage after a transient error.",
             ("stage",),
             registry=self.registry,
         )
-        self._retries = {name: retries.labels(name) for name in STAGES}
-        return {name: seconds.labels(name) for name in STAGES}
+        self._retries = {name: retries.labels(name) for name in stages}
+        return {name: seconds.labels(name) for name in stages}
 
     def _make_device_metrics(self) -> None:
         self._sizes = Histogram(
             "rmbg_batch_images",
-            "Items of a batch.",
+            "Items in a batch.",
             buckets=SIZES,
             registry=self.registry,
         )
         self._waits = Histogram(
             "rmbg_batch_wait_seconds",
-            "How long the first item of a batch waited for it to run.",
+            "Time the first item of a batch waited until the batch ran.",
             buckets=WAIT_SECONDS,
             registry=self.registry,
         )
         self._busy = Counter(
             "rmbg_device_busy_seconds",
-            "Seconds that batches spent in the network; its rate is the share busy.",
+            "Seconds that batches spent in the network; its rate is the busy share of the device.",
             registry=self.registry,
         )

@@ -1,4 +1,4 @@
-"""`rmbg-worker --probe`: ask the worker of this machine whether it is ready."""
+"""`rmbg-worker --probe`: ask the worker on this machine whether it is ready."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from collections.abc import Mapping
 from typing import Final
 
 from shared.errors import InvalidOption
-from shared.reader import Reader
+from shared.urls import parse_address
 
 TIMEOUT_S: Final = 4.0
-"""Less than the images' health checks allow."""
+"""Less than the timeout of the health checks in the container images."""
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
 
 
 def probe(env: Mapping[str, str]) -> tuple[bool, str]:
-    """Return whether the worker at `RMBG_HTTP` is ready, and what it said.
+    """Return whether the worker at `RMBG_HTTP` is ready, and its answer.
 
     Reads no other variable and loads neither torch nor Celery: it runs every few seconds.
 
     Raises:
-        InvalidOption: If the variable names no address.
+        InvalidOption: If the variable is not set or holds no address.
     """
-    reader = Reader(env)
-    address = reader.address("RMBG_HTTP")
-    reader.finish()
-    if address is None:
-        raise InvalidOption("RMBG_HTTP is not set, so no worker can be asked")
-    host, port = address
+    text = env.get("RMBG_HTTP", "").strip()
+    if not text:
+        raise InvalidOption("RMBG_HTTP is not set; set it to the worker's host:port")
+    try:
+        host, port = parse_address(text)
+    except ValueError as err:
+        raise InvalidOption(f"RMBG_HTTP: {err}") from err
     connection = http.client.HTTPConnection(_ANY.get(host, host), port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/readyz")

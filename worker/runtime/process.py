@@ -1,63 +1,62 @@
-"""One worker process, from its models' loading until it has left."""
+"""One worker process: load the models, serve tickets, leave."""
 
 from __future__ import annotations
 
 import logging
 import os
 import socket
-import threading
 from dataclasses import dataclass
+from typing import Final
 
 from celery import Celery
 from celery.signals import setup_logging, worker_ready, worker_shutting_down
 from celery.worker import state
 
 from shared.broker.queues import QUEUES
-from worker.consumer.leases import Leases
-from worker.consumer.recovery import Recovery
-from worker.consumer.ticket_consumer import Tickets
-from worker.engine.engine import Engine
-from worker.inference.model_cache import Rack
-from worker.monitoring.health import Health
-from worker.monitoring.http_server import Monitor
-from worker.monitoring.liveness import LoopStamp
-from worker.runtime.watchdogs import Watchdogs, checks_of
+from worker.consumer import Consumer
+from worker.engine import Engine
+from worker.inference import ModelCache
+from worker.lifecycle import Phase, Shutdown, start_loop, start_thread
+from worker.monitoring.build import Monitoring
+from worker.runtime.watchdogs import Watchdogs
 from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
+PATIENT_SHARE: Final = 0.6
+"""Share of the time to leave after which the process stops waiting for services that do not
+answer."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Worker:
     """One worker process, built and not yet running."""
 
     settings: WorkerSettings
     celery: Celery
-    rack: Rack
+    models: ModelCache
     engine: Engine
-    leases: Leases
-    tickets: Tickets
-    recovery: Recovery
-    loop: LoopStamp
-    health: Health
-    monitor: Monitor | None
+    consumer: Consumer
+    monitoring: Monitoring
+    shutdown: Shutdown
 
     def run(self) -> int:
-        """Load the models, then serve tickets until SIGTERM or SIGINT; return the exit code.
+        """Load the models, then serve tickets until the process is to leave; return the exit code.
 
         Raises:
             ModelRefused: If a model that is to be loaded at start cannot be.
             DeviceLost: If the device fails while it is.
-            InvalidOption: If `RMBG_HTTP` cannot be served.
+            InvalidOption: If the address in `RMBG_HTTP` cannot be bound.
         """
-        if self.monitor is not None:
-            self.monitor.start()
+        self.monitoring.start()
         for name in self.settings.models:
-            self.rack.get(name)
-        self.health.is_loaded = True
-        setup_logging.connect(_leave_logging_alone, weak=False)
+            self.models.get(name)
+        self.monitoring.health.is_loaded = True
+        setup_logging.connect(_keep_logging, weak=False)
         worker_ready.connect(self._on_ready, weak=False)
-        worker_shutting_down.connect(self._on_leaving, weak=False)
+        worker_shutting_down.connect(self._on_signal, weak=False)
+        start_loop("signals", self.shutdown.serve_requests, shutdown=self.shutdown)
+        start_thread("leaving", self._leave)
         celery_worker = self.celery.Worker(
             hostname=f"rmbg-{os.getpid()}@{socket.gethostname()}",
             queues=list(QUEUES),
@@ -69,45 +68,41 @@ class Worker:
             quiet=True,
         )
         celery_worker.start()
-        self.recovery.close()
-        self.leases.close()
+        self.shutdown.advance(Phase.STOPPED)
+        self.consumer.recovery.close()
         self.engine.close()
-        return int(celery_worker.exitcode or 0)
-
-    def leave(self, code: int) -> None:
-        """Take no more tickets, give everything back, and have `run` return *code*.
-
-        Celery is told what a signal would tell it: otherwise it would go on to fetch the very
-        tickets that are given back here.
-        """
-        state.should_stop = code  # type: ignore[assignment]  # the stubs know its default only
-        self._begin_to_drain(code)
+        return self.shutdown.exit_code or int(celery_worker.exitcode or 0)
 
     def _on_ready(self, **_: object) -> None:
-        self.recovery.start()
-        checks = checks_of(self.settings, self.engine, self.loop)
-        Watchdogs(checks, self.leave).start()
-        self.health.is_serving = True
-        logger.info("ready", extra={"models": self.rack.loaded})
+        self.consumer.start()
+        Watchdogs(
+            engine=self.engine,
+            loop=self.monitoring.loop,
+            hung_s=self.settings.stall_s + self.settings.lease_s,
+            memory_limit_bytes=self.settings.memory_limit_bytes,
+        ).start(self.shutdown)
+        self.monitoring.health.is_serving = True
+        logger.info("ready", extra={"models": self.models.loaded})
 
-    def _on_leaving(self, **_: object) -> None:
-        self._begin_to_drain(1)
+    def _on_signal(self, **_: object) -> None:
+        """Runs in a signal handler, which must not take a lock that the interrupted code holds."""
+        self.shutdown.request("a signal asked for it")
 
-    def _begin_to_drain(self, late_code: int) -> None:
-        """Drain in the background; a process that is not gone by then ends with *late_code*."""
-        self.health.is_draining = True
-        # In a thread of its own: this is called from a signal handler, which must not wait for
-        # a lock that the interrupted code may hold.
-        threading.Thread(target=self._drain, name="drain", daemon=True).start()
-        timer = threading.Timer(self.settings.drain_s, lambda: os._exit(late_code))
-        timer.daemon = True
-        timer.start()
-
-    def _drain(self) -> None:
-        logger.info("draining")
-        self.tickets.drain()
+    def _leave(self) -> None:
+        """Wait for the process to leave, help it, and end it if it is late."""
+        self.shutdown.wait(Phase.DRAINING)
+        # What a signal would set: otherwise Celery would go on to fetch the very tickets that are
+        # given back here.
+        state.should_stop = self.shutdown.exit_code  # type: ignore[assignment]  # the stubs know its default only
         self.engine.drain()
+        patient_s = PATIENT_SHARE * self.settings.drain_s
+        if self.shutdown.wait(Phase.STOPPED, patient_s):
+            return
+        self.shutdown.advance(Phase.HURRIED)
+        if not self.shutdown.wait(Phase.STOPPED, self.settings.drain_s - patient_s):
+            logger.error("not done in time: leaving with items inside")
+            os._exit(self.shutdown.exit_code or 1)
 
 
-def _leave_logging_alone(**_: object) -> None:
-    """Being there is enough: otherwise Celery would let nothing below a warning through."""
+def _keep_logging(**_: object) -> None:
+    """Keep our logging set-up; without a receiver Celery would hide everything below a warning."""

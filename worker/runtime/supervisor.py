@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from queue import Empty, SimpleQueue
 from typing import Final
 
 from shared.errors import DeviceMissing
@@ -24,25 +25,22 @@ TICK_S: Final = 0.2
 def supervise(settings: WorkerSettings, env: Mapping[str, str]) -> int:
     """Run `rmbg-worker` once for each CUDA device until SIGTERM; return the exit code.
 
-    A process that ends is started again, unless it said that its settings cannot be used.
+    A process that ends is started again, unless its exit code says that its settings are unusable.
 
     Raises:
         DeviceMissing: If this machine has no CUDA device.
     """
     count = _cuda_devices()
     if not count:
-        raise DeviceMissing("--devices all: no CUDA device on this machine (RMBG_DEVICE=cpu?)")
-    leaving = False
-
-    def leave(*_: object) -> None:
-        nonlocal leaving
-        leaving = True
-
-    signal.signal(signal.SIGTERM, leave)
-    signal.signal(signal.SIGINT, leave)
+        raise DeviceMissing(
+            "--devices all: this machine has no CUDA device; use RMBG_DEVICE=cpu without --devices"
+        )
+    signals: SimpleQueue[int] = SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: signals.put(received))
     children = {n: _start(n, settings, env) for n in range(count)}
     code = 0
-    while not leaving and children:
+    while children and not _arrived(signals, TICK_S):
         for n, child in list(children.items()):
             if child.poll() is None:
                 continue
@@ -50,10 +48,11 @@ def supervise(settings: WorkerSettings, env: Mapping[str, str]) -> int:
             if child.returncode == CONFIG_EXIT:
                 code = CONFIG_EXIT
                 del children[n]
+            elif _arrived(signals, RESTART_S):
+                signals.put(signal.SIGTERM)  # for the outer loop
+                break
             else:
-                time.sleep(RESTART_S)
                 children[n] = _start(n, settings, env)
-        time.sleep(TICK_S)
     _stop(list(children.values()), settings.drain_s)
     return code
 
@@ -65,6 +64,15 @@ def child_env(device: int, settings: WorkerSettings, env: Mapping[str, str]) -> 
         host, port = settings.http
         own["RMBG_HTTP"] = f"[{host}]:{port + device}" if ":" in host else f"{host}:{port + device}"
     return {**env, **own}
+
+
+def _arrived(signals: SimpleQueue[int], timeout_s: float) -> bool:
+    """Wait for a signal; return False after *timeout_s*."""
+    try:
+        signals.get(timeout=timeout_s)
+    except Empty:
+        return False
+    return True
 
 
 def _start(

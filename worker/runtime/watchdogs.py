@@ -1,70 +1,43 @@
-"""What ends a process that looks alive and is not: a blocked loop, a hung stage, a swollen heap."""
+"""End a process that looks alive and is not, so that its supervisor starts another."""
 
 from __future__ import annotations
 
 import logging
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
-from worker.engine.engine import Engine
-from worker.monitoring.liveness import (
-    EVERY_S,
-    LoopStamp,
-    hung,
-    memory_limit_bytes,
-    stuck,
-    too_large,
-)
-from worker.settings import WorkerSettings
+from worker.engine import Engine
+from worker.lifecycle import UNFIT_EXIT, Shutdown, start_loop
+from worker.monitoring.liveness import EVERY_S, LoopStamp, blocked, hung, stuck, too_large
 
 logger = logging.getLogger(__name__)
 
-UNFIT_EXIT: Final = 70
-"""Exit code of a process that can do no more work; its supervisor starts another."""
 
-
-@dataclass(frozen=True)
-class Check:
-    """One thing to look at, and how the process leaves if it is wrong."""
-
-    wrong: Callable[[], str | None]
-    """What is wrong, or None."""
-    exit_code: int
-
-
+@dataclass(frozen=True, kw_only=True)
 class Watchdogs:
-    """Looks at everything once a second, and leaves at the first thing that is wrong."""
+    """Checks once a second, and makes the process leave at the first thing that is wrong."""
 
-    def __init__(self, checks: Sequence[Check], leave: Callable[[int], None]) -> None:
-        self._checks = checks
-        self._leave = leave
+    engine: Engine
+    loop: LoopStamp
+    hung_s: float
+    """How long no item may move; more than a lease, so that a hung engine has lost its tickets."""
+    memory_limit_bytes: int
 
-    def start(self) -> None:
-        """Begin to look, in a thread of their own."""
-        threading.Thread(target=self._serve, name="watchdogs", daemon=True).start()
+    def start(self, shutdown: Shutdown) -> None:
+        """Begin, in a thread of its own."""
+        start_loop("watchdogs", self.check, shutdown, shutdown=shutdown, every_s=EVERY_S)
 
-    def _serve(self) -> None:
-        while True:
-            time.sleep(EVERY_S)
-            for check in self._checks:
-                if (reason := check.wrong()) is not None:
-                    logger.critical("leaving", extra={"cause": reason, "exit": check.exit_code})
-                    self._leave(check.exit_code)
-                    return
+    def check(self, shutdown: Shutdown) -> bool:
+        """Leave if anything is wrong; return whether to go on."""
+        for reason, exit_code in self._findings():
+            if reason is not None:
+                logger.critical("leaving", extra={"cause": reason, "exit": exit_code})
+                shutdown.drain(reason, exit_code)
+                return False
+        return True
 
-
-def checks_of(settings: WorkerSettings, engine: Engine, loop: LoopStamp) -> tuple[Check, ...]:
-    """Return what is looked at in a worker."""
-    limit_bytes = memory_limit_bytes(settings)
-    # A hung engine first loses its leases; only then is it certain to be of no more use.
-    hung_s = settings.stall_s + settings.lease_s
-
-    return (
-        Check(loop.wrong, UNFIT_EXIT),
-        Check(lambda: stuck(engine), UNFIT_EXIT),
-        Check(lambda: hung(engine, hung_s), UNFIT_EXIT),
-        Check(lambda: too_large(limit_bytes), 0),
-    )
+    def _findings(self) -> Iterator[tuple[str | None, int]]:
+        yield blocked(self.loop), UNFIT_EXIT
+        yield stuck(self.engine), UNFIT_EXIT
+        yield hung(self.engine, self.hung_s), UNFIT_EXIT
+        yield too_large(self.memory_limit_bytes), 0

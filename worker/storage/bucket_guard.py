@@ -1,4 +1,4 @@
-"""The object store as far as this worker's settings allow, whatever a job says."""
+"""Access to the buckets that this worker's settings allow, whatever a job says."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from shared.errors import BucketUnavailable
 from shared.objects import ObjectStore, PassingStore
 
 
-class ConfinedStore(PassingStore):
-    """See `ObjectStore`: reads the input buckets and the output bucket, writes the latter alone.
+class BucketGuard(PassingStore):
+    """See `ObjectStore`: reads the input and output buckets and writes the output bucket only.
 
-    A job comes from whoever can write to Redis, so the producer's own check proves nothing. What
-    is asked of another bucket raises `BucketUnavailable` and never reaches the store: the job
-    waits and says for what, since another worker's settings, or these tomorrow, may allow it.
+    A job comes from whatever can write to Redis, so the producer's own check proves nothing. A
+    call for another bucket raises `BucketUnavailable` and does not reach the store: the job waits
+    and shows the reason, because another worker, or new settings, may allow the bucket.
     """
 
     def __init__(self, store: ObjectStore, *, inputs: Collection[str], output: str) -> None:
@@ -23,10 +23,15 @@ class ConfinedStore(PassingStore):
 
     def _reader(self, bucket: str) -> ObjectStore:
         if bucket not in self._readable:
-            raise BucketUnavailable(f"{bucket} is not in RMBG_INPUT_BUCKETS of this worker")
+            raise BucketUnavailable(
+                f"{bucket} is not in RMBG_INPUT_BUCKETS of this worker; add it there"
+            )
         return self._store
 
     def _writer(self, bucket: str) -> ObjectStore:
         if bucket != self._output:
-            raise BucketUnavailable(f"{bucket} is not the RMBG_OUTPUT_BUCKET of this worker")
+            raise BucketUnavailable(
+                f"{bucket} is not the RMBG_OUTPUT_BUCKET of this worker; "
+                "submit the job with this worker's bucket or change the variable"
+            )
         return self._store

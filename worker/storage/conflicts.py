@@ -1,4 +1,4 @@
-"""What an object at one of our keys is to the item that would write there; pure."""
+"""What an object at an output key means to the item that would write there. Pure functions."""
 
 from __future__ import annotations
 
@@ -16,45 +16,51 @@ from shared.objects.object_metadata import (
     is_whole,
     sequence_of,
 )
-from worker.storage.item_ref import Work
+from worker.storage.item_ref import ItemRef
 
-Found: TypeAlias = Literal["same", "kept", "superseded"] | None
-"""What was at the key, where it was not this item that wrote it now."""
+Conflict: TypeAlias = Literal["same", "kept", "superseded"]
+"""Why the object that was found stays: it is the same output, the job says `--existing keep`, or a
+later job wrote it."""
 
 
-def is_own(work: Work, found: ObjectInfo) -> bool:
-    """Return whether this very job wrote the object in this round, and it is whole."""
-    own = {PARAMS: work.spec.params_hash, SEQUENCE: str(work.sequence)}
+def is_own(item: ItemRef, found: ObjectInfo) -> bool:
+    """Return whether this very job wrote the object in this generation, and it is whole."""
+    own = {PARAMS: item.spec.params_hash, SEQUENCE: str(item.sequence)}
     by_us = all(found.metadata.get(name) == own[name] for name in own)
-    return by_us and is_whole(found) and not _is_outdated(work, found)
+    return by_us and is_whole(found) and not _is_outdated(item, found)
 
 
-def meaning_of(work: Work, key: str, there: ObjectInfo, *, metadata: Mapping[str, str]) -> Found:
-    """Return what an object at our key is to us, None where it is to be replaced.
+def resolve(
+    item: ItemRef, key: str, found: ObjectInfo, *, metadata: Mapping[str, str]
+) -> Conflict | None:
+    """Return why the object at *key* stays, None if it is to be replaced.
 
-    *metadata* is what ours would carry.
+    *metadata* is what our own object would carry.
 
     Raises:
-        OutputExists: With `Existing.FAIL`, if it is another picture.
+        OutputExists: With `Existing.FAIL`, if it is a different output.
     """
-    sequence = sequence_of(there)
-    if all(there.metadata.get(name) == metadata[name] for name in (SOURCE, PARAMS)):
-        return "same" if is_whole(there) and not _is_outdated(work, there) else None
-    if sequence > work.sequence:
+    sequence = sequence_of(found)
+    if all(found.metadata.get(name) == metadata[name] for name in (SOURCE, PARAMS)):
+        return "same" if is_whole(found) and not _is_outdated(item, found) else None
+    if sequence > item.sequence:
         return "superseded"
-    if sequence == work.sequence:
+    if sequence == item.sequence:
         return None
-    if work.spec.existing is Existing.KEEP:
+    if item.spec.existing is Existing.KEEP:
         return "kept"
-    if work.spec.existing is Existing.FAIL:
-        raise OutputExists(f"{key}: another picture is there, and the job says --existing fail")
+    if item.spec.existing is Existing.FAIL:
+        raise OutputExists(
+            f"{key}: a different output exists and the job says --existing fail; "
+            "remove it or choose another save prefix"
+        )
     return None
 
 
-def _is_outdated(work: Work, found: ObjectInfo) -> bool:
-    """Return whether an earlier round of this job wrote it, and the item was opened again since.
+def _is_outdated(item: ItemRef, found: ObjectInfo) -> bool:
+    """Return whether an earlier generation of this job wrote the object.
 
-    What a repair opens again is to be written again: an object that was changed behind our back
+    A repair opens items again to have them rewritten: an object that was changed by someone else
     may look whole by its own metadata.
     """
-    return sequence_of(found) == work.sequence and generation_of(found) < work.generation
+    return sequence_of(found) == item.sequence and generation_of(found) < item.generation

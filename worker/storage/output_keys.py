@@ -1,37 +1,38 @@
-"""Keys of the outputs of one item."""
+"""The keys that an item's outputs are written at."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from shared.job.keys import output_key
-from worker.storage.item_ref import Work
-
-
-@dataclass(frozen=True)
-class Keys:
-    """Where an item's two pictures go."""
-
-    cutout: str
-    mask: str
+from shared.errors import InvalidKey
+from shared.job.keys import OUTPUTS, output_key
+from worker.storage.item_ref import ItemRef
 
 
-def keys_of(work: Work, *, width: int, height: int) -> Keys:
-    """Return the item's output keys.
+def keys_of(item: ItemRef, *, width: int, height: int) -> dict[str, str]:
+    """Return the keys of the item's outputs by name.
 
     Raises:
         InvalidKey: If no output key can be made from its image key.
     """
-
-    def key(output: str) -> str:
-        return output_key(
-            work.spec,
-            job_id=work.job_id,
+    return {
+        output: output_key(
+            item.spec,
+            job_id=item.job_id,
             output=output,
-            index=work.index,
-            image_key=work.image_key,
+            index=item.index,
+            image_key=item.image_key,
             width=width,
             height=height,
         )
+        for output in OUTPUTS
+    }
 
-    return Keys(cutout=key("cutout"), mask=key("mask"))
+
+def review_key(item: ItemRef) -> str:
+    """Return the key of the copy of a doubtful cutout.
+
+    Raises:
+        InvalidKey: If the job has no review prefix.
+    """
+    if item.spec.review_prefix is None:
+        raise InvalidKey(f"job {item.job_id} has no review prefix")
+    return f"{item.spec.review_prefix}/{item.image_key}.png"

@@ -1,191 +1,183 @@
-"""What an item leaves in the bucket: written once, recognised when it is already there."""
+"""Read an item's source, and write its outputs to the bucket exactly once."""
 
 from __future__ import annotations
 
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
-from shared.errors import InvalidKey, StoreUnavailable
+from shared.errors import StoreUnavailable
 from shared.job.keys import check_image_key
 from shared.job.record import ItemRecord
 from shared.job.spec import ImageOutput, Naming
 from shared.objects import Body, ObjectStore, PreconditionFailed
 from shared.objects.object_metadata import BYTES, GENERATION, JOB, PARAMS, RECORD, SEQUENCE, SOURCE
-from worker.storage.conflicts import Found, is_own, meaning_of
-from worker.storage.item_ref import Work
-from worker.storage.output_keys import Keys, keys_of
+from worker.storage.conflicts import Conflict, is_own, resolve
+from worker.storage.item_ref import ItemRef
+from worker.storage.output_keys import keys_of, review_key
 
 PROBE: Final = "_jobs/.probe"
-"""Written to find out whether a store that failed takes writes again."""
+"""Written to find out whether a store that failed accepts writes again."""
 MAX_RECORD_BYTES: Final = 1500
 MAX_ROUNDS: Final = 3
-"""How often an output that changes under our hands is looked at before it is tried later."""
-OUTPUTS: Final = ("mask", "cutout")
-"""In the order they are written: a cutout in the bucket has its mask."""
-
+"""How often an output that changes while it is written is looked at before it is tried later."""
+WRITE_ORDER: Final = ("mask", "cutout")
+"""A cutout in the bucket always has its mask."""
 DOUBTFUL: Final = frozenset({"review", "reject"})
 """Verdicts of which a copy goes under the job's review prefix."""
+PRECEDENCE: Final[tuple[Conflict, ...]] = ("superseded", "kept", "same")
+"""Which conflict a record names if its outputs met different ones."""
 
 
-class Effects:
-    """Downloads sources and writes outputs, each under the rules of what is there already."""
+class OutputWriter:
+    """Writes outputs under the rules for what exists already; safe in several threads."""
 
     def __init__(self, store: ObjectStore, *, max_bytes: int) -> None:
+        """Use *store*; *max_bytes* is the largest source."""
         self._store = store
         self._max_bytes = max_bytes
 
-    def download(self, work: Work) -> Body:
-        """Return the source's bytes.
+    def download(self, item: ItemRef) -> Body:
+        """Return the bytes of the source.
 
         Raises:
-            InvalidKey: If no output could be named after the key; the store is not asked then.
+            InvalidKey: If no output could be named after the key; the store is not asked.
             ObjectMissing: If there is nothing at the key.
-            ImageTooLarge: If it is over the limit of bytes.
+            ImageTooLarge: If the source is over the limit of bytes.
             StoreUnavailable: If the store cannot be asked now.
             BucketUnavailable: If the input bucket is missing or forbidden.
         """
-        check_image_key(work.image_key)
-        return self._store.get(work.spec.input_bucket, work.image_key, max_bytes=self._max_bytes)
+        check_image_key(item.image_key)
+        return self._store.get(item.spec.input_bucket, item.image_key, max_bytes=self._max_bytes)
 
-    def probe(self, work: Work, *, writing: bool) -> None:
-        """Ask whether the store reads, or writes, at all where this item would.
+    def probe_reading(self, bucket: str) -> None:
+        """Find out whether *bucket* can be read.
 
         Raises:
-            StoreUnavailable: If not.
+            StoreUnavailable: If the store cannot be asked now.
             BucketUnavailable: If the bucket is missing or forbidden.
         """
-        if writing:
-            self._store.put(work.spec.output_bucket, PROBE, b"", content_type="text/plain")
-        else:
-            self._store.check(work.spec.input_bucket)
+        self._store.check(bucket)
 
-    def recall(self, work: Work) -> ItemRecord | None:
+    def probe_writing(self, bucket: str) -> None:
+        """Find out whether *bucket* accepts writes; raises as `probe_reading`."""
+        self._store.put(bucket, PROBE, b"", content_type="text/plain")
+
+    def recall(self, item: ItemRef) -> ItemRecord | None:
         """Return the record of an item that an earlier process finished, or None.
 
-        Only this very job's own pictures of the source as it is now count; anything else is
-        decided on writing. It spares a redo the download and the network.
+        It spares a redo the download and the network. Only outputs that this very job made from
+        the source as it is now count; everything else is decided on writing.
         """
-        spec = work.spec
+        spec = item.spec
         if spec.naming is not Naming.SOURCE or spec.image_output is ImageOutput.HIDE:
             return None
-        keys = keys_of(work, width=0, height=0)
-        found = self._store.head(spec.output_bucket, keys.cutout)
-        if found is None or not is_own(work, found):
+        keys = keys_of(item, width=0, height=0)
+        found = self._store.head(spec.output_bucket, keys["cutout"])
+        if found is None or not is_own(item, found):
             return None
-        mask = self._store.head(spec.output_bucket, keys.mask)
-        source = self._store.head(spec.input_bucket, work.image_key)
-        if mask is None or source is None or not is_own(work, mask):
+        mask = self._store.head(spec.output_bucket, keys["mask"])
+        source = self._store.head(spec.input_bucket, item.image_key)
+        if mask is None or source is None or not is_own(item, mask):
             return None
         if found.metadata.get(SOURCE) != source.etag or RECORD not in found.metadata:
             return None
-        record = _unpack(found.metadata[RECORD], work, keys)
-        if self._lacks_review_copy(work, record):
+        record = _unpack(found.metadata[RECORD], item, keys)
+        if self._lacks_review_copy(item, record):
             return None
-        return replace(record, sizes={"cutout": found.size_bytes, "mask": mask.size_bytes})
+        return record.model_copy(
+            update={"sizes": {"cutout": found.size_bytes, "mask": mask.size_bytes}}
+        )
 
     def publish(
-        self, work: Work, pictures: Mapping[str, bytes], record: ItemRecord, *, source_etag: str
+        self, item: ItemRef, outputs: Mapping[str, bytes], record: ItemRecord, *, source_etag: str
     ) -> ItemRecord:
-        """Write an item's pictures and return its record as it then is.
+        """Write an item's outputs, copy a doubtful cutout for review, and return the final record.
 
-        Writing twice is harmless: what this job, or an equal one, already wrote is recognised by
-        its metadata and left as it is, so its ETag never changes.
+        A repetition is harmless: what this job, or an equal one, wrote before is recognised by its
+        metadata and left as it is, so its ETag never changes.
 
         Raises:
-            OutputExists: With `Existing.FAIL`, if another picture is at a key.
+            OutputExists: With `Existing.FAIL`, if a different output is at a key.
             StoreUnavailable: If the store cannot be asked now, or a key changed in every round.
             BucketUnavailable: If the output bucket is missing or forbidden.
         """
         metadata = {
             SOURCE: source_etag,
-            PARAMS: work.spec.params_hash,
-            SEQUENCE: str(work.sequence),
-            GENERATION: str(work.generation),
-            JOB: work.job_id,
+            PARAMS: item.spec.params_hash,
+            SEQUENCE: str(item.sequence),
+            GENERATION: str(item.generation),
+            JOB: item.job_id,
             RECORD: _pack(record),
         }
-        keys = {"cutout": record.cutout_key, "mask": record.mask_key}
-        there = {
-            output: self._write(work, _present(keys[output]), pictures[output], metadata)
-            for output in OUTPUTS
-            if output in pictures
+        keys = {"cutout": record.cutout_key or "", "mask": record.mask_key or ""}
+        written = {
+            output: self._write(item, keys[output], outputs[output], metadata)
+            for output in WRITE_ORDER
         }
-        record = replace(record, sizes={output: size for output, (_, size) in there.items()})
-        for weightiest in ("superseded", "kept", "same"):
-            if any(found == weightiest for found, _ in there.values()):
-                return replace(record, existing=weightiest)
-        return record
+        if item.spec.review_prefix is not None and record.verdict in DOUBTFUL:
+            bucket, key = item.spec.output_bucket, review_key(item)
+            self._store.put(bucket, key, outputs["cutout"], content_type="image/png")
+        conflicts = {conflict for conflict, _ in written.values()}
+        return record.model_copy(
+            update={
+                "sizes": {output: size_bytes for output, (_, size_bytes) in written.items()},
+                "existing": next((each for each in PRECEDENCE if each in conflicts), None),
+            }
+        )
 
-    def copy_for_review(self, work: Work, picture: bytes) -> None:
-        """Write a doubtful cutout under the review prefix as well; a repetition replaces it."""
-        key = _review_key(work)
-        self._store.put(work.spec.output_bucket, key, picture, content_type="image/png")
-
-    def _lacks_review_copy(self, work: Work, record: ItemRecord) -> bool:
-        """Tell whether a doubtful cutout was written and its copy, which comes last, was not."""
-        if work.spec.review_prefix is None or (record.qc or {}).get("verdict") not in DOUBTFUL:
+    def _lacks_review_copy(self, item: ItemRef, record: ItemRecord) -> bool:
+        """Return whether a doubtful cutout was written, and its copy, which comes last, was not."""
+        if item.spec.review_prefix is None or record.verdict not in DOUBTFUL:
             return False
-        return self._store.head(work.spec.output_bucket, _review_key(work)) is None
+        return self._store.head(item.spec.output_bucket, review_key(item)) is None
 
     def _write(
-        self, work: Work, key: str, picture: bytes, metadata: Mapping[str, str]
-    ) -> tuple[Found, int]:
-        """Have a picture at *key*; return what was there, and the length of what is there now."""
-        bucket = work.spec.output_bucket
-        metadata = {**metadata, BYTES: str(len(picture))}
+        self, item: ItemRef, key: str, body: bytes, metadata: Mapping[str, str]
+    ) -> tuple[Conflict | None, int]:
+        """Write *body* at *key*; return the conflict that was met and the size of what is there."""
+        bucket = item.spec.output_bucket
+        metadata = {**metadata, BYTES: str(len(body))}
         match: str | None = None
         for _ in range(MAX_ROUNDS):
             try:
                 self._store.put(
                     bucket,
                     key,
-                    picture,
+                    body,
                     content_type="image/png",
                     metadata=metadata,
                     if_absent=match is None,
                     if_match=match,
                 )
             except PreconditionFailed:
-                there = self._store.head(bucket, key)
+                found = self._store.head(bucket, key)
             else:
-                return None, len(picture)
-            if there is None:
-                match = None
-                continue
-            if decided := meaning_of(work, key, there, metadata=metadata):
-                return decided, there.size_bytes
-            match = there.etag
+                return None, len(body)
+            if found is not None and (conflict := resolve(item, key, found, metadata=metadata)):
+                return conflict, found.size_bytes
+            match = None if found is None else found.etag
         raise StoreUnavailable(f"{bucket}/{key} changed {MAX_ROUNDS} times while it was written")
 
 
 def _pack(record: ItemRecord) -> str:
-    """Return the record for the metadata, without the keys, which whoever reads it knows."""
-    body = json.loads(replace(record, image_key="", cutout_key=None, mask_key=None).to_json())
+    """Return the record for the metadata, without the keys, which its reader knows."""
+    without_keys = {"image_key": "", "cutout_key": None, "mask_key": None}
+    body = json.loads(record.model_copy(update=without_keys).to_json())
     packed = base64.b64encode(json.dumps(body).encode())
     if len(packed) > MAX_RECORD_BYTES:
         packed = base64.b64encode(json.dumps(body | {"notes": []}).encode())
     return packed.decode()
 
 
-def _unpack(packed: str, work: Work, keys: Keys) -> ItemRecord:
+def _unpack(packed: str, item: ItemRef, keys: Mapping[str, str]) -> ItemRecord:
     record = ItemRecord.from_json(base64.b64decode(packed))
-    return replace(
-        record,
-        index=work.index,
-        image_key=work.image_key,
-        cutout_key=keys.cutout,
-        mask_key=keys.mask,
+    return record.model_copy(
+        update={
+            "index": item.index,
+            "image_key": item.image_key,
+            "cutout_key": keys["cutout"],
+            "mask_key": keys["mask"],
+        }
     )
-
-
-def _review_key(work: Work) -> str:
-    return f"{_present(work.spec.review_prefix)}/{work.image_key}.png"
-
-
-def _present(key: str | None) -> str:
-    if key is None:
-        raise InvalidKey("an output without a key")
-    return key

@@ -1,18 +1,18 @@
 #!lua flags=allow-oom
 -- Renews leases.
 --
--- ARGV  1 time to live, in ms   then for each lease: job, unit, epoch, owner
--- Answers  the numbers (from 0) of the leases that are lost
+-- ARGS  ttl_ms:int
+-- EACH  job unit epoch:int owner
+-- Returns   numbers (from 0) of the leases that are lost
 -- Repeated: renews again.
 
-local until_ms = now() + tonumber(ARGV[1])
-local lost = {}
-for i = 2, #ARGV, 4 do
-  local job, unit = ARGV[i], ARGV[i + 1]
-  if holds(job, unit, ARGV[i + 2], ARGV[i + 3]) then
+local until_ms, number, lost = now() + ttl_ms, 0, {}
+for job, unit, epoch, owner in each() do
+  if holds(job, unit, epoch, owner) then
     call('ZADD', LEASED, until_ms, member_of(job, unit))
   else
-    lost[#lost + 1] = (i - 2) / 4
+    lost[#lost + 1] = number
   end
+  number = number + 1
 end
 return lost

@@ -1,13 +1,14 @@
 #!lua flags=allow-oom
--- Cancels a job: nothing is fed any more, and tickets that have recorded nothing are dropped.
+-- Cancels a job: feeding stops, and tickets without records are dropped.
 --
--- ARGV  1 job
--- Answers  1, or 0 if there is no such job
--- Tickets with records and those in workers' hands stay open until they are sharded. A job whose
--- items have all ended, or that has ended itself, is left as it is.
+-- ARGS  job
+-- USES  items tickets
+-- Returns   1, or 0 if the job does not exist
 -- Repeated: nothing more happens.
+--
+-- Tickets that have records or are held by a worker stay open until their shard is written. A job
+-- whose items have all ended, or that has ended itself, does not change.
 
-local job = ARGV[1]
 local found = call('HMGET', job_key(job), 'state', 'done', 'failed', 'total')
 if not found[1] then return 0 end
 if found[1] ~= RUNNING or found[2] + found[3] == tonumber(found[4]) then return 1 end
@@ -19,10 +20,10 @@ for _, unit in ipairs(call('SMEMBERS', part_key(job, 'tickets'))) do
     if call('EXISTS', records_key(job, unit)) == 0 then
       drop(job, unit)
     else
-      call('ZADD', PARKED, 'XX', now(), member_of(job, unit)) -- no reason left to rest
+      call('ZADD', PARKED, 'XX', now(), member_of(job, unit)) -- no reason left to wait
     end
   end
 end
--- Parked, not issued: who cancels need not reach the broker, and a worker issues it in a second.
+-- Parked, not issued: the caller may have no access to the broker; a worker issues it in a second.
 if is_ready_to_merge(job) then park(job, MERGE, now()) end
 return 1

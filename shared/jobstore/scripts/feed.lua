@@ -1,31 +1,30 @@
 #!lua flags=allow-oom
--- Issues first tickets, up to the high-water marks, going round the jobs that have items to feed.
+-- Issues first tickets up to the high-water marks, round robin over the jobs with items to feed.
 --
--- ARGV  1 high-water mark of rmbg.bulk          2 that of rmbg.interactive
---       3 items a slot does in a ticket's time, 0 while unknown
---       4 tickets that a job should have at least, so that the whole fleet takes part
---       5 items of a ticket at most             6 items while the rate is unknown
--- Answers  issued tickets, flat: job, unit, epoch, queue, ...
--- Repeated: tops up what has been claimed since.
+-- ARGS  bulk_high_water:int interactive_high_water:int by_rate:int wanted:int most:int unknown:int
+--       by_rate: items a slot processes in the time of a ticket; 0 while unknown
+--       wanted: tickets a job should have at least, so that the whole fleet takes part
+--       most: items of a ticket at most
+--       unknown: items of a ticket while the rate is unknown
+-- USES  items tickets
+-- Returns   issued tickets, flat: job, unit, epoch, queue, ...
+-- Repeated: replaces what has been claimed since.
 
-local high_water = { [BULK] = tonumber(ARGV[1]), [INTERACTIVE] = tonumber(ARGV[2]) }
-local by_rate, tickets_wanted = tonumber(ARGV[3]), tonumber(ARGV[4])
-local most, unknown = tonumber(ARGV[5]), tonumber(ARGV[6])
-local TAPER = 4 -- a ticket is at most this many times the left items' share of a wanted ticket
+local high_water = { [BULK] = bulk_high_water, [INTERACTIVE] = interactive_high_water }
+local TAPER = 4 -- caps a ticket at this many times an even share of the items left
 local issued = {}
 
--- Items of the next ticket of a job with *left* items to feed. Its last tickets get smaller, so
--- that all slots end together and no device waits for another's long ticket.
+-- Items of the next ticket of a job with *left* items to feed. The last tickets of a job get
+-- smaller, so that all slots end together and no device waits for one long ticket.
 local function ticket_items(total, left)
   if by_rate == 0 then return unknown end
-  local wanted = math.max(tickets_wanted, 1)
-  local tapered = math.max(unknown, math.floor(left / wanted * TAPER))
-  local items = math.min(by_rate, math.floor(total / wanted), most, tapered)
-  return math.max(1, items)
+  local parts = math.max(wanted, 1)
+  local tapered = math.max(unknown, math.floor(left / parts * TAPER))
+  return math.max(1, math.min(by_rate, math.floor(total / parts), most, tapered))
 end
 
--- Where a range shall stop that begins at *first*. In a retry, items to do are few and far between:
--- then a range grows while it asks for no more work than another would, and stops at its last item.
+-- Where a range that begins at *first* stops. In a retry the open items are sparse: the range then
+-- grows while it holds no more open items than any other ticket, and stops after its last one.
 local function stop_of(job, first, total)
   local items = ticket_items(total, total - first)
   local stop = math.min(first + items, total)
@@ -42,8 +41,8 @@ local function stop_of(job, first, total)
   return last + 1
 end
 
--- The next range of a job that holds items to do, and whether more come after it. Nothing for a
--- job that was cancelled since its last turn, or deleted by hand.
+-- Next range of a job with open items, and whether more follow. Nothing for a job that has been
+-- cancelled or deleted by hand.
 local function next_range(job)
   local found = call('HMGET', job_key(job), 'state', 'cursor', 'total')
   if found[1] ~= RUNNING then return end

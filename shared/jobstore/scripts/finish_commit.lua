@@ -1,14 +1,14 @@
 #!lua flags=allow-oom
--- Accepts a range's shard, and drops its ticket and records. The last one issues the merge.
+-- Accepts the shard of a range and drops its ticket and records. The last one issues the merge.
 --
--- ARGV  1 job   2 unit   3 epoch   4 owner
--- Answers  {'OK', issued tickets flat: job, unit, epoch, queue}
---          {'LOST'}   the lease does not stand any more; or the range may not be closed, or it
---                     has records that the last `finish_begin` did not hand out. Nothing happens.
--- Repeated: LOST, since the ticket is gone.
+-- ARGS  job unit epoch:int owner
+-- USES  items tickets
+-- Returns   {'OK', issued tickets flat: job, unit, epoch, queue}
+--           {'LOST'} and changes nothing: the lease is no longer valid, the range may not be
+--           closed, or it has records that the last `finish_begin` did not return
+-- Repeated: LOST, since the ticket no longer exists.
 
-local job, unit, epoch = ARGV[1], ARGV[2], ARGV[3]
-if not holds(job, unit, epoch, ARGV[4]) then return { 'LOST' } end
+if not holds(job, unit, epoch, owner) then return { 'LOST' } end
 
 local first, stop = span(unit)
 if left_to_do(job, first, stop) > 0 and not is_cancelled(job) then return { 'LOST' } end

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Lists the jobs that Redis knows, the newest first, and forgets those that have expired.
+-- Lists the jobs in Redis, newest first, and removes expired ones from the list.
 --
--- ARGV  none
--- Answers  job ids
+-- ARGS
+-- Returns   job ids
 -- Repeated: the same.
 
 local known = {}

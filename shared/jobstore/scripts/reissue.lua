@@ -1,32 +1,33 @@
 #!lua flags=allow-oom
--- Issues tickets that have rested long enough, and those whose messages must be lost.
+-- Issues parked tickets that are due, and queued tickets whose message must be lost.
 --
--- A queue is a FIFO. So a message is lost if one that was sent much later has been claimed from
--- the same queue; or if it was sent long ago and the queue is empty.
+-- A queue is a FIFO. A message is lost if one that was sent much later has been claimed from the
+-- same queue, or if it was sent long ago and the queue is empty.
 --
--- ARGV  1 how much later, or how long ago, in ms   2 tickets at most, of each kind
---       then the names of the queues that are empty
--- Answers  issued tickets, flat: job, unit, epoch, queue, ...
--- Repeated: nothing, until as much time has passed again.
+-- ARGS  slack_ms:int most:int
+--       slack_ms: how much later, or how long ago; most: tickets of each kind at most
+-- EACH  empty_queue
+-- USES  items tickets clock
+-- Returns   issued tickets, flat: job, unit, epoch, queue, ...
+-- Repeated: nothing until the same time has passed again.
 
-local slack_ms, most = tonumber(ARGV[1]), ARGV[2]
 local issued, time = {}, now()
 local is_empty = {}
-for i = 3, #ARGV do is_empty[ARGV[i]] = true end
+for empty_queue in each() do is_empty[empty_queue] = true end
 
 local function reissue(place, before_ms)
   for _, member in ipairs(call('ZRANGEBYSCORE', place, '-inf', before_ms, 'LIMIT', 0, most)) do
     local job, unit = ticket_of(member)
     if call('EXISTS', job_key(job), ticket_key(job, unit)) < 2 then
-      call('ZREM', place, member) -- somebody deleted the job by hand
+      call('ZREM', place, member) -- the job was deleted by hand
     else
-      put_back(job, unit, next_lane(job, unit), issued)
+      put_back(job, unit, next_queue(job, unit), issued)
     end
   end
 end
 
--- When the newest ticket was issued that has been claimed from the queue. A time in the future is
--- of before the server's clock was set back, and says nothing about what was issued since.
+-- Time of issue of the newest ticket claimed from the queue. A time in the future was written
+-- before the server's clock was set back; it says nothing about later tickets.
 local function newest_claimed_ms(queue)
   local newest_ms = tonumber(call('HGET', CLAIMED, queue) or '0')
   if newest_ms <= time then return newest_ms end

@@ -1,21 +1,22 @@
 #!lua flags=no-cluster
--- Opens a done job again for some of its items only: its failed ones, or done ones that a look at
--- the bucket has found wanting.
+-- Opens a done job again for some of its items: the failed ones, or done ones with lost outputs.
 --
--- ARGV  1 job   2 '' for its failed items; or a bitmap of done ones, and then
---       3 the generation that was looked at   then for each verdict of theirs: verdict, items
--- Answers  {the job's state, number of items that will be fed again}
---          {'changed'}   the generation is another, or the bitmap holds items that are not done
---          {}            no such job
--- Unless the state is 'done' and there is an item to be fed again, nothing happens.
--- Repeated: the state is not 'done' any more, so nothing happens.
+-- ARGS  job bits generation
+--       bits: '' for the failed items, or a bitmap of done ones
+--       generation: the one in which the items of the bitmap were checked
+-- EACH  verdict items:int
+--       number of items of the bitmap with that verdict
+-- Returns   {state of the job, number of items that will be fed again}
+--           {'changed'}  the generation differs, or the bitmap holds items that are not done
+--           {}           the job does not exist
+--           Nothing changes unless the state is 'done' and there is an item to feed again.
+-- Repeated: nothing happens, since the state is no longer 'done'.
 
-local job, bits, generation = ARGV[1], ARGV[2], ARGV[3]
 local key, ended, failed = job_key(job), part_key(job, 'ended'), part_key(job, 'failed')
 local found = call('HMGET', key, 'state', 'failed', 'highest_epoch', 'queue', 'fingerprint',
   'generation')
 
--- Both take the items off the counters, and return how many they are and where their bits are.
+-- Both subtract the items from the counters; they return their number and the key of their bits.
 
 local function take_failed()
   call('HSET', key, 'failed', 0)
@@ -35,9 +36,9 @@ local function take_done()
   if found[6] ~= generation or known ~= count then count = nil end
   if count and count > 0 then
     call('HINCRBY', key, 'done', -count)
-    for i = 4, #ARGV, 2 do
-      local left = call('HINCRBY', part_key(job, 'verdicts'), ARGV[i], -ARGV[i + 1])
-      if left <= 0 then call('HDEL', part_key(job, 'verdicts'), ARGV[i]) end
+    for verdict, items in each() do
+      local left = call('HINCRBY', part_key(job, 'verdicts'), verdict, -items)
+      if left <= 0 then call('HDEL', part_key(job, 'verdicts'), verdict) end
     end
   end
   return count, wanted
@@ -52,10 +53,10 @@ if not count or count == 0 then
   return count and { DONE, 0 } or { 'changed' }
 end
 
-call('BITOP', 'XOR', ended, ended, taken) -- they are among the ended, so this clears their bits
+call('BITOP', 'XOR', ended, ended, taken) -- clears their bits: all of them have ended
 call('DEL', taken, part_key(job, 'rate'))
 call('HINCRBY', key, 'generation', 1)
--- Epochs go on where they stopped, or this generation's shards would replace earlier ones.
+-- Epochs continue, or the shards of this generation would replace earlier ones.
 call('HSET', key, 'state', RUNNING, 'cursor', 0, 'first_epoch', found[3] + 1)
 call('HDEL', key, 'finished_ms', 'started_ms')
 call('RPUSH', feeding_key(found[4]), job)

@@ -1,12 +1,13 @@
 #!lua flags=no-cluster
--- Reserves a run of counters for files that are named by number.
+-- Reserves consecutive numbers for file names.
 --
--- ARGV  1 key of the sequence   2 highest number that is in use already, as listed
---       3 how many are wanted   4 how long Redis remembers them, in ms
--- Answers  the first of them
--- Repeated: the next run; gaps are allowed, doubles are not.
+-- ARGS  key listed_highest:int count:int kept_ms:int
+--       key: key of the sequence; listed_highest: highest number found in the bucket
+--       kept_ms: how long Redis keeps the sequence
+-- Returns   the first of the numbers
+-- Repeated: reserves the next numbers; gaps are allowed, duplicates are not.
 
-local known = tonumber(call('GET', ARGV[1]) or '0')
-local base = math.max(known, tonumber(ARGV[2])) + 1
-call('SET', ARGV[1], base + tonumber(ARGV[3]) - 1, 'PX', ARGV[4])
-return base
+local known = tonumber(call('GET', key) or '0')
+local first = math.max(known, listed_highest) + 1
+call('SET', key, first + count - 1, 'PX', kept_ms)
+return first

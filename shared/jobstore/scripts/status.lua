@@ -1,12 +1,13 @@
 #!lua flags=no-writes
--- Reads what there is to say about jobs, all as of one moment.
+-- Reads the status of jobs, all as of one moment.
 --
--- ARGV  job ids
--- Answers  {now in ms, then for each job: {fields of its hash, errors, verdicts, rate}, each as
---          name, value, ...}; all four are empty if there is no such job
+-- ARGS
+-- EACH  job
+-- Returns   {now in ms, then for each job: {fields of its hash, errors, verdicts, rate}}
+--           Each of the four is flat: name, value, ...; empty if the job does not exist.
 -- Repeated: the same.
 
--- Not all of them: the job's document may be long, and a status is asked for every second.
+-- Not all fields: the job document may be long, and a status is read every second.
 local FIELDS = { 'state', 'total', 'done', 'failed', 'generation', 'model', 'created_ms',
   'started_ms', 'finished_ms', 'waiting_for', 'waiting_until_ms' }
 
@@ -22,7 +23,7 @@ local function fields_of(job)
 end
 
 local answer = { now() }
-for _, job in ipairs(ARGV) do
+for job in each() do
   local hashes = { fields_of(job) }
   for _, part in ipairs({ 'errors', 'verdicts', 'rate' }) do
     hashes[#hashes + 1] = call('HGETALL', part_key(job, part))

@@ -1,46 +1,43 @@
 #!lua flags=no-cluster
--- Makes a job, or joins the one that this submission made before.
+-- Creates a job, or joins the one that this submission created before.
 --
--- ARGV  1 job id given by the user, or ''   2 fingerprint of parameters and keys
---       3 number of items                   4 chunks that must lie staged
---       5 the job's document (JSON)         6 queue of its tickets
---       7 nonce under which chunks lie      8 how long after its end it is joined, in ms
---       9 name of its model
--- Answers  {'CREATED', job id}
---          {'JOINED', job id}     the given id is known with these keys and parameters, or they
---                                 are those of a job without an id that runs or is just done
---          {'CONFLICT', job id}   the given id means other keys or parameters
---          {'UNSTAGED'}           chunks are missing: staged too long ago, or lost by Redis
--- Repeated: joins; with the same nonce it answers again what it answered.
+-- ARGS  given fingerprint total:int chunks:int spec queue nonce join_ms:int model
+--       given: job id chosen by the user, or ''; fingerprint: hash of parameters and keys
+--       chunks: number of chunks that must be staged under the nonce; spec: job document (JSON)
+--       join_ms: how long after its end a job is joined
+-- Returns   {'CREATED', job id}
+--           {'JOINED', job id}    the given id exists with these keys and parameters; or a job
+--                                 without an id has them and runs or has just ended
+--           {'CONFLICT', job id}  the given id exists with other keys or parameters
+--           {'UNSTAGED'}          chunks are missing: expired, or lost by Redis
+-- Repeated: joins; with the same nonce it returns the same as before.
 
-local given, fingerprint, total, chunks = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local spec, queue, nonce, join_ms = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
 local time = now()
 
--- The sequence never goes back, not even when Redis lost it: pictures in the bucket carry it.
+-- The sequence never decreases, even after Redis has lost it: outputs in the bucket carry it.
 local function next_sequence()
   local sequence = math.max(tonumber(call('GET', SEQUENCE) or '0') + 1, time)
   call('SET', SEQUENCE, sequence)
   return sequence
 end
 
--- Answers that the job is there already. If it is made of the very keys staged for this call, then
--- this call made it, and the answer got lost.
+-- Returns an existing job. If it was made from the keys staged for this call, then this call created
+-- it and the reply got lost.
 local function joined(job)
   if call('HGET', job_key(job), 'manifest') == nonce then return { 'CREATED', job } end
   call('DEL', staged_key(nonce))
   return { 'JOINED', job }
 end
 
--- Nobody is told when Redis forgets a job, but the list of all jobs must not grow for ever. Of those
--- in it that are forgotten, more than one is dropped with each new job once they are one in ten.
+-- Removes forgotten jobs from the list, which must not grow for ever: Redis expires jobs without
+-- notice. From one forgotten job in ten on, each new job removes more than one.
 local function drop_forgotten()
   for _, known in ipairs(call('ZRANDMEMBER', JOBS, 10)) do
     if call('EXISTS', job_key(known)) == 0 then call('ZREM', JOBS, known) end
   end
 end
 
--- A cancelled job is never joined: who submits it again wants it done.
+-- A cancelled job is never joined: a user who submits it again wants it processed.
 local function may_join(job)
   local found = call('HMGET', job_key(job), 'state', 'finished_ms')
   if not found[1] or is_cancelled(job) then return false end
@@ -66,12 +63,11 @@ if given == '' then
 end
 call('HSET', job_key(job), 'state', RUNNING, 'total', total, 'done', 0, 'failed', 0,
   'generation', 1, 'sequence', sequence, 'cursor', 0,
-  'first_epoch', 1, 'highest_epoch', 0, 'queue', queue, 'spec', spec, 'model', ARGV[9],
+  'first_epoch', 1, 'highest_epoch', 0, 'queue', queue, 'spec', spec, 'model', model,
   'fingerprint', fingerprint, 'manifest', nonce, 'created_ms', time)
 call('RENAME', staged_key(nonce), part_key(job, 'manifest'))
 call('PERSIST', part_key(job, 'manifest'))
--- At its full length from the start: BITPOS answers 0 for a bitmap that is not there, whatever
--- range it was asked about.
+-- Full length from the start: BITPOS returns 0 for a missing bitmap, whatever the range.
 call('SETBIT', part_key(job, 'ended'), total - 1, 0)
 drop_forgotten()
 call('ZADD', JOBS, sequence, job)

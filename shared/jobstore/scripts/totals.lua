@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
--- Sums up all open jobs and all workers, for whoever watches the fleet.
+-- Sums up all open jobs and all workers for monitoring.
 --
--- ARGV  1 how long an answer may be given again, in ms: many ask, and the sums take a while
--- Answers  JSON: open_jobs, open_images, oldest_ms (since the oldest open job was submitted),
---          workers, slots, images_per_s (0 while unknown), tickets (place -> open tickets there)
+-- ARGS  kept_ms:int
+--       how long a result is returned again: many clients ask, and the sums take a while
+-- Returns   JSON: open_jobs, open_images, oldest_ms (since the oldest open job was submitted),
+--           workers, slots, images_per_s (0 while unknown), tickets (place -> open tickets there)
 -- Repeated: the same, until that time has passed.
 
 local kept = call('GET', TOTALS)
@@ -13,9 +14,9 @@ local time = now()
 local sums = { open_jobs = 0, open_images = 0, oldest_ms = 0, workers = 0, slots = 0,
   images_per_s = 0 }
 
--- All jobs that may be open: such a one has items to feed, or a ticket in one of the places. It
--- takes no list of its own to know them, and none of the many jobs that are kept after their end.
-local function jobs_at_work()
+-- All jobs that may be open: those with items to feed or with a ticket in one of the places. This
+-- needs no separate list and skips the many jobs that are kept after their end.
+local function open_jobs()
   local jobs = {}
   local function note_tickets(place)
     for _, member in ipairs(call('ZRANGE', place, 0, -1)) do jobs[ticket_of(member)] = true end
@@ -29,7 +30,7 @@ local function jobs_at_work()
   return jobs
 end
 
-for job in pairs(jobs_at_work()) do
+for job in pairs(open_jobs()) do
   local found = call('HMGET', job_key(job), 'state', 'total', 'done', 'failed', 'created_ms')
   if found[1] == RUNNING or found[1] == FINISHING then
     sums.open_jobs = sums.open_jobs + 1
@@ -45,7 +46,7 @@ for _, worker in ipairs(alive) do
   local info = cjson.decode(call('HGET', WORKER_INFOS, worker))
   sums.workers = sums.workers + 1
   sums.slots = sums.slots + info.slots
-  local rate = info.images_per_s -- JSON's null is no number
+  local rate = info.images_per_s -- JSON null is not a number
   if type(rate) == 'number' then sums.images_per_s = sums.images_per_s + rate end
 end
 
@@ -55,5 +56,5 @@ for _, queue in ipairs({ INTERACTIVE, RECOVERY, BULK, SUSPECT }) do
 end
 
 local answer = cjson.encode(sums)
-call('SET', TOTALS, answer, 'PX', ARGV[1])
+call('SET', TOTALS, answer, 'PX', kept_ms)
 return answer

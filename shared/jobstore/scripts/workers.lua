@@ -1,8 +1,8 @@
 #!lua flags=no-writes
--- Tells which workers are there.
+-- Lists the registered workers.
 --
--- ARGV  none
--- Answers  what each says of itself (JSON), by worker id
+-- ARGS
+-- Returns   the description (JSON) of each, by worker id
 -- Repeated: the same.
 
 local alive = call('ZRANGEBYSCORE', WORKERS, '(' .. now(), '+inf')

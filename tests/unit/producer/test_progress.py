@@ -1,4 +1,4 @@
-"""Progress with a clock of its own: when it gives up, what it prints, which exit code."""
+"""Progress with a simulated clock: when it gives up, what it prints, its exit code."""
 
 import io
 import re
@@ -8,7 +8,16 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from producer.progress import Bar, Lines, describe, duration, exit_code, screen_for, watch
+from producer.progress import (
+    Bar,
+    Lines,
+    count,
+    describe,
+    duration,
+    exit_code,
+    screen_for,
+    watch,
+)
 from shared.errors import ServiceUnavailable
 from shared.job.spec import JobState
 from shared.jobstore.values import JobStatus
@@ -33,7 +42,7 @@ WAITING = replace(RUNNING, waiting_for="no worker")
 
 
 class Clock:
-    """Time that passes only while somebody sleeps."""
+    """A clock that only advances when `sleep` is called."""
 
     def __init__(self):
         self.now_s = 0.0
@@ -46,7 +55,7 @@ class Clock:
 
 
 def follow(states, *, patience_s=60.0):
-    """Watch *states*, one a look, the last for ever; return last state, text, and seconds."""
+    """Return a function that watches *states*, its output and its clock; the last state repeats."""
     clock, out = Clock(), io.StringIO()
     walk = iter(states)
     current = [next(walk)]
@@ -63,33 +72,33 @@ def follow(states, *, patience_s=60.0):
     return run, out, clock
 
 
-def test_watching_ends_with_the_job():
+def test_watch_returns_the_final_status():
     run, out, _ = follow([RUNNING, replace(RUNNING, done=40), DONE])
 
     assert run() == DONE
-    assert out.getvalue().splitlines()[-1] == "j1 done: 100 of 100"
+    assert out.getvalue().splitlines()[-1] == "j1 done: 100 of 100 images"
 
 
-def test_a_job_that_has_ended_before_is_told_in_one_line():
+def test_a_job_that_has_already_ended_prints_one_line():
     run, out, clock = follow([DONE])
 
     run()
 
-    assert out.getvalue() == "j1 done: 100 of 100\n"
+    assert out.getvalue() == "j1 done: 100 of 100 images\n"
     assert clock.now_s == 0
 
 
-def test_after_a_minute_of_waiting_it_gives_up_and_says_for_what():
+def test_watch_gives_up_after_a_minute_of_waiting_and_names_the_reason():
     run, out, clock = follow([WAITING])
 
-    with pytest.raises(ServiceUnavailable, match="waited for 60 s: no worker"):
+    with pytest.raises(ServiceUnavailable, match="waiting for 60 s: no worker"):
         run()
 
     assert clock.now_s == pytest.approx(60, abs=1)
     assert out.getvalue().count("waiting: no worker") == 1
 
 
-def test_an_item_that_ends_starts_the_minute_anew():
+def test_an_item_that_ends_restarts_the_minute():
     states = [WAITING] * 100 + [replace(WAITING, done=1)] * 200
     run, _, clock = follow(states)
 
@@ -99,20 +108,20 @@ def test_an_item_that_ends_starts_the_minute_anew():
     assert clock.now_s == pytest.approx(50 + 60, abs=1)
 
 
-def test_a_wait_that_ends_starts_the_minute_anew():
+def test_the_end_of_a_wait_restarts_the_minute():
     run, _, _ = follow([WAITING] * 100 + [RUNNING] + [WAITING] * 100 + [DONE])
 
     assert run() == DONE
 
 
-def test_a_slow_job_that_waits_for_nothing_is_watched_for_ever():
+def test_a_slow_job_that_is_not_waiting_is_watched_without_limit():
     run, _, clock = follow([RUNNING] * 10_000 + [DONE])
 
     assert run() == DONE
     assert clock.now_s == 5_000
 
 
-def test_plain_lines_come_every_few_seconds_and_only_when_something_changed():
+def test_plain_lines_appear_every_few_seconds_and_only_after_a_change():
     states = [replace(RUNNING, done=n) for n in range(40)] + [replace(RUNNING, done=40)] * 60
     run, out, _ = follow([*states, DONE])
 
@@ -124,27 +133,31 @@ def test_plain_lines_come_every_few_seconds_and_only_when_something_changed():
     ]
 
 
-def test_a_pipe_gets_no_control_characters():
+def test_a_pipe_receives_no_control_characters():
     out = io.StringIO()
     screen = screen_for(out)
     screen.show(RUNNING)
     screen.close(DONE)
 
-    assert out.getvalue().split("\n") == ["j1 running: 0 of 100", "j1 done: 100 of 100", ""]
+    assert out.getvalue().split("\n") == [
+        "j1 running: 0 of 100 images",
+        "j1 done: 100 of 100 images",
+        "",
+    ]
 
 
-def test_a_terminal_gets_a_bar_with_rate_and_time_left():
+def test_a_terminal_shows_a_bar_with_rate_and_time_left():
     out = io.StringIO()
     bar = Bar(Console(file=out, force_terminal=True, width=120))
     bar.show(replace(RUNNING, done=50, failed=2, images_per_s=12.34, eta_s=3.9))
     bar.close(replace(DONE, done=98, failed=2))
 
-    assert "52 of 100, 2 failed, 12.3 images/s, 4 s left" in out.getvalue()
-    assert "100 of 100, 2 failed" in out.getvalue()
+    assert "52 of 100 images, 2 failed, 12.3 images/s, 4 s left" in out.getvalue()
+    assert "100 of 100 images, 2 failed" in out.getvalue()
 
 
-def test_the_bar_prints_what_looks_like_markup_as_it_is():
-    """A bucket or a reason may hold square brackets."""
+def test_the_bar_does_not_interpret_markup():
+    """A bucket or a reason may contain square brackets."""
     out = io.StringIO()
     bar = Bar(Console(file=out, force_terminal=True, width=120))
     bar.close(replace(RUNNING, waiting_for="bucket: [red]inbox[/nix]"))
@@ -160,22 +173,26 @@ def test_the_bar_prints_what_looks_like_markup_as_it_is():
         (replace(DONE, state=JobState.CANCELLED, done=3), 1),
     ],
 )
-def test_exit_code(status, code):
-    """0 only if every image is done."""
+def test_the_exit_code_is_0_only_if_every_image_is_done(status, code):
     assert exit_code(status) == code
 
 
-def test_one_line_tells_rate_time_left_and_what_is_waited_for():
+def test_the_description_contains_rate_time_left_and_reason_for_waiting():
     status = replace(WAITING, done=7, failed=1, images_per_s=0.5, eta_s=184.0)
 
     assert describe(status) == (
-        "j1 running: 8 of 100, 1 failed, 0.5 images/s, 3 min left, waiting: no worker"
+        "j1 running: 8 of 100 images, 1 failed, 0.5 images/s, 3 min left, waiting: no worker"
     )
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 images"), (1, "1 image"), (2, "2 images")])
+def test_a_count_of_one_is_singular(number, text):
+    assert count(number, "image") == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.4, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "2 h 00 min"), (11_100, "3 h 05 min")],
 )
-def test_durations_are_rounded_for_reading(seconds, text):
+def test_durations_are_rounded(seconds, text):
     assert duration(seconds) == text

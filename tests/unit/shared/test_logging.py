@@ -62,10 +62,28 @@ def test_a_record_is_one_line_of_json_with_its_facts():
 
 
 def test_values_that_json_cannot_hold_do_not_spoil_a_line():
-    body = line(rate=float("nan"), most=float("inf"), path=io, key="a\nb\udc80")
+    body = line(rate=float("nan"), most=float("inf"), path=io, key="a\nb")
 
-    assert (body["rate"], body["most"], body["key"]) == ("nan", "inf", "a\nb\udc80")
+    assert (body["rate"], body["most"], body["key"]) == ("nan", "inf", "a\nb")
     assert body["path"] == str(io)
+
+
+@pytest.mark.parametrize(
+    ("key", "logged"),
+    [
+        ("\udc80.jpg", r"\udc80.jpg"),
+        ("\ud83d.jpg", r"\ud83d.jpg"),
+        ("\udc80\udc81\U0001f600\udc82", "\\udc80\\udc81\U0001f600\\udc82"),
+        (r"\udc80.jpg", r"\udc80.jpg"),
+        ("\\\udc80", r"\\udc80"),
+        ("\U0001f600é.jpg", "\U0001f600é.jpg"),
+    ],
+)
+def test_a_lone_surrogate_is_logged_as_its_escape_and_valid_text_unchanged(key, logged):
+    body = line(image_key=key, keys=[key])
+
+    assert body["image_key"] == logged
+    assert body["keys"] == [logged]
 
 
 def test_an_extra_cannot_pass_for_a_lines_own_field():

@@ -1,4 +1,4 @@
-"""Keys from lines, and what counts as a picture; prefixes are listed in the integration tests."""
+"""Keys from lines, and image extensions; the integration tests list prefixes."""
 
 import io
 import itertools
@@ -9,27 +9,26 @@ import pytest
 from producer.submission.sources import (
     KeySource,
     LineSource,
-    at_least_one,
-    is_picture,
+    is_image,
     parse_prefix,
 )
-from shared.errors import InvalidOption, NoKeys
+from shared.errors import InvalidOption
 
 
 def lines(body):
     return LineSource(io.BytesIO(body), "keys.txt")
 
 
-def test_one_key_a_line_in_the_file_s_order():
+def test_keys_keep_the_order_of_the_lines():
     assert list(lines(b"b.jpg\na/c.png\nb.jpg\n")) == ["b.jpg", "a/c.png", "b.jpg"]
 
 
-def test_blank_lines_are_ignored_and_line_ends_of_windows_cut_off():
+def test_blank_lines_and_carriage_returns_are_removed():
     assert list(lines(b"\r\na.jpg\r\n   \n\nb.jpg")) == ["a.jpg", "b.jpg"]
 
 
-def test_spaces_at_the_ends_of_a_key_stay():
-    """They are legal in a bucket, and cutting them off would name another object."""
+def test_spaces_around_a_key_are_kept():
+    """They are legal in a bucket; without them the key names another object."""
     assert list(lines(b" a.jpg \n")) == [" a.jpg "]
 
 
@@ -37,21 +36,21 @@ def test_a_byte_order_mark_is_not_part_of_the_first_key():
     assert list(lines("\N{BOM}a.jpg\nb.jpg\n".encode())) == ["a.jpg", "b.jpg"]
 
 
-def test_keys_may_hold_any_letters():
+def test_keys_may_contain_any_unicode_letter():
     assert list(lines("Schuhe/größe 42/№ 1.jpg\n".encode())) == ["Schuhe/größe 42/№ 1.jpg"]
 
 
-def test_a_line_that_is_not_utf_8_is_named():
-    with pytest.raises(InvalidOption, match=r"keys\.txt, line 2 is not UTF-8"):
+def test_the_error_for_a_line_that_is_not_utf_8_names_the_line():
+    with pytest.raises(InvalidOption, match=r"keys\.txt, line 2: not valid UTF-8"):
         list(lines(b"a.jpg\n\xff\xd8\xff\xe0\n"))
 
 
-def test_a_file_that_is_no_list_of_keys_is_refused_before_it_fills_memory():
-    with pytest.raises(InvalidOption, match=r"keys\.txt, line 1: over 4096 bytes"):
+def test_an_overlong_line_is_refused_before_it_fills_memory():
+    with pytest.raises(InvalidOption, match=r"keys\.txt, line 1: 4096 bytes or more"):
         list(lines(b"x" * 10_000_000))
 
 
-def test_a_million_keys_are_never_held_together():
+def test_keys_are_not_all_held_in_memory():
     class Endless(io.RawIOBase):
         def __init__(self):
             self.keys = (b"catalogue/2026/%07d.jpg\n" % n for n in range(1_000_000))
@@ -71,29 +70,32 @@ def test_a_million_keys_are_never_held_together():
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "text"),
     [
-        (LineSource(io.BytesIO(b"\n \n"), "keys.txt"), "no keys in keys.txt: 2 lines read"),
-        (KeySource([]), "no keys were given"),
+        (
+            LineSource(io.BytesIO(b"\n \n"), "keys.txt"),
+            "no image keys in keys.txt; blank lines read: 2",
+        ),
+        (KeySource([]), "no image keys given"),
     ],
 )
-def test_no_key_at_all_says_what_was_looked_at(source, said):
-    with pytest.raises(NoKeys, match=said):
-        list(at_least_one(source))
+def test_an_empty_source_describes_what_was_read(source, text):
+    assert list(source) == []
+    assert source.describe_empty() == text
 
 
-def test_a_source_with_keys_is_handed_through():
-    assert list(at_least_one(KeySource(["a", "b"]))) == ["a", "b"]
+def test_keys_of_a_program_are_passed_through():
+    assert list(KeySource(["a", "b"])) == ["a", "b"]
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "b/c.JPEG", "x.tar.png", "d.e/f.WebP", ".hidden/g.heic"])
-def test_pictures_are_told_by_extension_in_any_case(name):
-    assert is_picture(name)
+def test_images_are_recognised_by_extension_in_any_case(name):
+    assert is_image(name)
 
 
 @pytest.mark.parametrize("name", ["a", "jpg", "a.jpg/b", "a.jpg/", "a.txt", "a.jpg.txt", ""])
-def test_other_names_are_no_pictures(name):
-    assert not is_picture(name)
+def test_other_names_are_not_images(name):
+    assert not is_image(name)
 
 
 @pytest.mark.parametrize(
@@ -105,13 +107,13 @@ def test_other_names_are_no_pictures(name):
         ("s3://inbox", ("inbox", "")),
     ],
 )
-def test_a_prefix_is_split_into_bucket_and_prefix(url, parts):
+def test_a_url_is_split_into_bucket_and_prefix(url, parts):
     assert parse_prefix(url) == parts
 
 
 @pytest.mark.parametrize(
     "url", ["inbox/a/", "http://inbox/a", "s3:/inbox/a", "s3://", "s3:///a", "S3://inbox/"]
 )
-def test_what_is_no_prefix_is_refused_with_the_form_it_should_have(url):
+def test_the_error_for_an_invalid_url_shows_the_valid_form(url):
     with pytest.raises(InvalidOption, match="s3://bucket/prefix/"):
         parse_prefix(url)

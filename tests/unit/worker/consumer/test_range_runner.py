@@ -3,16 +3,16 @@
 import threading
 
 import pytest
+from support.engine_harness import EngineHarness
 from support.jobs import feed, grant, stage, submission, submit
-from support.line import Line
-from support.stand_ins import Valve, quick_stations
+from support.stand_ins import QuickImaging, Valve
 from support.until import until
 
 from shared.errors import RedisUnavailable
 from shared.jobstore.store import JobStore
 from worker.consumer import range_runner as runs
-from worker.consumer.leases import Held
-from worker.consumer.range_runner import MARK_ITEMS, Range, TicketRun
+from worker.consumer.leases import HeldTicket
+from worker.consumer.range_runner import MARK_ITEMS, Range, RangeRunner
 
 MODEL = "isnet-general-use"
 
@@ -42,27 +42,27 @@ def noting(redis_server, redis_client):
 
 
 @pytest.fixture
-def line():
-    line = Line(stations=quick_stations())
-    yield line
-    line.close()
+def harness():
+    harness = EngineHarness(imaging=QuickImaging())
+    yield harness
+    harness.close()
 
 
 class Ticket:
     """A claimed ticket over the first items of a job with sources `0.jpg`, `1.jpg` and so on."""
 
-    def __init__(self, store, line, total, *, worker="w", claim=None, is_wanted=None, **details):
-        self.store, self.line = store, line
+    def __init__(self, store, harness, total, *, worker="w", claim=None, is_wanted=None, **details):
+        self.store, self.harness = store, harness
         self.job_id = claim.lease.ticket.job_id if claim else submit(store, total, rem_mode=MODEL)
         for n in range(total):
-            line.store.put("inbox", f"{n}.jpg", b"%d" % n, content_type="image/jpeg")
+            harness.store.put("inbox", f"{n}.jpg", b"%d" % n, content_type="image/jpeg")
         self.claim = claim or grant(store, feed(store)[0], worker)
-        self.held = Held(self.claim.lease)
+        self.held = HeldTicket(self.claim.lease)
         keys = {n: f"{n}.jpg" for n in range(total)}
         given = {"urgent": False, "isolate": False} | details
-        self.run = TicketRun(
-            Range(held=self.held, claim=self.claim, keys=keys, model=line.model, **given),
-            line.engine,
+        self.run = RangeRunner(
+            Range(held=self.held, claim=self.claim, keys=keys, model=harness.model, **given),
+            harness.engine,
             store,
             is_wanted=is_wanted or (lambda: False),
         )
@@ -71,7 +71,7 @@ class Ticket:
     def work_off(self):
         """Work it off in this thread; return the job's status."""
         self.run.work_off()
-        return self.store.status(self.job_id)
+        return self.store.queries.status(self.job_id)
 
     def start(self):
         self._thread.start()
@@ -79,39 +79,39 @@ class Ticket:
     def join(self):
         self._thread.join(30)
         assert not self._thread.is_alive()
-        return self.store.status(self.job_id)
+        return self.store.queries.status(self.job_id)
 
 
-def test_all_items_are_marked_with_their_records(noting, line):
-    ticket = Ticket(noting, line, 5)
-    line.store.delete("inbox", ["3.jpg"])
+def test_all_items_are_marked_with_their_records(noting, harness):
+    ticket = Ticket(noting, harness, 5)
+    harness.store.delete("inbox", ["3.jpg"])
 
     status = ticket.work_off()
 
     assert (status.done, status.failed) == (4, 1)
     assert status.error_classes == {"ObjectMissing": 1}
     assert status.verdicts == {"fine": 4}
-    assert noting.finish_begin(ticket.claim.lease).complete
+    assert noting.leases.finish_begin(ticket.claim.lease).complete
     assert ticket.run.unstarted == 0
 
 
-def test_items_that_have_ended_before_are_not_done_again(noting, line):
-    first = Ticket(noting, line, 4)
-    line.store.put("inbox", "1.jpg", b"bad", content_type="image/jpeg")
+def test_items_that_have_ended_before_are_not_done_again(noting, harness):
+    first = Ticket(noting, harness, 4)
+    harness.store.put("inbox", "1.jpg", b"bad", content_type="image/jpeg")
     first.work_off()
-    issued = noting.release(first.claim.lease)
-    assert noting.status(first.job_id).done == 3
+    issued = noting.leases.release(first.claim.lease)
+    assert noting.queries.status(first.job_id).done == 3
 
-    line.segmenter.batches.clear()
-    again = Ticket(noting, line, 4, claim=grant(noting, issued[0]))
+    harness.segmenter.batches.clear()
+    again = Ticket(noting, harness, 4, claim=grant(noting, issued[0]))
     again.work_off()
 
-    assert line.segmenter.batches == []
+    assert harness.segmenter.batches == []
 
 
-def test_items_are_marked_in_groups(noting, line):
+def test_items_are_marked_in_groups(noting, harness):
     """A script call for each would be a hundred times the load on Redis."""
-    ticket = Ticket(noting, line, 16)
+    ticket = Ticket(noting, harness, 16)
 
     ticket.work_off()
 
@@ -120,34 +120,34 @@ def test_items_are_marked_in_groups(noting, line):
     assert max(noting.groups) <= 2 * MARK_ITEMS
 
 
-def test_urgent_items_are_marked_at_once(noting, line, monkeypatch):
+def test_urgent_items_are_marked_at_once(noting, harness, monkeypatch):
     monkeypatch.setattr(runs, "MARK_S", 3600)
-    line.segmenter.before = valve = Valve()
-    ticket = Ticket(noting, line, 3, urgent=True)
-    line.store.delete("inbox", ["0.jpg"])
+    harness.segmenter.before = valve = Valve()
+    ticket = Ticket(noting, harness, 3, urgent=True)
+    harness.store.delete("inbox", ["0.jpg"])
 
     ticket.start()
-    until(lambda: noting.status(ticket.job_id).failed == 1)
+    until(lambda: noting.queries.status(ticket.job_id).failed == 1)
     valve.open()
 
     assert ticket.join().done == 2
 
 
-def test_marks_wait_while_redis_is_away(noting, line):
+def test_marks_wait_while_redis_is_away(noting, harness):
     noting.away = 3
-    ticket = Ticket(noting, line, 4)
+    ticket = Ticket(noting, harness, 4)
 
     assert ticket.work_off().done == 4
     assert noting.groups == [4]
 
 
-def test_a_run_whose_lease_is_lost_marks_nothing_more(noting, line):
-    line.segmenter.before = valve = Valve()
-    ticket = Ticket(noting, line, 4)
+def test_a_run_whose_lease_is_lost_marks_nothing_more(noting, harness):
+    harness.segmenter.before = valve = Valve()
+    ticket = Ticket(noting, harness, 4)
     ticket.start()
     valve.wait_for_one()
 
-    noting.release(ticket.claim.lease)
+    noting.leases.release(ticket.claim.lease)
     valve.open()
     status = ticket.join()
 
@@ -155,9 +155,9 @@ def test_a_run_whose_lease_is_lost_marks_nothing_more(noting, line):
     assert (status.done, status.failed) == (0, 0)
 
 
-def test_what_the_beat_has_found_lost_is_not_even_tried_to_mark(noting, line):
-    line.segmenter.before = valve = Valve()
-    ticket = Ticket(noting, line, 4)
+def test_what_the_beat_has_found_lost_is_not_even_tried_to_mark(noting, harness):
+    harness.segmenter.before = valve = Valve()
+    ticket = Ticket(noting, harness, 4)
     ticket.start()
     valve.wait_for_one()
 
@@ -168,13 +168,13 @@ def test_what_the_beat_has_found_lost_is_not_even_tried_to_mark(noting, line):
     assert not hasattr(noting, "groups")
 
 
-def test_of_a_cancelled_job_what_is_in_flight_still_counts_and_nothing_more_starts(noting, line):
-    line.segmenter.before = valve = Valve()
-    ticket = Ticket(noting, line, 4, isolate=True)
+def test_of_a_cancelled_job_what_is_in_flight_still_counts_and_nothing_more_starts(noting, harness):
+    harness.segmenter.before = valve = Valve()
+    ticket = Ticket(noting, harness, 4, isolate=True)
     ticket.start()
     valve.wait_for_one()
 
-    noting.cancel(ticket.job_id)
+    noting.submissions.cancel(ticket.job_id)
     valve.open()
     status = ticket.join()
 
@@ -183,9 +183,9 @@ def test_of_a_cancelled_job_what_is_in_flight_still_counts_and_nothing_more_star
 
 
 def test_a_stopped_run_finishes_what_it_handed_on_and_leaves_the_rest(noting):
-    line = Line(stations=quick_stations(), max_items=2)
-    line.segmenter.before = valve = Valve()
-    ticket = Ticket(noting, line, 10)
+    harness = EngineHarness(imaging=QuickImaging(), max_items=2)
+    harness.segmenter.before = valve = Valve()
+    ticket = Ticket(noting, harness, 10)
     ticket.start()
     valve.wait_for_one()
     until(lambda: ticket.run.unstarted == 8)
@@ -197,12 +197,12 @@ def test_a_stopped_run_finishes_what_it_handed_on_and_leaves_the_rest(noting):
     assert status.done == 10 - ticket.run.unstarted
     assert ticket.run.unstarted >= 7  # one may have been on its way into the engine
     assert ticket.run.waiting_for is None
-    line.close()
+    harness.close()
 
 
-def test_a_bucket_that_fails_ends_the_run_and_says_why(noting, line):
-    ticket = Ticket(noting, line, 4)
-    line.store.missing.add("cutouts")
+def test_a_bucket_that_fails_ends_the_run_and_says_why(noting, harness):
+    ticket = Ticket(noting, harness, 4)
+    harness.store.missing.add("cutouts")
 
     status = ticket.work_off()
 
@@ -210,9 +210,9 @@ def test_a_bucket_that_fails_ends_the_run_and_says_why(noting, line):
     assert ticket.run.waiting_for.startswith("bucket: ")
 
 
-def test_a_leaving_process_ends_the_run_and_waits_for_nothing(noting, line):
-    ticket = Ticket(noting, line, 4)
-    line.engine.drain()
+def test_a_leaving_process_ends_the_run_and_waits_for_nothing(noting, harness):
+    ticket = Ticket(noting, harness, 4)
+    harness.drain()
 
     status = ticket.work_off()
 
@@ -222,10 +222,10 @@ def test_a_leaving_process_ends_the_run_and_waits_for_nothing(noting, line):
 # --- suspects
 
 
-def test_suspects_go_one_by_one_each_announced_before(noting, line):
+def test_suspects_go_one_by_one_each_announced_before(noting, harness):
     inside = []
-    line.segmenter.before = lambda batch: inside.append((len(batch), list(noting.tried)))
-    ticket = Ticket(noting, line, 4, isolate=True)
+    harness.segmenter.before = lambda batch: inside.append((len(batch), list(noting.tried)))
+    ticket = Ticket(noting, harness, 4, isolate=True)
 
     assert ticket.work_off().done == 4
     assert inside == [(1, [0]), (1, [0, 1]), (1, [0, 1, 2]), (1, [0, 1, 2, 3])]
@@ -233,28 +233,28 @@ def test_suspects_go_one_by_one_each_announced_before(noting, line):
 
 
 @pytest.mark.parametrize(("isolate", "done"), [(True, 1), (False, 4)])
-def test_only_a_suspect_gives_way_and_not_before_one_item(noting, line, isolate, done):
+def test_only_a_suspect_gives_way_and_not_before_one_item(noting, harness, isolate, done):
     """It alone keeps others out; and one that were stopped each time at once would never end."""
-    ticket = Ticket(noting, line, 4, isolate=isolate, is_wanted=lambda: True)
+    ticket = Ticket(noting, harness, 4, isolate=isolate, is_wanted=lambda: True)
 
     assert ticket.work_off().done == done
     assert ticket.run.unstarted == 4 - done
 
 
-def test_a_suspect_is_not_tried_without_its_lease(noting, line):
-    ticket = Ticket(noting, line, 4, isolate=True)
-    noting.release(ticket.claim.lease)
+def test_a_suspect_is_not_tried_without_its_lease(noting, harness):
+    ticket = Ticket(noting, harness, 4, isolate=True)
+    noting.leases.release(ticket.claim.lease)
 
     ticket.work_off()
 
     assert ticket.held.lost
-    assert line.segmenter.batches == []
+    assert harness.segmenter.batches == []
 
 
-def test_waiting_for_a_suspect_takes_no_processor_time(noting, line):
+def test_waiting_for_a_suspect_takes_no_processor_time(noting, harness):
     """While one is in flight nothing else is to be done, so the thread sleeps on its outcome."""
-    line.segmenter.before = valve = Valve()
-    ticket = Ticket(noting, line, 4, isolate=True)
+    harness.segmenter.before = valve = Valve()
+    ticket = Ticket(noting, harness, 4, isolate=True)
     asked = []
     outcomes = ticket.run._outcomes
 
@@ -280,20 +280,20 @@ def test_waiting_for_a_suspect_takes_no_processor_time(noting, line):
 # --- attempts
 
 
-def test_attempts_of_earlier_generations_count(noting, line):
+def test_attempts_of_earlier_generations_count(noting, harness):
     job = submission(1, rem_mode=MODEL)
     stage(noting, job)
-    job_id = noting.submit(job).job_id
-    first = Ticket(noting, line, 1, claim=grant(noting, feed(noting)[0]))
-    line.store.put("inbox", "0.jpg", b"bad", content_type="image/jpeg")
+    job_id = noting.submissions.submit(job).job_id
+    first = Ticket(noting, harness, 1, claim=grant(noting, feed(noting)[0]))
+    harness.store.put("inbox", "0.jpg", b"bad", content_type="image/jpeg")
     first.work_off()
-    noting.finish_begin(first.claim.lease)
-    _, [merge] = noting.finish_commit(first.claim.lease)
-    assert noting.merge_commit(grant(noting, merge).lease)
-    assert noting.retry(job_id) == 1
+    noting.leases.finish_begin(first.claim.lease)
+    _, [merge] = noting.leases.finish_commit(first.claim.lease)
+    assert noting.leases.merge_commit(grant(noting, merge).lease)
+    assert noting.submissions.retry(job_id) == 1
 
-    second = Ticket(noting, line, 1, claim=grant(noting, feed(noting)[0]))
+    second = Ticket(noting, harness, 1, claim=grant(noting, feed(noting)[0]))
     second.work_off()
 
-    [record] = noting.open_records(job_id)
+    [record] = noting.queries.open_records(job_id)
     assert '"attempts":2' in record

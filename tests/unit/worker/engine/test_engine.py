@@ -1,34 +1,33 @@
-"""The engine: real stations, a stand-in network, a store in memory."""
+"""The engine: real imaging, a stand-in network, a store in memory."""
 
 import gc
 import io
 import json
 import threading
 import weakref
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+from support.engine_harness import MAX_BYTES, EngineHarness
 from support.jobs import spec
-from support.line import MAX_BYTES, Line
 from support.pictures import encoded, header_only, photo, plain
-from support.stand_ins import Valve, quick_stations, stand_in_model
+from support.stand_ins import QuickImaging, Valve, stand_in_model
 from support.until import until
 
 from shared.errors import DeviceLost, StoreUnavailable, UndecodableImage
 from shared.job.spec import Existing, ImageOutput, Naming, PictureOptions
-from worker.engine.circuit_breaker import Breaker
-from worker.engine.item import Ended, GivenBack
+from worker.engine.circuit_breaker import CircuitBreaker
+from worker.engine.payloads import Deferred, Finished
 
 
 @pytest.fixture
-def lines():
-    """Make lines, and end them with the test."""
+def harnesses():
+    """Make harnesses, and end them with the test."""
     made = []
 
     def make(**details):
-        made.append(Line(**details))
+        made.append(EngineHarness(**details))
         return made[-1]
 
     yield make
@@ -37,20 +36,18 @@ def lines():
 
 
 @pytest.fixture
-def line(lines):
-    return lines()
+def harness(harnesses):
+    return harnesses()
 
 
 @pytest.fixture
-def quicks(lines):
-    """Make lines over any bytes, for what is not about pictures."""
+def quicks(harnesses):
+    """Make harnesses over any bytes, for what is not about pictures."""
 
     def make(**details):
-        made = lines(stations=quick_stations(), **details)
+        made = harnesses(imaging=QuickImaging(), **details)
         put = made.store.put
-        made.picture = lambda key: (
-            put("inbox", key, key.encode(), content_type="image/jpeg") and key
-        )
+        made.image = lambda key: put("inbox", key, key.encode(), content_type="image/jpeg") and key
         return made
 
     return make
@@ -65,23 +62,23 @@ def states(outcomes):
     return [outcome.record.state for outcome in outcomes]
 
 
-def hold_device(line):
+def hold_device(harness):
     """Let the next forward pass wait; return the valve, once a pass has come to it."""
-    line.segmenter.before = valve = Valve()
-    line.offer(line.picture("first.jpg"))
+    harness.segmenter.before = valve = Valve()
+    harness.offer(harness.image("first.jpg"))
     valve.wait_for_one()
     return valve
 
 
-def opened(line, key):
-    return Image.open(io.BytesIO(line.store.get("cutouts", key).data))
+def opened(harness, key):
+    return Image.open(io.BytesIO(harness.store.get("cutouts", key).data))
 
 
 # --- one picture
 
 
-def test_a_picture_becomes_a_cutout_a_mask_and_a_record(line):
-    record = line.record(line.picture("shop/a.jpg", width=60, height=40))
+def test_a_picture_becomes_a_cutout_a_mask_and_a_record(harness):
+    record = harness.record(harness.image("shop/a.jpg", width=60, height=40))
 
     assert (record.state, record.image_key, record.index) == ("done", "shop/a.jpg", 0)
     assert (record.width, record.height, record.attempts) == (60, 40, 1)
@@ -90,25 +87,25 @@ def test_a_picture_becomes_a_cutout_a_mask_and_a_record(line):
     assert (record.device, record.weights_sha256) == ("stand-in", "5" * 64)
     assert (record.model, record.licence) == ("isnet-general-use", "none")
     assert record.qc["verdict"] in ("ok", "review", "reject")
-    cutout, mask = opened(line, record.cutout_key), opened(line, record.mask_key)
+    cutout, mask = opened(harness, record.cutout_key), opened(harness, record.mask_key)
     assert (cutout.mode, cutout.size, mask.mode, mask.size) == ("RGBA", (60, 40), "L", (60, 40))
     assert np.array_equal(np.asarray(cutout)[..., 3], np.asarray(mask))
 
 
-def test_the_verdict_is_told_beside_the_record(line):
-    [outcome] = line.run(line.picture("a.jpg"))
+def test_the_verdict_is_told_beside_the_record(harness):
+    [outcome] = harness.run(harness.image("a.jpg"))
 
-    assert outcome.verdict == outcome.record.qc["verdict"]
+    assert outcome.record.verdict == outcome.record.qc["verdict"]
 
 
-def test_pictures_carry_the_jobs_texts_and_who_made_them(line):
+def test_pictures_carry_the_jobs_texts_and_who_made_them(harness):
     prompt, extra = {"3": {"class_type": "LoadImage"}}, {"workflow": {"nodes": [1]}}
     job = spec(rem_mode="isnet-general-use", prompt=prompt, extra_pnginfo=extra)
 
-    record = line.record(line.picture("a.jpg"), job=job)
+    record = harness.record(harness.image("a.jpg"), job=job)
 
     for key in (record.cutout_key, record.mask_key):
-        texts = opened(line, key).text
+        texts = opened(harness, key).text
         assert json.loads(texts["prompt"]) == prompt
         assert json.loads(texts["workflow"]) == extra["workflow"]
         assert json.loads(texts["rmbg"]) == {
@@ -119,45 +116,45 @@ def test_pictures_carry_the_jobs_texts_and_who_made_them(line):
         }
 
 
-def test_hidden_pictures_are_judged_and_nothing_is_written(line):
-    record = line.record(line.picture("a.jpg"), job=spec(image_output=ImageOutput.HIDE))
+def test_hidden_pictures_are_judged_and_nothing_is_written(harness):
+    record = harness.record(harness.image("a.jpg"), job=spec(image_output=ImageOutput.HIDE))
 
     assert (record.state, record.cutout_key, record.mask_key) == ("done", None, None)
     assert record.qc["verdict"]
-    assert line.store.keys("cutouts") == []
+    assert harness.store.keys("cutouts") == []
 
 
-def test_a_preview_is_written_where_it_will_be_deleted(line):
+def test_a_preview_is_written_where_it_will_be_deleted(harness):
     job = spec(image_output=ImageOutput.PREVIEW, date="2026-11-23")
 
-    line.record(line.picture("a.jpg"), job=job)
+    harness.record(harness.image("a.jpg"), job=job)
 
     where = "_preview/2026-11-23/j/easyPreview"
-    assert line.store.keys("cutouts") == [f"{where}/cutout/a.jpg.png", f"{where}/mask/a.jpg.png"]
+    assert harness.store.keys("cutouts") == [f"{where}/cutout/a.jpg.png", f"{where}/mask/a.jpg.png"]
 
 
-def test_counted_names_use_the_pictures_size_and_number(line):
+def test_counted_names_use_the_pictures_size_and_number(harness):
     job = spec(naming=Naming.COMFYUI, counter_base=5, save_prefix="out/%width%w")
 
-    line.record(line.picture("a.jpg", width=60, height=40), job=job)
+    harness.record(harness.image("a.jpg", width=60, height=40), job=job)
 
-    assert line.store.keys("cutouts") == ["out/60w_00005_.png", "out/60w_mask_00005_.png"]
+    assert harness.store.keys("cutouts") == ["out/60w_00005_.png", "out/60w_mask_00005_.png"]
 
 
-def test_a_doubtful_cutout_is_copied_for_review(line):
+def test_a_doubtful_cutout_is_copied_for_review(harness):
     """A plain bright picture: the stand-in finds no subject in it."""
     bright = encoded(plain((255, 255, 255), 40, 40), "PNG")
-    line.store.put("inbox", "empty.png", bright, content_type="image/png")
+    harness.store.put("inbox", "empty.png", bright, content_type="image/png")
     job = spec(review_prefix="look")
 
-    line.run("empty.png", job=job)
+    harness.run("empty.png", job=job)
 
-    copy = line.store.get("cutouts", "look/empty.png.png").data
-    assert copy == line.store.get("cutouts", "ComfyUI/cutout/empty.png.png").data
+    copy = harness.store.get("cutouts", "look/empty.png.png").data
+    assert copy == harness.store.get("cutouts", "ComfyUI/cutout/empty.png.png").data
 
 
 def test_a_picture_without_doubt_is_not_copied(quick):
-    quick.record(quick.picture("a.jpg"), job=spec(review_prefix="look"))
+    quick.record(quick.image("a.jpg"), job=spec(review_prefix="look"))
 
     assert not [key for key in quick.store.keys("cutouts") if key.startswith("look")]
 
@@ -168,12 +165,12 @@ def transparent():
     return encoded(picture, "PNG", "RGBA")
 
 
-def test_a_sources_own_transparency_stays_in_the_mask_or_is_ignored(line):
-    line.store.put("inbox", "half.png", transparent(), content_type="image/png")
+def test_a_sources_own_transparency_stays_in_the_mask_or_is_ignored(harness):
+    harness.store.put("inbox", "half.png", transparent(), content_type="image/png")
     ignored = spec(options=PictureOptions(alpha="ignore"), save_prefix="ignored")
 
-    kept = opened(line, line.record("half.png").mask_key)
-    dropped = opened(line, line.record("half.png", job=ignored).mask_key)
+    kept = opened(harness, harness.record("half.png").mask_key)
+    dropped = opened(harness, harness.record("half.png", job=ignored).mask_key)
 
     assert not np.asarray(kept)[:, :20].any()
     assert np.asarray(kept)[:, 20:].any()
@@ -183,13 +180,13 @@ def test_a_sources_own_transparency_stays_in_the_mask_or_is_ignored(line):
 # --- company
 
 
-def test_a_mask_is_the_same_alone_and_in_company(lines):
+def test_a_mask_is_the_same_alone_and_in_company(harnesses):
     """Whatever shares its batch; pictures of many sizes."""
-    alone, together = lines(), lines()
+    alone, together = harnesses(), harnesses()
     sizes = [(40 + 7 * n, 90 - 5 * n) for n in range(12)]
-    for line in (alone, together):
+    for harness in (alone, together):
         for n, (width, height) in enumerate(sizes):
-            line.picture(f"{n}.jpg", width=width, height=height, seed=n)
+            harness.image(f"{n}.jpg", width=width, height=height, seed=n)
     keys = [f"{n}.jpg" for n in range(12)]
 
     for key in keys:
@@ -197,7 +194,7 @@ def test_a_mask_is_the_same_alone_and_in_company(lines):
     valve = hold_device(together)
     for key in keys:
         together.offer(key)
-    until(lambda: len(together.engine.device._batcher) == len(keys))
+    until(lambda: together.waiting_for_batch() == len(keys))
     valve.open()
     together.wait()
 
@@ -210,64 +207,64 @@ def test_a_mask_is_the_same_alone_and_in_company(lines):
         assert len(np.unique(first)) > 5
 
 
-def test_outcomes_come_in_the_order_of_arrival(lines):
+def test_outcomes_come_in_the_order_of_arrival(harnesses):
     """With one thread a stage; more threads may pass one another."""
-    line = lines(stations=quick_stations(), io_threads=1, cpu_threads=1)
+    harness = harnesses(imaging=QuickImaging(), io_threads=1, cpu_threads=1)
     keys = [f"{n}.jpg" for n in range(20)]
     for key in keys:
-        line.store.put("inbox", key, key.encode(), content_type="image/jpeg")
+        harness.store.put("inbox", key, key.encode(), content_type="image/jpeg")
 
-    line.run(*keys)
+    harness.run(*keys)
 
-    assert list(line.outcomes) == keys
+    assert list(harness.outcomes) == keys
 
 
-def test_urgent_items_go_before_all_that_waits(lines):
-    line = lines(
-        model=stand_in_model(batch_size=1), stations=quick_stations(), io_threads=1, cpu_threads=1
+def test_urgent_items_go_before_all_that_waits(harnesses):
+    harness = harnesses(
+        model=stand_in_model(batch_size=1), imaging=QuickImaging(), io_threads=1, cpu_threads=1
     )
     for key in (*"abcdef", "first.jpg"):
-        line.store.put("inbox", key, key.encode(), content_type="image/jpeg")
-    line.picture = lambda key: key
-    valve = hold_device(line)
+        harness.store.put("inbox", key, key.encode(), content_type="image/jpeg")
+    harness.image = lambda key: key
+    valve = hold_device(harness)
 
     for key in "abc":
-        line.offer(key)
-    line.offer("d", urgent=True)
-    until(lambda: len(line.engine.device._batcher) == 4)
+        harness.offer(key)
+    harness.offer("d", urgent=True)
+    until(lambda: harness.waiting_for_batch() == 4)
     valve.open()
-    line.wait()
+    harness.wait()
 
-    assert [key for key in line.outcomes if key != "first.jpg"] == ["d", "a", "b", "c"]
+    assert [key for key in harness.outcomes if key != "first.jpg"] == ["d", "a", "b", "c"]
 
 
-def test_a_full_engine_takes_urgent_items_only(lines):
-    line = lines(stations=quick_stations(), max_items=1)
+def test_a_full_engine_takes_urgent_items_only(harnesses):
+    harness = harnesses(imaging=QuickImaging(), max_items=1)
     for key in ("first.jpg", "b", "c"):
-        line.store.put("inbox", key, b"x", content_type="image/jpeg")
-    line.picture = lambda key: key
-    valve = hold_device(line)
+        harness.store.put("inbox", key, b"x", content_type="image/jpeg")
+    harness.image = lambda key: key
+    valve = hold_device(harness)
 
-    assert not line.offer("b")
-    assert line.offer("b", urgent=True)
+    assert not harness.offer("b")
+    assert harness.offer("b", urgent=True)
     valve.open()
-    line.wait()
-    until(lambda: line.engine.inside == 0)
+    harness.wait()
+    until(lambda: harness.engine.inside == 0)
 
-    assert line.offer("c")
+    assert harness.offer("c")
 
 
 # --- failures are the item's own
 
 
-def long_file(line):
-    line.store.put("inbox", "long.jpg", bytes(MAX_BYTES + 1), content_type="image/jpeg")
+def long_file(harness):
+    harness.store.put("inbox", "long.jpg", bytes(MAX_BYTES + 1), content_type="image/jpeg")
     return "long.jpg"
 
 
 def written(data):
-    def put(line):
-        line.store.put("inbox", "bad.jpg", data, content_type="image/jpeg")
+    def put(harness):
+        harness.store.put("inbox", "bad.jpg", data, content_type="image/jpeg")
         return "bad.jpg"
 
     return put
@@ -283,18 +280,18 @@ FAULTY = {
     "key that escapes": (lambda _line: "../secret.jpg", "InvalidKey"),
     "key of a folder": (lambda _line: "folder/", "InvalidKey"),
     "key too long for its output": (
-        lambda line: line.picture("/".join(["k" * 201] * 5)),
+        lambda harness: harness.image("/".join(["k" * 201] * 5)),
         "InvalidKey",
     ),
 }
 
 
 @pytest.mark.parametrize(("make", "error"), FAULTY.values(), ids=FAULTY)
-def test_a_failure_is_the_items_own_and_its_neighbours_are_done(line, make, error):
-    before, after = line.picture("before.jpg"), line.picture("after.jpg")
-    bad = make(line)
+def test_a_failure_is_the_items_own_and_its_neighbours_are_done(harness, make, error):
+    before, after = harness.image("before.jpg"), harness.image("after.jpg")
+    bad = make(harness)
 
-    outcomes = line.run(before, bad, after)
+    outcomes = harness.run(before, bad, after)
 
     assert states(outcomes) == ["done", "failed", "done"]
     record = outcomes[1].record
@@ -303,17 +300,17 @@ def test_a_failure_is_the_items_own_and_its_neighbours_are_done(line, make, erro
     assert (record.image_key, record.attempts, record.cutout_key) == (bad, 1, None)
 
 
-def test_a_failed_items_output_is_not_written(line):
-    line.run("absent.jpg")
+def test_a_failed_items_output_is_not_written(harness):
+    harness.run("absent.jpg")
 
-    assert line.store.keys("cutouts") == []
+    assert harness.store.keys("cutouts") == []
 
 
-def test_existing_fail_fails_the_item(line):
+def test_existing_fail_fails_the_item(harness):
     job = spec(existing=Existing.FAIL)
-    line.store.put("cutouts", "ComfyUI/mask/a.jpg.png", b"x", content_type="image/png")
+    harness.store.put("cutouts", "ComfyUI/mask/a.jpg.png", b"x", content_type="image/png")
 
-    record = line.record(line.picture("a.jpg"), job=job)
+    record = harness.record(harness.image("a.jpg"), job=job)
 
     assert (record.state, record.error["class"]) == ("failed", "OutputExists")
 
@@ -323,9 +320,9 @@ class OddError(Exception):
 
 
 @pytest.mark.parametrize("step", ["prepare", "forward", "finish"])
-def test_an_unforeseen_fault_of_the_model_fails_that_item_only(line, step):
+def test_an_unforeseen_fault_of_the_model_fails_that_item_only(harness, step):
     """In the forward pass too, although a batch is run as one: then each is run alone."""
-    real = getattr(line.segmenter, step)
+    real = getattr(harness.segmenter, step)
 
     def fail(first, *rest, **named):
         batch = first if step == "forward" else [first]
@@ -336,33 +333,33 @@ def test_an_unforeseen_fault_of_the_model_fails_that_item_only(line, step):
     def is_odd(given, *size):
         return (step == "finish" and size[0] == 21) or (step != "finish" and not given.any())
 
-    setattr(line.segmenter, step, fail)
+    setattr(harness.segmenter, step, fail)
     odd = encoded(plain((0, 0, 0), 21, 21), "PNG")
-    line.store.put("inbox", "odd.png", odd, content_type="image/png")
-    keys = line.pictures(3)
+    harness.store.put("inbox", "odd.png", odd, content_type="image/png")
+    keys = harness.images(3)
 
-    outcomes = line.run(keys[0], "odd.png", *keys[1:])
+    outcomes = harness.run(keys[0], "odd.png", *keys[1:])
 
     assert states(outcomes) == ["done", "failed", "done", "done"]
     assert outcomes[1].record.error == {"class": "OddError", "reason": "out of order"}
 
 
-@pytest.mark.parametrize("step", ["peek", "decode", "measure", "compose", "encode"])
-def test_an_unforeseen_fault_of_a_station_fails_that_item_only(lines, step):
-    stations = quick_stations()
-    real, calls = getattr(stations, step), []
+@pytest.mark.parametrize("step", ["count_pixels", "decode", "measure", "compose", "encode"])
+def test_an_unforeseen_fault_of_a_station_fails_that_item_only(harnesses, step):
+    imaging = QuickImaging()
+    real, calls = getattr(imaging, step), []
 
-    def fail(*given):
+    def fail(*given, **named):
         calls.append(given)
         if len(calls) == 2:
             raise OddError("out of order")
-        return real(*given)
+        return real(*given, **named)
 
-    line = lines(stations=replace(stations, **{step: fail}), io_threads=1, cpu_threads=1)
+    harness = harnesses(imaging=QuickImaging(**{step: fail}), io_threads=1, cpu_threads=1)
     for key in "abc":
-        line.store.put("inbox", key, b"x", content_type="image/jpeg")
+        harness.store.put("inbox", key, b"x", content_type="image/jpeg")
 
-    outcomes = line.run(*"abc")
+    outcomes = harness.run(*"abc")
 
     assert sorted(states(outcomes)) == ["done", "done", "failed"]
     [failed] = [each.record for each in outcomes if each.record.state == "failed"]
@@ -372,8 +369,8 @@ def test_an_unforeseen_fault_of_a_station_fails_that_item_only(lines, step):
 def test_a_network_that_answers_too_little_fails_its_batch_and_not_the_engine(quick):
     real = quick.segmenter.forward
     quick.segmenter.forward = lambda batch: real(batch)[1:]
-    quick.picture("a")
-    quick.picture("b")
+    quick.image("a")
+    quick.image("b")
     assert states(quick.run("a", "b")) == ["failed", "failed"]
 
     quick.segmenter.forward = real
@@ -386,17 +383,17 @@ def test_a_network_that_answers_too_little_fails_its_batch_and_not_the_engine(qu
 
 @pytest.mark.parametrize("call", ["get", "put"])
 def test_a_store_that_is_away_for_a_moment_costs_attempts_and_no_item(quick, call):
-    key = quick.picture("a")
+    key = quick.image("a")
     quick.fail_store(call, times=3)
 
     record = quick.record(key)
 
-    assert (record.state, record.attempts) == ("done", 4 if call == "get" else 1)
+    assert (record.state, record.attempts) == ("done", 4)
 
 
 def test_an_outage_costs_no_item_its_attempts(quick):
     """From the fifth failure in a row on none is counted, however long it lasts."""
-    keys = [quick.picture(f"{n}") for n in range(6)]
+    keys = [quick.image(f"{n}") for n in range(6)]
     quick.fail_store("get", "check", times=120)
 
     outcomes = quick.run(*keys)
@@ -408,17 +405,17 @@ def test_an_outage_costs_no_item_its_attempts(quick):
 @pytest.mark.parametrize(("call", "output"), [("get", ImageOutput.HIDE), ("put", ImageOutput.SAVE)])
 def test_an_answer_ends_a_row_of_failures(quick, call, output):
     """Only failures in a row say that the store is down. A hidden item asks only to be read."""
-    key = quick.picture("a")
+    key = quick.image("a")
     quick.fail_store(call, times=1)
 
     quick.record(key, job=spec(image_output=output))
 
-    assert quick.engine.breaker._failures == 0
+    assert not quick.engine.breaker._failures
 
 
 def test_one_object_that_never_comes_ends_while_the_store_is_well(quick):
     """It alone keeps the breaker open; asked for anything else, the store answers."""
-    key = quick.picture("a")
+    key = quick.image("a")
     quick.fail_store("get", times=10_000)
 
     record = quick.record(key)
@@ -428,8 +425,8 @@ def test_one_object_that_never_comes_ends_while_the_store_is_well(quick):
 
 def test_an_outage_is_progress_of_a_kind(quicks):
     """Leases are kept meanwhile: giving tickets to another worker would not help."""
-    quick = quicks(breaker=Breaker(failures=1))
-    key = quick.picture("a")
+    quick = quicks(breaker=CircuitBreaker(max_failures=1))
+    key = quick.image("a")
     quick.fail_store("get", "check", times=10**9)
     quick.offer(key)
     until(lambda: quick.engine.breaker.is_open)
@@ -439,8 +436,8 @@ def test_an_outage_is_progress_of_a_kind(quicks):
 
 def test_a_fault_of_one_object_ends_after_its_attempts(quicks):
     """The others' answers say that the store is well."""
-    quick = quicks(breaker=Breaker(failures=1000))
-    good, bad = quick.picture("good"), quick.picture("bad one")
+    quick = quicks(breaker=CircuitBreaker(max_failures=1000))
+    good, bad = quick.image("good"), quick.image("bad one")
 
     def before(call, bucket, key):
         if call == "get" and key == bad:
@@ -457,43 +454,43 @@ def test_a_fault_of_one_object_ends_after_its_attempts(quicks):
 
 
 def test_a_missing_bucket_gives_the_item_back_and_says_what_is_waited_for(quick):
-    key = quick.picture("a")
+    key = quick.image("a")
     quick.store.missing.add("cutouts")
 
     [outcome] = quick.run(key)
 
-    assert isinstance(outcome, GivenBack)
+    assert isinstance(outcome, Deferred)
     assert outcome.waiting_for.startswith("bucket: ")
     assert "cutouts" in outcome.waiting_for
 
 
 @pytest.mark.parametrize("step", ["decode", "encode"])
-def test_short_memory_is_tried_again(lines, step):
-    stations = quick_stations()
-    real, short = getattr(stations, step), [True]
+def test_short_memory_is_tried_again(harnesses, step):
+    imaging = QuickImaging()
+    real, short = getattr(imaging, step), [True]
 
-    def run(*given):
+    def run(*given, **named):
         if short and short.pop():
             raise MemoryError
-        return real(*given)
+        return real(*given, **named)
 
-    line = lines(stations=replace(stations, **{step: run}))
-    line.store.put("inbox", "a", b"x", content_type="image/jpeg")
+    harness = harnesses(imaging=QuickImaging(**{step: run}))
+    harness.store.put("inbox", "a", b"x", content_type="image/jpeg")
 
-    record = line.record("a")
+    record = harness.record("a")
 
     assert (record.state, record.attempts) == ("done", 2)
-    assert line.engine.budget.held_px == 0
+    assert harness.engine.permits.held == 0
 
 
-def test_lasting_shortness_of_memory_fails_the_item(lines):
-    def decode(*_):
+def test_lasting_shortness_of_memory_fails_the_item(harnesses):
+    def decode(*_, **__):
         raise MemoryError
 
-    line = lines(stations=replace(quick_stations(), decode=decode))
-    line.store.put("inbox", "a", b"x", content_type="image/jpeg")
+    harness = harnesses(imaging=QuickImaging(decode=decode))
+    harness.store.put("inbox", "a", b"x", content_type="image/jpeg")
 
-    record = line.record("a")
+    record = harness.record("a")
 
     assert (record.error["class"], record.attempts) == ("RetriesExhausted", 8)
 
@@ -501,23 +498,23 @@ def test_lasting_shortness_of_memory_fails_the_item(lines):
 # --- what an earlier process did
 
 
-def test_a_redo_takes_the_record_from_the_bucket(line):
-    first = line.run(line.picture("a.jpg"))[0]
-    line.segmenter.batches.clear()
+def test_a_redo_takes_the_record_from_the_bucket(harness):
+    first = harness.run(harness.image("a.jpg"))[0]
+    harness.segmenter.batches.clear()
 
-    [again] = line.run("a.jpg", redo=True, index=0)
+    [again] = harness.run("a.jpg", redo=True, index=0)
 
-    assert line.segmenter.batches == []
+    assert harness.segmenter.batches == []
     assert again == first
 
 
-def test_a_redo_of_what_is_not_there_is_done(line):
-    assert line.record(line.picture("a.jpg"), redo=True).state == "done"
+def test_a_redo_of_what_is_not_there_is_done(harness):
+    assert harness.record(harness.image("a.jpg"), redo=True).state == "done"
 
 
-def test_attempts_count_on_from_earlier_ones(line):
-    assert line.record(line.picture("a.jpg"), attempts_before=2).attempts == 3
-    assert line.record("absent.jpg", attempts_before=2).attempts == 3
+def test_attempts_count_on_from_earlier_ones(harness):
+    assert harness.record(harness.image("a.jpg"), attempts_before=2).attempts == 3
+    assert harness.record("absent.jpg", attempts_before=2).attempts == 3
 
 
 # --- a device that is lost
@@ -528,68 +525,67 @@ def lose(batch):
 
 
 def test_a_lost_device_blames_nobody_and_is_told_once(quick):
-    keys = [quick.picture(f"{n}") for n in range(4)]
+    keys = [quick.image(f"{n}") for n in range(4)]
     quick.segmenter.before = lose
 
     outcomes = quick.run(*keys)
 
-    assert outcomes == [GivenBack()] * 4
-    [told] = quick.unfit
-    assert "fell off the bus" in str(told)
+    assert outcomes == [Deferred(died=True)] * 4
+    assert quick.shutdown.is_unfit
 
 
 # --- leaving
 
 
-def test_draining_finishes_what_was_in_the_network_and_gives_back_the_rest(lines):
-    line = lines(model=stand_in_model(batch_size=1), stations=quick_stations())
+def test_draining_finishes_what_was_in_the_network_and_gives_back_the_rest(harnesses):
+    harness = harnesses(model=stand_in_model(batch_size=1), imaging=QuickImaging())
     for key in ("first.jpg", "second", "third"):
-        line.store.put("inbox", key, b"x", content_type="image/jpeg")
-    line.picture = lambda key: key
-    valve = hold_device(line)
-    line.offer("second")
-    line.offer("third")
-    until(lambda: len(line.engine.device._batcher) == 2)
+        harness.store.put("inbox", key, b"x", content_type="image/jpeg")
+    harness.image = lambda key: key
+    valve = hold_device(harness)
+    harness.offer("second")
+    harness.offer("third")
+    until(lambda: harness.waiting_for_batch() == 2)
 
-    line.engine.drain()
-    line.wait(2)
-    assert (line.outcomes["second"], line.outcomes["third"]) == (GivenBack(), GivenBack())
+    harness.drain()
+    harness.wait(2)
+    assert (harness.outcomes["second"], harness.outcomes["third"]) == (Deferred(), Deferred())
     valve.open()
-    line.wait()
+    harness.wait()
 
-    assert line.outcomes["first.jpg"].record.state == "done"
-    assert line.store.keys("cutouts") != []
+    assert harness.outcomes["first.jpg"].record.state == "done"
+    assert harness.store.keys("cutouts") != []
 
 
 def test_draining_gives_back_what_waits_for_the_store(quicks):
     """The process must not wait for an outage to end."""
-    quick = quicks(breaker=Breaker(failures=1, probe_s=3600))
-    key = quick.picture("a")
+    quick = quicks(breaker=CircuitBreaker(max_failures=1, probe_s=3600))
+    key = quick.image("a")
     quick.fail_store("get", "check", times=10**9)
     quick.offer(key)
-    until(lambda: quick.engine._lanes._later._calls)
+    until(quick.engine.scheduler.delayed)
 
-    quick.engine.drain()
+    quick.drain()
     quick.wait()
 
-    assert quick.outcomes[key] == GivenBack()
+    assert quick.outcomes[key] == Deferred()
 
 
-def test_draining_gives_back_what_waits_for_pixels(lines):
-    line = lines(stations=quick_stations(), budget_px=64)
+def test_draining_gives_back_what_waits_for_pixels(harnesses):
+    harness = harnesses(imaging=QuickImaging(), budget_px=64)
     for key in ("first.jpg", "b"):
-        line.store.put("inbox", key, b"x", content_type="image/jpeg")
-    line.picture = lambda key: key
-    valve = hold_device(line)
-    line.offer("b")
-    until(lambda: line.engine.budget._waiting)
+        harness.store.put("inbox", key, b"x", content_type="image/jpeg")
+    harness.image = lambda key: key
+    valve = hold_device(harness)
+    harness.offer("b")
+    until(lambda: harness.engine.permits.waiting)
 
-    line.engine.drain()
+    harness.drain()
     valve.open()
-    line.wait()
+    harness.wait()
 
-    assert line.outcomes["b"] == GivenBack()
-    assert line.outcomes["first.jpg"].record.state == "done"
+    assert harness.outcomes["b"] == Deferred()
+    assert harness.outcomes["first.jpg"].record.state == "done"
 
 
 def test_draining_gives_back_what_cannot_be_uploaded(quick):
@@ -597,42 +593,43 @@ def test_draining_gives_back_what_cannot_be_uploaded(quick):
     valve = hold_device(quick)
     quick.fail_store("put", times=10**9)
 
-    quick.engine.drain()
+    quick.drain()
     valve.open()
     quick.wait()
 
-    assert quick.outcomes["first.jpg"] == GivenBack()
+    assert quick.outcomes["first.jpg"] == Deferred()
 
 
 def test_what_comes_after_draining_began_is_given_back(quick):
-    quick.engine.drain()
+    quick.drain()
 
-    assert quick.run(quick.picture("a")) == [GivenBack()]
+    assert quick.run(quick.image("a")) == [Deferred()]
 
 
 # --- memory
 
 
-def test_a_tiny_budget_slows_down_and_stops_nothing(lines):
+def test_a_tiny_budget_slows_down_and_stops_nothing(harnesses):
     """Every picture is larger than the whole budget, so they go one by one."""
-    line = lines(budget_px=10)
+    harness = harnesses(budget_px=10)
     held = []
-    real = line.segmenter.prepare
-    line.segmenter.prepare = lambda image: held.append(line.engine.budget.held_px) or real(image)
+    real = harness.segmenter.prepare
+    permits = harness.engine.permits
+    harness.segmenter.prepare = lambda image: held.append(permits.held) or real(image)
 
-    outcomes = line.run(*line.pictures(6))
+    outcomes = harness.run(*harness.images(6))
 
     assert states(outcomes) == ["done"] * 6
     assert set(held) == {160 * 120}
-    assert line.engine.budget.held_px == 0
+    assert harness.engine.permits.held == 0
 
 
 def test_a_drawn_picture_gives_its_pixels_back_before_it_is_uploaded(quick):
-    key, held = quick.picture("a"), []
+    key, held = quick.image("a"), []
 
     def before(call, bucket, key):
         if call == "put":
-            held.append(quick.engine.budget.held_px)
+            held.append(quick.engine.permits.held)
 
     quick.store.before = before
 
@@ -641,30 +638,30 @@ def test_a_drawn_picture_gives_its_pixels_back_before_it_is_uploaded(quick):
     assert held == [0, 0]
 
 
-def test_a_retry_of_a_later_stage_keeps_its_pixels(lines):
+def test_a_retry_of_a_later_stage_keeps_its_pixels(harnesses):
     """The picture is still in memory; other pictures must not take its place."""
-    stations, held = quick_stations(), []
+    held = []
 
     def compose(*_):
-        held.append(line.engine.budget.held_px)
+        held.append(harness.engine.permits.held)
         raise MemoryError
 
-    line = lines(stations=replace(stations, compose=compose))
-    line.store.put("inbox", "a", b"x", content_type="image/jpeg")
+    harness = harnesses(imaging=QuickImaging(compose=compose))
+    harness.store.put("inbox", "a", b"x", content_type="image/jpeg")
 
-    line.record("a")
+    harness.record("a")
 
     assert held == [64] * 8
-    assert line.engine.budget.held_px == 0
+    assert harness.engine.permits.held == 0
 
 
 @pytest.mark.parametrize("failing", ["measure", "encode", None])
-def test_nothing_keeps_an_ended_items_picture(lines, failing):
+def test_nothing_keeps_an_ended_items_picture(harnesses, failing):
     seen = []
-    stations = quick_stations()
+    imaging = QuickImaging()
 
-    def decode(data, options, isolate):
-        decoded = stations.decode(data, options, isolate)
+    def decode(data, options, *, isolate):
+        decoded = imaging.decode(data, options, isolate=isolate)
         seen.append(weakref.ref(decoded.image))
         return decoded
 
@@ -672,12 +669,12 @@ def test_nothing_keeps_an_ended_items_picture(lines, failing):
         raise UndecodableImage("made up")
 
     changes = {"decode": decode} | ({failing: fail} if failing else {})
-    line = lines(stations=replace(stations, **changes))
-    line.store.put("inbox", "a", b"x", content_type="image/jpeg")
+    harness = harnesses(imaging=QuickImaging(**changes))
+    harness.store.put("inbox", "a", b"x", content_type="image/jpeg")
 
     gc.disable()
     try:
-        [outcome] = line.run("a")
+        [outcome] = harness.run("a")
         until(lambda: seen[0]() is None)
     finally:
         gc.enable()
@@ -688,10 +685,10 @@ def test_nothing_keeps_an_ended_items_picture(lines, failing):
 # --- progress
 
 
-def test_an_idle_engine_progresses(line):
-    line.engine._inflight.moved_at_s -= 1000
+def test_an_idle_engine_progresses(harness):
+    harness.engine._inflight.moved_at_s -= 1000
 
-    assert line.engine.is_progressing(300)
+    assert harness.engine.is_progressing(300)
 
 
 def test_an_engine_whose_device_hangs_does_not(quick):
@@ -704,15 +701,15 @@ def test_an_engine_whose_device_hangs_does_not(quick):
 
 
 def test_ended_items_are_counted_and_given_back_ones_are_not(quick):
-    quick.run(quick.picture("a"), "absent")
-    quick.engine.drain()
-    quick.run(quick.picture("b"))
+    quick.run(quick.image("a"), "absent")
+    quick.drain()
+    quick.run(quick.image("b"))
 
     assert quick.engine.ended == 2
 
 
 def test_many_threads_may_offer_at_once(quick):
-    keys = [quick.picture(f"{n}") for n in range(60)]
+    keys = [quick.image(f"{n}") for n in range(60)]
 
     def offer(some):
         for key in some:
@@ -726,5 +723,5 @@ def test_many_threads_may_offer_at_once(quick):
         thread.join(30)
     quick.wait(60)
 
-    assert all(isinstance(outcome, Ended) for outcome in quick.outcomes.values())
+    assert all(isinstance(outcome, Finished) for outcome in quick.outcomes.values())
     until(lambda: quick.engine.inside == 0)

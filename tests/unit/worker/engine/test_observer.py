@@ -1,13 +1,13 @@
 """What the engine tells of its work."""
 
 import pytest
-from support.line import Line
-from support.stand_ins import quick_stations
+from support.engine_harness import EngineHarness
+from support.stand_ins import QuickImaging
 
 from shared.errors import DeviceLost
-from worker.engine.item import Ended, GivenBack
-from worker.engine.observer import STAGES, Observers
-from worker.monitoring.event_log import Journal
+from worker.engine.observer import Observers
+from worker.engine.payloads import Deferred, Finished
+from worker.monitoring.event_log import EventLog
 from worker.monitoring.metrics import Metrics
 
 
@@ -21,9 +21,9 @@ class Notes:
         assert took_s >= 0
         self.stages.append(name)
 
-    def batch(self, works, *, wait_s, forward_s):
+    def batch(self, works, *, wait_s, took_s):
         assert wait_s >= 0
-        assert forward_s >= 0
+        assert took_s >= 0
         self.batches.append([work.image_key for work in works])
 
     def retried(self, work, stage, err):
@@ -40,51 +40,51 @@ def notes():
 
 
 @pytest.fixture
-def line(notes):
-    made = Line(stations=quick_stations(), observer=notes)
+def harness(notes):
+    made = EngineHarness(imaging=QuickImaging(), observer=notes)
     made.put = lambda key, body=b"x": made.store.put("inbox", key, body, content_type="image/jpeg")
     yield made
     made.close()
 
 
-def test_a_picture_goes_through_each_stage_once(line, notes):
-    line.put("a")
+def test_a_picture_goes_through_each_stage_once(harness, notes):
+    harness.put("a")
 
-    line.run("a")
+    harness.run("a")
 
     assert sorted(notes.stages) == sorted(set(STAGES) - {"forward"})
     assert notes.batches == [["a"]]
-    assert notes.ends == [("a", Ended)]
+    assert notes.ends == [("a", Finished)]
     assert notes.retries == []
 
 
-def test_a_failed_stage_is_told_with_the_end(line, notes):
-    line.put("bad", b"bad")
+def test_a_failed_stage_is_told_with_the_end(harness, notes):
+    harness.put("bad", b"bad")
 
-    line.run("bad", "missing")
+    harness.run("bad", "missing")
 
     assert sorted(notes.stages) == ["decode", "download", "download"]
-    assert sorted(notes.ends) == [("bad", Ended), ("missing", Ended)]
+    assert sorted(notes.ends) == [("bad", Finished), ("missing", Finished)]
 
 
 @pytest.mark.parametrize(("call", "stage"), [("get", "download"), ("put", "upload")])
-def test_each_retry_is_told_with_its_stage_and_cause(line, notes, call, stage):
-    line.put("a")
-    line.fail_store(call, times=2)
+def test_each_retry_is_told_with_its_stage_and_cause(harness, notes, call, stage):
+    harness.put("a")
+    harness.fail_store(call, times=2)
 
-    line.run("a")
+    harness.run("a")
 
     assert notes.retries == [("a", stage, "StoreUnavailable")] * 2
-    assert notes.ends == [("a", Ended)]
+    assert notes.ends == [("a", Finished)]
 
 
-def test_an_item_that_is_given_back_is_told_as_such(line, notes):
-    line.put("a")
-    line.segmenter.before = raise_device_lost
+def test_an_item_that_is_given_back_is_told_as_such(harness, notes):
+    harness.put("a")
+    harness.segmenter.before = raise_device_lost
 
-    line.run("a")
+    harness.run("a")
 
-    assert notes.ends == [("a", GivenBack)]
+    assert notes.ends == [("a", Deferred)]
 
 
 def raise_device_lost(_batch):
@@ -93,12 +93,14 @@ def raise_device_lost(_batch):
 
 def test_all_that_observe_are_told_the_same():
     first, second = Notes(), Notes()
-    line = Line(stations=quick_stations(), observer=Observers(first, second, Metrics(), Journal()))
-    line.store.put("inbox", "a", b"x", content_type="image/jpeg")
-    line.fail_store("get", times=1)
+    harness = EngineHarness(
+        imaging=QuickImaging(), observer=Observers(first, second, Metrics(STAGES), EventLog())
+    )
+    harness.store.put("inbox", "a", b"x", content_type="image/jpeg")
+    harness.fail_store("get", times=1)
 
-    line.run("a")
-    line.close()
+    harness.run("a")
+    harness.close()
 
     assert vars(first) == vars(second)
     assert (len(first.ends), len(first.retries), len(first.batches)) == (1, 1, 1)
@@ -106,7 +108,7 @@ def test_all_that_observe_are_told_the_same():
 
 def test_metrics_know_each_stage_and_each_class_of_error():
     """A rate needs a first value: counters that appear with the first event hide it."""
-    metrics = Metrics()
+    metrics = Metrics(STAGES)
     value = metrics.registry.get_sample_value
 
     assert {value("rmbg_retries_total", {"stage": stage}) for stage in STAGES} == {0}
@@ -115,12 +117,12 @@ def test_metrics_know_each_stage_and_each_class_of_error():
     assert value("rmbg_images_total", {"result": "done", "error": ""}) == 0
 
 
-def test_a_batch_is_counted_with_its_wait_and_the_device_with_its_time(line):
-    metrics = Metrics()
-    work = line.work("a")
+def test_a_batch_is_counted_with_its_wait_and_the_device_with_its_time(harness):
+    metrics = Metrics(STAGES)
+    work = harness.work("a")
 
-    metrics.batch([work] * 3, wait_s=0.02, forward_s=0.5)
-    metrics.batch([work], wait_s=0.0, forward_s=0.25)
+    metrics.batch([work] * 3, wait_s=0.02, took_s=0.5)
+    metrics.batch([work], wait_s=0.0, took_s=0.25)
 
     value = metrics.registry.get_sample_value
     assert value("rmbg_device_busy_seconds_total") == 0.75

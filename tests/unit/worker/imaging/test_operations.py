@@ -7,17 +7,22 @@ from support.pictures import encoded, photo, quadrants
 from shared.errors import ImageTooLarge, WorkerUnfit
 from shared.job.spec import PictureOptions
 from shared.job.thresholds import Thresholds
-from worker.imaging.decode import DecodedImage, Limits
+from worker.imaging.decode import DecodedImage
 from worker.imaging.operations import ImageOperations, Imaging, final_mask
 from worker.imaging.types import Opaque, Translucent
 
+LIMITS = {"max_pixels": 1_000_000, "max_bytes": 1_000_000}
 OPTIONS = PictureOptions()
 ALPHA = np.full((32, 48), 128, np.uint8)
 
 
+def made(*, max_pixels=1_000_000):
+    return ImageOperations(max_pixels=max_pixels, max_bytes=1_000_000, children=1)
+
+
 @pytest.fixture(scope="module")
 def operations():
-    imaging: Imaging = ImageOperations(Limits(), children=1)
+    imaging: Imaging = made()
     yield imaging
     imaging.close()
 
@@ -28,7 +33,7 @@ def test_pixels_are_counted_from_the_header(operations):
 
 def test_counting_rejects_an_image_over_the_limit():
     with pytest.raises(ImageTooLarge, match="the limit is 1,000 pixels"):
-        ImageOperations(Limits(max_pixels=1_000), children=1).count_pixels(encoded(photo(), "PNG"))
+        made(max_pixels=1_000).count_pixels(encoded(photo(), "PNG"))
 
 
 @pytest.mark.parametrize("isolate", [False, True])
@@ -42,7 +47,7 @@ def test_an_image_decodes_to_the_same_pixels_in_a_thread_and_in_a_child(
 
 
 def test_closed_operations_start_no_child():
-    operations = ImageOperations(Limits(), children=1)
+    operations = made()
     operations.close()
 
     with pytest.raises(WorkerUnfit, match="closed"):

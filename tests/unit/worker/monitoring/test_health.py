@@ -2,8 +2,8 @@
 
 import pytest
 from celery import Celery
-from support.line import Line
-from support.stand_ins import Valve, quick_stations
+from support.engine_harness import EngineHarness
+from support.stand_ins import QuickImaging, Valve
 from support.until import until
 
 from worker.monitoring import liveness
@@ -12,8 +12,8 @@ from worker.monitoring.liveness import LoopStamp
 
 
 @pytest.fixture
-def line():
-    made = Line(stations=quick_stations())
+def harness():
+    made = EngineHarness(imaging=QuickImaging())
     yield made
     made.close()
 
@@ -24,8 +24,8 @@ def loop():
 
 
 @pytest.fixture
-def health(line, loop):
-    return Health(engine=line.engine, loop=loop, stall_s=0.05)
+def health(harness, loop):
+    return Health(engine=harness.engine, loop=loop, stall_s=0.05)
 
 
 def test_readiness_goes_through_the_life_of_a_process(health, loop):
@@ -75,34 +75,34 @@ def test_a_loop_without_a_connection_is_alive_however_long(health, loop):
     assert health.alive() is None
 
 
-def test_an_engine_that_hangs_is_not_alive_until_it_moves(health, line):
-    line.segmenter.before = valve = Valve()
-    key = line.store.put("inbox", "a", b"a", content_type="image/jpeg") and "a"
-    line.offer(key)
+def test_an_engine_that_hangs_is_not_alive_until_it_moves(health, harness):
+    harness.segmenter.before = valve = Valve()
+    key = harness.store.put("inbox", "a", b"a", content_type="image/jpeg") and "a"
+    harness.offer(key)
     valve.wait_for_one()
 
     assert until(health.alive) == "nothing has moved for 0 s"
     valve.open()
-    line.wait()
+    harness.wait()
     assert until(lambda: health.alive() is None)
 
 
-def test_an_engine_that_waits_for_the_store_is_alive(health, line):
-    line.segmenter.before = valve = Valve()
-    line.store.put("inbox", "a", b"a", content_type="image/jpeg")
-    line.offer("a")
+def test_an_engine_that_waits_for_the_store_is_alive(health, harness):
+    harness.segmenter.before = valve = Valve()
+    harness.store.put("inbox", "a", b"a", content_type="image/jpeg")
+    harness.offer("a")
     valve.wait_for_one()
     until(health.alive)
 
     for _ in range(5):
-        line.engine.breaker.failed()
+        harness.engine.breaker.failed()
 
     assert health.alive() is None
     valve.open()
-    line.wait()
+    harness.wait()
 
 
-def test_a_picture_that_decodes_for_ever_is_told(health, line, monkeypatch):
+def test_a_picture_that_decodes_for_ever_is_told(health, harness, monkeypatch):
     monkeypatch.setattr(liveness, "DECODE_S", -1.0)
 
     assert "decoding or drawing" in health.alive()

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from dataclasses import replace
 
 import pytest
 from support.jobs import spec
@@ -418,6 +417,6 @@ def test_a_record_names_what_it_really_found(effects, store):
     """The weightiest of both outputs: a kept mask beside a new cutout is no new picture."""
     store.put("cutouts", MASK, b"somebody's", content_type="image/png")
 
-    record = publish(effects, work(spec=replace(spec(), existing=Existing.KEEP)))
+    record = publish(effects, work(spec=spec(existing=Existing.KEEP)))
 
     assert record.existing == "kept"

@@ -1,0 +1,57 @@
+"""Download weights for a person at a terminal, with a progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from shared.models import weights
+from shared.models.registry import Model
+from shared.settings import ServiceSettings
+
+
+def fetch(
+    model: Model,
+    settings: ServiceSettings,
+    *,
+    home: Path | None = None,
+    stream: IO[str] | None = None,
+) -> Path:
+    """Return the path of *model*'s verified weights; see `shared.models.weights.pull`.
+
+    Args:
+        model: From the registry.
+        settings: Cache, mirror and token.
+        home: Another cache than `settings.home`.
+        stream: Where a bar is shown if it is a terminal; None: standard error.
+
+    Raises:
+        WeightsInvalid: If no source delivered the right file.
+    """
+    with _bar(model.name, stream) as progress:
+        return weights.pull(
+            model,
+            home or settings.home,
+            base_url=settings.weights_url,
+            hf_token=settings.hf_token,
+            offline=settings.offline,
+            progress=progress,
+        )
+
+
+@contextmanager
+def _bar(name: str, stream: IO[str] | None) -> Iterator[Callable[[int, int | None], None] | None]:
+    """Yield a callback that updates a bar on *stream*, or None if it is no terminal."""
+    console = Console(file=stream, stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, TransferSpeedColumn(), console=console) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda so_far, total: bar.update(task, completed=so_far, total=total)

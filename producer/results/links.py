@@ -1,0 +1,52 @@
+"""Add signed links to a job's records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from shared.errors import InvalidOption, UnknownJob
+from shared.job.spec import ImageOutput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from producer.services import Services
+    from shared.job.record import ItemRecord
+    from shared.job.spec import Json
+
+LINK_S: Final = 3600
+"""How long a signed link is valid, in seconds."""
+LINKED: Final = frozenset({ImageOutput.SAVE, ImageOutput.PREVIEW})
+"""Image outputs that get links; `Hide/Save` writes outputs without links."""
+
+
+def linker(services: Services, job_id: str) -> Callable[[ItemRecord], dict[str, Json]]:
+    """Return a function that adds `cutout_url` and `mask_url` to a record of this job.
+
+    Links are valid for `LINK_S`. They are null if there is no output, and for jobs with the image
+    output `Hide` or `Hide/Save`.
+
+    Raises:
+        InvalidOption: If Redis does not know the job, and so not whether links are allowed.
+    """
+    try:
+        spec = services.jobs.queries.spec(job_id)
+    except UnknownJob as err:
+        raise InvalidOption(
+            f"cannot create links for job {job_id}: Redis no longer knows whether they are "
+            "allowed; leave out --links"
+        ) from err
+
+    def link(key: str | None) -> str | None:
+        if key is None or spec.image_output not in LINKED:
+            return None
+        return services.objects.sign(spec.output_bucket, key, expires_s=LINK_S)
+
+    def with_links(record: ItemRecord) -> dict[str, Json]:
+        return {
+            **record.model_dump(),
+            "cutout_url": link(record.cutout_key),
+            "mask_url": link(record.mask_key),
+        }
+
+    return with_links

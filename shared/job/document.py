@@ -1,0 +1,44 @@
+"""Base class of the documents that producers and workers exchange as JSON."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+
+def _escaped(value: object) -> object:
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return value.encode("utf-8", "backslashreplace").decode()
+
+
+Text: TypeAlias = Annotated[str, BeforeValidator(_escaped)]
+r"""A string in which each lone surrogate is written as its escape, `\udc80`.
+
+An object key can hold bytes that are not valid Unicode. Python represents them as lone
+surrogates, which neither UTF-8 nor JSON allows. Only manifests hold such keys unchanged.
+"""
+
+
+class Document(BaseModel):
+    """An immutable, validated document; unknown fields are an error unless a subclass differs."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, ser_json_inf_nan="constants"
+    )
+
+
+def problems(err: ValidationError) -> str:
+    """Return all problems of *err* on one line, without the values.
+
+    >>> class Size(Document):
+    ...     width: int
+    >>> try:
+    ...     Size.model_validate({"width": None, "depth": 1})
+    ... except ValidationError as err:
+    ...     print(problems(err))
+    width: Input should be a valid integer; depth: Extra inputs are not permitted
+    """
+    found = err.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)

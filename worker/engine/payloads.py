@@ -1,0 +1,101 @@
+"""What is known of an item between two stages: one frozen dataclass for each step of its way.
+
+    Queued -> Downloaded -> Decoded -> Inferred -> Rendered -> Finished
+
+The type of a payload names the stage that comes next (see `stages`). A payload holds what later
+stages read and nothing else, so that memory is freed as soon as its stage has run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from shared.job.record import ItemRecord
+from shared.job.spec import Json
+from worker.imaging.types import SourceImage
+from worker.inference import Output, Prepared
+
+
+@dataclass(frozen=True)
+class Queued:
+    """Nothing has been done yet."""
+
+    holds_pixels: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """The bytes of the source."""
+
+    etag: str
+    body: bytes
+    holds_pixels: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The decoded image, and the same as the network takes it."""
+
+    etag: str
+    image: SourceImage
+    notes: tuple[str, ...]
+    prepared: Prepared
+    holds_pixels: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """The decoded image and the output of the network for it."""
+
+    etag: str
+    image: SourceImage
+    notes: tuple[str, ...]
+    output: Output
+    holds_pixels: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFacts:
+    """What a record says of an image and its mask."""
+
+    width_px: int
+    height_px: int
+    quality: Mapping[str, Json]
+    """Quality figures and the verdict on them."""
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The encoded outputs by name (empty with `Hide`), and the facts for the record."""
+
+    etag: str
+    outputs: Mapping[str, bytes]
+    facts: ImageFacts
+    holds_pixels: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The item is done or has failed; its record says which."""
+
+    record: ItemRecord
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """The item did not finish and nothing is recorded: its ticket is released."""
+
+    waiting_for: str | None = None
+    """What the job waits for, if there is more to it than this process leaving."""
+    died: bool = False
+    """Whether the process leaves as unfit with this item inside, which counts as a death."""
+
+
+Payload: TypeAlias = Queued | Downloaded | Decoded | Inferred | Rendered
+Outcome: TypeAlias = Finished | Deferred
+
+BEFORE_NETWORK = (Queued, Downloaded, Decoded)
+"""Payloads of items that a draining process gives back."""

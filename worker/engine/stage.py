@@ -1,0 +1,89 @@
+"""What a stage is: a function from one payload to the next, and what the engine runs it with."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, TypeVar
+
+from worker.engine.item import Item, Rank
+from worker.engine.payloads import Finished, Payload
+
+P = TypeVar("P", bound=Payload)
+
+
+class Executor(StrEnum):
+    """The threads that run a stage."""
+
+    DOWNLOAD = "download"
+    CPU = "cpu"
+    DEVICE = "device"
+    """One thread: it runs batches."""
+    UPLOAD = "upload"
+
+
+class Stage(ABC, Generic[P]):
+    """One stage. A stage that raised can be run again with the same payload."""
+
+    name: ClassVar[str]
+    """As metrics and logs name it."""
+    accepts: ClassVar[type[Payload]]
+    """The payload that brings an item here."""
+    executor: ClassVar[Executor]
+    priority: ClassVar[int] = 0
+    """Of two stages that share an executor, the lower one goes first."""
+
+    @abstractmethod
+    def run(self, item: Item, payload: P) -> Payload | Finished:
+        """Return what *payload* becomes, or how the item ended. Safe in several threads."""
+
+    def pixels(self, payload: P) -> int:  # noqa: ARG002 - for stages that decode
+        """Return how many decoded pixels `run` is about to hold, without decoding."""
+        return 0
+
+
+class StoreStage(Stage[P]):
+    """A stage that asks the object store; it rests while the circuit breaker is open."""
+
+    @abstractmethod
+    def bucket(self, item: Item) -> str:
+        """Return the bucket that `run` asks."""
+
+    @abstractmethod
+    def probe(self, item: Item) -> None:
+        """Ask the bucket for something other than the item itself.
+
+        Raises:
+            StoreUnavailable: If the store cannot be asked now.
+            BucketUnavailable: If the bucket is missing or forbidden.
+        """
+
+
+class BatchStage(Stage[P]):
+    """A stage that takes many items of one model at once, in the thread of the device."""
+
+    executor = Executor.DEVICE
+
+    @abstractmethod
+    def run_batch(self, items: Sequence[Item], payloads: Sequence[P]) -> Sequence[Payload]:
+        """Return what the payloads of items of one model become, in their order."""
+
+    def run(self, item: Item, payload: P) -> Payload:
+        """See `Stage.run`: a batch of one."""
+        return self.run_batch([item], [payload])[0]
+
+
+@dataclass(frozen=True)
+class Step:
+    """An item that is about to go through a stage."""
+
+    item: Item
+    stage: Stage[Any]
+    payload: Payload
+
+    @property
+    def rank(self) -> Rank:
+        """Sort key in the queue of the stage's executor."""
+        return (self.stage.priority, *self.item.rank)

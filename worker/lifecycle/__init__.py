@@ -1,0 +1,12 @@
+"""How a worker process leaves, and how its threads start."""
+
+from worker.lifecycle.shutdown import UNFIT_EXIT, Phase, Shutdown
+from worker.lifecycle.threads import start_loop, start_thread
+
+__all__ = [
+    "UNFIT_EXIT",
+    "Phase",
+    "Shutdown",
+    "start_loop",
+    "start_thread",
+]

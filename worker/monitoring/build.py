@@ -1,0 +1,77 @@
+"""Build the monitoring of one worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from celery import Celery
+
+from shared.jobstore.store import JobStore
+from worker.consumer import Consumer
+from worker.engine import Engine, Observer, Observers
+from worker.lifecycle import Shutdown
+from worker.monitoring.cached_value import CachedValue
+from worker.monitoring.collector import FleetCollector
+from worker.monitoring.event_log import EventLog
+from worker.monitoring.health import Health
+from worker.monitoring.http_server import HttpServer
+from worker.monitoring.liveness import LoopStamp
+from worker.monitoring.metrics import Metrics
+from worker.settings import WorkerSettings
+
+
+@dataclass(frozen=True)
+class Monitoring:
+    """What shows the state of this process."""
+
+    loop: LoopStamp
+    health: Health
+    http_server: HttpServer | None
+
+    def start(self) -> None:
+        """Serve metrics and probes, if the settings name an address.
+
+        Raises:
+            InvalidOption: If the address cannot be bound.
+        """
+        if self.http_server is not None:
+            self.http_server.start()
+
+
+def build_observers(stages: Sequence[str]) -> tuple[Observer, Metrics]:
+    """Return the observer of an engine with these stages, and the metrics that it feeds."""
+    metrics = Metrics(stages)
+    return Observers(metrics, EventLog()), metrics
+
+
+def build_monitoring(
+    settings: WorkerSettings,
+    *,
+    about: Mapping[str, str],
+    celery: Celery,
+    store: JobStore,
+    engine: Engine,
+    consumer: Consumer,
+    metrics: Metrics,
+    shutdown: Shutdown,
+) -> Monitoring:
+    """Return the monitoring of a worker; *about* are the labels that identify it."""
+    loop = LoopStamp(celery)
+    health = Health(engine=engine, loop=loop, shutdown=shutdown, stall_s=settings.stall_s)
+    if settings.http is None:
+        return Monitoring(loop, health, None)
+    collector = FleetCollector(
+        engine=engine,
+        leases=consumer.leases,
+        loop=loop,
+        recovery=consumer.recovery,
+        health=health,
+        totals=CachedValue(store.fleet.totals).get,
+        budget_px=settings.budget_px,
+        memory_limit_bytes=settings.memory_limit_bytes,
+        about=about,
+    )
+    metrics.registry.register(collector)
+    server = HttpServer(settings.http, registry=metrics.registry, health=health)
+    return Monitoring(loop, health, server)
