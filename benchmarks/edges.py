@@ -20,11 +20,12 @@ from pymatting import estimate_foreground_ml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from support.layers import Layered, layered_pictures  # noqa: E402 - needs the path set above
+from support.layers import Layered, layered_images  # noqa: E402 - needs the path set above
 from support.photographs import photograph  # noqa: E402
 from support.weights import isnet_weights  # noqa: E402
 
 from worker.imaging import foreground as edges  # noqa: E402
+from worker.imaging import layers  # noqa: E402
 from worker.imaging.compose import compose  # noqa: E402
 from worker.imaging.encode.encoder import encode_png  # noqa: E402
 
@@ -68,7 +69,7 @@ def measure() -> dict[str, dict[str, float]]:
     """Return the mean error inside the soft edge per image and method; print it as a table."""
     table = {}
     print(f"{'mean edge error, 0..255':<32}" + "".join(f"{name:>19}" for name in METHODS))
-    for layered in layered_pictures():
+    for layered in layered_images():
         row = {}
         for name, method in METHODS.items():
             colours = method(layered)
@@ -91,7 +92,7 @@ def cost_by_softness() -> dict[str, float]:
     for edge_px in (4, 12, 40, 200, 600):
         alpha = np.clip((700 - np.hypot(x, y)) / edge_px + 0.5, 0, 1)
         mask = np.rint(alpha * 255).astype(np.uint8)
-        soft = ((mask > edges.CLEAR) & (mask < edges.SOLID)).mean()
+        soft = ((mask > layers.CLEAR) & (mask < layers.SOLID)).mean()
         times_ms = []
         for _ in range(7):
             started_s = time.process_time()
@@ -128,7 +129,7 @@ def render() -> None:
     from worker.inference.segmenter import Segmenter  # noqa: PLC0415 - imports torch
 
     panels = {}
-    made = {layered.name: layered for layered in layered_pictures()}
+    made = {layered.name: layered for layered in layered_images()}
     for name, chosen in (("hair", "hair: grain on stripes"), ("made", "crisp: gradient on plain")):
         panels[name] = panel(made[chosen].image, made[chosen].alpha, 90, 100)
     segmenter = Segmenter.load(isnet_weights(), device="cpu", precision="fp32")

@@ -49,7 +49,7 @@ class Workers:
             TimeoutError: After two minutes.
         """
         deadline_s = time.monotonic() + READY_S
-        while (ready := len(jobs.workers())) < self._count:
+        while (ready := len(jobs.fleet.workers())) < self._count:
             if time.monotonic() > deadline_s:
                 raise TimeoutError(f"{ready} of {self._count} workers ready after {READY_S:.0f} s")
             time.sleep(0.1)

@@ -122,7 +122,7 @@ def _measure_one(workers: Workers, items: int, env: Mapping[str, str], folder: P
     cpu_s, notes = workers.cpu_s(), workers.device_notes()
     job_id, producer_cpu_s = _submit(items, env, folder)
     queued_bytes = traffic.memory_bytes() - traffic.start_bytes
-    while (status := jobs.status(job_id)).done + status.failed < items:
+    while (status := jobs.queries.status(job_id)).done + status.failed < items:
         time.sleep(POLL_S)
         traffic.sample()
     ended_at = datetime.now(UTC)
@@ -130,7 +130,7 @@ def _measure_one(workers: Workers, items: int, env: Mapping[str, str], folder: P
     through_redis = {name: traffic.grown(name) for name in _COUNTERS}
     time.sleep(SETTLE_S)
     devices = _sums(workers.device_notes()) - _sums(notes)
-    while (status := jobs.status(job_id)).state not in TERMINAL_STATES:
+    while (status := jobs.queries.status(job_id)).state not in TERMINAL_STATES:
         time.sleep(POLL_S)
     seconds = (ended_at - status.created_at).total_seconds()
     count = len(workers.processes)
@@ -177,7 +177,7 @@ def _sums(notes: Sequence[Mapping[str, float]]) -> Counter[str]:
 
 def _wait_until_gone(jobs: JobStore) -> None:
     """Wait until no worker is registered."""
-    while jobs.workers():
+    while jobs.fleet.workers():
         time.sleep(POLL_S)
 
 

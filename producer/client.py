@@ -101,11 +101,11 @@ class Client:
         Raises:
             UnknownJob: If Redis does not know the job; its records may still be in the bucket.
         """
-        return self._services.jobs.status(job_id)
+        return self._services.jobs.queries.status(job_id)
 
     def jobs(self) -> list[JobStatus]:
         """Return all jobs in Redis, newest first."""
-        return self._services.jobs.jobs()
+        return self._services.jobs.queries.jobs()
 
     def results(self, job_id: str, *, follow: bool = False) -> Iterator[ItemRecord]:
         """Iterate over a job's records in item order.

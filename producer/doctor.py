@@ -64,7 +64,7 @@ def _service(subject: str, address: str, reach: Callable[[], None]) -> list[Chec
 
 def _workers(services: Services) -> list[Check]:
     try:
-        workers = services.jobs.workers()
+        workers = services.jobs.fleet.workers()
     except RmbgError:
         return [Check("workers", ok=False, detail="unknown, because the job store is unavailable")]
     if not workers:

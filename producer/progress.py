@@ -87,7 +87,7 @@ def watch_job(services: Services, job_id: str, stream: IO[str]) -> int:
         UnknownJob: If Redis does not know the job; nothing is shown.
         ServiceUnavailable: See `watch`.
     """
-    poll = functools.partial(services.jobs.status, job_id)
+    poll = functools.partial(services.jobs.queries.status, job_id)
     poll()  # raises for an unknown job before the bar appears
     return exit_code(watch(poll, screen_for(stream)))
 

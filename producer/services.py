@@ -72,7 +72,7 @@ class Services:
         """
         from shared.broker import app as queue  # noqa: PLC0415 - Celery takes 0.3 s to import
 
-        queue.publish(self._app, self.jobs.recover(empty_queues=()))
+        queue.publish(self._app, self.jobs.fleet.recover(empty_queues=()))
 
     def cancel(self, job_id: str) -> None:
         """Cancel a job; images in progress are finished and recorded.
@@ -80,7 +80,7 @@ class Services:
         Raises:
             UnknownJob: If Redis does not know the job.
         """
-        self.jobs.cancel(job_id)
+        self.jobs.submissions.cancel(job_id)
         self.feed()
 
     def retry(self, job_id: str) -> int:
@@ -90,13 +90,13 @@ class Services:
             UnknownJob: If Redis does not know the job.
             JobNotDone: If the job is still running or was cancelled.
         """
-        items = self.jobs.retry(job_id)
+        items = self.jobs.submissions.retry(job_id)
         self.feed()
         return items
 
     def persist(self) -> None:
         """Wait until Redis has written everything to disk, for at most `PERSIST_S`."""
-        self.jobs.durable(PERSIST_S)
+        self.jobs.submissions.durable(PERSIST_S)
 
     @cached_property
     def _app(self) -> Celery:

@@ -1,157 +1,161 @@
-"""Typed values out of a mapping of variables; every problem is collected and reported at once."""
+"""Read settings from environment variables: a base class and the types of their values."""
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-from urllib.parse import SplitResult, urlsplit
+from typing import Annotated, Any, Final, Self, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    AliasGenerator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from shared.errors import InvalidOption
+from shared.urls import redact, split_url
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-_TRUE: Final = frozenset({"1", "true", "yes", "on"})
-_FALSE: Final = frozenset({"0", "false", "no", "off"})
-_USERINFO: Final = re.compile(r"://.*@", re.DOTALL)
-_PASSWORD_PARAMETER: Final = re.compile(r"([?&](?:password|username)=)[^&#]*")
-
-
-def redact(url: str) -> str:
-    """Return *url* with user and password replaced by `***`, for messages.
-
-    A malformed URL is masked as well, up to its last `@`: too much rather than too little.
-
-    >>> redact("redis://:secret@host:6379/0")
-    'redis://***@host:6379/0'
-    """
-    return _PASSWORD_PARAMETER.sub(r"\1***", _USERINFO.sub("://***@", url))
+_PREFIX: Final = "RMBG_"
+_OTHERS: Final = frozenset({"HF_TOKEN"})
+"""Variables of other programs that are read as well."""
+_NOT_FLAGS: Final = frozenset({"t", "f", "y", "n"})
+"""Pydantic takes these for truth values as well."""
 
 
-class Reader:
-    """Reads typed values out of a mapping and collects what is wrong with them.
+class Settings(BaseModel):
+    """Base of immutable settings that `from_env` reads from environment variables.
 
-    An unset or blank variable takes its default. A value that cannot be used is noted as a
-    problem and the default returned in its place, so that reading goes on to the next one;
-    `finish` then raises them all. Values are never quoted for variables that hold secrets.
+    Field `max_items` is read from `RMBG_MAX_ITEMS`. The constructor takes values by field name;
+    `settings.model_copy(update={"max_items": 8})` returns a changed copy.
     """
 
-    def __init__(self, env: Mapping[str, str]) -> None:
-        self._env = env
-        self._problems: list[str] = []
+    model_config = ConfigDict(
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+        alias_generator=AliasGenerator(validation_alias=lambda name: f"{_PREFIX}{name.upper()}"),
+    )
 
-    def problem(self, name: str, text: str) -> None:
-        """Note that variable *name* cannot be used, and why."""
-        self._problems.append(f"{name}: {text}")
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """Read the variables of all fields; a blank variable counts as not set.
 
-    def finish(self) -> None:
-        """Raise `InvalidOption` with one line for each problem, if there is any."""
-        if self._problems:
-            raise InvalidOption("\n".join(["these settings cannot be used:", *self._problems]))
+        Besides `RMBG_*` and `HF_TOKEN`, only `HOME` and `XDG_CACHE_HOME` are read.
 
-    def text(self, name: str, default: str | None = None) -> str | None:
-        """Return the value without surrounding blanks."""
-        return self._env.get(name, "").strip() or default
-
-    def flag(self, name: str, *, default: bool = False) -> bool:
-        """Return a truth value: 1/0, true/false, yes/no or on/off in any case."""
-        value = self.text(name)
-        if value is None:
-            return default
-        if value.lower() not in _TRUE | _FALSE:
-            self.problem(name, f"{value!r} is none of 1, 0, true, false, yes, no, on, off")
-            return default
-        return value.lower() in _TRUE
-
-    def seconds(
-        self, name: str, default: float, *, least: float = 0.0, most: float = 86_400.0
-    ) -> float:
-        """Return a finite number of seconds in [*least*, *most*]."""
-        value = self.text(name)
+        Raises:
+            InvalidOption: With one line for each problem. No line holds a secret.
+        """
+        given = {
+            name: text for name, value in env.items() if _is_read(name) and (text := value.strip())
+        }
         try:
-            number = default if value is None else float(value)
-        except ValueError:
-            number = math.nan
-        if not least <= number <= most:  # also when it is not a number
-            self.problem(name, f"{value!r} is no number of seconds from {least:g} to {most:g}")
-            return default
-        return number
+            return cls.model_validate(given, context=env)
+        except ValidationError as err:
+            found = err.errors(include_url=False, include_input=False)
+        raise InvalidOption("\n".join(["invalid settings:", *map(_problem, found)]))
 
-    def whole(self, name: str, default: int, *, least: int = 0, most: int = 2**63) -> int:
-        """Return a whole number in [*least*, *most*]."""
-        value = self.text(name)
-        if value is None:
-            return default
-        if not re.fullmatch(r"-?[0-9]{1,18}", value) or not least <= int(value) <= most:
-            self.problem(name, f"{value!r} is no whole number from {least} to {most}")
-            return default
-        return int(value)
+    @model_validator(mode="before")
+    @classmethod
+    def _read_groups(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        """Pass the variables on to fields that are settings themselves."""
+        if info.context is None:
+            return given
+        fields = cls.model_fields
+        types = {name: field.annotation for name, field in fields.items()}
+        groups = [n for n, t in types.items() if isinstance(t, type) and issubclass(t, Settings)]
+        # Listed explicitly, or a problem with a default would name the field, not the variable.
+        defaults = {
+            str(f.validation_alias): f.default for f in fields.values() if f.validate_default
+        }
+        return defaults | given | dict.fromkeys(groups, given)
 
-    def choice(self, name: str, default: str, choices: Collection[str]) -> str:
-        """Return one of *choices*, which are compared exactly."""
-        value = self.text(name, default) or default
-        if value not in choices:
-            self.problem(name, f"{value!r} is none of {', '.join(choices)}")
-            return default
+
+def _is_read(name: str) -> bool:
+    return name.startswith(_PREFIX) or name in _OTHERS
+
+
+def _problem(error: Any) -> str:  # noqa: ANN401 - pydantic_core's ErrorDetails is not exported
+    [name] = filter(_is_read, map(str, error["loc"]))
+    return f"{name}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def group() -> Any:  # noqa: ANN401 - like `Field`, it stands for a value of any type
+    """Return a required field for settings of another class, which read their own variables."""
+    return Field(validation_alias="")  # or `RMBG_` and the field's name would be a variable
+
+
+def seconds(default: float, *, least: float = 0, most: float = 86_400) -> Any:  # noqa: ANN401 - likewise
+    """Return a field for a duration of *least* to *most* seconds."""
+    return Field(default, ge=least, le=most, allow_inf_nan=False)
+
+
+def cache_home(env: Mapping[str, str]) -> Path:
+    """Return `$XDG_CACHE_HOME`, or `~/.cache` if it is unset or relative."""
+    given = _expand(env.get("XDG_CACHE_HOME", ""), env)
+    return given if given.is_absolute() else _expand("~/.cache", env)
+
+
+def _expand(path: str, env: Mapping[str, str]) -> Path:
+    """Return *path* with a leading `~` replaced by the `HOME` of *env*."""
+    home = env.get("HOME")
+    if home and (path == "~" or path.startswith("~/")):
+        return Path(home) / path[2:]
+    return Path(path).expanduser() if path.startswith("~") else Path(path)
+
+
+def _flag(value: object) -> object:
+    if isinstance(value, str) and value.lower() in _NOT_FLAGS:
+        raise ValueError("must be one of 1, 0, true, false, yes, no, on, off")
+    return value
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,18}", value):
+        raise ValueError("must be a whole number")
+    return value
+
+
+def _names(value: object) -> object:
+    if not isinstance(value, str):
         return value
+    names = tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+    if not names:
+        raise ValueError("must hold at least one name")
+    return names
 
-    def names(self, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
-        """Return a comma-separated list, blanks and repetitions dropped, order kept."""
-        value = self.text(name)
-        if value is None:
-            return default
-        return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
 
-    def path(self, name: str, default: Path) -> Path:
-        """Return a path; a leading `~` stands for the mapping's `HOME`."""
-        value = self.text(name)
-        return default if value is None else self._expand(value)
+def _path(value: object, info: ValidationInfo) -> object:
+    if not isinstance(value, str) or info.context is None:
+        return value
+    return _expand(value, info.context)
 
-    def url(self, name: str, default: str | None, *, schemes: Collection[str]) -> str | None:
-        """Return a URL of one of *schemes* that names a host; problems quote it redacted."""
-        value = self.text(name, default)
-        if value is None:
-            return None
-        parts = _split(value)
+
+def url(*schemes: str) -> AfterValidator:
+    """Return a validator of URLs that have one of *schemes* and a host."""
+
+    def check(value: str) -> str:
+        parts = split_url(value)
         if parts is None or parts.scheme not in schemes or not parts.hostname:
             wanted = " or ".join(f"{scheme}://host" for scheme in schemes)
-            self.problem(name, f"{redact(value)!r} is not of the form {wanted}")
-            return default
+            raise ValueError(f"{redact(value)!r} is not of the form {wanted}")
         return value
 
-    def address(self, name: str) -> tuple[str, int] | None:
-        """Return host and port of `host:port`, an IPv6 host in brackets; None where it is unset.
-
-        Port 0 lets the system choose one.
-        """
-        value = self.text(name)
-        if value is None:
-            return None
-        parts = _split(f"//{value}")
-        if parts is None or not parts.hostname or parts.port is None or parts.path:
-            self.problem(name, f"{value!r} is not of the form host:port")
-            return None
-        return parts.hostname, parts.port
-
-    @property
-    def cache_home(self) -> Path:
-        """`$XDG_CACHE_HOME`, or `~/.cache` where it is unset or, against its rule, relative."""
-        given = self._expand(self._env.get("XDG_CACHE_HOME", ""))
-        return given if given.is_absolute() else self._expand("~/.cache")
-
-    def _expand(self, path: str) -> Path:
-        home = self._env.get("HOME")
-        if home and (path == "~" or path.startswith("~/")):
-            return Path(home) / path[2:]
-        return Path(path).expanduser() if path.startswith("~") else Path(path)
+    return AfterValidator(check)
 
 
-def _split(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # parsed on reading: raises where it is no number
-    except ValueError:
-        return None
-    return parts
+Flag: TypeAlias = Annotated[bool, BeforeValidator(_flag)]
+"""1/0, true/false, yes/no or on/off in any case."""
+Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
+"""A whole number in decimal digits."""
+Names: Final = BeforeValidator(_names)
+"""Validator of a comma-separated list; blanks and duplicates are dropped, order is kept."""
+Location: TypeAlias = Annotated[Path, BeforeValidator(_path)]
+"""A path; a leading `~` stands for the environment's `HOME`."""
+HttpUrl: TypeAlias = Annotated[str, url("http", "https")]

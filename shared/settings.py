@@ -1,140 +1,122 @@
-"""What producer and worker both need to know of their surroundings, from a given mapping."""
+"""Settings that producer and worker share: Redis, object store, weights."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Final
+from urllib.parse import SplitResult, urlsplit
 
-from shared.reader import Reader, redact
+from pydantic import (
+    AfterValidator,
+    AliasGenerator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+from shared.reader import Flag, HttpUrl, Location, Names, Settings, cache_home, group, url
+from shared.urls import redact
 
-__all__ = ["Reader", "ServiceSettings", "StoreSettings", "redact"]
+__all__ = ["ServiceSettings", "StoreSettings", "redact"]
 
 _TOKEN: Final = re.compile(r"[!-~]+")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoreSettings:
-    """Where the object store is and who we are to it."""
+def _check_bucket(name: str) -> str:
+    if not _BUCKET.fullmatch(name):
+        raise ValueError(f"{name!r} is not a bucket name (3 or more of A-Z a-z 0-9 . _ -)")
+    return name
 
-    endpoint: str | None = None
+
+def _check_endpoint(endpoint: str) -> str:
+    if "@" in endpoint:
+        raise ValueError("holds a user or password; set RMBG_S3_ACCESS_KEY_ID instead")
+    return endpoint.rstrip("/")
+
+
+def _check_secret(secret: str | None, info: ValidationInfo) -> str | None:
+    if (secret is None) != (info.data.get("access_key_id") is None):
+        raise ValueError("set both RMBG_S3_ACCESS_KEY_ID and RMBG_S3_SECRET_ACCESS_KEY, or neither")
+    return secret
+
+
+def _check_token(token: str) -> str:
+    if not _TOKEN.fullmatch(token):
+        raise ValueError("has characters other than letters, digits and punctuation")
+    return token
+
+
+def _check_database(redis_url: str) -> str:
+    parts = urlsplit(redis_url)
+    if not re.fullmatch(r"[0-9]{1,4}", _database(parts)):
+        raise ValueError(f"{redact(redis_url)!r} does not end in a database number such as /0")
+    if re.search(r"(?:^|&)db=", parts.query):
+        raise ValueError("name the database in the path (/0), not as db=")
+    return redis_url
+
+
+def _database(parts: SplitResult) -> str:
+    return parts.path.strip("/") or "0"
+
+
+Bucket = Annotated[str, AfterValidator(_check_bucket)]
+
+
+class StoreSettings(Settings):
+    """Address and credentials of the object store."""
+
+    model_config = ConfigDict(
+        alias_generator=AliasGenerator(validation_alias=lambda name: f"RMBG_S3_{name.upper()}")
+    )
+
+    endpoint: Annotated[HttpUrl, AfterValidator(_check_endpoint)] | None = None
     """`http(s)://host[:port]` of an S3-compatible server (`RMBG_S3_ENDPOINT`); None: AWS."""
     region: str = "us-east-1"
     """Region that requests are signed for (`RMBG_S3_REGION`)."""
-    access_key_id: str | None = field(default=None, repr=False)
+    access_key_id: str | None = Field(default=None, repr=False)
     """`RMBG_S3_ACCESS_KEY_ID`; None: boto3's own credential chain."""
-    secret_access_key: str | None = field(default=None, repr=False)
-    """`RMBG_S3_SECRET_ACCESS_KEY`; set with the key id or not at all."""
-
-    @classmethod
-    def read(cls, reader: Reader) -> StoreSettings:
-        """Read the `RMBG_S3_*` variables; problems are left in *reader*."""
-        endpoint = reader.url("RMBG_S3_ENDPOINT", None, schemes=("http", "https"))
-        if endpoint is not None and "@" in endpoint:
-            reader.problem(
-                "RMBG_S3_ENDPOINT", "holds a user or password; those go into RMBG_S3_ACCESS_KEY_ID"
-            )
-        key_id = reader.text("RMBG_S3_ACCESS_KEY_ID")
-        secret = reader.text("RMBG_S3_SECRET_ACCESS_KEY")
-        if (key_id is None) != (secret is None):
-            missing = "RMBG_S3_ACCESS_KEY_ID" if key_id is None else "RMBG_S3_SECRET_ACCESS_KEY"
-            reader.problem(missing, "not set, although the other half of the credentials is")
-        return cls(
-            endpoint=endpoint.rstrip("/") if endpoint else None,
-            region=reader.text("RMBG_S3_REGION") or cls.region,
-            access_key_id=key_id,
-            secret_access_key=secret,
-        )
+    secret_access_key: Annotated[str | None, AfterValidator(_check_secret)] = Field(
+        default=None, repr=False, validate_default=True
+    )
+    """`RMBG_S3_SECRET_ACCESS_KEY`; set together with the key id or not at all."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServiceSettings:
-    """What producer and worker both need to know of their surroundings."""
+class ServiceSettings(Settings):
+    """Settings that producer and worker share."""
 
-    broker_url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
-    """Redis database n, for the queue (`RMBG_REDIS_URL`, as given)."""
-    store_url: str = field(default="redis://127.0.0.1:6379/1", repr=False)
-    """Database n + 1 of the same server, for the job store."""
-    objects: StoreSettings = field(default_factory=StoreSettings)
-    input_buckets: tuple[str, ...] = ("inbox",)
+    broker_url: Annotated[str, url("redis", "rediss"), AfterValidator(_check_database)] = Field(
+        default="redis://127.0.0.1:6379/0", validation_alias="RMBG_REDIS_URL", repr=False
+    )
+    """Redis database n, for the queues (`RMBG_REDIS_URL`, as given)."""
+    objects: StoreSettings = group()
+    input_buckets: Annotated[tuple[Bucket, ...], Names] = ("inbox",)
     """Buckets that jobs may read from (`RMBG_INPUT_BUCKETS`, comma-separated)."""
-    output_bucket: str = "cutouts"
-    """Bucket that pictures and job documents are written to (`RMBG_OUTPUT_BUCKET`)."""
-    home: Path
-    """Folder of fetched weights, and of what was measured of this machine (`RMBG_HOME`)."""
-    offline: bool = False
-    """Whether fetching weights is forbidden (`RMBG_OFFLINE`)."""
-    commercial: bool = False
+    output_bucket: Bucket = "cutouts"
+    """Bucket for outputs and job documents (`RMBG_OUTPUT_BUCKET`)."""
+    home: Location
+    """Folder for downloaded weights and measurements of this machine (`RMBG_HOME`)."""
+    offline: Flag = False
+    """Whether downloading weights is forbidden (`RMBG_OFFLINE`)."""
+    commercial: Flag = False
     """Whether models with a non-commercial licence are refused (`RMBG_COMMERCIAL`)."""
-    weights_url: str | None = field(default=None, repr=False)
-    """Base URL of a mirror that weights are fetched from instead (`RMBG_WEIGHTS_URL`)."""
-    hf_token: str | None = field(default=None, repr=False)
+    weights_url: HttpUrl | None = Field(default=None, repr=False)
+    """Base URL of a mirror to download weights from (`RMBG_WEIGHTS_URL`)."""
+    hf_token: Annotated[str, AfterValidator(_check_token)] | None = Field(
+        default=None, validation_alias="HF_TOKEN", repr=False
+    )
     """Access token for downloads from huggingface.co (`HF_TOKEN`)."""
 
+    @property
+    def store_url(self) -> str:
+        """Redis database n + 1 of the same server, for the job store."""
+        parts = urlsplit(self.broker_url)
+        return parts._replace(path=f"/{int(_database(parts)) + 1}").geturl()
+
+    @model_validator(mode="before")
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> ServiceSettings:
-        """Read the variables named above; all others are left alone.
-
-        Raises:
-            InvalidOption: With one line for each variable that cannot be used.
-        """
-        reader = Reader(env)
-        settings = cls.read(reader)
-        reader.finish()
-        return settings
-
-    @classmethod
-    def read(cls, reader: Reader) -> ServiceSettings:
-        """Do as `from_env`, but leave the problems in *reader*, for who has more to read."""
-        broker_url, store_url = _redis_urls(reader)
-        inputs = reader.names("RMBG_INPUT_BUCKETS", cls.input_buckets)
-        if not inputs:
-            reader.problem("RMBG_INPUT_BUCKETS", "names no bucket")
-        output = reader.text("RMBG_OUTPUT_BUCKET") or cls.output_bucket
-        for name, buckets in (("RMBG_INPUT_BUCKETS", inputs), ("RMBG_OUTPUT_BUCKET", (output,))):
-            for bucket in buckets:
-                if not _BUCKET.fullmatch(bucket):
-                    reader.problem(
-                        name, f"{bucket!r} is no bucket name (3 or more of A-Z a-z 0-9 . _ -)"
-                    )
-        hf_token = reader.text("HF_TOKEN")
-        if hf_token and not _TOKEN.fullmatch(hf_token):
-            reader.problem("HF_TOKEN", "has characters other than letters, digits and punctuation")
-        return cls(
-            broker_url=broker_url,
-            store_url=store_url,
-            objects=StoreSettings.read(reader),
-            input_buckets=inputs,
-            output_bucket=output,
-            home=reader.path("RMBG_HOME", reader.cache_home / "rmbg"),
-            offline=reader.flag("RMBG_OFFLINE"),
-            commercial=reader.flag("RMBG_COMMERCIAL"),
-            weights_url=reader.url("RMBG_WEIGHTS_URL", None, schemes=("http", "https")),
-            hf_token=hf_token,
-        )
-
-
-def _check_buckets(reader: Reader, name: str, buckets: tuple[str, ...]) -> None:
-    for bucket in buckets:
-        if not _BUCKET.fullmatch(bucket):
-            reader.problem(name, f"{bucket!r} is no bucket name: 3 or more of A-Z a-z 0-9 . _ -")
-
-
-def _redis_urls(reader: Reader) -> tuple[str, str]:
-    """Return broker and job store URL: the one given, and the same with the next database."""
-    name, default = "RMBG_REDIS_URL", ServiceSettings.broker_url
-    url = reader.url(name, default, schemes=("redis", "rediss")) or default
-    parts = urlsplit(url)
-    database = parts.path.strip("/") or "0"
-    if not re.fullmatch(r"[0-9]{1,4}", database):
-        reader.problem(name, f"{redact(url)!r} ends in no database number such as /0")
-        return default, ServiceSettings.store_url
-    if re.search(r"(?:^|&)db=", parts.query):
-        reader.problem(name, "takes its database as the path (/0), not as db=")
-    return url, parts._replace(path=f"/{int(database) + 1}").geturl()
+    def _default_home(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if info.context is None:
+            return given
+        return {"home": cache_home(info.context) / "rmbg"} | given

@@ -1,108 +1,73 @@
-"""What a worker is told: device, models, limits and times."""
+"""Settings of a worker: device, models, limits and timings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, Literal
+
+from pydantic import BeforeValidator, Field
 
 from shared.broker.app import CONCURRENCY
-from shared.reader import Reader
+from shared.reader import Location, Names, Settings, Whole, group, seconds
 from shared.settings import ServiceSettings
+from shared.urls import parse_address
 from worker.resources import allowed_cores, allowed_memory_bytes
 
-PRECISIONS: Final = ("auto", "fp32", "bf16", "fp16")
 MEGA: Final = 1_000_000
 MIB: Final = 2**20
 MEMORY_SHARE: Final = 0.75
 """Share of the memory this process may use at which it leaves to be restarted."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class WorkerSettings:
-    """A worker's settings; see `docs/operations.md` for what to set them to."""
+def _address(value: object) -> object:
+    return parse_address(value) if isinstance(value, str) else value
 
-    services: ServiceSettings
+
+class WorkerSettings(Settings):
+    """A worker's settings; `docs/operations.md` explains how to choose them."""
+
+    services: ServiceSettings = group()
     device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:N` (`RMBG_DEVICE`); asked for and missing is an error."""
-    precision: str = "auto"
-    """`auto`, `fp32`, `bf16` or `fp16` (`RMBG_PRECISION`)."""
-    models: tuple[str, ...] = ("RMBG-1.4",)
+    """`auto`, `cpu`, `cuda` or `cuda:N` (`RMBG_DEVICE`); a missing device is an error."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Precision of the network (`RMBG_PRECISION`)."""
+    models: Annotated[tuple[str, ...], Names] = ("RMBG-1.4",)
     """Models loaded at start (`RMBG_MODELS`); others are loaded on demand."""
-    weights: Path | None = None
+    weights: Location | None = None
     """A weights file of the worker's own, for the first of `models` (`RMBG_WEIGHTS`)."""
-    concurrency: int = CONCURRENCY
-    """Tickets held at once (`RMBG_CONCURRENCY`)."""
-    lease_s: float = 30.0
-    """How long a ticket stays ours without a beat, in seconds (`RMBG_LEASE_S`)."""
-    stall_s: float = 300.0
-    """No stage ends any item for this long: leases are left to expire (`RMBG_STALL_S`)."""
-    recover_s: float = 1.0
+    concurrency: Whole = Field(CONCURRENCY, ge=1, le=64)
+    """Tickets processed at once (`RMBG_CONCURRENCY`)."""
+    lease_s: float = seconds(30.0, least=0.5)
+    """Seconds that a lease lasts without a heartbeat (`RMBG_LEASE_S`)."""
+    stall_s: float = seconds(300.0, least=1)
+    """Seconds without any finished stage after which leases are left to expire (`RMBG_STALL_S`)."""
+    recover_s: float = seconds(1.0, least=0.05)
     """Seconds between two rounds of recovery (`RMBG_RECOVER_S`)."""
-    lost_s: float = 60.0
+    lost_s: float = seconds(60.0, least=0.5)
     """A ticket overtaken by this many seconds counts as lost (`RMBG_LOST_S`)."""
-    drain_s: float = 25.0
-    """Seconds from SIGTERM to the end, whatever is still in flight (`RMBG_DRAIN_S`)."""
-    max_items: int = 48
+    drain_s: float = seconds(25.0, least=1)
+    """Seconds from SIGTERM to exit, whatever is still in flight (`RMBG_DRAIN_S`)."""
+    max_items: Whole = Field(48, ge=1)
     """Items inside the engine at once (`RMBG_MAX_ITEMS`)."""
-    max_pixels: int = 100 * MEGA
-    """Largest picture, in pixels (`RMBG_MAX_PIXELS`)."""
-    max_bytes: int = 100 * MIB
-    """Largest source file, in bytes (`RMBG_MAX_BYTES`)."""
-    budget_px: int = 150 * MEGA
-    """Decoded pixels held at once (`RMBG_BUDGET_PX`)."""
-    io_threads: int = 16
-    """Threads that download, and as many that upload (`RMBG_IO_THREADS`)."""
-    cpu_threads: int = 2
-    """Threads that decode and encode (`RMBG_CPU_THREADS`); default: one a core that
-    the container allows."""
-    max_rss_bytes: int = 0
-    """Memory at which the process drains and leaves, to be started afresh (`RMBG_MAX_RSS_BYTES`);
-    0: three quarters of what the container or machine has."""
-    batch_wait_s: float = 0.05
-    """Longest wait of a batch's first item for company, in seconds (`RMBG_BATCH_WAIT_S`)."""
-
-    http: tuple[str, int] | None = None
-    """Where `/metrics`, `/livez` and `/readyz` are served (`RMBG_HTTP`, as `host:port`)."""
+    max_pixels: Whole = Field(100 * MEGA, ge=1)
+    """Largest image in pixels (`RMBG_MAX_PIXELS`)."""
+    max_bytes: Whole = Field(100 * MIB, ge=1)
+    """Largest source file in bytes (`RMBG_MAX_BYTES`)."""
+    budget_px: Whole = Field(150 * MEGA, ge=1)
+    """Decoded pixels in memory at once (`RMBG_BUDGET_PX`)."""
+    io_threads: Whole = Field(16, ge=1, le=512)
+    """Threads for downloads, and as many for uploads (`RMBG_IO_THREADS`)."""
+    cpu_threads: Whole = Field(default_factory=allowed_cores, ge=1, le=512)
+    """Threads that decode and encode (`RMBG_CPU_THREADS`); default: one per core that the
+    container allows."""
+    max_rss_bytes: Whole = Field(0, ge=0)
+    """Resident memory in bytes at which the process drains and exits to be restarted
+    (`RMBG_MAX_RSS_BYTES`); 0: three quarters of the container's or machine's memory."""
+    batch_wait_s: float = seconds(0.05, most=10)
+    """Longest time that the first item of a batch waits for others (`RMBG_BATCH_WAIT_S`)."""
+    http: Annotated[tuple[str, int], BeforeValidator(_address)] | None = None
+    """Address of `/metrics`, `/livez` and `/readyz` (`RMBG_HTTP`, as `host:port`)."""
 
     @property
     def memory_limit_bytes(self) -> int:
-        """Memory at which the process leaves: as set, or a share of what it may use."""
+        """Resident memory at which the process exits: as set, or a share of what it may use."""
         return self.max_rss_bytes or int(MEMORY_SHARE * allowed_memory_bytes())
-
-    @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> WorkerSettings:
-        """Read the variables named above.
-
-        Raises:
-            InvalidOption: With one line for each variable that cannot be used.
-        """
-        reader = Reader(env)
-        weights = reader.text("RMBG_WEIGHTS")
-        settings = cls(
-            services=ServiceSettings.read(reader),
-            device=reader.text("RMBG_DEVICE", cls.device) or cls.device,
-            precision=reader.choice("RMBG_PRECISION", cls.precision, PRECISIONS),
-            models=reader.names("RMBG_MODELS", cls.models),
-            weights=reader.path("RMBG_WEIGHTS", Path()) if weights else None,
-            concurrency=reader.whole("RMBG_CONCURRENCY", cls.concurrency, least=1, most=64),
-            lease_s=reader.seconds("RMBG_LEASE_S", cls.lease_s, least=0.5),
-            stall_s=reader.seconds("RMBG_STALL_S", cls.stall_s, least=1),
-            recover_s=reader.seconds("RMBG_RECOVER_S", cls.recover_s, least=0.05),
-            lost_s=reader.seconds("RMBG_LOST_S", cls.lost_s, least=0.5),
-            drain_s=reader.seconds("RMBG_DRAIN_S", cls.drain_s, least=1),
-            max_items=reader.whole("RMBG_MAX_ITEMS", cls.max_items, least=1),
-            max_pixels=reader.whole("RMBG_MAX_PIXELS", cls.max_pixels, least=1),
-            max_bytes=reader.whole("RMBG_MAX_BYTES", cls.max_bytes, least=1),
-            budget_px=reader.whole("RMBG_BUDGET_PX", cls.budget_px, least=1),
-            io_threads=reader.whole("RMBG_IO_THREADS", cls.io_threads, least=1, most=512),
-            cpu_threads=reader.whole("RMBG_CPU_THREADS", allowed_cores(), least=1, most=512),
-            max_rss_bytes=reader.whole("RMBG_MAX_RSS_BYTES", cls.max_rss_bytes),
-            batch_wait_s=reader.seconds("RMBG_BATCH_WAIT_S", cls.batch_wait_s, most=10),
-            http=reader.address("RMBG_HTTP"),
-        )
-        if not settings.models:
-            reader.problem("RMBG_MODELS", "names no model")
-        reader.finish()
-        return settings

@@ -18,7 +18,7 @@ def cancel(ctx: click.Context, job: str) -> None:
     """
     services = services_of(ctx)
     services.cancel(job)
-    click.echo(describe(services.jobs.status(job)))
+    click.echo(describe(services.jobs.queries.status(job)))
 
 
 @click.command

@@ -18,7 +18,7 @@ from producer.progress import describe, watch_job
 @click.pass_context
 def status(ctx: click.Context, job: str, *, as_json: bool) -> None:
     """Show a job's status."""
-    found = services_of(ctx).jobs.status(job)
+    found = services_of(ctx).jobs.queries.status(job)
     if as_json:
         echo_json(asdict(found))
         return
@@ -44,7 +44,7 @@ def watch(ctx: click.Context, job: str) -> int:
 @click.pass_context
 def jobs(ctx: click.Context, *, as_json: bool) -> None:
     """List all jobs in Redis, newest first."""
-    for found in services_of(ctx).jobs.jobs():
+    for found in services_of(ctx).jobs.queries.jobs():
         if as_json:
             echo_json(asdict(found))
         else:

@@ -117,16 +117,16 @@ class _Run:
         source = KeySource(self._folder.keys)
         job_id = submit(self._services, source, spec, job_id=job_id).job_id
         jobs = self._services.jobs
-        for other in jobs.jobs():
+        for other in jobs.queries.jobs():
             if other.job_id != job_id and other.state not in TERMINAL_STATES:
-                jobs.cancel(other.job_id)
+                jobs.submissions.cancel(other.job_id)
         return job_id
 
     def _not_cancelled(self, name: str) -> str:
         """Return *name* with the first number whose job was not cancelled for another's sake."""
         for number in itertools.count(1):
             with suppress(UnknownJob):
-                if _is_cancelled(self._services.jobs.status(f"{name}-{number}")):
+                if _is_cancelled(self._services.jobs.queries.status(f"{name}-{number}")):
                     continue
             break
         return f"{name}-{number}"
@@ -149,7 +149,7 @@ class _Run:
                 self._collector.check()
                 if fetched.done():
                     fetched.result()
-                status = self._services.jobs.status(job_id)
+                status = self._services.jobs.queries.status(job_id)
                 keep_alive(status.done + status.failed)
                 return status
 
@@ -171,7 +171,7 @@ class _Run:
             self._collector.pictures(follow(self._services, job_id, pause=pause))
 
     def _has_ended(self, job_id: str) -> bool:
-        return self._services.jobs.status(job_id).state in TERMINAL_STATES
+        return self._services.jobs.queries.status(job_id).state in TERMINAL_STATES
 
 
 def _is_cancelled(status: JobStatus) -> bool:

@@ -113,7 +113,7 @@ class EmbeddedServers:
         return {
             "RMBG_REDIS_URL": f"redis://{HOST}:{self._ports.redis}/0",
             "RMBG_S3_ENDPOINT": f"http://{HOST}:{self._ports.s3}",
-            "RMBG_S3_REGION": StoreSettings.region,
+            "RMBG_S3_REGION": StoreSettings().region,
             "RMBG_S3_ACCESS_KEY_ID": keys.access_key_id,
             "RMBG_S3_SECRET_ACCESS_KEY": keys.secret_access_key,
             "RMBG_INPUT_BUCKETS": ",".join(self._buckets[:-1] or self._buckets),

@@ -30,7 +30,7 @@ def linker(services: Services, job_id: str) -> Callable[[ItemRecord], dict[str, 
         InvalidOption: If Redis does not know the job, and so not whether links are allowed.
     """
     try:
-        spec = services.jobs.spec(job_id)
+        spec = services.jobs.queries.spec(job_id)
     except UnknownJob as err:
         raise InvalidOption(
             f"cannot create links for job {job_id}: Redis no longer knows whether they are "

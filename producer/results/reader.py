@@ -69,7 +69,7 @@ def follow(
     """
     start = 0
     while not _has_ended(services, job_id):
-        if services.jobs.status(job_id).generation == 1:
+        if services.jobs.queries.status(job_id).generation == 1:
             for record in records(services, job_id, start=start):
                 if record.index != start:
                     break
@@ -87,7 +87,7 @@ def failures(services: Services, job_id: str) -> Iterator[ItemRecord]:
 def _has_ended(services: Services, job_id: str) -> bool:
     """Return whether the job's records are in the bucket, as those of a deleted job are."""
     try:
-        return services.jobs.status(job_id).state in TERMINAL_STATES
+        return services.jobs.queries.status(job_id).state in TERMINAL_STATES
     except UnknownJob:
         return True
 
@@ -102,7 +102,7 @@ def _final(services: Services, job_id: str, start: int) -> Iterator[ItemRecord]:
         try:
             services.objects.download(bucket, results_key(job_id), lines)
         except ObjectMissing as err:
-            accepted = services.jobs.accepted_shards(job_id)
+            accepted = services.jobs.queries.accepted_shards(job_id)
             if not accepted:
                 raise UnknownJob(f"job {job_id} not found in Redis or bucket {bucket}") from err
         else:
@@ -132,8 +132,8 @@ def _so_far(services: Services, job_id: str, start: int) -> Iterator[ItemRecord]
     Open records are read from Redis before the list of shards: a range that is closed between
     the two reads is then found twice, never missed.
     """
-    held = sorted(_wanted(services.jobs.open_records(job_id), start), key=_index)
-    accepted = services.jobs.accepted_shards(job_id)
+    held = sorted(_wanted(services.jobs.queries.open_records(job_id), start), key=_index)
+    accepted = services.jobs.queries.accepted_shards(job_id)
     bucket = _output_bucket(services, job_id)
     shards = _from_shards(services, bucket, job_id, accepted, start)
     last = start - 1
@@ -161,7 +161,7 @@ def _missing_shard(job_id: str, err: ObjectMissing) -> StoreUnavailable:
 
 def _output_bucket(services: Services, job_id: str) -> str:
     try:
-        return services.jobs.spec(job_id).output_bucket
+        return services.jobs.queries.spec(job_id).output_bucket
     except UnknownJob:
         return services.settings.output_bucket
 

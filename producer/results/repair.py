@@ -54,7 +54,7 @@ class Repair:
         Raises:
             JobNotDone: If the job was restarted since its status was read.
         """
-        items = self._services.jobs.reopen(
+        items = self._services.jobs.submissions.reopen(
             self._status.job_id,
             bytes(self._bitmap),
             generation=self._status.generation,

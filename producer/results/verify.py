@@ -89,9 +89,9 @@ class Verifier:
         """
         self._services = services
         self._deep = deep
-        self.status: JobStatus = services.jobs.status(job_id)
-        self._spec: JobSpec = services.jobs.spec(job_id)
-        self._sequence = services.jobs.sequence(job_id)
+        self.status: JobStatus = services.jobs.queries.status(job_id)
+        self._spec: JobSpec = services.jobs.queries.spec(job_id)
+        self._sequence = services.jobs.queries.sequence(job_id)
         self.checked = 0
         """Outputs checked so far."""
 

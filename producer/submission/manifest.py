@@ -55,7 +55,7 @@ def stage(
         packed = [pack(chunk) for chunk in group]
         here = max(0, CHUNKS_IN_REDIS - first)
         if packed[:here]:
-            store.stage(nonce, first, packed[:here])
+            store.submissions.stage(nonce, first, packed[:here])
         names = [manifest_key(nonce, first + n) for n in range(here, len(packed))]
         _put_all(objects, bucket, names, packed[here:])
         first += len(packed)

@@ -14,7 +14,7 @@ from shared.errors import InvalidOption, JobConflict, NoKeys, RmbgError, Service
 from shared.job.keys import comfyui_stem, highest_number, is_own_output, manifest_key
 from shared.job.spec import MAX_INTERACTIVE_ITEMS, JobSpec, Naming, Priority
 from shared.job.ticket import JOB_ID
-from shared.jobstore.values import Submission
+from shared.jobstore.submissions import Submission
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from producer.services import Services
     from producer.submission.options import JobOptions
     from producer.submission.sources import Source
-    from shared.jobstore.values import Submitted
+    from shared.jobstore.submissions import Submitted
 
 
 def choose_bucket(services: Services, bucket: str | None) -> str:
@@ -139,7 +139,7 @@ def _create_or_join(services: Services, submission: Submission) -> Submitted:
     If Redis is unavailable, the job may exist: perhaps only the answer was lost.
     """
     try:
-        submitted = services.jobs.submit(submission)
+        submitted = services.jobs.submissions.submit(submission)
     except JobConflict:
         _delete_chunks(services, submission.manifest, submission.spec)
         raise
@@ -152,7 +152,7 @@ def _reserve(services: Services, spec: JobSpec, count: int) -> int:
     """Reserve *count* file numbers; a submission that joins or fails leaves gaps."""
     stem = comfyui_stem(spec.save_prefix)
     listed = services.objects.list(spec.output_bucket, stem)
-    return services.jobs.reserve_numbers(
+    return services.jobs.submissions.reserve_numbers(
         spec.output_bucket,
         stem,
         listed_highest=highest_number((found.key for found in listed), spec.save_prefix),

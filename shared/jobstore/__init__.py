@@ -1,8 +1,9 @@
-"""The truth about jobs, in Redis: one class over `scripts/*.lua`; only this room knows its keys.
+"""The state of all jobs, in Redis. No other package knows its keys.
 
-* `store`   `JobStore`, what the others use
-* `values`  what goes in and comes out
-* `rules`   the numbers
+* `store`   `JobStore`, the entry point, with its parts: `leases` for workers, `submissions` for
+  producers, `queries` for everyone, `fleet` for recovery
+* `values`, `status`  arguments and results
+* `rules`   limits and intervals
 * `layout`  the table of keys
-* `scripts` the transitions, each one script and so all or nothing
+* `scripts` the transitions, one atomic Lua script each
 """

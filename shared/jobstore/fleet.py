@@ -1,71 +1,76 @@
-"""The workers that are there, and the recovery that each of them does for all."""
+"""Register workers and recover tickets for the whole fleet."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from shared.jobstore.connection import Connection, death_limits, issued_from, to_ms
+from shared.jobstore.connection import Connection, to_ms
 from shared.jobstore.loader import Arg
 from shared.jobstore.rules import Rules
 from shared.jobstore.values import Issued, Totals, WorkerInfo
 
 
-class Fleet(Connection):
-    """The registry of workers, and what keeps tickets flowing to them."""
+class Fleet:
+    """The registry of workers, and the recovery and feeding of tickets."""
+
+    def __init__(self, connection: Connection, rules: Rules) -> None:
+        self._connection = connection
+        self._rules = rules
 
     def register(self, info: WorkerInfo, *, ttl_s: float) -> None:
-        """Note that a worker is there for *ttl_s*; it says so again before that ends."""
-        self._run("register", worker=info.worker_id, ttl_ms=to_ms(ttl_s), info=info.to_json())
+        """Register a worker for *ttl_s* seconds; a repetition extends the time."""
+        self._connection.run(
+            "register", worker=info.worker_id, ttl_ms=to_ms(ttl_s), info=info.to_json()
+        )
 
     def unregister(self, worker_id: str) -> None:
-        """Sign a worker off; its leases are released or expire by themselves."""
-        self._run("register", worker=worker_id, ttl_ms=0, info="")
+        """Remove a worker; its leases are released or expire on their own."""
+        self._connection.run("register", worker=worker_id, ttl_ms=0, info="")
 
     def workers(self) -> list[WorkerInfo]:
-        """Return the workers that are there, by id."""
-        return [WorkerInfo.from_json(info) for info in self._run("workers")]
+        """Return the registered workers by id."""
+        return [WorkerInfo.from_json(info) for info in self._connection.run("workers")]
 
     def totals(self) -> Totals:
-        """Return sums over all open jobs and all workers, a few seconds old at most.
+        """Return sums over all open jobs and all workers, at most a few seconds old.
 
-        Redis counts once for all who ask: each time it looks at every open job and ticket.
+        Redis computes them once for all callers, as it reads every open job and ticket.
         """
-        return Totals.from_json(self._run("totals", kept_ms=to_ms(self._rules.totals_kept_s)))
+        kept_ms = to_ms(self._rules.totals_kept_s)
+        return Totals.from_json(self._connection.run("totals", kept_ms=kept_ms))
 
     def take_turn(self, for_s: float) -> bool:
-        """Return whether the fleet's next round is the caller's; nobody else gets one in *for_s*.
+        """Return whether the caller runs the fleet's next round; nobody else does within *for_s*.
 
-        One worker's round serves all, and each costs eight commands. Who dies in his turn delays
-        the next one by that time.
+        One worker's round serves the whole fleet, and a round costs eight commands. A worker that
+        dies during its turn delays the next round by *for_s*.
         """
-        return bool(self._run("turn", turn_ms=to_ms(for_s)))
+        return bool(self._connection.run("turn", turn_ms=to_ms(for_s)))
 
     def recover(self, *, empty_queues: Collection[str]) -> list[Issued]:
-        """Do what is due for all jobs, and return the tickets to publish.
+        """Do everything that is due for all jobs, and return the tickets to publish.
 
-        Takes tickets from dead workers, issues again what rested long enough or was lost, and
-        feeds up to the high-water marks. A worker calls this each second (`take_turn`); producers
-        too, after they have submitted or retried. Any number may at once, and any may die half-way.
+        Takes tickets from dead workers, issues tickets that are due or lost again, and feeds up to
+        the high-water marks. Workers call this every second (`take_turn`), producers after a
+        submission or a retry. Any number may do so at once, and any may die half-way.
 
         Args:
-            empty_queues: Names of those queues that hold no message.
+            empty_queues: Names of the queues that hold no message.
         """
-        rules = self._rules
+        run, rules = self._connection.run, self._rules
         most = rules.reissued_at_once
-        issued = self._run("expire", most=most, **death_limits(rules))
-        slack_ms = to_ms(rules.lost_after_s)
-        issued += self._run(
-            "reissue", [(queue,) for queue in empty_queues], slack_ms=slack_ms, most=most
-        )
-        issued += self._run("feed", **feeding_figures(self.workers(), rules))
-        return issued_from(issued)
+        queues = [(queue,) for queue in empty_queues]
+        issued = run("expire", most=most, **rules.death_limits)
+        issued += run("reissue", queues, slack_ms=to_ms(rules.lost_after_s), most=most)
+        issued += run("feed", **feeding_limits(self.workers(), rules))
+        return Issued.read(issued)
 
 
-def feeding_figures(workers: Collection[WorkerInfo], rules: Rules) -> dict[str, Arg]:
+def feeding_limits(workers: Collection[WorkerInfo], rules: Rules) -> dict[str, Arg]:
     """Return the arguments of `feed`: high-water marks and sizes of tickets.
 
-    A ticket is as long as a slot needs `Rules.ticket_s` for, unless that would leave slots of
-    the fleet without one. The rate of a slot is the fleet's mean, over workers that know theirs.
+    A ticket holds what a slot processes in `Rules.ticket_s`, unless that would leave slots of the
+    fleet without one. The rate of a slot is the mean over the workers that have measured theirs.
     """
     slots = sum(worker.slots for worker in workers)
     high_water = max(rules.high_water_least, rules.high_water_per_slot * slots)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import chain
 from typing import Final, TypeAlias
 
 Arg: TypeAlias = str | bytes | float
@@ -36,14 +37,13 @@ class Script:
         Raises:
             TypeError: If a name is missing or unknown, or a row has the wrong length.
         """
-        if args.keys() != set(self.args):
-            raise TypeError(f"script {self.name} takes {self.args}, not {tuple(args)}")
-        argv = [args[name] for name in self.args]
-        for row in rows:
-            if len(row) != len(self.each):
-                raise TypeError(f"script {self.name} takes rows of {self.each}, not {row!r}")
-            argv += row
-        return argv
+        table = list(rows)
+        if args.keys() != set(self.args) or any(len(row) != len(self.each) for row in table):
+            raise TypeError(
+                f"script {self.name} takes {self.args} and rows of {self.each}, "
+                f"not {tuple(args)} and {table[:1]}"
+            )
+        return [*(args[name] for name in self.args), *chain.from_iterable(table)]
 
 
 @cache
@@ -66,8 +66,8 @@ def load(name: str) -> Script:
 
 def names() -> list[str]:
     """Return the names of all scripts, without the library's parts."""
-    found = sorted(file.name.removesuffix(".lua") for file in _FOLDER.iterdir())
-    return [name for name in found if not name.startswith("_")]
+    found = (file.name.removesuffix(".lua") for file in _FOLDER.iterdir())
+    return sorted(name for name in found if not name.startswith("_"))
 
 
 def declared(text: str, what: str) -> list[str]:

@@ -1,60 +1,69 @@
-"""The numbers of the job store, in one place; the design's are the defaults."""
+"""Limits and intervals of the job store."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from shared.job.manifest import MAX_REDIS_KEYS
 
 _DAY_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """How long, how many, how often. Sections are those of `DESIGN.md`."""
+    """Limits and intervals of the job store."""
 
     join_after_end_s: float = 60.0
-    """A submission without an id joins its twin for so long after that is done (section 3)."""
+    """How long after a job is done an identical submission without an id joins it."""
     keep_after_end_s: float = 7 * _DAY_S
-    """Redis forgets a job so long after its end (section 3)."""
+    """How long Redis keeps a job after its end."""
     staged_s: float = 3600.0
-    """Staged chunks that no submission takes over vanish after this."""
+    """How long staged chunks are kept without a submission."""
     numbers_kept_s: float = 30 * _DAY_S
-    """A sequence of file numbers is remembered so long after its last use; the bucket's listing
-    knows all that has been written by then."""
+    """How long Redis keeps a sequence of file numbers after its last use; later the listing of the
+    bucket shows all numbers in use."""
+    keys_in_redis: int = MAX_REDIS_KEYS
+    """Most keys of a job's manifest in Redis; the others are in the bucket."""
     memory_share: float = 0.8
-    """No job is taken while Redis uses more than this share of its `maxmemory`."""
+    """Share of `maxmemory` above which Redis accepts no job."""
 
     lost_after_s: float = 60.0
-    """A ticket overtaken by this much, or this old in an empty queue, is lost (section 4.7)."""
+    """A ticket is lost when overtaken by this much, or when this old in an empty queue."""
     suspect_deaths: int = 2
-    """Deaths that send a range to the suspect lane (section 4.8)."""
+    """Deaths of workers that send a range to the suspect queue."""
     item_deaths: int = 3
-    """Deaths on one item in the suspect lane that end it as failed (section 4.8)."""
+    """Deaths on one item in the suspect queue that fail it."""
     reissued_at_once: int = 200
-    """Tickets of a kind that one call of `recover` takes care of at most."""
+    """Most tickets of each kind that one call of `recover` issues again."""
 
     high_water_per_slot: int = 3
-    """Queued bulk tickets for each slot of the fleet (section 4.2)."""
+    """Queued bulk tickets per slot of the fleet."""
     high_water_least: int = 50
-    """Queued bulk tickets at least allowed, also without any worker (section 4.2)."""
+    """Least high-water mark of bulk tickets, also without workers."""
     interactive_share: float = 0.5
-    """High-water mark of interactive tickets, as a share of the bulk one (section 4.10)."""
+    """High-water mark of interactive tickets as a share of the bulk one."""
 
     ticket_s: float = 25.0
-    """What a ticket should take a slot, in seconds: less than a lease (section 4.9)."""
+    """Seconds of work for a slot in one ticket: less than a lease."""
     tickets_per_slot: int = 4
-    """Tickets that a job should be cut into for each slot of the fleet (section 4.9)."""
+    """Tickets per slot of the fleet that a job is split into."""
     ticket_items_most: int = 256
-    """Items of a ticket at most (section 4.9)."""
+    """Most items of a ticket."""
     ticket_items_unknown: int = 16
-    """Items of a ticket while no worker has measured its rate (section 4.9)."""
+    """Items of a ticket while no worker has measured its rate."""
 
     waiting_fresh_s: float = 30.0
-    """What a released ticket's job was waiting for is believed for so long."""
+    """How long a status shows what a released ticket's job waits for."""
     rate_bucket_s: float = 5.0
-    """Ends are counted in buckets of so long, from which a job's rate is taken."""
+    """Length of the buckets in which ended items are counted for a job's rate."""
     rate_buckets: int = 12
-    """As many buckets as make up the window of the rate, the current one included."""
+    """Buckets in the window of the rate, including the current one."""
     totals_kept_s: float = 3.0
-    """Sums over all jobs are given again for so long, however many watch."""
+    """How long sums over all jobs are reused, however many clients ask."""
     events_kept: int = 10_000
-    """About so many events stay readable in the stream."""
+    """Approximate number of events kept in the stream."""
+
+    @property
+    def death_limits(self) -> dict[str, int]:
+        """The arguments by which scripts judge the death of a worker."""
+        return {"suspect_deaths": self.suspect_deaths, "item_deaths": self.item_deaths}

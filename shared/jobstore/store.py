@@ -1,20 +1,51 @@
-"""The truth about jobs: which items there are, which have ended, and who works on what."""
+"""The state of all jobs: their items, what has ended, and which worker holds what."""
 
 from __future__ import annotations
 
-from shared.jobstore.leasing import Leasing
-from shared.jobstore.reading import Reading
-from shared.jobstore.submitting import Submitting
+from typing import Self
+
+from shared.jobstore.connection import ANSWER_S, Connection
+from shared.jobstore.fleet import Fleet
+from shared.jobstore.leases import Leases
+from shared.jobstore.queries import Queries
+from shared.jobstore.rules import Rules
+from shared.jobstore.submissions import Submissions
 
 
-class JobStore(Submitting, Leasing, Reading):
-    """One class over the scripts in Redis; Celery's messages only point to what stands here.
+class JobStore:
+    """The source of truth about jobs, in Redis; a Celery message only points to a ticket here.
 
-    A job's items are cut into ranges. Each range is a ticket: issued to a queue, claimed under a
-    lease, its items marked as they end, closed by a shard in the bucket. The last range issues
-    the merge ticket, and whoever works that off ends the job. Each step is one script: it happens
-    as a whole or not at all, and a repetition does no harm.
+    A job's items are split into ranges. Each range is a ticket: it is issued to a queue and
+    claimed under a lease, its items are marked as they end, and a shard in the bucket closes it.
+    The last range issues the merge ticket, which ends the job. Each step is one script: it happens
+    completely or not at all, and repeating it is harmless.
 
-    Every method raises `RedisUnavailable` if Redis cannot be asked, and `RedisFull` if it takes
-    no more; others are named with the method. Safe to use from several threads.
+    Every method raises `RedisUnavailable` if Redis cannot be reached and `RedisFull` if it is at
+    its memory limit; the methods document other errors. Thread-safe.
     """
+
+    def __init__(self, connection: Connection, *, rules: Rules | None = None) -> None:
+        rules = rules or Rules()
+        self.connection = connection
+        self.fleet = Fleet(connection, rules)
+        self.leases = Leases(connection, rules)
+        self.submissions = Submissions(connection, rules)
+        self.queries = Queries(connection, rules, workers=self.fleet.workers)
+
+    @classmethod
+    def connect(cls, url: str, *, rules: Rules | None = None, answer_s: float = ANSWER_S) -> Self:
+        """Return a store over the server at *url*; the first call opens the connection."""
+        return cls(Connection.connect(url, answer_s=answer_s), rules=rules)
+
+    def close(self) -> None:
+        """Close the connections; the next call opens new ones."""
+        self.connection.client.close()
+
+    def ping(self) -> None:
+        """Check that the server replies.
+
+        Raises:
+            RedisUnavailable: If not; the message names host, port and database.
+        """
+        with self.connection.commands() as client:
+            client.ping()

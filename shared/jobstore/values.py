@@ -1,59 +1,36 @@
-"""What goes into the job store and what comes out."""
+"""Arguments and results of the job store."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
 
-from shared.job.spec import JobSpec, JobState
+from shared.job.spec import JobSpec, JobState, Json
 from shared.job.ticket import Ticket
 
 
 @dataclass(frozen=True, kw_only=True)
-class Submission:
-    """A job as it is asked for; its keys lie staged."""
-
-    spec: JobSpec
-    total: int
-    """Items, at least 1."""
-    keys_sha256: str
-    """Hash over all keys in order; with the parameters it makes out what is the same job."""
-    job_id: str | None
-    """An id of the user's choice, or None: then one is derived."""
-    manifest: str
-    """The nonce under which the keys were staged."""
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """The job that a submission made or joined."""
-
-    job_id: str
-    created: bool
-
-
-@dataclass(frozen=True, kw_only=True)
 class JobStatus:
-    """Where a job stands, at one moment."""
+    """The status of a job at one moment."""
 
     job_id: str
     state: JobState
-    """`FINISHING` also from a cancellation until what was in flight is recorded."""
+    """Also `FINISHING` from a cancellation until the items in flight are recorded."""
     waiting_for: str | None
-    """Why a job that has not ended does not go on, or None."""
+    """Why a job makes no progress, or None."""
     total: int
     done: int
     failed: int
     created_at: datetime
     finished_at: datetime | None
     images_per_s: float | None
-    """Items ended a second over the last minute; None unless running, and before any ended."""
+    """Items ended per second over the last minute; None unless running, and before the first."""
     eta_s: float | None
-    """Seconds to the end at that rate; None where there is no rate, or none is left."""
+    """Seconds to the end at that rate; None without a rate or with no item left."""
     generation: int
     """1, and one more with each retry."""
     error_classes: dict[str, int]
@@ -64,23 +41,38 @@ class JobStatus:
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to work a ticket off, until it runs out or is given back."""
+    """The right to process a ticket, until it expires or is released."""
 
     ticket: Ticket
     owner: str
-    """Worker id and a nonce of the claim: a process's older claim has no say over its newer."""
+    """Worker id and a nonce of the claim, so that an older claim of the same process is invalid."""
+
+    @property
+    def fence(self) -> dict[str, str | int]:
+        """The arguments by which scripts check the lease."""
+        job_id, unit, epoch = self.ticket.job_id, self.ticket.unit, self.ticket.epoch
+        return {"job": job_id, "unit": unit, "epoch": epoch, "owner": self.owner}
 
 
 @dataclass(frozen=True)
 class Issued:
-    """A ticket that somebody must now publish to a queue."""
+    """A ticket that the caller must publish to a queue."""
 
     ticket: Ticket
     queue: str
 
+    @classmethod
+    def read(cls, flat: Iterable[Json]) -> list[Issued]:
+        """Return the tickets in the reply of a script: job, unit, epoch, queue, ..."""
+        walk = iter(flat)
+        return [
+            cls(Ticket(job.decode(), unit.decode(), int(epoch)), queue.decode())
+            for job, unit, epoch, queue in zip(walk, walk, walk, walk, strict=True)
+        ]
+
 
 class RefusalReason(StrEnum):
-    """Why a claim was refused. In every case: drop the message."""
+    """Why a claim was refused; in every case, drop the message."""
 
     STALE = "STALE"
     """The ticket has been issued again since this message was sent."""
@@ -133,13 +125,13 @@ Claim: TypeAlias = Granted | Refused
 
 
 class MarkAnswer(StrEnum):
-    """Whether a group of ends was recorded, and what to do next."""
+    """Whether records were stored, and what to do next."""
 
     OK = "OK"
     LOST = "LOST"
-    """Not recorded: the lease does not stand any more."""
+    """Not stored: the lease is lost."""
     CANCELLED = "CANCELLED"
-    """Recorded; start nothing new."""
+    """Stored; start nothing new."""
 
 
 @dataclass(frozen=True)
@@ -155,24 +147,24 @@ class RangeRecords:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerInfo:
-    """What a worker says of itself."""
+    """The description of a worker."""
 
     worker_id: str
     slots: int
-    """Tickets it works off at once."""
+    """Tickets it processes at once."""
     models: tuple[str, ...]
     """Models it serves."""
     refused: Mapping[str, str]
     """Models it cannot serve, with the reason."""
     device: str
     images_per_s: float | None
-    """Measured over the whole worker, all slots together; None before that."""
+    """Measured over all slots together; None before the first measurement."""
     version: str
     host: str
     pid: int
 
     def serves(self, model: str) -> bool:
-        """Tell whether it may serve *model*: it does, or has not tried yet."""
+        """Return whether it may serve *model*: it does, or has not tried yet."""
         return model in self.models or model not in self.refused
 
     def to_json(self) -> str:
@@ -181,7 +173,7 @@ class WorkerInfo:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> WorkerInfo:
-        """Read what `to_json` wrote; fields of a later version are left out."""
+        """Read what `to_json` wrote, without the fields of later versions."""
         body = json.loads(text)
         known = {name: body[name] for name in cls.__dataclass_fields__ if name in body}
         return cls(**known | {"models": tuple(known["models"])})
@@ -189,29 +181,29 @@ class WorkerInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """All open jobs and all workers, summed up."""
+    """Sums over all open jobs and all workers."""
 
     open_jobs: int
     open_images: int
-    """Not yet ended; those of cancelled jobs are not counted."""
+    """Images not yet ended, without those of cancelled jobs."""
     oldest_s: float
-    """Since the oldest open job was submitted; 0 without any."""
+    """Seconds since the oldest open job was submitted; 0 without open jobs."""
     workers: int
     slots: int
     images_per_s: float
-    """What the workers have measured, together; 0 while none has."""
+    """Sum of the rates that workers have measured; 0 while none has."""
     tickets: Mapping[str, int]
-    """Open tickets by place: the queues' names, `leased` and `parked`."""
+    """Open tickets by place: a queue name, `leased` or `parked`."""
 
     @property
     def backlog_s(self) -> float | None:
-        """How long the fleet needs for all open images; None while its rate is unknown."""
+        """Seconds the fleet needs for all open images; None while its rate is unknown."""
         if not self.open_images:
             return 0.0
         return self.open_images / self.images_per_s if self.images_per_s else None
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Totals:
-        """Read what the script `totals` answers."""
+        """Read the reply of the script `totals`."""
         body = json.loads(text)
         return cls(oldest_s=body.pop("oldest_ms") / 1000, **body)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from shared.reader import redact
+from shared.urls import redact
 
 if TYPE_CHECKING:
     import httpx

@@ -83,7 +83,7 @@ class Fleet:
         """Wait until half of the workers are ready, for `READY_S` at most."""
         for _ in poll(within_s=READY_S, every_s=0.1):
             self.tick()
-            if len(jobs.workers()) >= self._size / 2:
+            if len(jobs.fleet.workers()) >= self._size / 2:
                 return
 
     def tick(self) -> None:

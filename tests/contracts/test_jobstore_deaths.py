@@ -12,8 +12,8 @@ def die(store, issued, *, trying=None, **details):
     """Claim a ticket and leave because of a bug; return what that issues."""
     lease = grant(store, issued, "doomed").lease
     if trying is not None:
-        assert store.trying(lease, trying, image_key=f"{trying}.jpg")
-    return store.release(lease, died=True, **details)
+        assert store.leases.trying(lease, trying, image_key=f"{trying}.jpg")
+    return store.leases.release(lease, died=True, **details)
 
 
 @pytest.fixture
@@ -54,16 +54,16 @@ def test_a_death_and_an_expired_lease_add_up(make_store):
     store = make_store(suspect_deaths=2)
     submit(store, 10)
     lease = first_lease(store)
-    [again] = store.release(lease, died=True)
+    [again] = store.leases.release(lease, died=True)
     lease = grant(store, again, ttl_s=-1).lease
 
     assert [issued.queue for issued in feed(store)] == [SUSPECT]
-    assert store.beat([lease], ttl_s=30) == [lease]
+    assert store.leases.beat([lease], ttl_s=30) == [lease]
 
 
 def test_a_release_without_a_death_does_not_count(store, one):
     [again] = die(store, one)
-    [again] = store.release(grant(store, again).lease)
+    [again] = store.leases.release(grant(store, again).lease)
 
     assert again.queue == RECOVERY
 
@@ -71,52 +71,52 @@ def test_a_release_without_a_death_does_not_count(store, one):
 def test_a_repeated_release_counts_one_death(store, one):
     """The client repeats a command when the connection breaks."""
     lease = grant(store, one).lease
-    [again] = store.release(lease, died=True)
+    [again] = store.leases.release(lease, died=True)
 
-    assert store.release(lease, died=True) == []
+    assert store.leases.release(lease, died=True) == []
     assert again.queue == RECOVERY
     assert [issued.queue for issued in die(store, again)] == [SUSPECT]
 
 
 def test_a_lost_lease_counts_no_death(store, one):
     lost = grant(store, one).lease
-    [again] = store.release(lost)
-    assert store.release(lost, died=True) == []
+    [again] = store.leases.release(lost)
+    assert store.leases.release(lost, died=True) == []
 
     assert [issued.queue for issued in die(store, again)] == [RECOVERY]
 
 
 def test_three_deaths_on_one_tried_item_fail_it(store, suspect):
-    [job] = store.jobs()
+    [job] = store.queries.jobs()
     for _ in range(3):
-        assert store.status(job.job_id).failed == 0
+        assert store.queries.status(job.job_id).failed == 0
         [suspect] = die(store, suspect, trying=6)
 
     claim = grant(store, suspect)
     assert claim.ended == {6}
-    [record] = map(ItemRecord.from_json, store.open_records(job.job_id))
+    [record] = map(ItemRecord.from_json, store.queries.open_records(job.job_id))
     assert (record.index, record.state, record.attempts) == (6, "failed", 3)
     mark_all(store, claim)
-    run_to_end(store, issued=store.release(claim.lease))
-    status = store.status(job.job_id)
+    run_to_end(store, issued=store.leases.release(claim.lease))
+    status = store.queries.status(job.job_id)
     assert (status.state, status.done, status.failed) == (JobState.DONE, 9, 1)
     assert status.error_classes == {"WorkerCrash": 1}
 
 
 def test_deaths_on_different_items_fail_none_of_them(store, suspect):
-    [job] = store.jobs()
+    [job] = store.queries.jobs()
     for index in (1, 2, 3, 1, 2, 3):
         [suspect] = die(store, suspect, trying=index)
 
-    assert store.status(job.job_id).failed == 0
+    assert store.queries.status(job.job_id).failed == 0
 
 
 def test_a_range_without_open_items_is_not_suspected(store, one):
     """The worker died after its last mark: no item can be the cause."""
     for _ in range(4):
         lease = grant(store, one).lease
-        store.mark(lease, [done(i) for i in range(10)])
-        [one] = store.release(lease, died=True)
+        store.leases.mark(lease, [done(i) for i in range(10)])
+        [one] = store.leases.release(lease, died=True)
 
     assert one.queue == RECOVERY
 
@@ -128,6 +128,6 @@ def test_a_death_ignores_the_delay(store, one):
 
 def test_a_ticket_of_a_cancelled_job_without_records_is_dropped(store, one):
     lease = grant(store, one).lease
-    store.cancel(one.ticket.job_id)
+    store.submissions.cancel(one.ticket.job_id)
 
-    assert [issued.ticket.is_merge for issued in store.release(lease, died=True)] == [True]
+    assert [issued.ticket.is_merge for issued in store.leases.release(lease, died=True)] == [True]

@@ -1,9 +1,9 @@
-"""Feeding: how many tickets, of which size, of which job next."""
+"""Feeding: how many tickets, of which size, and of which job next."""
 
 from collections import Counter
 
 import pytest
-from support.jobs import feed, grant, run_to_end, submit, work_off, worker
+from support.jobs import feed, grant, process, run_to_end, submit, worker
 from support.until import until
 
 from shared.broker.queues import BULK, INTERACTIVE, QUEUES
@@ -25,7 +25,7 @@ def test_tickets_cover_every_item_once(store):
     assert covered == list(range(100))
 
 
-def test_tickets_of_bulk_jobs_go_to_bulk_and_begin_at_epoch_one(store):
+def test_tickets_of_bulk_jobs_go_to_the_bulk_queue_with_epoch_one(store):
     job = submit(store, 20)
 
     assert [(one.ticket, one.queue) for one in feed(store)] == [
@@ -47,22 +47,22 @@ def test_feeding_again_issues_nothing_twice(store):
     assert feed(store) == []
 
 
-def test_without_workers_fifty_tickets_are_queued(store):
-    """So that a fleet scaled to zero has something to wake up for."""
+def test_fifty_tickets_are_queued_without_workers(store):
+    """A fleet scaled to zero needs a reason to start."""
     submit(store, 10_000)
 
     assert len(feed(store)) == 50
 
 
-def test_with_many_slots_three_tickets_a_slot_are_queued(store):
-    store.register(worker("a", slots=20), ttl_s=60)
-    store.register(worker("b", slots=30), ttl_s=60)
+def test_three_tickets_per_slot_are_queued_with_many_slots(store):
+    store.fleet.register(worker("a", slots=20), ttl_s=60)
+    store.fleet.register(worker("b", slots=30), ttl_s=60)
     submit(store, 10_000)
 
     assert len(feed(store)) == 150
 
 
-def test_interactive_jobs_have_half_the_high_water_mark_to_themselves(store):
+def test_interactive_jobs_have_half_the_high_water_mark(store):
     for n in range(30):
         submit(store, 64, keys=f"i{n}", priority=Priority.INTERACTIVE)
     submit(store, 10_000)
@@ -70,7 +70,7 @@ def test_interactive_jobs_have_half_the_high_water_mark_to_themselves(store):
     assert Counter(one.queue for one in feed(store)) == {INTERACTIVE: 25, BULK: 50}
 
 
-def test_each_claimed_ticket_makes_room_for_one(store):
+def test_each_claimed_ticket_is_replaced_by_one(store):
     submit(store, 10_000)
     first, second, *_ = feed(store)
     grant(store, first)
@@ -79,7 +79,7 @@ def test_each_claimed_ticket_makes_room_for_one(store):
     assert [one.ticket.unit for one in feed(store)] == ["800-816", "816-832"]
 
 
-def test_open_jobs_are_fed_in_turn(make_store):
+def test_open_jobs_are_fed_round_robin(make_store):
     """The second of two jobs does not wait for the end of the first."""
     store = make_store(high_water_least=6)
     first, second = submit(store, 1000, keys="a"), submit(store, 1000, keys="b")
@@ -99,7 +99,7 @@ def test_the_turn_is_remembered_between_calls(make_store):
     assert fed == jobs * 2
 
 
-def test_a_job_that_has_been_fed_leaves_its_turns_to_the_others(make_store):
+def test_a_completely_fed_job_leaves_its_turns_to_others(make_store):
     store = make_store(high_water_least=4)
     short, long = submit(store, 10, keys="short"), submit(store, 1000, keys="long")
 
@@ -120,19 +120,19 @@ def test_a_job_that_has_been_fed_leaves_its_turns_to_the_others(make_store):
         pytest.param(20, [(30, 600.0)], 1, id="at least one, few items"),
     ],
 )
-def test_a_ticket_is_as_long_as_a_slot_needs_25_s_for(store, total, workers, expected):
+def test_a_ticket_holds_25_s_of_work_for_a_slot(store, total, workers, expected):
     """clamp(min(25 s x rate of a slot, total / (4 x fleet slots)), 1, 256), 16 while unknown."""
     for n, (slots, rate) in enumerate(workers):
-        store.register(worker(f"w{n}", slots=slots, images_per_s=rate), ttl_s=60)
+        store.fleet.register(worker(f"w{n}", slots=slots, images_per_s=rate), ttl_s=60)
     submit(store, total)
 
     assert sizes(feed(store))[0] == expected
 
 
 def test_the_last_tickets_of_a_job_get_smaller(make_store):
-    """So that all slots end together: a ticket is at most what is left for each slot, and 16."""
+    """At most four times an even share of the items left, at least 16: all slots end together."""
     store = make_store(high_water_least=100)
-    store.register(worker("w", slots=4, images_per_s=400.0), ttl_s=60)
+    store.fleet.register(worker("w", slots=4, images_per_s=400.0), ttl_s=60)
     submit(store, 4096)
 
     found = sizes(feed(store))
@@ -143,33 +143,33 @@ def test_the_last_tickets_of_a_job_get_smaller(make_store):
     assert sum(found) == 4096
 
 
-def test_a_ticket_says_which_queue_it_came_from(store):
+def test_a_claim_contains_the_queue_of_the_ticket(store):
     submit(store, 5, keys="bulk")
     submit(store, 5, keys="urgent", priority=Priority.INTERACTIVE)
 
     assert {grant(store, one).queue for one in feed(store)} == {BULK, INTERACTIVE}
 
 
-def test_every_queue_that_tickets_are_issued_to_is_one_that_workers_serve(make_store):
-    """The scripts name the queues once more; this holds the two lists together."""
+def test_tickets_are_only_issued_to_queues_that_workers_consume(make_store):
+    """The scripts repeat the names of the queues; this compares the two lists."""
     store = make_store(suspect_deaths=1)
     submit(store, 5, keys="bulk")
     submit(store, 5, keys="urgent", priority=Priority.INTERACTIVE)
     fed = {one.queue: one for one in feed(store)}
 
-    [released] = store.release(grant(store, fed[BULK]).lease)
+    [released] = store.leases.release(grant(store, fed[BULK]).lease)
     grant(store, fed[INTERACTIVE], ttl_s=0.001)
     [suspect] = until(lambda: feed(store))
 
     assert {*fed, released.queue, suspect.queue} == set(QUEUES)
 
 
-def test_a_retry_of_few_items_among_many_is_cut_into_few_tickets(store):
-    """Otherwise a million items with one in a hundred failed would be thousands of shards."""
+def test_a_retry_of_few_items_among_many_needs_few_tickets(store):
+    """Otherwise one failure in a hundred of a million items would need thousands of shards."""
     failing = set(range(0, 1000, 100))
     job = submit(store, 1000)
     run_to_end(store, failing=failing)
-    store.retry(job)
+    store.submissions.retry(job)
 
     issued = feed(store)
 
@@ -181,19 +181,19 @@ def test_a_retry_of_few_items_among_many_is_cut_into_few_tickets(store):
     assert covered == failing
 
 
-def test_a_retry_of_one_item_asks_for_no_more_than_that(store):
-    store.register(worker(slots=1, images_per_s=1000.0), ttl_s=600)
+def test_a_retry_of_one_item_covers_only_that_item(store):
+    store.fleet.register(worker(slots=1, images_per_s=1000.0), ttl_s=600)
     job = submit(store, 5000)
     run_to_end(store, failing={2345})
-    store.retry(job)
+    store.submissions.retry(job)
 
     assert [one.ticket.unit for one in feed(store)] == ["2345-2346"]
 
 
-def test_a_retry_of_everything_is_cut_like_the_first_time(store):
+def test_a_retry_of_all_items_is_split_like_the_first_run(store):
     job = submit(store, 40)
     run_to_end(store, failing=set(range(40)))
-    store.retry(job)
+    store.submissions.retry(job)
 
     assert sizes(feed(store)) == [16, 16, 8]
 
@@ -201,8 +201,8 @@ def test_a_retry_of_everything_is_cut_like_the_first_time(store):
 def test_a_ticket_of_an_ended_job_is_gone(store):
     submit(store, 5)
     [one] = feed(store)
-    [merge] = work_off(store, one)
-    work_off(store, merge)
+    [merge] = process(store, one)
+    process(store, merge)
 
     for ticket in (one.ticket, merge.ticket):
-        assert store.claim(ticket, "w", ttl_s=30) == Refused(RefusalReason.GONE)
+        assert store.leases.claim(ticket, "w", ttl_s=30) == Refused(RefusalReason.GONE)

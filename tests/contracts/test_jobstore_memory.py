@@ -1,4 +1,4 @@
-"""What a large job costs Redis."""
+"""Memory that a large job needs in Redis."""
 
 import hashlib
 from itertools import islice
@@ -12,7 +12,7 @@ ITEMS = 1_000_000
 
 
 def keys(number):
-    """Keys as shops have them, of 56 characters, which compress no better than real ones."""
+    """Yield realistic keys of 56 characters, which compress no better than real ones."""
     for n in range(number):
         article = hashlib.md5(b"%d" % (n // 4), usedforsecurity=False).hexdigest()[:8]
         yield f"catalogue/2026/spring/{article}/front-{n:09}-large.jpg"
@@ -26,14 +26,14 @@ def chunks():
 
 
 def test_a_job_of_a_million_items_fits_in_20_megabytes(store, redis_client, chunks):
-    """Manifest, bitmaps and all the tickets that a fleet of a hundred slots has queued."""
-    store.register(worker(slots=100, images_per_s=200.0), ttl_s=600)
+    """Manifest, bitmaps and all tickets that a fleet of a hundred slots has queued."""
+    store.fleet.register(worker(slots=100, images_per_s=200.0), ttl_s=600)
     before_bytes = redis_client.info("memory")["used_memory"]
 
-    asked = submission(ITEMS)
+    wanted = submission(ITEMS)
     for first in range(0, len(chunks), 64):
-        store.stage(asked.manifest, first, chunks[first : first + 64])
-    store.submit(asked)
+        store.submissions.stage(wanted.manifest, first, chunks[first : first + 64])
+    store.submissions.submit(wanted)
     issued = feed(store)
     leases = [grant(store, one).lease for one in issued[:100]]
     issued += feed(store)

@@ -1,4 +1,4 @@
-"""The job store under everything at once, driven by seeds; the promises of section 4 must hold."""
+"""The whole job store under random faults, driven by seeds."""
 
 import random
 import re
@@ -15,11 +15,11 @@ KNOWN = re.compile("|".join(re.sub(r"\\{\w+\\}", "[^:]+", re.escape(r)) for r in
 
 
 def has_ended(store, *jobs):
-    return lambda: all(store.status(job).state in TERMINAL_STATES for job in jobs)
+    return lambda: all(store.queries.status(job).state in TERMINAL_STATES for job in jobs)
 
 
 def left_over(client):
-    """Keys of tickets, leases and records, and keys that the table does not know."""
+    """Return keys of tickets, leases and records, and keys missing from the table."""
     keys = {key.decode() for key in client.scan_iter()}
     of_tickets = re.compile(r":(ticket|tickets|records|queued|leased|parked)")
     open_ = [key for key in keys if of_tickets.search(key)]
@@ -27,24 +27,24 @@ def left_over(client):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_every_item_ends_once_whatever_happens(store, redis_client, seed):
+def test_every_item_ends_once_under_random_faults(store, redis_client, seed):
     rng = random.Random(seed)
     total = 2000
     bad, killers = set(rng.sample(range(total), 40)), {rng.randrange(total), rng.randrange(total)}
-    store.register(worker(slots=4, images_per_s=rng.choice([None, 2.0])), ttl_s=600)
+    store.fleet.register(worker(slots=4, images_per_s=rng.choice([None, 2.0])), ttl_s=600)
     fleet = Fleet(store, redis_client, seed=seed, bad=bad - killers, killers=killers)
     job = submit(store, total)
     small = submit(store, 64, keys="small", priority=Priority.INTERACTIVE)
 
     fleet.run(until=has_ended(store, job, small))
 
-    status = store.status(job)
+    status = store.queries.status(job)
     assert (status.state, status.done + status.failed) == (JobState.DONE, total)
     expected = {"UndecodableImage": len(bad - killers), "WorkerCrash": len(killers)}
     assert status.error_classes == expected
     assert status.failed == len(bad | killers)
     assert status.verdicts == {"good": total - status.failed}
-    assert set(store.failed_indexes(job)) == bad | killers
+    assert set(store.queries.failed_indexes(job)) == bad | killers
     results = fleet.results[job]
     assert set(results) == set(range(total))
     assert {i for i, record in results.items() if record["state"] == "failed"} == bad | killers
@@ -55,7 +55,7 @@ def test_every_item_ends_once_whatever_happens(store, redis_client, seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_every_failed_item_is_redone_once_in_a_retry(store, redis_client, seed):
+def test_every_failed_item_is_processed_once_in_a_retry(store, redis_client, seed):
     rng = random.Random(seed)
     bad, killers = set(rng.sample(range(600), 60)), {rng.randrange(600)}
     fleet = Fleet(store, redis_client, seed=seed, bad=bad - killers, killers=killers)
@@ -64,10 +64,10 @@ def test_every_failed_item_is_redone_once_in_a_retry(store, redis_client, seed):
     still_bad = set(rng.sample(sorted(bad - killers), 10))
     fleet.bad, fleet.killers = still_bad, set()
 
-    assert store.retry(job) == len(bad | killers)
+    assert store.submissions.retry(job) == len(bad | killers)
     fleet.run(until=has_ended(store, job))
 
-    status = store.status(job)
+    status = store.queries.status(job)
     assert (status.done, status.failed, status.generation) == (590, 10, 2)
     assert status.error_classes == {"UndecodableImage": 10}
     results = fleet.results[job]
@@ -78,15 +78,15 @@ def test_every_failed_item_is_redone_once_in_a_retry(store, redis_client, seed):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_cancelled_job_ends_with_a_record_of_all_that_counts(store, redis_client, seed):
+def test_a_cancelled_job_ends_with_a_record_of_every_counted_item(store, redis_client, seed):
     fleet = Fleet(store, redis_client, seed=seed, bad=range(0, 1000, 9))
     job = submit(store, 1000)
-    fleet.run(until=lambda: store.status(job).done > 200)
+    fleet.run(until=lambda: store.queries.status(job).done > 200)
 
-    store.cancel(job)
+    store.submissions.cancel(job)
     fleet.run(until=has_ended(store, job))
 
-    status = store.status(job)
+    status = store.queries.status(job)
     assert status.state is JobState.CANCELLED
     assert 200 < status.done + status.failed < 1000
     states = [record["state"] for record in fleet.results[job].values()]

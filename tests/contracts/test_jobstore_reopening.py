@@ -1,7 +1,7 @@
-"""Opening a done job again for done items that the bucket does not hold as it should."""
+"""Reopening a done job for done items with missing or damaged outputs."""
 
 import pytest
-from support.jobs import close, done, events, failed, feed, grant, run_to_end, submit, work_off
+from support.jobs import close, done, events, failed, feed, grant, process, run_to_end, submit
 
 from shared.errors import JobNotDone, UnknownJob
 from shared.job.spec import JobState
@@ -16,27 +16,27 @@ def bitmap(*indexes):
 
 @pytest.fixture
 def job(store):
-    """A done job of 40 items: 3 and 30 have failed, the even ones of the others are doubtful."""
+    """A done job of 40 items: 3 and 30 have failed, the other even ones are to be reviewed."""
     job = submit(store, 40)
     todo = feed(store)
     while todo:
         one = todo.pop(0)
         if one.ticket.is_merge:
-            work_off(store, one)
+            process(store, one)
             continue
         claim = grant(store, one)
         ended = [
             failed(i) if i in (3, 30) else done(i, verdict="good" if i % 2 else "review")
             for i in one.ticket.span
         ]
-        store.mark(claim.lease, ended)
+        store.leases.mark(claim.lease, ended)
         todo += close(store, claim.lease) + feed(store)
-    assert store.status(job).verdicts == {"good": 19, "review": 19}
+    assert store.queries.status(job).verdicts == {"good": 19, "review": 19}
     return job
 
 
 def reopen(store, job, *indexes, generation=1, **verdicts):
-    return store.reopen(job, bitmap(*indexes), generation=generation, verdicts=verdicts)
+    return store.submissions.reopen(job, bitmap(*indexes), generation=generation, verdicts=verdicts)
 
 
 def fed_items(store):
@@ -44,28 +44,28 @@ def fed_items(store):
     return {index for claim in claims for index in set(claim.lease.ticket.span) - claim.ended}
 
 
-def test_only_the_named_items_are_fed_again(store, job):
+def test_only_the_given_items_are_fed_again(store, job):
     assert reopen(store, job, 2, 9, 39, good=2, review=1) == 3
     assert fed_items(store) == {2, 9, 39}
 
 
-def test_counters_are_those_of_the_items_that_are_left(store, job):
+def test_counters_are_reduced_by_the_reopened_items(store, job):
     reopen(store, job, 2, 9, 39, good=2, review=1)
 
-    status = store.status(job)
+    status = store.queries.status(job)
     assert (status.state, status.generation) == (JobState.RUNNING, 2)
     assert (status.total, status.done, status.failed) == (40, 35, 2)
     assert status.verdicts == {"good": 17, "review": 18}
     assert status.error_classes == {"UndecodableImage": 2}
     assert status.finished_at is None
-    assert list(store.failed_indexes(job)) == [3, 30]
+    assert list(store.queries.failed_indexes(job)) == [3, 30]
 
 
-def test_the_job_ends_again_with_exact_counters_and_says_so(store, job, redis_client):
+def test_a_reopened_job_ends_again_with_exact_counters_and_an_event(store, job, redis_client):
     reopen(store, job, 2, 9, 39, good=2, review=1)
     run_to_end(store, failing={9})
 
-    status = store.status(job)
+    status = store.queries.status(job)
     assert (status.state, status.done, status.failed) == (JobState.DONE, 37, 3)
     assert status.verdicts == {"good": 19, "review": 18}
     assert [(e["generation"], e["done"]) for e in events(redis_client)] == [
@@ -74,16 +74,16 @@ def test_the_job_ends_again_with_exact_counters_and_says_so(store, job, redis_cl
     ]
 
 
-def test_a_verdict_that_nobody_has_any_more_is_gone(store):
+def test_a_verdict_without_items_is_removed(store):
     job = submit(store, 2)
     run_to_end(store)
 
     reopen(store, job, 0, 1, good=2)
 
-    assert store.status(job).verdicts == {}
+    assert store.queries.status(job).verdicts == {}
 
 
-def test_nothing_but_the_jobs_own_parts_is_left_behind(store, job, redis_client):
+def test_reopening_leaves_no_temporary_keys(store, job, redis_client):
     before = set(redis_client.keys())
     reopen(store, job, 2, review=1)
     run_to_end(store)
@@ -91,7 +91,7 @@ def test_nothing_but_the_jobs_own_parts_is_left_behind(store, job, redis_client)
     assert set(redis_client.keys()) == before
 
 
-def test_an_opened_job_is_kept_until_it_has_ended_again(store, job, redis_client):
+def test_a_reopened_job_does_not_expire_before_it_ends_again(store, job, redis_client):
     reopen(store, job, 2, review=1)
     assert {redis_client.ttl(key) for key in redis_client.keys(f"rmbg:job:{job}*")} == {-1}
 
@@ -102,58 +102,60 @@ def test_an_opened_job_is_kept_until_it_has_ended_again(store, job, redis_client
 @pytest.mark.parametrize(
     ("indexes", "generation"),
     [((2,), 2), ((2, 3), 1), ((2, 40), 1), ((4000,), 1)],
-    ids=["another generation", "a failed item", "an item too many", "an item far off"],
+    ids=["another generation", "a failed item", "an unknown item", "an item beyond the end"],
 )
-def test_what_does_not_fit_the_job_is_refused_whole(store, job, redis_client, indexes, generation):
-    """Somebody has opened it since, or the list is of another job."""
-    before = (store.status(job), set(redis_client.keys()))
+def test_a_bitmap_that_does_not_match_the_job_is_rejected(
+    store, job, redis_client, indexes, generation
+):
+    """The job has been reopened since, or the bitmap belongs to another job."""
+    before = (store.queries.status(job), set(redis_client.keys()))
 
-    with pytest.raises(JobNotDone, match="since it was looked at"):
+    with pytest.raises(JobNotDone, match="since it was checked"):
         reopen(store, job, *indexes, generation=generation, review=1)
 
-    assert (store.status(job), set(redis_client.keys())) == before
+    assert (store.queries.status(job), set(redis_client.keys())) == before
     assert redis_client.bitcount(f"rmbg:job:{job}:ended") == 40
 
 
-def test_opening_it_for_no_item_changes_nothing(store, job):
-    before = store.status(job)
+def test_reopening_for_no_item_changes_nothing(store, job):
+    before = store.queries.status(job)
 
-    assert store.reopen(job, b"\0\0", generation=1, verdicts={}) == 0
+    assert store.submissions.reopen(job, b"\0\0", generation=1, verdicts={}) == 0
 
-    assert store.status(job) == before
+    assert store.queries.status(job) == before
 
 
-def test_asked_for_twice_it_happens_once(store, job):
+def test_a_second_reopening_is_rejected(store, job):
     reopen(store, job, 2, review=1)
 
     with pytest.raises(JobNotDone, match="running"):
         reopen(store, job, 2, review=1)
 
-    assert (store.status(job).done, store.status(job).generation) == (37, 2)
+    assert (store.queries.status(job).done, store.queries.status(job).generation) == (37, 2)
 
 
-def test_a_cancelled_job_stays_cancelled(store):
+def test_a_cancelled_job_cannot_be_reopened(store):
     job = submit(store, 20)
-    work_off(store, feed(store)[0])
-    store.cancel(job)
+    process(store, feed(store)[0])
+    store.submissions.cancel(job)
     run_to_end(store)
 
     with pytest.raises(JobNotDone, match="cancelled"):
         reopen(store, job, 0, good=1)
 
 
-def test_a_job_that_nobody_knows_is_told(store):
+def test_an_unknown_job_raises(store):
     with pytest.raises(UnknownJob):
         reopen(store, "absent", 0)
 
 
-def test_a_repair_and_a_retry_go_on_from_one_another(store, job):
+def test_a_reopening_and_a_retry_can_follow_each_other(store, job):
     reopen(store, job, 2, review=1)
     run_to_end(store)
-    assert store.retry(job) == 2
+    assert store.submissions.retry(job) == 2
     run_to_end(store)
     assert reopen(store, job, 3, generation=3, good=1) == 1
     run_to_end(store)
 
-    status = store.status(job)
+    status = store.queries.status(job)
     assert (status.done, status.failed, status.generation) == (40, 0, 4)

@@ -1,4 +1,4 @@
-"""The scripts as files: documented, known to the server, and with errors turned into ours."""
+"""Scripts: documented, complete and known to the server, with translated errors."""
 
 import re
 from importlib.resources import files
@@ -73,13 +73,13 @@ def test_a_script_declares_the_library_parts_that_it_uses(name):
 
 def test_missing_and_unknown_arguments_raise(store):
     for args in ({}, {"turn_ms": 1, "job": "j"}):
-        with pytest.raises(TypeError, match="turn takes"):
-            store._run("turn", **args)
+        with pytest.raises(TypeError, match="script turn takes"):
+            store.connection.run("turn", **args)
 
 
 def test_a_row_with_too_few_fields_raises(store):
     with pytest.raises(TypeError, match="rows of"):
-        store._run("beat", [("job", "0-1", 1)], ttl_ms=1)
+        store.connection.run("beat", [("job", "0-1", 1)], ttl_ms=1)
 
 
 @pytest.mark.parametrize("name", [*SCRIPTS, *(f"_{part}" for part in PARTS if part != "prelude")])
@@ -87,7 +87,7 @@ def test_only_the_prelude_builds_key_names(name):
     assert "'rmbg:" not in code_of(name)
 
 
-def test_a_server_that_forgot_the_scripts_is_taught_them_again(store, redis_client):
+def test_scripts_are_loaded_again_after_the_server_lost_them(store, redis_client):
     """As after a restart or a failover."""
     submit(store, 3, keys="a")
     redis_client.script_flush()
@@ -96,24 +96,34 @@ def test_a_server_that_forgot_the_scripts_is_taught_them_again(store, redis_clie
     assert first_lease(store)
 
 
-def test_whatever_redis_complains_about_is_one_of_our_errors(store, redis_client):
+def test_every_error_of_redis_is_translated(store, redis_client):
     job = submit(store, 3)
     redis_client.delete(f"rmbg:job:{job}")
     redis_client.set(f"rmbg:job:{job}", "not a hash")
 
-    for question in (store.status, store.spec, store.cancel, store.retry):
+    for question in (
+        store.queries.status,
+        store.queries.spec,
+        store.submissions.cancel,
+        store.submissions.retry,
+    ):
         with pytest.raises(RedisUnavailable, match="WRONGTYPE"):
             question(job)
 
 
-def test_a_server_that_is_not_there_is_told_from_every_question():
+def test_every_method_names_a_server_that_is_down():
     store = JobStore.connect("redis://127.0.0.1:9/1")
 
-    for question in (store.jobs, store.workers, store.ping, lambda: store.durable(0.1)):
+    for question in (
+        store.queries.jobs,
+        store.fleet.workers,
+        store.ping,
+        lambda: store.submissions.durable(0.1),
+    ):
         with pytest.raises(RedisUnavailable, match=r"127\.0\.0\.1:9/1"):
             question()
     with pytest.raises(RedisUnavailable):
-        next(store.failed_indexes("j"))
-    for question in (store.open_records, store.accepted_shards):
+        next(store.queries.failed_indexes("j"))
+    for question in (store.queries.open_records, store.queries.accepted_shards):
         with pytest.raises(RedisUnavailable):
             question("j")

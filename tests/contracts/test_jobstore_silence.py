@@ -1,4 +1,4 @@
-"""A job store whose server keeps silent: calls end, and find a path that is there."""
+"""A server that does not reply: calls end, and use a new connection if there is one."""
 
 import socket
 from contextlib import suppress
@@ -13,19 +13,19 @@ from shared.jobstore.store import JobStore
 from worker.settings import WorkerSettings
 
 ANSWER_HERE_S = 0.2
-"""What stands for `ANSWER_S` here, so that the test need not wait that long."""
+"""Replaces `ANSWER_S`, to keep the test short."""
 
 
 @pytest.fixture
 def silence():
-    """A port that accepts connections and never says a word."""
+    """A port that accepts connections and never replies."""
     with socket.create_server(("127.0.0.1", 0), backlog=50) as listener:
         listener.settimeout(0)
         yield listener
 
 
 def taken(listener):
-    """How many connections have come to the listener."""
+    """Return the number of connections to the listener."""
     count = 0
     with suppress(BlockingIOError):
         while True:
@@ -37,17 +37,17 @@ def taken(listener):
 def calls_of(store):
     return {
         "ping": store.ping,
-        "a script": store.workers,
-        "a command": lambda: store.spec("j"),
-        "a pipeline": lambda: store.open_records("j"),
-        "a transaction": lambda: store.stage("n", 0, [b"x"]),
-        "a wait": lambda: store.durable(5),
+        "a script": store.fleet.workers,
+        "a command": lambda: store.queries.spec("j"),
+        "a pipeline": lambda: store.queries.open_records("j"),
+        "a transaction": lambda: store.submissions.stage("n", 0, [b"x"]),
+        "a wait": lambda: store.submissions.durable(5),
     }
 
 
 @pytest.mark.parametrize("call", calls_of(JobStore.connect("redis://127.0.0.1:9/1")))
-def test_a_server_that_accepts_and_never_answers_is_asked_twice_and_no_more(silence, call):
-    """Redis-py's layers retry within each other: left alone, they ask nine times."""
+def test_a_server_that_accepts_and_never_replies_is_asked_exactly_twice(silence, call):
+    """The layers of redis-py retry within each other: by default they ask nine times."""
     port = silence.getsockname()[1]
     store = JobStore.connect(f"redis://127.0.0.1:{port}/1", answer_s=ANSWER_HERE_S)
 
@@ -59,13 +59,13 @@ def test_a_server_that_accepts_and_never_answers_is_asked_twice_and_no_more(sile
 
 def test_two_answers_that_do_not_come_cost_no_lease():
     """A beat comes every third of a lease; the one that fails may take another third."""
-    lease_s = WorkerSettings.lease_s
+    lease_s = WorkerSettings.model_fields["lease_s"].default
 
     assert lease_s / 3 + 2 * ANSWER_S < lease_s
 
 
 def test_a_dead_connection_is_replaced_within_the_call(redis_server, redis_client):
-    """Half-open: what is connected carries nothing any more, what connects anew does."""
+    """The connection is half-open: it carries no data, but a new one works."""
     with Proxy(redis_server.port) as way:
         store = JobStore.connect(f"redis://127.0.0.1:{way.port}/1", answer_s=ANSWER_HERE_S)
         submit(store, 3)

@@ -1,4 +1,4 @@
-"""Submitting: one job for one submission, whatever happens on the way."""
+"""Submitting: each submission creates one job, whatever fails on the way."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,156 +17,156 @@ from shared.job.ticket import JOB_ID
 from shared.jobstore.store import JobStore
 
 
-def test_a_submission_makes_a_running_job_that_says_what_was_asked_for(store):
-    asked = submission(600, job_id="autumn", save_prefix="shop/autumn", prompt={"a": None})
-    stage(store, asked)
+def test_a_submission_creates_a_running_job_with_its_parameters(store):
+    wanted = submission(600, job_id="autumn", save_prefix="shop/autumn", prompt={"a": None})
+    stage(store, wanted)
 
-    made = store.submit(asked)
+    made = store.submissions.submit(wanted)
 
     assert (made.job_id, made.created) == ("autumn", True)
-    assert store.spec("autumn") == asked.spec
-    status = store.status("autumn")
+    assert store.queries.spec("autumn") == wanted.spec
+    status = store.queries.status("autumn")
     assert (status.state, status.total, status.done, status.failed) == (JobState.RUNNING, 600, 0, 0)
     assert (status.generation, status.finished_at) == (1, None)
 
 
-def test_the_staged_keys_become_the_jobs_manifest_and_do_not_expire(store, redis_client):
+def test_staged_keys_become_the_manifest_and_do_not_expire(store, redis_client):
     job = submit(store, 600)
 
-    names = [name for n in range(2) for name in manifest.unpack(store.manifest_chunk(job, n))]
+    names = [
+        name for n in range(2) for name in manifest.unpack(store.queries.manifest_chunk(job, n))
+    ]
     assert names == [f"{n}.jpg" for n in range(600)]
     assert redis_client.ttl(f"rmbg:job:{job}:manifest") == -1
     assert not redis_client.keys("rmbg:staged:*")
 
 
-def test_staged_keys_that_nobody_submits_vanish_after_an_hour(store, redis_client):
+def test_staged_keys_without_a_submission_expire_after_an_hour(store, redis_client):
     stage(store, submission(1, nonce="n"))
 
     assert 3500 < redis_client.ttl("rmbg:staged:n") <= 3600
 
 
-def test_a_chunk_that_is_not_in_redis_is_none(store):
-    """Over a million keys, chunks lie in the bucket."""
+def test_a_chunk_outside_redis_is_none(store):
+    """Chunks above a million keys are in the bucket."""
     job = submit(store, 1)
 
-    assert store.manifest_chunk(job, 1) is None
+    assert store.queries.manifest_chunk(job, 1) is None
 
 
-def test_a_job_over_a_million_keys_has_the_rest_of_its_manifest_elsewhere(store):
+def test_a_job_of_over_a_million_keys_needs_only_the_first_million_staged(store):
     here = submission(MAX_REDIS_KEYS)
     stage(store, here)
 
-    assert store.submit(replace(here, total=MAX_REDIS_KEYS + 5_000)).created
+    assert store.submissions.submit(replace(here, total=MAX_REDIS_KEYS + 5_000)).created
 
 
-def test_a_given_id_joins_its_job_for_ever(store):
+def test_a_given_id_always_joins_its_job(store):
     first, second = submission(3, job_id="mine"), submission(3, job_id="mine")
     stage(store, first)
-    store.submit(first)
+    store.submissions.submit(first)
     run_to_end(store)
 
-    again = store.submit(second)
+    again = store.submissions.submit(second)
 
     assert (again.job_id, again.created) == ("mine", False)
-    assert store.status("mine").state is JobState.DONE
+    assert store.queries.status("mine").state is JobState.DONE
 
 
 @pytest.mark.parametrize(
     "other", [{"keys": "others"}, {"save_prefix": "elsewhere"}], ids=["keys", "parameters"]
 )
-def test_a_given_id_refuses_other_keys_and_other_parameters(store, other):
+def test_a_given_id_conflicts_with_other_keys_or_parameters(store, other):
     submit(store, 3, job_id="mine")
 
     with pytest.raises(JobConflict, match="mine"):
         submit(store, 3, job_id="mine", **other)
 
-    assert store.status("mine").total == 3
+    assert store.queries.status("mine").total == 3
 
 
-def test_what_is_fixed_at_submission_makes_no_other_job(store):
-    """Two submissions of the same keys reserve other numbers, and may see another day."""
+def test_counter_and_date_do_not_distinguish_jobs(store):
+    """Submissions of the same keys reserve different numbers, perhaps on different days."""
     job = submit(store, 3, naming=Naming.COMFYUI, counter_base=1, date="2026-03-01")
 
     twin = submission(3, naming=Naming.COMFYUI, counter_base=4, date="2026-03-02")
 
-    assert store.submit(twin).job_id == job
-    assert store.spec(job).counter_base == 1
+    assert store.submissions.submit(twin).job_id == job
+    assert store.queries.spec(job).counter_base == 1
 
 
-def test_without_an_id_the_same_submission_joins_the_running_job(store, redis_client):
+def test_an_identical_submission_without_an_id_joins_the_running_job(store, redis_client):
     job = submit(store, 3)
     twin = submission(3)
     stage(store, twin)
 
-    again = store.submit(twin)
+    again = store.submissions.submit(twin)
 
     assert (again.job_id, again.created) == (job, False)
     assert not redis_client.keys("rmbg:staged:*")
 
 
 @pytest.mark.parametrize("job_id", [None, "mine"], ids=["derived id", "given id"])
-def test_a_submission_whose_answer_was_lost_says_again_that_it_made_the_job(store, job_id):
-    """Who is told that it joined drops what it has staged, and this job reads that."""
-    asked = submission(600, job_id=job_id)
-    stage(store, asked)
+def test_a_repeated_submission_returns_created_again_after_a_lost_reply(store, job_id):
+    """A producer that joins deletes its staged chunks, but this job reads them."""
+    wanted = submission(600, job_id=job_id)
+    stage(store, wanted)
 
-    first, again = store.submit(asked), store.submit(asked)
+    first, again = store.submissions.submit(wanted), store.submissions.submit(wanted)
 
     assert again == first
     assert again.created
-    assert store.manifest_chunk(again.job_id, 1)
-    assert len(store.jobs()) == 1
+    assert store.queries.manifest_chunk(again.job_id, 1)
+    assert len(store.queries.jobs()) == 1
 
 
-def test_a_derived_id_is_one_that_tickets_can_carry(store):
+def test_a_derived_id_is_valid_in_tickets(store):
     assert JOB_ID.fullmatch(submit(store, 3))
 
 
-def test_other_keys_or_parameters_make_another_job(store):
+def test_other_keys_or_parameters_create_another_job(store):
     jobs = {submit(store, 3), submit(store, 3, keys="others"), submit(store, 3, save_prefix="p")}
 
     assert len(jobs) == 3
 
 
-def test_a_job_that_is_just_done_is_joined(store):
+def test_a_job_that_has_just_ended_is_joined(store):
     job = submit(store, 3)
     run_to_end(store)
 
     assert submit(store, 3) == job
 
 
-def test_a_job_that_has_been_done_for_a_while_is_made_anew(make_store):
+def test_a_job_that_ended_a_while_ago_is_created_again(make_store):
     store = make_store(join_after_end_s=0.05)
     job = submit(store, 3)
     run_to_end(store)
 
     later = until(lambda: (twin := submit(store, 3)) != job and twin)
 
-    assert store.status(later).state is JobState.RUNNING
+    assert store.queries.status(later).state is JobState.RUNNING
     assert submit(store, 3) == later
 
 
 def test_a_cancelled_job_is_not_joined(store):
-    """Who submits it again wants it done."""
+    """A user who submits it again wants it processed."""
     job = submit(store, 3)
-    store.cancel(job)
+    store.submissions.cancel(job)
 
     assert submit(store, 3) != job
 
 
-def test_a_job_that_was_retried_is_joined_while_it_runs(make_store):
+def test_a_retried_job_is_joined_while_it_runs(make_store):
     store = make_store(join_after_end_s=0.0)
     job = submit(store, 3)
     run_to_end(store, failing={1})
-    store.retry(job)
+    store.submissions.retry(job)
 
     assert submit(store, 3) == job
 
 
-def test_the_list_of_jobs_does_not_grow_with_those_that_redis_has_forgotten(
-    make_store, redis_client
-):
-    """Nobody asks for it, on most days; each new job looks at a few."""
+def test_expired_jobs_are_removed_from_the_list_by_new_ones(make_store, redis_client):
+    """The list is rarely read, so each new job checks a few entries."""
     store = make_store(keep_after_end_s=0.001)
     for n in range(40):
         job = submit(store, 1, job_id=f"j{n}")
@@ -176,30 +176,28 @@ def test_the_list_of_jobs_does_not_grow_with_those_that_redis_has_forgotten(
     assert redis_client.zcard("rmbg:jobs") <= 12
 
 
-def test_no_job_that_redis_knows_leaves_the_list(store):
+def test_existing_jobs_stay_in_the_list(store):
     jobs = {submit(store, 1, keys=f"k{n}") for n in range(40)}
 
-    assert {status.job_id for status in store.jobs()} == jobs
+    assert {status.job_id for status in store.queries.jobs()} == jobs
 
 
-def test_twenty_submissions_at_once_make_one_job(store):
+def test_twenty_concurrent_submissions_create_one_job(store):
     wanted = [submission(3) for _ in range(20)]
     for each in wanted:
         stage(store, each)
 
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(store.submit, wanted))
+        answers = list(pool.map(store.submissions.submit, wanted))
 
     assert len({answer.job_id for answer in answers}) == 1
     assert sum(answer.created for answer in answers) == 1
-    assert len(store.jobs()) == 1
+    assert len(store.queries.jobs()) == 1
     assert len(feed(store)) == 1
 
 
-def test_later_jobs_have_higher_sequence_numbers_even_when_redis_forgot_the_earlier(
-    store, redis_client
-):
-    """Pictures in the bucket carry the number; one that began again at 1 would never win."""
+def test_sequence_numbers_increase_even_after_redis_lost_them(store, redis_client):
+    """Outputs in the bucket carry the number; a job with a lower one would write nothing."""
     first = submit(store, 1, job_id="a")
     second = submit(store, 1, job_id="b")
     numbers = [int(redis_client.hget(f"rmbg:job:{job}", "sequence")) for job in (first, second)]
@@ -212,47 +210,54 @@ def test_later_jobs_have_higher_sequence_numbers_even_when_redis_forgot_the_earl
 
 
 def test_a_key_that_occurs_twice_is_two_items(store):
-    asked = submission(2)
-    store.stage(asked.manifest, 0, [manifest.pack(["same.jpg", "same.jpg"])])
-    job = store.submit(asked).job_id
+    wanted = submission(2)
+    store.submissions.stage(wanted.manifest, 0, [manifest.pack(["same.jpg", "same.jpg"])])
+    job = store.submissions.submit(wanted).job_id
 
     run_to_end(store)
 
-    assert (store.status(job).total, store.status(job).done) == (2, 2)
+    assert (store.queries.status(job).total, store.queries.status(job).done) == (2, 2)
 
 
-def test_an_empty_job_is_not_made(store):
+def test_an_empty_submission_creates_no_job(store):
     with pytest.raises(NoKeys):
-        store.submit(submission(0))
+        store.submissions.submit(submission(0))
 
-    assert store.jobs() == []
+    assert store.queries.jobs() == []
 
 
-def test_a_submission_whose_keys_are_gone_makes_no_job(store):
+def test_a_submission_without_its_staged_keys_creates_no_job(store):
     """They were staged over an hour ago, or Redis has lost them."""
     with pytest.raises(RedisUnavailable, match="staged keys"):
-        store.submit(submission(3))
+        store.submissions.submit(submission(3))
 
-    assert store.jobs() == []
+    assert store.queries.jobs() == []
 
 
-def test_a_submission_with_a_chunk_missing_makes_no_job(store):
-    asked = submission(600)
-    store.stage(asked.manifest, 0, [manifest.pack(["a"] * 512)])
+def test_a_submission_with_a_missing_chunk_creates_no_job(store):
+    wanted = submission(600)
+    store.submissions.stage(wanted.manifest, 0, [manifest.pack(["a"] * 512)])
 
     with pytest.raises(RedisUnavailable, match="staged keys"):
-        store.submit(asked)
+        store.submissions.submit(wanted)
 
 
-def test_an_unknown_job_is_unknown_to_all_questions(store):
-    for question in (store.status, store.spec, store.cancel, store.retry):
+def test_an_unknown_job_raises_in_every_method(store):
+    for question in (
+        store.queries.status,
+        store.queries.spec,
+        store.submissions.cancel,
+        store.submissions.retry,
+    ):
         with pytest.raises(UnknownJob, match="nosuch"):
             question("nosuch")
 
 
-def test_reserved_numbers_follow_what_is_listed_and_what_was_reserved(store):
+def test_reserved_numbers_follow_listed_and_reserved_ones(store):
     def reserve(listed_highest, count, stem="ComfyUI"):
-        return store.reserve_numbers("b", stem, listed_highest=listed_highest, count=count)
+        return store.submissions.reserve_numbers(
+            "b", stem, listed_highest=listed_highest, count=count
+        )
 
     assert reserve(7, 10) == 8
     assert reserve(7, 5) == 18
@@ -260,17 +265,18 @@ def test_reserved_numbers_follow_what_is_listed_and_what_was_reserved(store):
     assert reserve(0, 1, stem="other") == 1
 
 
-def test_numbers_reserved_at_once_never_meet(store):
+def test_concurrent_reservations_do_not_overlap(store):
     with ThreadPoolExecutor(8) as pool:
         bases = pool.map(
-            lambda _: store.reserve_numbers("b", "s", listed_highest=0, count=10), range(40)
+            lambda _: store.submissions.reserve_numbers("b", "s", listed_highest=0, count=10),
+            range(40),
         )
 
     assert sorted(bases) == list(range(1, 401, 10))
 
 
-def test_near_its_memory_limit_redis_takes_no_job_but_works_off_those_it_has(tmp_path):
-    """The rest of the memory is for the records of what runs."""
+def test_a_nearly_full_redis_rejects_new_jobs_and_finishes_the_others(tmp_path):
+    """The rest of the memory is for the records of running jobs."""
     with RedisServer(options=["--maxmemory", "20mb"]) as server, server.client() as client:
         store = JobStore.connect(server.url)
         job = submit(store, 40)
@@ -280,31 +286,31 @@ def test_near_its_memory_limit_redis_takes_no_job_but_works_off_those_it_has(tmp
             client.set(f"ballast:{n}", b"x" * 1_000_000)
 
         with pytest.raises(RedisFull, match="bytes"):
-            store.submit(late)
+            store.submissions.submit(late)
         with pytest.raises(RedisFull, match="bytes"):
             stage(store, submission(3))
 
         client.config_set("maxmemory", "1mb")
         run_to_end(store)
 
-        assert store.status(job).done == 40
+        assert store.queries.status(job).done == 40
         with pytest.raises(RedisFull, match="memory limit"):
-            store.reserve_numbers("b", "s", listed_highest=0, count=1)
+            store.submissions.reserve_numbers("b", "s", listed_highest=0, count=1)
         store.close()
 
 
-def test_durable_waits_for_the_disk_where_there_is_an_append_only_file(store):
+def test_durable_waits_for_the_disk_if_there_is_an_append_only_file(store):
     with RedisServer(append_only=True) as server:
-        lasting = JobStore.connect(server.url)
-        submit(lasting, 3)
+        durable_store = JobStore.connect(server.url)
+        submit(durable_store, 3)
 
-        assert lasting.durable(4.0)
-        lasting.close()
+        assert durable_store.submissions.durable(4.0)
+        durable_store.close()
 
-    assert not store.durable(0.1)
+    assert not store.submissions.durable(0.1)
 
 
-def test_a_server_that_is_not_there_is_named_without_its_password():
+def test_an_error_names_the_server_without_its_password():
     store = JobStore.connect("redis://user:s3cret@127.0.0.1:9/4")
 
     with pytest.raises(RedisUnavailable, match=r"127\.0\.0\.1:9/4") as caught:
@@ -313,6 +319,6 @@ def test_a_server_that_is_not_there_is_named_without_its_password():
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_job_is_known_by_its_parameters_not_by_who_submits(store):
-    assert submit(store, 3) == store.submit(submission(3)).job_id
-    assert spec() == store.spec(submit(store, 3))
+def test_identical_parameters_identify_the_same_job(store):
+    assert submit(store, 3) == store.submissions.submit(submission(3)).job_id
+    assert spec() == store.queries.spec(submit(store, 3))

@@ -51,7 +51,7 @@ def store(object_store):
 
 def unreachable(settings, **changes):
     """A store that gives up quickly."""
-    return S3Store(replace(settings, **changes), connect_timeout_s=1, read_timeout_s=0.5)
+    return S3Store(settings.model_copy(update=changes), connect_timeout_s=1, read_timeout_s=0.5)
 
 
 def at(url, **options):
@@ -455,7 +455,7 @@ def test_the_rights_of_a_reader_and_of_a_writer_are_enough(servers):
 
 @pytest.mark.parametrize("change", ["access_key_id", "secret_access_key"])
 def test_wrong_credentials_say_which_service_and_what_to_check(settings, bucket, change):
-    store = S3Store(replace(settings, **{change: "wrong-one"}))
+    store = S3Store(settings.model_copy(update={change: "wrong-one"}))
 
     for call in (store.check, lambda name: store.get(name, "k")):
         with pytest.raises(StoreUnavailable) as caught:
@@ -564,7 +564,7 @@ def test_check_keeps_its_ten_seconds_with_the_products_timeouts():
     with canned(None) as server:
         started_s = time.monotonic()
         with pytest.raises(StoreUnavailable, match="check RMBG_S3_ENDPOINT"):
-            S3Store(replace(settings, endpoint=server.url)).check("bucket")
+            S3Store(settings.model_copy(update={"endpoint": server.url})).check("bucket")
 
         assert time.monotonic() - started_s < 10
 

@@ -53,7 +53,7 @@ def test_a_resumed_run_joins_its_job(started, services):
     _, second = started()
 
     assert second == first
-    assert services.jobs.status(first).state is JobState.RUNNING
+    assert services.jobs.queries.status(first).state is JobState.RUNNING
 
 
 def test_a_run_over_other_pictures_cancels_what_an_earlier_one_left(started, src, services, hand):
@@ -66,7 +66,7 @@ def test_a_run_over_other_pictures_cancels_what_an_earlier_one_left(started, src
 
     assert (ended.state, ended.done) == (JobState.DONE, PICTURES)
     assert hand.run(first).done == 0
-    assert services.jobs.status(first).state is JobState.CANCELLED
+    assert services.jobs.queries.status(first).state is JobState.CANCELLED
 
 
 @pytest.mark.parametrize("has_ended", [False, True])
@@ -84,12 +84,12 @@ def test_a_run_that_was_cancelled_for_another_s_sake_can_be_made_again(
 
     assert again != first
     assert hand.run(again).done == PICTURES
-    assert services.jobs.status(other).state is not JobState.RUNNING
+    assert services.jobs.queries.status(other).state is not JobState.RUNNING
 
 
 def test_a_job_that_has_all_but_its_documents_is_joined(started, services, hand):
     _, first = started()
-    while services.jobs.status(first).state is JobState.RUNNING:
+    while services.jobs.queries.status(first).state is JobState.RUNNING:
         hand.step()
 
     _, second = started()
@@ -112,7 +112,7 @@ def test_a_picture_that_cannot_be_written_ends_the_run_at_once(started, tmp_path
     with pytest.raises(InvalidOption, match=r"out/cutout/.* cannot be written"):
         run._attend(job_id, keep_alive)
 
-    assert services.jobs.status(job_id).state is JobState.RUNNING
+    assert services.jobs.queries.status(job_id).state is JobState.RUNNING
 
 
 def test_pictures_are_here_when_the_job_has_ended(started, tmp_path, hand):

@@ -68,7 +68,7 @@ def test_a_job_that_has_not_begun_has_no_records(job, run_rmbg):
 
 def test_following_yields_each_record_once_and_ends_with_the_job(job, hand, services):
     seen = [
-        (record.index, services.jobs.status(job).done)
+        (record.index, services.jobs.queries.status(job).done)
         for record in results.follow(services, job, pause=hand.step)
     ]
 
@@ -83,9 +83,9 @@ def test_following_waits_for_an_item_and_does_not_skip_it(job, hand, services):
     looks = []
 
     def pause():
-        looks.append(services.jobs.status(job).done)
+        looks.append(services.jobs.queries.status(job).done)
         if len(looks) == 2:
-            hand.work_off(held)
+            hand.process(held)
         if len(looks) > 2:
             hand.step()
 
@@ -117,7 +117,7 @@ def test_a_retry_replaces_the_records_of_what_it_redoes(job, hand, run_rmbg):
 
 def test_a_job_that_is_being_redone_shows_the_latest_known(job, hand, services):
     hand.run(job)
-    services.jobs.retry(job)
+    services.jobs.submissions.retry(job)
 
     states = [record.state for record in results.records(services, job)]
 
@@ -129,7 +129,7 @@ def test_of_an_item_that_was_just_redone_the_newer_record_is_shown(job, hand, se
     """Its earlier failure lies in an accepted shard still, the newer record in Redis alone."""
     hand.run(job)
     hand.bad = "nothing"
-    services.jobs.retry(job)
+    services.jobs.submissions.retry(job)
     hand.step(finish=False)
 
     by_index = {record.index: record for record in results.records(services, job)}
@@ -141,7 +141,7 @@ def test_of_an_item_that_was_just_redone_the_newer_record_is_shown(job, hand, se
 def test_a_job_that_is_being_redone_is_followed_from_its_end(job, hand, services):
     hand.run(job)
     hand.bad = "nothing"
-    services.jobs.retry(job)
+    services.jobs.submissions.retry(job)
 
     followed = list(results.follow(services, job, pause=hand.step))
 
@@ -203,7 +203,7 @@ def test_an_index_of_shards_in_place_of_the_results_is_followed(
     hand.run(job)
     lines = [
         f'{{"shard": "_jobs/{job}/shards/{unit}.{epoch}.jsonl", "items": "{unit}"}}\n'
-        for unit, epoch in services.jobs.accepted_shards(job)
+        for unit, epoch in services.jobs.queries.accepted_shards(job)
     ]
     body = "".join(lines).encode()
     bucket = service_settings.output_bucket

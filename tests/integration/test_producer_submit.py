@@ -17,6 +17,8 @@ from shared.broker.app import depths, make_app
 from shared.errors import RedisUnavailable
 from shared.job.manifest import CHUNK_KEYS, unpack
 from shared.job.spec import PictureOptions
+from shared.jobstore.connection import Connection
+from shared.jobstore.rules import Rules
 from shared.jobstore.store import JobStore
 
 pytestmark = pytest.mark.integration
@@ -42,14 +44,14 @@ def store(service_settings):
 
 
 def keys_of(store, job_id):
-    return unpack(store.manifest_chunk(job_id, 0))
+    return unpack(store.queries.manifest_chunk(job_id, 0))
 
 
 def test_keys_from_standard_input_become_one_job_in_their_order(submitted, store):
     job_id = submitted("b.jpg", "a.jpg", "b.jpg")
 
     assert keys_of(store, job_id) == ["b.jpg", "a.jpg", "b.jpg"]
-    assert store.status(job_id).total == 3
+    assert store.queries.status(job_id).total == 3
 
 
 def test_keys_from_a_file(run_rmbg, store, tmp_path):
@@ -78,8 +80,8 @@ def test_a_listing_of_many_pages_is_walked_to_its_end(run_rmbg, store, upload, b
     done = run_rmbg("submit", "--prefix", f"s3://{bucket}/p/")
 
     job_id = done.stdout.decode().strip()
-    assert store.status(job_id).total == 1050
-    assert unpack(store.manifest_chunk(job_id, 2))[-1] == "p/1049.jpg"
+    assert store.queries.status(job_id).total == 1050
+    assert unpack(store.queries.manifest_chunk(job_id, 2))[-1] == "p/1049.jpg"
 
 
 def test_a_listing_skips_the_jobs_own_outputs_and_documents(run_rmbg, store, upload, bucket):
@@ -105,12 +107,12 @@ def test_no_pictures_make_no_job_and_say_what_was_listed(run_rmbg, store, upload
         f"no pictures under s3://{bucket}/shop/: 2 objects listed, 1 of them not pictures by "
         "extension, 1 outputs or job documents"
     )
-    assert store.jobs() == []
+    assert store.queries.jobs() == []
 
 
 def test_no_keys_on_standard_input_make_no_job(run_rmbg, store, service_settings):
     assert complaint(run_rmbg("submit", stdin=b"\n\n")).startswith("no keys in standard input")
-    assert store.jobs() == []
+    assert store.queries.jobs() == []
     with redis.Redis.from_url(service_settings.store_url) as client:
         assert client.keys("rmbg:staged:*") == []
 
@@ -133,9 +135,9 @@ def test_a_manifest_of_over_a_million_keys_goes_on_in_the_bucket(client, service
     again = client.submit(iter(keys))
 
     assert again == job
-    assert services.jobs.status(job).total == total
-    assert unpack(services.jobs.manifest_chunk(job, 1953))[-1] == "1000447.jpg"
-    assert services.jobs.manifest_chunk(job, 1954) is None
+    assert services.jobs.queries.status(job).total == total
+    assert unpack(services.jobs.queries.manifest_chunk(job, 1953))[-1] == "1000447.jpg"
+    assert services.jobs.queries.manifest_chunk(job, 1954) is None
     stored = [found.key for found in services.objects.list(bucket, "_jobs/")]
     assert [name.rpartition("/")[2] for name in stored] == ["0001954.json.z", "0001955.json.z"]
     bodies = [services.objects.get(bucket, name).data for name in stored]
@@ -156,7 +158,7 @@ def test_an_interactive_job_of_too_many_images_is_refused(run_rmbg, store):
     line = complaint(run_rmbg("submit", "--priority", "interactive", stdin=keys))
 
     assert line.startswith("an interactive job has at most 64 images")
-    assert store.jobs() == []
+    assert store.queries.jobs() == []
 
 
 def test_the_same_submission_again_joins_the_job(run_rmbg, submitted, store):
@@ -166,7 +168,7 @@ def test_the_same_submission_again_joins_the_job(run_rmbg, submitted, store):
 
     assert done.stdout.decode().strip() == first
     assert b"joined" in done.stderr
-    assert len(store.jobs()) == 1
+    assert len(store.queries.jobs()) == 1
 
 
 @pytest.mark.parametrize(
@@ -197,19 +199,19 @@ def test_a_given_id_means_its_job(submitted, run_rmbg, store):
     assert keys_of(store, "spring-2026") == ["a.jpg"]
 
 
-class ForgetfulStore(JobStore):
-    """Loses the answers to the next `lost` submissions; with *sends_again*, it asks once more."""
+class ForgetfulConnection(Connection):
+    """Loses the replies to the next `lost` submissions; with *sends_again*, it sends again."""
 
     lost = 1
     sends_again = False
 
-    def _run(self, script, *rows, **args):
-        answer = super()._run(script, *rows, **args)
+    def run(self, script, *rows, **args):
+        answer = super().run(script, *rows, **args)
         if script != "submit" or not self.lost:
             return answer
         self.lost -= 1
         if self.sends_again:
-            return super()._run(script, *rows, **args)
+            return super().run(script, *rows, **args)
         raise RedisUnavailable("the answer got lost")
 
 
@@ -217,8 +219,8 @@ class ForgetfulStore(JobStore):
 def large(services, service_settings, monkeypatch):
     """Submits what counts as large here: its second chunk of keys lies in the bucket."""
     monkeypatch.setattr("producer.submission.manifest.CHUNKS_IN_REDIS", 1)
-    monkeypatch.setattr("shared.jobstore.submitting.MAX_REDIS_KEYS", CHUNK_KEYS)
-    services.jobs = ForgetfulStore.connect(service_settings.store_url)
+    connection = ForgetfulConnection.connect(service_settings.store_url)
+    services.jobs = JobStore(connection, rules=Rules(keys_in_redis=CHUNK_KEYS))
     keys = KeySource([f"{n}.jpg" for n in range(2 * CHUNK_KEYS)])
     yield lambda: submit(services, keys, plan(services, JobOptions()))
     services.jobs.close()
@@ -233,19 +235,19 @@ def chunks_in_bucket(services, bucket):
 @pytest.mark.parametrize("sends_again", [True, False])
 def test_a_large_job_keeps_its_keys_when_the_answer_got_lost(large, services, bucket, sends_again):
     """Whether the client asks again by itself or gives up: the job is there, and needs them."""
-    services.jobs.sends_again = sends_again
+    services.jobs.connection.sends_again = sends_again
     if sends_again:
         assert large().created
     else:
         with pytest.raises(RedisUnavailable):
             large()
 
-    assert [job.total for job in services.jobs.jobs()] == [2 * CHUNK_KEYS]
+    assert [job.total for job in services.jobs.queries.jobs()] == [2 * CHUNK_KEYS]
     assert len(chunks_in_bucket(services, bucket)) == 1
 
 
 def test_a_large_submission_that_joins_leaves_no_keys_of_its_own(large, services, bucket):
-    services.jobs.lost = 0
+    services.jobs.connection.lost = 0
     first, twin = large(), large()
 
     assert (first.created, twin.created, twin.job_id) == (True, False, first.job_id)
@@ -267,7 +269,7 @@ def test_every_option_reaches_the_job(run_rmbg, store, tmp_path):
     )
 
     assert done.returncode == 0, done
-    spec = store.spec("j")
+    spec = store.queries.spec("j")
     assert re.fullmatch(r"a/20\d\d", spec.save_prefix)
     assert (spec.rem_mode, spec.image_output, spec.existing, spec.priority) == (
         *("isnet-general-use", "Hide/Save", "keep", "interactive"),
@@ -289,7 +291,7 @@ def test_comfyui_numbers_go_on_above_what_is_listed_and_what_was_reserved(client
         client.submit(keys, naming="comfyui", save_prefix="out/shot")
         for keys in (["a.jpg", "b.jpg"], ["c.jpg"])
     ]
-    first, second = (store.spec(job).counter_base for job in jobs)
+    first, second = (store.queries.spec(job).counter_base for job in jobs)
 
     assert (first, second) == (10, 12)
 
@@ -309,7 +311,7 @@ def test_a_missing_bucket_is_told_before_anything_is_staged(service_env, store):
 
     assert "bucket not-there" in line
     assert env["RMBG_S3_ENDPOINT"] in line
-    assert store.jobs() == []
+    assert store.queries.jobs() == []
 
 
 def test_a_missing_input_bucket_is_told(service_env):
@@ -348,7 +350,7 @@ def test_redis_near_its_limit_takes_no_job(run_rmbg, store, service_settings):
             client.config_set("maxmemory", 0)
 
     assert "try again when others have ended" in line
-    assert store.jobs() == []
+    assert store.queries.jobs() == []
 
 
 def test_status_json_is_exactly_one_object_with_the_contract_s_fields(client, run_rmbg):

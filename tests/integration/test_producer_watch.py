@@ -79,8 +79,8 @@ def test_a_program_saves_unless_it_says_otherwise(client, services):
     job = client.submit(["a.jpg"])
     hidden = client.submit(["a.jpg"], image_output="Hide/Save")
 
-    assert services.jobs.spec(job).image_output is ImageOutput.SAVE
-    assert services.jobs.spec(hidden).image_output is ImageOutput.HIDE_SAVE
+    assert services.jobs.queries.spec(job).image_output is ImageOutput.SAVE
+    assert services.jobs.queries.spec(hidden).image_output is ImageOutput.HIDE_SAVE
 
 
 def test_a_program_s_wrong_option_or_choice_gets_the_list(client):
@@ -170,7 +170,7 @@ def test_doctor_tells_each_fault_and_what_to_do(service_env):
 
 
 def test_doctor_tells_which_models_a_worker_refuses(hand, run_rmbg):
-    hand.jobs.register(
+    hand.jobs.fleet.register(
         replace(hand.info, models=(), refused={"RMBG-1.4": "no weights; `rmbg weights pull`"}),
         ttl_s=60,
     )

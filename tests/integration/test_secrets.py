@@ -128,7 +128,7 @@ def test_no_error_of_the_client_holds_a_secret_nor_does_any_cause_of_it(
     settings = ServiceSettings.from_env(dict(service_env) | {"RMBG_REDIS_URL": redis_faults[fault]})
     store = JobStore.connect(settings.store_url)
 
-    for call in (Client(settings).jobs, store.jobs):
+    for call in (Client(settings).jobs, store.queries.jobs):
         with pytest.raises(RmbgError) as caught:
             call()
         assert_no_secret(*errors_of(caught.value))

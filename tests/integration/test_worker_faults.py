@@ -33,7 +33,7 @@ def serve_in_thread(consumer, issued, queue=None):
 
 def test_a_missing_manifest_releases_the_ticket(consumer):
     job_id = consumer.submit(4)
-    consumer.store._client.delete(f"rmbg:job:{job_id}:manifest")
+    consumer.store.connection.client.delete(f"rmbg:job:{job_id}:manifest")
 
     consumer.serve()
 
@@ -71,7 +71,7 @@ def test_a_device_lost_while_loading_a_model_ends_the_process_and_counts_no_deat
 
 def test_a_job_document_that_cannot_be_read_waits_until_it_can(consumer):
     job_id = consumer.submit(4)
-    job, client = f"rmbg:job:{job_id}", consumer.store._client
+    job, client = f"rmbg:job:{job_id}", consumer.store.connection.client
     document = client.hget(job, "spec")
     client.hset(job, "spec", json.dumps(json.loads(document) | {"later": 1}))
 
@@ -81,7 +81,7 @@ def test_a_job_document_that_cannot_be_read_waits_until_it_can(consumer):
     client.hset(job, "spec", document)
     end_parking(consumer)
     consumer.run()
-    assert consumer.store.status(job_id).done == 4
+    assert consumer.store.queries.status(job_id).done == 4
 
 
 @pytest.mark.parametrize(("document", "served"), [("shards/", 0), ("results.jsonl", 1)])
@@ -105,7 +105,7 @@ def test_an_unforeseen_error_while_writing_a_document_releases_the_ticket(
 def test_a_merge_is_released_when_redis_comes_back(consumer):
     job_id = consumer.submit(4)
     consumer.serve()
-    consumer.store.failing = ["merge_commit", "release"]
+    consumer.connection.failing = ["merge_commit", "release"]
 
     consumer.serve()
 
@@ -156,6 +156,6 @@ def test_a_suspect_range_yields_to_an_interactive_ticket_after_one_item(consumer
     suspect.join(60)
     interactive.join(60)
 
-    assert consumer.store.status(job_id).done == 1
+    assert consumer.store.queries.status(job_id).done == 1
     consumer.run()
-    assert consumer.store.status(job_id).done == 16
+    assert consumer.store.queries.status(job_id).done == 16

@@ -313,7 +313,7 @@ def test_a_body_that_is_not_json_is_dropped(client, worker, images, settings):
 
 def test_the_registry_describes_the_worker(worker, settings):
     with closing(JobStore.connect(settings.store_url)) as store:
-        [info] = until(store.workers)
+        [info] = until(store.fleet.workers)
 
     assert (info.pid, info.slots) == (worker.pid, 3)
     assert info.serves(MODEL)

@@ -66,7 +66,7 @@ def test_the_report_leaves_out_images_that_no_longer_exist(shown):
     consumer.objects.missing.add("inbox")
     consumer.run()
 
-    assert consumer.store.status(job_id).finished_at is not None
+    assert consumer.store.queries.status(job_id).finished_at is not None
     assert not has_images(consumer, job_id)
 
 
@@ -88,7 +88,7 @@ def test_a_merge_without_a_lease_does_not_replace_documents_of_a_later_generatio
             other.run()
             assert states(other, job_id) == ["done", "failed", "done", "done"]
             zombie.objects.put("inbox", "1.jpg", b"fine", content_type="image/jpeg")
-            other.store.retry(job_id)
+            other.store.submissions.retry(job_id)
             other.published += feed(other.store)
             other.run()
 
@@ -97,7 +97,7 @@ def test_a_merge_without_a_lease_does_not_replace_documents_of_a_later_generatio
 
     assert states(zombie, job_id) == ["done"] * 4
     assert b"bad" not in zombie.objects.get("cutouts", report_key(job_id)).data
-    assert other.store.status(job_id).state is JobState.DONE
+    assert other.store.queries.status(job_id).state is JobState.DONE
     assert zombie.placed("leased") == zombie.placed("parked") == 0
 
 
@@ -113,7 +113,7 @@ def test_a_merge_whose_write_was_not_answered_starts_again_and_ends(consumers):
     end_parking(consumer)
     consumer.run()
 
-    assert consumer.store.status(job_id).state is JobState.DONE
+    assert consumer.store.queries.status(job_id).state is JobState.DONE
     assert states(consumer, job_id) == ["done"] * 4
 
 
@@ -132,7 +132,7 @@ def test_a_draining_worker_releases_its_merge(shown, at):
     assert consumer.placed("leased") == 0
     assert consumer.deaths(job_id) == [None]
     assert [issued.queue for issued in consumer.published] == [RECOVERY]
-    assert consumer.store.status(job_id).finished_at is None
+    assert consumer.store.queries.status(job_id).finished_at is None
 
 
 def test_a_source_that_the_store_refuses_to_return_does_not_stop_the_merge(shown):
@@ -146,7 +146,7 @@ def test_a_source_that_the_store_refuses_to_return_does_not_stop_the_merge(shown
     consumer.objects.before = before
     consumer.serve()
 
-    assert consumer.store.status(job_id).state is JobState.DONE
+    assert consumer.store.queries.status(job_id).state is JobState.DONE
     page = consumer.objects.get("cutouts", report_key(job_id)).data
     assert b"<figcaption>0.jpg" in page
     assert b"<figcaption>1.jpg" not in page
@@ -163,5 +163,5 @@ def test_a_merge_whose_worker_died_twice_leaves_out_the_images(shown, deaths, qu
 
     consumer.run()
 
-    assert consumer.store.status(job_id).state is JobState.DONE
+    assert consumer.store.queries.status(job_id).state is JobState.DONE
     assert has_images(consumer, job_id) == (deaths < 2)

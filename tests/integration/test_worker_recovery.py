@@ -71,7 +71,7 @@ def test_a_hanging_listing_stops_neither_feeding_nor_registration(start, store):
     objects.before = valve
     recovery = start(objects)
     valve.wait_for_one()
-    until(store.workers)
+    until(store.fleet.workers)
 
     submit(store, 4)
 

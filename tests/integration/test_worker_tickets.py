@@ -39,8 +39,8 @@ def test_a_ticket_is_processed_sharded_and_merged(consumer):
 
     consumer.run()
 
-    assert consumer.store.status(job_id).done == 20
-    assert consumer.store.status(job_id).finished_at is not None
+    assert consumer.store.queries.status(job_id).done == 20
+    assert consumer.store.queries.status(job_id).finished_at is not None
     lines = consumer.objects.get("cutouts", results_key(job_id)).data.splitlines()
     assert [json.loads(line)["index"] for line in lines] == list(range(20))
     assert consumer.objects.head("cutouts", report_key(job_id)) is not None
@@ -51,11 +51,11 @@ def test_a_ticket_is_processed_sharded_and_merged(consumer):
 def test_a_ticket_is_closed_when_redis_comes_back(consumer, script):
     """If its lease expired instead, that would count as a death of the worker."""
     job_id = consumer.submit(4)
-    consumer.store.failing = [script]
+    consumer.connection.failing = [script]
 
     consumer.run()
 
-    assert consumer.store.status(job_id).finished_at is not None
+    assert consumer.store.queries.status(job_id).finished_at is not None
 
 
 def test_a_ticket_whose_manifest_cannot_be_read_is_released(consumers):
@@ -76,7 +76,9 @@ def test_a_ticket_whose_manifest_cannot_be_read_is_released(consumers):
 )
 def test_a_manifest_that_is_unavailable_releases_the_ticket(consumer, fault, said):
     job_id = consumer.submit(4)
-    consumer.store._client.delete(f"rmbg:job:{job_id}:manifest")  # as if it lay in the bucket
+    consumer.store.connection.client.delete(
+        f"rmbg:job:{job_id}:manifest"
+    )  # as if it lay in the bucket
     consumer.harness.fail_store("get", times=1, error=fault)
 
     consumer.serve()
@@ -95,7 +97,7 @@ def test_a_refused_model_releases_the_ticket_and_counts_no_death(consumers):
 
     consumer.serve()
 
-    assert consumer.store.status(job_id).failed == 0
+    assert consumer.store.queries.status(job_id).failed == 0
     assert consumer.deaths(job_id) == [None]
     assert consumer.placed("parked") == 1
 
@@ -115,12 +117,12 @@ def test_documents_that_cannot_be_written_are_written_later(consumer, key, fault
 
     consumer.objects.before = before
     consumer.run()
-    assert consumer.store.status(job_id).finished_at is None
+    assert consumer.store.queries.status(job_id).finished_at is None
     end_parking(consumer)
     consumer.run()
 
-    assert consumer.store.status(job_id).finished_at is not None
-    assert consumer.store.status(job_id).done == 4
+    assert consumer.store.queries.status(job_id).finished_at is not None
+    assert consumer.store.queries.status(job_id).done == 4
 
 
 def test_draining_releases_new_and_held_tickets(consumer):
@@ -139,7 +141,7 @@ def test_draining_releases_new_and_held_tickets(consumer):
 
     assert len(consumer.leases) == 0
     assert consumer.placed("leased") == 0
-    status = consumer.store.status(job_id)
+    status = consumer.store.queries.status(job_id)
     assert status.failed == 0
     assert {issued.queue for issued in consumer.published} == {RECOVERY}
 
@@ -161,9 +163,9 @@ def test_the_longest_bulk_ticket_is_released_to_free_a_slot(consumers):
     thread.join(60)
 
     assert consumer.consumer.running == 0
-    assert 0 < consumer.store.status(job_id).done < 16
+    assert 0 < consumer.store.queries.status(job_id).done < 16
     consumer.run()
-    assert consumer.store.status(job_id).done == 16
+    assert consumer.store.queries.status(job_id).done == 16
 
 
 def test_a_suspect_ticket_is_decoded_in_isolation_one_item_at_a_time(consumers):
@@ -197,7 +199,7 @@ def test_a_ticket_released_during_a_renewal_of_its_lease_is_not_lost(consumers):
     held = consumer.leases.hold(claim.lease)
 
     def release():
-        consumer.store.release(claim.lease)
+        consumer.store.leases.release(claim.lease)
         consumer.leases.drop(held)
 
     consumer.store.before_beat = release
@@ -214,7 +216,7 @@ def test_a_released_lease_is_lost_at_the_next_renewal(consumer):
     consumer.leases.beat()
     assert not held.is_lost
 
-    consumer.store.release(claim.lease)
+    consumer.store.leases.release(claim.lease)
     consumer.leases.beat()
 
     assert held.is_lost

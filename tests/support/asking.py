@@ -1,4 +1,4 @@
-"""To ask a worker process over HTTP what it shows of itself."""
+"""Read the HTTP endpoints of a worker process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.until import until
 
 ANY_PORT = "127.0.0.1:0"
-"""For `RMBG_HTTP`: the worker's log says which port it is."""
+"""For `RMBG_HTTP`: the worker logs the port."""
 
 
 def address_of(worker):
@@ -19,7 +19,7 @@ def address_of(worker):
 
 
 def ask(worker, path):
-    """Return the status, the type and the text that the worker answers with."""
+    """Return status, content type and body of the worker's response."""
     connection = http.client.HTTPConnection(*address_of(worker), timeout=15)
     try:
         connection.request("GET", path)
@@ -30,19 +30,19 @@ def ask(worker, path):
 
 
 def probed(worker, path):
-    """Return status and text."""
+    """Return status and body."""
     status, _, text = ask(worker, path)
     return status, text.strip()
 
 
 def samples(worker):
-    """Return all samples of `/metrics`, as Prometheus reads them."""
+    """Return all samples of `/metrics` as Prometheus reads them."""
     _, _, text = ask(worker, "/metrics")
     return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
 
 def value_of(worker, name, **labels):
-    """Return the sum of the samples of this name that have these labels."""
+    """Return the sum of the samples of *name* with *labels*."""
     found = [
         sample.value
         for sample in samples(worker)

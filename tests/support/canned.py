@@ -1,4 +1,4 @@
-"""A web server that answers what it is told to, for answers no real store gives on demand."""
+"""A web server with prepared answers, for those that no real store gives on demand."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def error(status: int, code: str) -> bytes:
-    """Return an S3 error answer, as raw HTTP."""
+    """Return an S3 error response as raw HTTP."""
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>-</Message></Error>".encode()
     return _http(status, body, {"Content-Type": "application/xml"})
 
 
 def found(body: bytes, *, claimed_bytes: int | None = None, **headers: str) -> bytes:
-    """Return an object's answer; *claimed_bytes* over the body's length makes it a torn one."""
+    """Return an object as raw HTTP; with *claimed_bytes* over the body's length it is truncated."""
     fields = {"ETag": '"e"', "Last-Modified": "Mon, 23 Nov 2026 01:02:03 GMT"}
     further = {name.replace("_", "-"): value for name, value in headers.items()}
     return _http(200, body, fields | further, claimed_bytes)
@@ -34,7 +34,7 @@ def _http(
 
 
 class CannedServer:
-    """Answers the n-th connection with the n-th answer, later ones with the last."""
+    """Server that gives the n-th answer to the n-th connection, and the last one to all later."""
 
     def __init__(self, answers: Sequence[bytes | None]) -> None:
         self.answers = answers
@@ -47,11 +47,11 @@ class CannedServer:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """URL of the server."""
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def close(self) -> None:
-        """Stop listening and drop the connections that were left without an answer."""
+        """Stop listening and close the connections that got no answer."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join()
@@ -76,7 +76,7 @@ class CannedServer:
 
 
 def _read_request(connection: socket.socket) -> bytes:
-    """Read head and body, or closing the connection would reset it; return the body."""
+    """Read head and body, without which closing would reset the connection; return the body."""
     head = b""
     while b"\r\n\r\n" not in head:
         head += connection.recv(65536)
@@ -91,7 +91,7 @@ def _read_request(connection: socket.socket) -> bytes:
 
 @contextmanager
 def canned(*answers: bytes | None) -> Iterator[CannedServer]:
-    """Run a server that gives *answers*, one a connection; None: takes it and says nothing."""
+    """Run a server that gives *answers*, one per connection; None accepts it without answering."""
     server = CannedServer(answers)
     try:
         yield server

@@ -2,10 +2,9 @@
 
 import pytest
 
-from shared.errors import RedisUnavailable
 from shared.jobstore.store import JobStore
 from support.engine_harness import EngineHarness
-from support.jobs import feed, submit
+from support.jobs import FailingConnection, feed, submit
 from support.stand_ins import QuickImaging
 from worker.consumer.leases import Leases
 from worker.consumer.ticket_consumer import TicketConsumer
@@ -15,27 +14,14 @@ from worker.lifecycle.shutdown import Phase
 MODEL = "isnet-general-use"
 
 
-class FailingJobStore(JobStore):
-    """The real job store; each script named in `failing` fails once, as if Redis were away."""
-
-    def __init__(self, *given, **named):
-        super().__init__(*given, **named)
-        self.failing = []
-
-    def _run(self, script, *rows, **args):
-        if script in self.failing:
-            self.failing.remove(script)
-            raise RedisUnavailable(f"{script}: injected")
-        return super()._run(script, *rows, **args)
-
-
 class ConsumerHarness:
     """The ticket consumer of one worker; `published` collects what it issues."""
 
     def __init__(
-        self, url, *, jobs=FailingJobStore, imaging=None, load=None, retry_s=5.0, **limits
+        self, url, *, connection=FailingConnection, imaging=None, load=None, retry_s=5.0, **limits
     ):
-        self.store = jobs.connect(url)
+        self.connection = connection.connect(url)
+        self.store = JobStore(self.connection)
         self.harness = EngineHarness(imaging=imaging or QuickImaging(), **limits)
         self.shutdown = self.harness.shutdown
         self.objects = self.harness.store
@@ -77,7 +63,7 @@ class ConsumerHarness:
             self.serve()
 
     def waiting_for(self, job_id):
-        reason = self.store._client.hget(f"rmbg:job:{job_id}", "waiting_for")
+        reason = self.store.connection.client.hget(f"rmbg:job:{job_id}", "waiting_for")
         return reason.decode() if reason else None
 
     def drain(self):
@@ -90,12 +76,12 @@ class ConsumerHarness:
 
     def deaths(self, job_id):
         """Return the deaths of each of the job's open tickets."""
-        found = self.store._client.scan_iter(f"rmbg:job:{job_id}:ticket:*")
-        return [self.store._client.hget(key, "deaths") for key in found]
+        found = self.store.connection.client.scan_iter(f"rmbg:job:{job_id}:ticket:*")
+        return [self.store.connection.client.hget(key, "deaths") for key in found]
 
     def placed(self, place):
         """Count the tickets that are `leased` or `parked`."""
-        return self.store._client.zcard(f"rmbg:{place}")
+        return self.store.connection.client.zcard(f"rmbg:{place}")
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ class Fleet:
                 action()
             if until():
                 return
-        raise AssertionError(f"not finished after {steps} steps: {self.store.jobs()}")
+        raise AssertionError(f"not finished after {steps} steps: {self.store.queries.jobs()}")
 
     # ---- broker
 
@@ -86,7 +86,7 @@ class Fleet:
 
     def _recover(self):
         empty = [queue for queue, waiting in self.broker.items() if not waiting]
-        self._publish(self.store.recover(empty_queues=empty))
+        self._publish(self.store.fleet.recover(empty_queues=empty))
 
     def _send_again(self):
         """Deliver a message again that was acknowledged long ago."""
@@ -119,7 +119,7 @@ class Fleet:
         if not queues:
             return
         ticket = self.broker[queues[0]].pop(0)
-        claim = self.store.claim(ticket, worker.name, ttl_s=LONG_S)
+        claim = self.store.leases.claim(ticket, worker.name, ttl_s=LONG_S)
         if isinstance(claim, Granted):
             left = [i for i in ticket.span if not claim.is_cancelled and i not in claim.ended]
             worker.held.append(Held(claim.lease, claim.queue, left))
@@ -141,30 +141,32 @@ class Fleet:
             return self._merge(held.lease)
         if held.left and self.random.random() < 0.02:
             delay_s = self.random.choice([0.0, 0.001])
-            self._publish(self.store.release(held.lease, delay_s=delay_s))
+            self._publish(self.store.leases.release(held.lease, delay_s=delay_s))
             return False
         return self._do_items(held) if held.left else self._close(held.lease)
 
     def _do_items(self, held):
         alone = held.queue == SUSPECT
         group = held.left[: 1 if alone else self.random.randint(1, 8)]
-        if alone and not self.store.trying(held.lease, group[0], image_key=f"{group[0]}.jpg"):
+        if alone and not self.store.leases.trying(
+            held.lease, group[0], image_key=f"{group[0]}.jpg"
+        ):
             return False
         if self.killers & set(group):
             raise Died
         ended = [failed(i) if i in self.bad else done(i) for i in group]
-        answer = self.store.mark(held.lease, ended)
+        answer = self.store.leases.mark(held.lease, ended)
         held.left = [] if answer is MarkAnswer.CANCELLED else held.left[len(group) :]
         return answer is not MarkAnswer.LOST
 
     def _close(self, lease):
-        closing = self.store.finish_begin(lease)
+        closing = self.store.leases.finish_begin(lease)
         if closing is None:
             return False
         self._may_die()
         self.bucket[lease.ticket] = closing.records
         self._may_die()
-        _, issued = self.store.finish_commit(lease)
+        _, issued = self.store.leases.finish_commit(lease)
         self._may_die()
         self._publish(issued)
         return False
@@ -172,7 +174,7 @@ class Fleet:
     def _merge(self, lease):
         job_id = lease.ticket.job_id
         results = {}
-        for unit, epoch in self.store.accepted_shards(job_id):
+        for unit, epoch in self.store.queries.accepted_shards(job_id):
             [shard] = [
                 records
                 for ticket, records in self.bucket.items()
@@ -180,7 +182,7 @@ class Fleet:
             ]
             results |= {json.loads(record)["index"]: json.loads(record) for record in shard}
         self._may_die()
-        if self.store.merge_commit(lease):
+        if self.store.leases.merge_commit(lease):
             self.results[job_id] = results
         return False
 

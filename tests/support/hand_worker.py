@@ -1,7 +1,7 @@
-"""A worker of a few lines: real messages, real leases, real shards; only the pictures are made up.
+"""A minimal worker for tests: real messages, leases and shards, but placeholder images.
 
-It does what a worker must do to the job store and the bucket, in order and one ticket at a time,
-so that a test can stop it anywhere.
+It does everything a worker does to the job store and the bucket, one ticket at a time, so that a
+test can stop it anywhere.
 """
 
 import os
@@ -23,7 +23,7 @@ TTL_S = 30.0
 
 
 class HandWorker:
-    """Works off tickets when told to. Keys that contain `bad` fail."""
+    """A worker that a test steps by hand. Keys that contain `bad` fail."""
 
     def __init__(self, settings, *, model="RMBG-1.4"):
         self.jobs = JobStore.connect(settings.store_url)
@@ -43,7 +43,7 @@ class HandWorker:
             host="localhost",
             pid=os.getpid(),
         )
-        self.jobs.register(self.info, ttl_s=600)
+        self.jobs.fleet.register(self.info, ttl_s=600)
 
     def close(self):
         for queue in self.queues.values():
@@ -53,7 +53,7 @@ class HandWorker:
         self.jobs.close()
 
     def next_ticket(self):
-        """Take a message from the first queue that has one; None where all are empty."""
+        """Take a message from the first non-empty queue; return None if all are empty."""
         for queue in self.queues.values():
             try:
                 message = queue.get_nowait()
@@ -65,48 +65,48 @@ class HandWorker:
         return None
 
     def claim_next(self):
-        """Publish what is due and claim the next ticket; None if there was none to be had."""
-        publish(self.app, self.jobs.recover(empty_queues=()))
+        """Publish what is due and claim the next ticket; return None if there is none."""
+        publish(self.app, self.jobs.fleet.recover(empty_queues=()))
         while (taken := self.next_ticket()) is not None:
-            claim = self.jobs.claim(taken, "hand", ttl_s=TTL_S)
+            claim = self.jobs.leases.claim(taken, "hand", ttl_s=TTL_S)
             if isinstance(claim, Granted):
                 return claim
         return None
 
-    def work_off(self, claim, *, finish=True):
-        """Do what a claimed ticket asks for. Without *finish*, leave it open."""
+    def process(self, claim, *, finish=True):
+        """Process a claimed ticket. Without *finish*, leave it open."""
         if claim.lease.ticket.is_merge:
             self._merge(claim)
             return
         if not claim.is_cancelled:
             records = [self._do(claim, i) for i in claim.lease.ticket.span if i not in claim.ended]
-            self.jobs.mark(claim.lease, records)
+            self.jobs.leases.mark(claim.lease, records)
         if finish:
             self._finish(claim)
         else:
             self.held = claim
 
     def begin(self, items):
-        """Claim the next ticket, do its first *items* and leave it open."""
+        """Claim the next ticket, mark its first *items* and leave it open."""
         claim = self.claim_next()
         span = claim.lease.ticket.span[:items]
-        self.jobs.mark(claim.lease, [self._do(claim, index) for index in span])
+        self.jobs.leases.mark(claim.lease, [self._do(claim, index) for index in span])
 
     def step(self, *, finish=True):
-        """Work off one ticket; False if there was none."""
+        """Process one ticket; return False if there was none."""
         claim = self.claim_next()
         if claim is None:
             return False
-        self.work_off(claim, finish=finish)
+        self.process(claim, finish=finish)
         return True
 
     def run(self, job_id, *, limit_s=60):
-        """Work until the job has ended, and return its status."""
+        """Process tickets until the job has ended, and return its status."""
         deadline = time.monotonic() + limit_s
-        while self.jobs.status(job_id).finished_at is None:
-            assert time.monotonic() < deadline, self.jobs.status(job_id)
+        while self.jobs.queries.status(job_id).finished_at is None:
+            assert time.monotonic() < deadline, self.jobs.queries.status(job_id)
             self.step()
-        return self.jobs.status(job_id)
+        return self.jobs.queries.status(job_id)
 
     def finish_held(self):
         """Close the ticket that was left open."""
@@ -115,7 +115,7 @@ class HandWorker:
     def _key(self, claim, index):
         job_id = claim.lease.ticket.job_id
         [number] = chunks_of(range(index, index + 1))
-        return unpack(self.jobs.manifest_chunk(job_id, number))[index % CHUNK_KEYS]
+        return unpack(self.jobs.queries.manifest_chunk(job_id, number))[index % CHUNK_KEYS]
 
     def _do(self, claim, index):
         key = self._key(claim, index)
@@ -155,10 +155,10 @@ class HandWorker:
 
     def _finish(self, claim):
         ticket = claim.lease.ticket
-        closing = self.jobs.finish_begin(claim.lease)
+        closing = self.jobs.leases.finish_begin(claim.lease)
         body = "".join(f"{line}\n" for line in closing.records).encode()
         self._put(claim, shard_key(ticket.job_id, ticket.unit, ticket.epoch), body)
-        accepted, issued = self.jobs.finish_commit(claim.lease)
+        accepted, issued = self.jobs.leases.finish_commit(claim.lease)
         assert accepted
         publish(self.app, issued)
 
@@ -166,11 +166,11 @@ class HandWorker:
         job_id = claim.lease.ticket.job_id
         bucket = claim.spec.output_bucket
         lines = sweep(
-            self.jobs.accepted_shards(job_id),
+            self.jobs.queries.accepted_shards(job_id),
             lambda shard: self.objects.get(bucket, shard_key(job_id, *shard)).data,
         )
         self._put(claim, results_key(job_id), "".join(f"{line}\n" for line in lines).encode())
-        self.jobs.merge_commit(claim.lease)
+        self.jobs.leases.merge_commit(claim.lease)
 
     def _put(self, claim, key, body):
         self.objects.put(claim.spec.output_bucket, key, body, content_type="application/jsonl")

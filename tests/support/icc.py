@@ -1,4 +1,4 @@
-"""Colour profiles made in code: ICC version 2, matrix, grey and CMYK table."""
+"""Synthetic colour profiles: ICC version 2, matrix, grey and CMYK table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BRADFORD = np.array(
 
 
 def rgb_profile(primaries, *, gamma: float | None = None) -> bytes:
-    """Return a matrix profile; without *gamma* its curve is that of sRGB."""
+    """Return a matrix profile with the curve of *gamma*, or of sRGB if None."""
     matrix = to_d50(primaries)
     curve = _gamma_curve(gamma) if gamma else _srgb_curve()
     tags = {name: _xyz(matrix[:, n]) for n, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))}
@@ -31,16 +31,16 @@ def grey_profile(*, gamma: float) -> bytes:
 
 
 def cmyk_profile(corners) -> bytes:
-    """Return a printer's profile.
+    """Return a printer profile.
 
     Args:
-        corners: Function from ink (c, m, y, k), each 0 or 1, to Lab; linear in between.
+        corners: Maps ink (c, m, y, k), each 0 or 1, to Lab; values between are interpolated.
     """
     table = bytearray()
     for ink in itertools.product((0, 1), repeat=4):
         lightness, a, b = corners(*ink)
         table += bytes([round(lightness * 2.55), round(a) + 128, round(b) + 128])
-    # Paper is not white; relative colorimetric takes it for white all the same.
+    # The paper is not white, but relative colorimetric maps it to white.
     paper = _xyz(D50 * (0.9, 0.88, 0.7))
     identity = struct.pack(">9i", *(65536 * (n % 4 == 0) for n in range(9)))
     ramp = bytes(range(256))
@@ -59,7 +59,7 @@ def to_d50(primaries) -> np.ndarray:
 
 
 def srgb_of_xyz(xyz) -> np.ndarray:
-    """Return the sRGB levels, 0 to 255 and clipped, of XYZ under D50."""
+    """Return the clipped sRGB levels, 0 to 255, of XYZ under D50."""
     linear = np.clip(np.linalg.solve(to_d50(SRGB), np.asarray(xyz)), 0, 1)
     return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
@@ -72,7 +72,7 @@ def srgb_of_lab(lightness: float, a: float, b: float) -> np.ndarray:
 
 
 def _profile(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, bytes]) -> bytes:
-    name = b"made in code\0"
+    name = b"synthetic\0"
     description = struct.pack(">4s4xI", b"desc", len(name)) + name + bytes(78)
     tags = {
         b"desc": description,

@@ -1,4 +1,4 @@
-"""Pictures composed of a known foreground, alpha and background, to judge estimated colours by."""
+"""Images composed of a known foreground, alpha and background, to check estimated colours."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ PAIRS = (
 
 @dataclass(frozen=True)
 class Layered:
-    """A picture and what it was made of; colours (H, W, 3) uint8, alpha (H, W) uint8."""
+    """An image and its layers; colours (H, W, 3) uint8, alpha (H, W) uint8."""
 
     name: str
     image: np.ndarray
@@ -39,8 +39,8 @@ class Layered:
         return float(np.abs(on_background(colours) - on_background(self.foreground)).mean())
 
 
-def layered_pictures() -> Iterator[Layered]:
-    """Yield a picture for each outline and pair of textures, always the same ones."""
+def layered_images() -> Iterator[Layered]:
+    """Yield an image for each outline and pair of textures; deterministic."""
     for seed, (outline, pair) in enumerate((o, p) for o in OUTLINES for p in PAIRS):
         rng = np.random.default_rng(seed)
         alpha = np.rint(_outline(outline, rng) * 255).astype(np.uint8)
@@ -81,8 +81,8 @@ def _outline(kind, rng):
 
 
 def _hair(rng):
-    twice = np.zeros((2 * SIDE_PX, 2 * SIDE_PX), np.uint8)
-    cv2.circle(twice, (SIDE_PX, SIDE_PX), SIDE_PX // 2, 255, -1)
+    doubled = np.zeros((2 * SIDE_PX, 2 * SIDE_PX), np.uint8)
+    cv2.circle(doubled, (SIDE_PX, SIDE_PX), SIDE_PX // 2, 255, -1)
     for _ in range(260):
         angle = rng.uniform(0, 2 * np.pi)
         points = [SIDE_PX + 0.48 * SIDE_PX * np.array([np.cos(angle), np.sin(angle)])]
@@ -90,6 +90,6 @@ def _hair(rng):
             angle += rng.normal(0, 0.15)
             points.append(points[-1] + 0.05 * SIDE_PX * np.array([np.cos(angle), np.sin(angle)]))
         strand = np.array(points, np.int32)
-        cv2.polylines(twice, [strand], False, 255, int(rng.integers(1, 4)), cv2.LINE_AA)  # noqa: FBT003
-    small = cv2.resize(twice, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+        cv2.polylines(doubled, [strand], False, 255, int(rng.integers(1, 4)), cv2.LINE_AA)  # noqa: FBT003
+    small = cv2.resize(doubled, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
     return cv2.GaussianBlur(small, (0, 0), 0.8) / 255

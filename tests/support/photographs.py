@@ -1,4 +1,4 @@
-"""Photographs that lie in installed packages, so that no test loads one from the network."""
+"""Photographs from installed packages, so that no test downloads any."""
 
 import importlib.util
 from pathlib import Path
@@ -22,7 +22,7 @@ NAMES = tuple(_FILES)
 
 
 def photograph(name: str) -> RgbImage:
-    """Return the photograph of this name (one of `NAMES`), as it lies in its package."""
+    """Return the photograph of this name (one of `NAMES`) at its original size."""
     package, path = _FILES[name]
     spec = importlib.util.find_spec(package)
     assert spec is not None
@@ -32,6 +32,6 @@ def photograph(name: str) -> RgbImage:
 
 
 def enlarged(name: str, height: int, width: int) -> RgbImage:
-    """Return the photograph of this name at another size, smoothly."""
+    """Return the photograph of this name, resized."""
     size = (width, height)
     return np.asarray(cv2.resize(photograph(name), size, interpolation=cv2.INTER_CUBIC), np.uint8)

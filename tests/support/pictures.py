@@ -1,4 +1,4 @@
-"""Pictures made in code: every format, mode, turn and damage that the tests need."""
+"""Synthetic images of every format, mode and orientation that the tests need."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from PIL import Image
 
 
 def quadrants(width: int = 48, height: int = 32) -> np.ndarray:
-    """Return ``(H, W, 3)`` uint8: red, green / blue, white quarters, so no turn looks the same."""
-    picture = np.empty((height, width, 3), np.uint8)
+    """Return ``(H, W, 3)`` uint8: red, green / blue, white quarters, asymmetric in every way."""
+    pixels = np.empty((height, width, 3), np.uint8)
     top, left = slice(0, height // 2), slice(0, width // 2)
     bottom, right = slice(height // 2, None), slice(width // 2, None)
-    picture[top, left] = 255, 0, 0
-    picture[top, right] = 0, 255, 0
-    picture[bottom, left] = 0, 0, 255
-    picture[bottom, right] = 255, 255, 255
-    return picture
+    pixels[top, left] = 255, 0, 0
+    pixels[top, right] = 0, 255, 0
+    pixels[bottom, left] = 0, 0, 255
+    pixels[bottom, right] = 255, 255, 255
+    return pixels
 
 
 def photo(width: int = 160, height: int = 120, *, seed: int = 0) -> np.ndarray:
-    """Return ``(H, W, 3)`` uint8: soft colour gradients with a little grain, as a camera's."""
+    """Return ``(H, W, 3)`` uint8: soft colour gradients with a little camera grain."""
     y, x = np.mgrid[0:height, 0:width] / max(width, height)
     waves = [np.sin(6 * x + 3 * y), np.cos(5 * y - x), np.sin(9 * x * y + 1)]
     grain = np.random.default_rng(seed).normal(0, 3, (height, width, 3))
@@ -36,10 +36,10 @@ def plain(colour, width: int = 16, height: int = 16) -> np.ndarray:
 
 
 def encoded(pixels, image_format: str, mode: str | None = None, **options) -> bytes:
-    """Return *pixels* (an array or a Pillow image) as a file; *options* are Pillow's."""
+    """Return *pixels* (an array or a Pillow image) as a file; *options* go to Pillow."""
     image = pixels if isinstance(pixels, Image.Image) else as_image(pixels, mode)
     if image_format == "HEIF":
-        import pillow_heif  # noqa: PLC0415 - an extra
+        import pillow_heif  # noqa: PLC0415 - optional
 
         pillow_heif.register_heif_opener()
     file = io.BytesIO()
@@ -48,7 +48,7 @@ def encoded(pixels, image_format: str, mode: str | None = None, **options) -> by
 
 
 def as_image(pixels, mode: str | None = None) -> Image.Image:
-    """Return an array as a Pillow image; *mode* where the shape leaves it open (CMYK, LAB)."""
+    """Return an array as a Pillow image; *mode* where the shape is ambiguous (CMYK, LAB)."""
     pixels = np.ascontiguousarray(pixels)
     if mode is None or mode == "L":
         return Image.fromarray(pixels)
@@ -56,14 +56,14 @@ def as_image(pixels, mode: str | None = None) -> Image.Image:
 
 
 def exif(orientation: int) -> bytes:
-    """Return EXIF data that says *orientation* and nothing else."""
+    """Return EXIF data that holds only *orientation*."""
     tags = Image.Exif()
     tags[0x0112] = orientation
     return tags.tobytes()
 
 
 def stored(upright: np.ndarray, orientation: int) -> np.ndarray:
-    """Return what a camera stores with this EXIF orientation when it sees *upright*."""
+    """Return the pixels that a camera with this EXIF orientation stores for *upright*."""
     return np.ascontiguousarray(
         {
             1: lambda u: u,
@@ -79,12 +79,12 @@ def stored(upright: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def png(samples: np.ndarray, *, interlaced: bool = False, chunks=()) -> bytes:
-    """Return a PNG of *samples*, which Pillow could not write.
+    """Return a PNG of *samples*, also of variants that Pillow cannot write.
 
     Args:
         samples: ``(H, W)`` or ``(H, W, C)`` with 2, 3 or 4 channels; uint8 or uint16.
-        interlaced: In seven passes (Adam7).
-        chunks: Pairs of type and content, put before the pixels.
+        interlaced: Write seven passes (Adam7).
+        chunks: Pairs of type and content, placed before the pixels.
     """
     height, width = samples.shape[:2]
     colour = {1: 0, 2: 4, 3: 2, 4: 6}[samples.shape[2] if samples.ndim == 3 else 1]
@@ -111,13 +111,13 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def tiff(samples: np.ndarray, *, photometric: int, order: str = "<", bits=None, tags=None) -> bytes:
-    """Return an uncompressed TIFF of *samples*, which Pillow could not write.
+    """Return an uncompressed TIFF of *samples*, also of variants that Pillow cannot write.
 
     Args:
         samples: ``(H, W)`` or ``(H, W, C)`` of any depth.
         photometric: 0 white is zero, 1 black is zero, 2 RGB, 5 CMYK, 6 YCbCr, 8 LAB.
         order: ``<`` Intel, ``>`` Motorola.
-        bits: Bits a sample as the header says; from the array if None.
+        bits: Bits per sample in the header; those of the array if None.
         tags: Further tags of type LONG.
     """
     height, width = samples.shape[:2]
@@ -153,14 +153,14 @@ def tiff(samples: np.ndarray, *, photometric: int, order: str = "<", bits=None, 
 
 
 def ycck_jpeg(cmyk: np.ndarray) -> bytes:
-    """Return a JPEG whose inks *cmyk*, ``(H, W, 4)`` uint8, are stored as YCCK, as Adobe does."""
-    # Adobe stores CMYK inverted, and YCCK takes the complement as RGB: that is the ink again.
+    """Return a JPEG of *cmyk*, ``(H, W, 4)`` uint8, stored as YCCK like Adobe's."""
+    # Adobe stores CMYK inverted, and YCCK uses the complement as RGB, which is the ink again.
     red, green, blue = (cmyk[..., n].astype(float) for n in range(3))
     y = 0.299 * red + 0.587 * green + 0.114 * blue
     cb = 128 - 0.168736 * red - 0.331264 * green + 0.5 * blue
     cr = 128 + 0.5 * red - 0.418688 * green - 0.081312 * blue
     planes = np.stack([y, cb, cr, 255.0 - cmyk[..., 3]], -1)
-    # Pillow inverts the four planes when it writes CMYK, so they are handed over inverted.
+    # Pillow inverts the four planes when it writes CMYK, so they are passed inverted.
     inverted = 255 - np.clip(np.round(planes), 0, 255).astype(np.uint8)
     data = bytearray(encoded(inverted, "JPEG", "CMYK", quality=100, subsampling=0))
     data[data.index(b"Adobe") + 11] = 2  # the transform: YCCK
@@ -168,7 +168,7 @@ def ycck_jpeg(cmyk: np.ndarray) -> bytes:
 
 
 def header_only(image_format: str, width: int, height: int) -> bytes:
-    """Return a file of a few bytes whose header claims *width* x *height* pixels."""
+    """Return a file of a few bytes whose header declares *width* x *height* pixels."""
     wide = struct.pack(">II", width, height)
     match image_format:
         case "PNG":

@@ -14,6 +14,6 @@ def expire_leases(consumer):
 
 
 def _make_due(consumer, place):
-    client, key = consumer.store._client, f"rmbg:{place}"
+    client, key = consumer.store.connection.client, f"rmbg:{place}"
     client.zadd(key, dict.fromkeys(client.zrange(key, 0, -1), 0))
     consumer.published += feed(consumer.store)

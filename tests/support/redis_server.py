@@ -1,7 +1,7 @@
-"""A real Redis-protocol server for tests, which never outlives the tests' process.
+"""A real Redis-compatible server for tests; it stops when the test process ends.
 
-A pytest plugin: `tests/conftest.py` names it in `pytest_plugins`. Without pytest, use
-`RedisServer` as a context manager.
+This is a pytest plugin, listed in `tests/conftest.py`. Without pytest, use `RedisServer` as a
+context manager.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ sys.stdin.buffer.read()
 server.kill()
 server.wait()
 """
-"""Kills the server when our end of the pipe closes, which even a `kill -9` of us does."""
+"""Kills the server when the pipe from the test process closes, even after `kill -9`."""
 
 
 class RedisServer:
-    """A server on loopback, in a folder of its own; started by `with`.
+    """A server on loopback with its own folder, started by `with`.
 
-    With *append_only* each write is on disk before it is answered: with `everysec` a write that
-    meets a running fsync is put off, and a kill then loses it. *login* is what a URL needs before
-    its host where *options* ask for it: `user:password@`.
+    With *append_only* each write is on disk before its reply: with `everysec`, a write during an
+    fsync is deferred, and a kill then loses it. *login* is the part of the URL before the host
+    that *options* may require: `user:password@`.
     """
 
     def __init__(self, *, append_only=False, options=(), login=""):
@@ -64,7 +64,7 @@ class RedisServer:
         shutil.rmtree(self._folder)
 
     def start(self):
-        """Start it, and wait until it answers."""
+        """Start the server and wait until it replies."""
         append_only = ["--appendonly", "yes", "--appendfsync", "always"]
         options = ["--save", "", *(append_only if self.append_only else []), *self._options]
         place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
@@ -78,19 +78,19 @@ class RedisServer:
         until(self._answers)
 
     def kill(self):
-        """Kill it with SIGKILL; what it has written to its files stays."""
+        """Kill the server with SIGKILL; its files stay."""
         if self._keeper is not None:
             self._keeper.communicate()
             self._keeper = None
 
     def snapshot(self):
-        """Return a copy of what lies on disk now, for `go_back`."""
+        """Return a copy of the files on disk, for `go_back`."""
         copy = Path(tempfile.mkdtemp(dir=self._folder, prefix="snapshot-"))
         shutil.copytree(self._folder / "appendonlydir", copy / "appendonlydir")
         return copy
 
     def go_back(self, snapshot):
-        """Lose all that was written since *snapshot*, as a power cut loses the last second."""
+        """Lose all writes since *snapshot*, as a power failure loses those of the last second."""
         self.kill()
         shutil.rmtree(self._folder / "appendonlydir")
         shutil.copytree(snapshot / "appendonlydir", self._folder / "appendonlydir")
@@ -98,7 +98,7 @@ class RedisServer:
 
     @contextlib.contextmanager
     def client(self):
-        """Give a plain client of database 1."""
+        """Return a plain client of database 1."""
         with redis.Redis.from_url(self.url) as client:
             yield client
 
@@ -119,14 +119,14 @@ def _free_port():
 
 @pytest.fixture(scope="session")
 def redis_server():
-    """The session's server; a test that kills one starts its own instead."""
+    """The server of the session; a test that kills a server starts its own."""
     with RedisServer() as server:
         yield server
 
 
 @pytest.fixture
 def redis_client(redis_server):
-    """A plain client of an emptied server, for looking behind the job store."""
+    """A plain client of the emptied server, to inspect and change keys."""
     with redis_server.client() as client:
         client.flushall()
         yield client
@@ -134,7 +134,7 @@ def redis_client(redis_server):
 
 @pytest.fixture
 def make_store(redis_server, redis_client):
-    """Makes job stores over one emptied server, by rules of the test's choice."""
+    """A factory of job stores over the emptied server, with rules of the test's choice."""
     made = []
 
     def make(**rules):
@@ -148,5 +148,5 @@ def make_store(redis_server, redis_client):
 
 @pytest.fixture
 def store(make_store):
-    """A job store over an emptied server, with the design's rules."""
+    """A job store over the emptied server, with the default rules."""
     return make_store()

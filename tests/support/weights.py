@@ -1,4 +1,4 @@
-"""The open IS-Net weights, fetched once into the cache that the product uses."""
+"""The open IS-Net weights, downloaded once into the product's cache."""
 
 import os
 from pathlib import Path
@@ -8,10 +8,10 @@ from shared.models.weights import pull
 
 
 def isnet_weights() -> Path:
-    """Return the file of `isnet-general-use`, fetching it where the cache has none.
+    """Return the file of `isnet-general-use`; download it if it is not in the cache.
 
-    The cache is `RMBG_HOME` or the product's default, so that a machine loads them once.
+    The cache is `RMBG_HOME` or the product's default.
     """
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"  # noqa: TID251  (as cli.py)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"  # noqa: TID251 - the default of cli.py
     home = os.environ.get("RMBG_HOME") or Path(cache) / "rmbg"  # noqa: TID251
     return pull(get("isnet-general-use"), Path(home))

@@ -64,7 +64,7 @@ class TicketFinisher:
         """
 
         def close() -> None:
-            found = self._store.finish_begin(held.lease)
+            found = self._store.leases.finish_begin(held.lease)
             if found is None:
                 return
             if found.is_complete:
@@ -117,12 +117,12 @@ class TicketFinisher:
         except Exception as err:  # noqa: BLE001 - logged there
             self._release(held, self.after_error(held, err))
             return
-        _, issued = self._store.finish_commit(held.lease)
+        _, issued = self._store.leases.finish_commit(held.lease)
         self._leases.drop(held)
         self._publish(issued)
 
     def _release(self, held: HeldTicket, release: Release) -> None:
-        issued = self._store.release(
+        issued = self._store.leases.release(
             held.lease,
             delay_s=release.delay_s,
             waiting_for=release.waiting_for,

@@ -115,7 +115,7 @@ class Leases:
             held = {each.lease: each for each in self._held}
         if not held:
             return
-        for lease in self._store.beat(list(held), ttl_s=self._ttl_s):
+        for lease in self._store.leases.beat(list(held), ttl_s=self._ttl_s):
             if held[lease] not in self._held:
                 continue  # given back while we asked
             held[lease].lose()

@@ -105,8 +105,8 @@ class Merger:
         results, report = keys.results_key(merge.job_id), keys.report_key(merge.job_id)
         # Before the job is read: who writes them later than this has read no less of it.
         found = {key: self._etag(merge, key) for key in (results, report)}
-        status = self._store.status(merge.job_id)
-        shards = self._store.accepted_shards(merge.job_id)
+        status = self._store.queries.status(merge.job_id)
+        shards = self._store.queries.accepted_shards(merge.job_id)
         sample = _Sample(every=max(1, status.total // MAX_PAIRS))
         with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as file:
             if status.total <= MAX_MERGED_ITEMS:
@@ -118,7 +118,7 @@ class Merger:
         shown = [] if granted.queue == SUSPECT else sample.done
         page = render(status, merge.spec, self._pairs(merge, shown), sample.failed).encode()
         self._put(merge, report, page, "text/html; charset=utf-8", over=found[report])
-        self._store.merge_commit(held.lease)
+        self._store.leases.merge_commit(held.lease)
 
     def _etag(self, merge: _Merge, key: str) -> str | None:
         found = self._objects.head(merge.spec.output_bucket, key)

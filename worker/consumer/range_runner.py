@@ -139,7 +139,7 @@ class RangeRunner:
     def _announce(self, request: ItemRequest) -> bool:
         lease = self._held.lease
         try:
-            is_ours = self._store.trying(lease, request.index, image_key=request.image_key)
+            is_ours = self._store.leases.trying(lease, request.index, image_key=request.image_key)
         except RedisUnavailable as err:
             logger.warning("item waits for Redis", extra=self._held.named(cause=str(err)))
             self._held.rest(ASK_AGAIN_S)
@@ -175,7 +175,7 @@ class RangeRunner:
 
     def _mark(self) -> None:
         try:
-            answer = self._store.mark(self._held.lease, self._unmarked[: 2 * MARK_ITEMS])
+            answer = self._store.leases.mark(self._held.lease, self._unmarked[: 2 * MARK_ITEMS])
         except RedisUnavailable as err:
             if self._held.is_hurried:
                 raise

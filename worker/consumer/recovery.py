@@ -49,7 +49,7 @@ class Recovery:
     def close(self) -> None:
         """Take this worker off the list of those that serve."""
         try:
-            self._store.unregister(self._registration.worker_id)
+            self._store.fleet.unregister(self._registration.worker_id)
         except RedisUnavailable:
             logger.info("not unregistered; the entry expires")
 
@@ -67,7 +67,7 @@ class Recovery:
             RedisUnavailable: If Redis does not answer.
         """
         self._register()
-        if self._store.take_turn(TURN * self.every_s):
+        if self._store.fleet.take_turn(TURN * self.every_s):
             self._recover_fleet()
         is_full = self._consumer.running >= self._registration.slots
         if is_full and depths(self._app)[INTERACTIVE]:
@@ -76,11 +76,11 @@ class Recovery:
     def _recover_fleet(self) -> None:
         """Take back, issue again and feed; many workers may do so at once."""
         empty = [name for name, count in depths(self._app).items() if not count]
-        issued = self._store.recover(empty_queues=empty)
+        issued = self._store.fleet.recover(empty_queues=empty)
         publish(self._app, issued)
         self.issued.update(one.queue for one in issued)
 
     def _register(self) -> None:
         if time.monotonic() - self._registered_at_s >= REGISTER_S:
-            self._store.register(self._registration.info(), ttl_s=REGISTERED_FOR_S)
+            self._store.fleet.register(self._registration.info(), ttl_s=REGISTERED_FOR_S)
             self._registered_at_s = time.monotonic()

@@ -100,7 +100,7 @@ class TicketConsumer:
         return self._exclusive.shared(urgent=queue == INTERACTIVE)
 
     def _serve(self, ticket: Ticket, queue: str) -> None:
-        claim = self._store.claim(ticket, self._worker_id, ttl_s=self._ttl_s)
+        claim = self._store.leases.claim(ticket, self._worker_id, ttl_s=self._ttl_s)
         if isinstance(claim, Refused):
             logger.debug("ticket refused", extra=named(ticket, cause=claim.reason))
             return
@@ -184,7 +184,7 @@ class TicketConsumer:
         """Return the range's image keys by index."""
         found: dict[int, str] = {}
         for number in manifest.chunks_of(ticket.span):
-            chunk = self._store.manifest_chunk(ticket.job_id, number)
+            chunk = self._store.queries.manifest_chunk(ticket.job_id, number)
             if chunk is None:
                 key = keys.manifest_key(granted.manifest, number)
                 chunk = self._objects.get(granted.spec.output_bucket, key).data

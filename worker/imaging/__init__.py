@@ -1,1 +1,1 @@
-"""Pixels: decode, compose, judge, encode. No network, no settings, no torch."""
+"""Image processing: decode, compose, measure, encode. No network, settings or torch."""

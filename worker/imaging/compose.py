@@ -1,4 +1,4 @@
-"""From a picture and its mask to a cutout."""
+"""Combine an image and its mask into a cutout."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from typing import Final, Literal, TypeAlias
 import cv2
 import numpy as np
 
-from worker.imaging import foreground as soft_edges
+from worker.imaging.foreground import foreground
 from worker.imaging.types import Cutout, Mask, RgbImage
 
 Edges: TypeAlias = Literal["estimate", "source", "seed"]
 
 _BAND_ROWS: Final = 256
-"""Rows handled at a time, so that no second array as large as the cutout is needed."""
+"""Rows processed at a time, which avoids a second array as large as the cutout."""
 _CHANNELS: Final = 4
 
 
 def compose(image: RgbImage, mask: Mask, *, edges: Edges = "source") -> Cutout:
-    """Return the cutout: *mask* becomes alpha, and pixels under alpha 0 are (0, 0, 0, 0).
+    """Return a cutout with *mask* as alpha; pixels with alpha 0 become (0, 0, 0, 0).
 
     Args:
         image: (H, W, 3) uint8; not changed.
-        mask: (H, W) uint8; becomes the alpha channel as it is.
-        edges: Colours under soft alpha. ``source``: the picture's own. ``estimate``: the
-            foreground's, without the old background (see `worker.imaging.foreground`). ``seed``:
-            the picture's times alpha, which is what pasting through a mask on transparent black
-            leaves: dark edges, for who needs the same pixels as the ComfyUI node.
+        mask: (H, W) uint8; becomes the alpha channel unchanged.
+        edges: Colours of pixels with partial alpha. ``source``: those of the image. ``estimate``:
+            those of the foreground, without the old background (see `worker.imaging.foreground`).
+            ``seed``: those of the image multiplied by alpha, the same dark edges that the ComfyUI
+            node produces by pasting through a mask onto transparent black.
     """
     if edges == "estimate":
-        return _straight(soft_edges.foreground(image, mask), mask)
+        return _straight(foreground(image, mask), mask)
     if edges == "seed":
-        return _pasted(image, mask)
+        return _premultiplied(image, mask)
     return _straight(image, mask)
 
 
 def combine(mask: Mask, alpha: Mask) -> Mask:
-    """Return ``mask * alpha / 255``, rounded: a source's own transparency kept in its mask."""
+    """Return ``mask * alpha / 255``, rounded, to keep the transparency of the source."""
     return np.asarray(cv2.multiply(mask, alpha, scale=1 / 255), np.uint8)
 
 
@@ -44,17 +44,17 @@ def _straight(image: RgbImage, mask: Mask) -> Cutout:
     cutout = np.zeros((*mask.shape, _CHANNELS), np.uint8)
     for top in range(0, len(mask), _BAND_ROWS):
         band = slice(top, top + _BAND_ROWS)
-        # Cleared, not only hidden: what lies under alpha 0 would be shipped with the file.
+        # Colours under alpha 0 are cleared: they would otherwise be readable in the file.
         cv2.copyTo(cv2.merge([image[band], mask[band]]), mask[band], cutout[band])
     return cutout
 
 
-def _pasted(image: RgbImage, mask: Mask) -> Cutout:
+def _premultiplied(image: RgbImage, mask: Mask) -> Cutout:
     cutout = np.empty((*mask.shape, _CHANNELS), np.uint8)
     for top in range(0, len(mask), _BAND_ROWS):
         band = slice(top, top + _BAND_ROWS)
-        thrice = cv2.merge([mask[band]] * 3)
-        # Rounded to nearest, as Pillow does: x * m / 255 is never halfway, for 255 is odd.
-        colours = cv2.multiply(image[band], thrice, scale=1 / 255)
+        repeated = cv2.merge([mask[band]] * 3)
+        # Rounds to nearest, like Pillow; x * m / 255 is never halfway because 255 is odd.
+        colours = cv2.multiply(image[band], repeated, scale=1 / 255)
         cv2.merge([colours, mask[band]], cutout[band])
     return cutout

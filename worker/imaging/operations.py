@@ -28,7 +28,6 @@ class Imaging(Protocol):
         Raises:
             ItemError: If *data* exceeds a limit or is not an image that can be decoded.
         """
-        ...
 
     def decode(self, data: bytes, options: PictureOptions, *, isolate: bool) -> DecodedImage:
         """Decode *data*; with *isolate* always in a child process, whatever the format.
@@ -37,7 +36,6 @@ class Imaging(Protocol):
             ItemError: If *data* exceeds a limit or cannot be decoded.
             WorkerUnfit: If no child process can be started.
         """
-        ...
 
     def measure(
         self, mask: Mask, low: float, high: float, thresholds: Thresholds
@@ -52,11 +50,9 @@ class Imaging(Protocol):
             high: Greatest value of it.
             thresholds: Limits beyond which a figure is doubtful.
         """
-        ...
 
     def compose(self, image: RgbImage, mask: Mask, options: PictureOptions) -> Cutout:
         """Return the cutout of *image*, with *mask* as its alpha."""
-        ...
 
     def encode(
         self, pixels: Cutout | Mask, texts: Mapping[str, str], options: PictureOptions
@@ -66,11 +62,9 @@ class Imaging(Protocol):
         Raises:
             InvalidOption: If a keyword or text is not allowed in a PNG.
         """
-        ...
 
     def close(self) -> None:
         """End the child processes; calls that wait for one raise `WorkerUnfit`. Repeatable."""
-        ...
 
 
 class ImageOperations:

@@ -1,7 +1,7 @@
-"""Figures about every mask, and a verdict: is a person needed to look at this picture?
+"""Measure the quality figures of a mask.
 
-The counts of parts and holes come from a reduced mask, everything else from a histogram and from
-the mask itself, so that figures cost about as much as one copy of the picture.
+Parts and holes are counted on a reduced mask, everything else comes from a histogram and from the
+mask itself, so that all figures together cost about as much as one copy of the image.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from shared.job.spec import Json
 from worker.imaging.types import Mask
 
 SUBJECT_ABOVE: Final = 10
-"""Mask values up to this one are haze, not subject, when the subject's box is taken."""
+"""Mask values up to this one are haze, not part of the subject, for the subject's box."""
 INSIDE_FROM: Final = 128
-"""Mask values from this one on are inside; parts, holes and touched edges are counted on it."""
+"""Mask values from this one on are inside the subject, for parts, holes and touched edges."""
 SPECK_SHARE: Final = 0.0005
-"""A part or hole below this share of the picture is a speck (2,000 pixels of 2000 x 2000)."""
+"""A part or hole below this share of the image is a speck (2,000 pixels of 2000 x 2000)."""
 TOUCH_SHARE: Final = 0.01
-"""An edge is touched when at least this share of it is inside (and at least 2 pixels)."""
+"""An edge is touched if at least this share of it, and at least 2 pixels, is inside."""
 REDUCED_PX: Final = 256
-"""Parts and holes are counted on a mask reduced to at most this many cells a side."""
+"""Parts and holes are counted on a mask reduced to at most this many cells per side."""
 
 _SOFT: Final = slice(26, 230)
 _SHADES: Final = np.arange(256, dtype=np.float64) / 255
 _MIN_TOUCHING_PX: Final = 2
 _LONE_PIXEL_FACTOR: Final = 16
-"""In squares larger than this a lone pixel rounds to nothing: it gets no label, so is a speck."""
+"""In larger squares a single pixel rounds to 0 and gets no label, so that it is a speck."""
 
 Box: TypeAlias = tuple[int, int, int, int]
 """Left, top, width, height in pixels."""
@@ -51,29 +51,29 @@ _ENTROPY_BITS: Final = _entropy_bits()
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What can be said of one mask without knowing the picture."""
+    """Quality figures of one mask."""
 
     coverage: float
     """Mean of the mask, 0..1."""
     box: Box | None
-    """Around what is above `SUBJECT_ABOVE`, specks left out; None: there is nothing."""
+    """Around all pixels above `SUBJECT_ABOVE`, without specks; None if there are none."""
     touches: tuple[Edge, ...]
-    """Edges of the picture at which the subject is cut."""
+    """Edges of the image that cut the subject."""
     soft: float
-    """Share of the picture's pixels that are neither background nor foreground (26..229)."""
+    """Share of the image's pixels that are neither background nor foreground (26..229)."""
     parts: int
-    """Pieces inside, specks left out."""
+    """Connected parts of the subject, without specks."""
     holes: int
-    """Openings enclosed by the subject, specks left out."""
+    """Openings enclosed by the subject, without specks."""
     uncertainty: float
-    """Mean entropy of the subject's pixels, 0 (every pixel decided) .. 1 (all at one half)."""
+    """Mean entropy of the subject's pixels, 0 (all pixels 0 or 255) .. 1 (all at one half)."""
     low: float
-    """Least value of the network's own output, before stretching, 0..1."""
+    """Least value of the network's output before stretching, 0..1."""
     high: float
-    """Greatest value of the network's own output, before stretching, 0..1."""
+    """Greatest value of the network's output before stretching, 0..1."""
 
     def to_json(self) -> dict[str, Json]:
-        """Return a small dictionary for the image's record: under 300 bytes of JSON."""
+        """Return the figures for the image's record: under 300 bytes of JSON."""
         return {
             "coverage": round(self.coverage, 4),
             "box": None if self.box is None else list(self.box),
@@ -91,12 +91,12 @@ def measure(mask: Mask, *, low: float = 0.0, high: float = 1.0) -> Figures:
     """Return the figures of *mask*, (H, W) uint8.
 
     Args:
-        mask: The finished mask, as it goes into the cutout.
-        low: Least value of the network's own output, 0..1, where it is known.
+        mask: The final mask, as in the cutout.
+        low: Least value of the network's output, 0..1, if known.
         high: Greatest value of it.
     """
     factor = 2 ** max(0, math.ceil(math.log2(max(mask.shape) / REDUCED_PX)))
-    # Every row of small masks; of large ones a fourth and less, which says the same.
+    # All rows of small masks; at most a fourth of large ones, which gives the same figures.
     rows = np.ascontiguousarray(mask[:: (factor + 1) // 2])
     shares = cv2.calcHist([rows], [0], None, [256], [0, 256]).reshape(-1) / rows.size
     subject = max(float(shares[SUBJECT_ABOVE + 1 :].sum()), 1 / rows.size)
@@ -117,14 +117,14 @@ def measure(mask: Mask, *, low: float = 0.0, high: float = 1.0) -> Figures:
 def _reduced(mask: Mask, factor: int) -> Mask:
     """Return the means of *mask* over squares of *factor* pixels, a power of two.
 
-    Squares that reach over the picture's edge are filled with its last row or column.
+    Squares that extend over the edge of the image repeat its last row or column.
     """
     below, right = -mask.shape[0] % factor, -mask.shape[1] % factor
     if below or right:
         mask = np.asarray(
             cv2.copyMakeBorder(mask, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8
         )
-    while factor > 1:  # halving again and again is several times faster than at once
+    while factor > 1:  # several times faster than one step
         size = mask.shape[1] // 2, mask.shape[0] // 2
         mask = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.uint8)
         factor //= 2
@@ -136,7 +136,7 @@ def _parts_and_holes(mask: Mask, factor: int) -> tuple[int, int]:
     least_px = max(1.0, SPECK_SHARE * inside.size)
     stats = cv2.connectedComponentsWithStats(inside)[2][1:]
     parts = int(np.count_nonzero(stats[:, cv2.CC_STAT_AREA] >= least_px))
-    # 4-connected, as the inside is 8-connected: a diagonal line must not leak.
+    # 4-connected, because the inside is 8-connected: a diagonal line must not leak.
     outside = cv2.bitwise_not(inside)
     stats = cv2.connectedComponentsWithStats(outside, connectivity=4)[2][1:]
     left, top, width, height, area = stats.T
@@ -146,7 +146,7 @@ def _parts_and_holes(mask: Mask, factor: int) -> tuple[int, int]:
 
 
 def _subject_box(mask: Mask, factor: int) -> Box | None:
-    """Return the box around what is above `SUBJECT_ABOVE`, exact to the pixel, without specks."""
+    """Return the exact box around all pixels above `SUBJECT_ABOVE`, without specks."""
     subject = cv2.inRange(mask, SUBJECT_ABOVE + 1, 255)
     cells = _reduced(np.asarray(subject, np.uint8), factor)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(cv2.inRange(cells, 1, 255))
@@ -161,7 +161,7 @@ def _subject_box(mask: Mask, factor: int) -> Box | None:
 
 
 def _touched_edges(mask: Mask) -> tuple[Edge, ...]:
-    lines: dict[Edge, npt.NDArray[np.uint8]] = {
+    borders: dict[Edge, npt.NDArray[np.uint8]] = {
         "left": mask[:, 0],
         "top": mask[0],
         "right": mask[:, -1],
@@ -169,6 +169,7 @@ def _touched_edges(mask: Mask) -> tuple[Edge, ...]:
     }
     return tuple(
         edge
-        for edge, line in lines.items()
-        if np.count_nonzero(line >= INSIDE_FROM) >= max(_MIN_TOUCHING_PX, TOUCH_SHARE * line.size)
+        for edge, border in borders.items()
+        if np.count_nonzero(border >= INSIDE_FROM)
+        >= max(_MIN_TOUCHING_PX, TOUCH_SHARE * border.size)
     )

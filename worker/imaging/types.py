@@ -1,4 +1,4 @@
-"""The arrays that pass between stations, with shape and meaning."""
+"""Arrays that pass between the stages, with their shape and meaning."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 RgbImage: TypeAlias = npt.NDArray[np.uint8]
-"""``(H, W, 3)`` uint8, C-contiguous, sRGB, upright: the first row is the picture's top."""
+"""``(H, W, 3)`` uint8, C-contiguous, sRGB, upright: row 0 is the top of the image."""
 
 Mask: TypeAlias = npt.NDArray[np.uint8]
-"""``(H, W)`` uint8: 0 is background, 255 foreground, between is soft edge."""
+"""``(H, W)`` uint8: 0 is background, 255 is foreground, values between are soft edges."""
 
 Cutout: TypeAlias = npt.NDArray[np.uint8]
 """``(H, W, 4)`` uint8 RGBA with straight (unassociated) alpha."""
@@ -40,7 +40,7 @@ SourceImage: TypeAlias = Opaque | Translucent
 
 @dataclass(frozen=True)
 class Segmented:
-    """A mask and how sure the network was before it was stretched."""
+    """A mask, and the range of the network's output before it was stretched."""
 
     mask: Mask
     low: float

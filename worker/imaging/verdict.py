@@ -1,4 +1,4 @@
-"""From a mask's figures to a verdict: must a person look at this picture?"""
+"""Derive a verdict from a mask's figures: does a person need to review the image?"""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from worker.imaging.quality import Figures
 
 @dataclass(frozen=True)
 class Verdict:
-    """What should be done with a picture, and why."""
+    """Recommendation for an image, with reasons."""
 
     verdict: Literal["ok", "review", "reject"]
     reasons: tuple[str, ...]
-    """Which figure is beyond which limit; empty if ``ok``."""
+    """Figures that are beyond their limits; empty if ``ok``."""
 
 
 def judge(figures: Figures, thresholds: Thresholds = DEFAULTS) -> Verdict:
-    """Return the verdict on *figures*: the worst that any of them gives, with all its reasons."""
+    """Return the worst verdict that any of *figures* gives, with all reasons for it."""
     reject = [*_beyond(figures, thresholds, "reject")]
     if reject:
         return Verdict("reject", tuple(reject))
@@ -31,7 +31,7 @@ def judge(figures: Figures, thresholds: Thresholds = DEFAULTS) -> Verdict:
 
 
 def _beyond(figures: Figures, thresholds: Thresholds, kind: str) -> Iterator[str]:
-    """Yield a reason for each threshold ``{kind}_{figure}_{below or above}`` that is passed."""
+    """Yield a reason for each exceeded threshold ``{kind}_{figure}_{below or above}``."""
     for name, limit in thresholds:
         prefix, figure, side = name.split("_")
         value = getattr(figures, figure)

@@ -67,7 +67,7 @@ def build_monitoring(
         loop=loop,
         recovery=consumer.recovery,
         health=health,
-        totals=CachedValue(store.totals).get,
+        totals=CachedValue(store.fleet.totals).get,
         budget_px=settings.budget_px,
         memory_limit_bytes=settings.memory_limit_bytes,
         about=about,

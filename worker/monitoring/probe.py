@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from shared.errors import InvalidOption
-from shared.reader import Reader
+from shared.urls import parse_address
 
 TIMEOUT_S: Final = 4.0
 """Less than the timeout of the health checks in the container images."""
@@ -22,12 +22,13 @@ def probe(env: Mapping[str, str]) -> tuple[bool, str]:
     Raises:
         InvalidOption: If the variable is not set or holds no address.
     """
-    reader = Reader(env)
-    address = reader.address("RMBG_HTTP")
-    reader.finish()
-    if address is None:
+    text = env.get("RMBG_HTTP", "").strip()
+    if not text:
         raise InvalidOption("RMBG_HTTP is not set; set it to the worker's host:port")
-    host, port = address
+    try:
+        host, port = parse_address(text)
+    except ValueError as err:
+        raise InvalidOption(f"RMBG_HTTP: {err}") from err
     connection = http.client.HTTPConnection(_ANY.get(host, host), port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/readyz")

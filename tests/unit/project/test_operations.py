@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.broker.queues import QUEUES
+from shared.reader import Settings
 from shared.settings import ServiceSettings
 from worker.resources import allowed_cores
 from worker.settings import WorkerSettings
@@ -48,22 +49,13 @@ def documented():
 DOCUMENTED = documented()
 
 
-class Asked(dict):
-    """A mapping that notes which of its names were asked for."""
-
-    def __init__(self):
-        super().__init__(HOME)
-        self.names = set()
-
-    def get(self, name, default=None):
-        self.names.add(name)
-        return super().get(name, default)
-
-
 def read_by(settings):
-    asked = Asked()
-    settings.from_env(asked)
-    return {name for name in asked.names if name.startswith("RMBG_")}
+    """Return the variables that a class of settings reads."""
+    names = {field.validation_alias for field in settings.model_fields.values()} - {""}
+    for field in settings.model_fields.values():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            names |= read_by(field.annotation)
+    return names
 
 
 def test_what_both_ends_read_stands_in_the_guide_and_nothing_else():

@@ -1,10 +1,9 @@
-"""From the bytes of any picture to upright sRGB pixels.
+"""Decode an image file of any supported format to upright sRGB pixels.
 
-Rooms, each on the ones before it: `limits` (what is too large), `sniff` (what the bytes are),
-`header` (how large, before a pixel is decoded), `files` (Pillow, and the one seam for its errors),
-`jpeg` (the fast way), `samples` (any mode to 8 bits and an alpha), `colour` (profiles to sRGB),
-`alpha` and `orientation`, `station` (the order of it all), `child` and `process`
-(the two ends of a process apart; see `worker.imaging.decode.isolated.decoder`).
+Modules, each importing only earlier ones: `limits` (size limits), `sniff` (file format), `header`
+(image size, without decoding), `files` (Pillow plug-ins and translation of their errors), `jpeg`
+(fast path), `samples` (any mode to 8 bits and a separate alpha), `colour` (profiles to sRGB),
+`alpha`, `orientation`, `decoder` (all steps in order), `isolated` (the decoder in child processes).
 """
 
 from worker.imaging.decode.decoder import DecodedImage, decode

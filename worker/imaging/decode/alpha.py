@@ -1,4 +1,4 @@
-"""What the network is shown of a picture that has an alpha of its own."""
+"""Flatten an image that has alpha for the network, which takes no alpha."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _VISIBLE: Final = 128
 
 
 def flatten(rgb: Image.Image, alpha: Image.Image) -> tuple[Image.Image, str]:
-    """Lay *rgb* through *alpha* on a plain backdrop, and say on which.
+    """Paste *rgb* through *alpha* onto a plain background; return it and a note naming the colour.
 
-    White, as shops show their wares; mid grey where the visible part is itself bright (mean
-    above 192 of 255), because white on white would be lost. Colours that hide under alpha 0 are
-    whatever an editor left there and never reach the network.
+    The background is white, as in most product photos, or mid grey where the visible part is
+    bright itself (mean above 192 of 255) and would not stand out against white. Colours under
+    alpha 0 are arbitrary and never reach the network.
     """
     level = GREY if _mean_luma(rgb, alpha) > _BRIGHT else WHITE
-    ground = Image.new("RGB", rgb.size, (level, level, level))
-    ground.paste(rgb, mask=alpha)
-    return ground, f"own alpha; flattened on {'white' if level == WHITE else 'grey'}"
+    background = Image.new("RGB", rgb.size, (level, level, level))
+    background.paste(rgb, mask=alpha)
+    return background, f"own alpha; flattened on {'white' if level == WHITE else 'grey'}"
 
 
 def _mean_luma(rgb: Image.Image, alpha: Image.Image) -> float:
-    """Return the mean brightness, 0 to 255, where *alpha* is at least half; 0 if nowhere."""
+    """Return the mean brightness, 0 to 255, of pixels with alpha of at least 128; 0 if none."""
     visible = alpha.point([0] * _VISIBLE + [255] * (256 - _VISIBLE))
     counts = np.asarray(rgb.convert("L").histogram(visible), dtype=np.int64)
     total = int(counts.sum())

@@ -1,4 +1,4 @@
-"""From an embedded colour profile to sRGB."""
+"""Convert colours from an embedded ICC profile to sRGB."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SRGB_TOLERANCE: Final = 1
-"""Greatest difference, of 255, at which a profile is taken for sRGB itself and left out."""
+"""Greatest difference, of 255, at which a profile counts as sRGB and is not applied."""
 
 MAX_PROFILE_BYTES: Final = 8 * 2**20
-"""Printers' profiles have up to 3 MB."""
+"""Printer profiles have up to 3 MB."""
 
 _SPACES: Final = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
 _STEPS: Final = 9
@@ -26,32 +26,32 @@ _LATTICE: Final = Image.fromarray(
         np.meshgrid(*[np.linspace(0, 255, _STEPS).astype(np.uint8)] * 3, indexing="ij"), axis=-1
     ).reshape(1, -1, 3)
 )
-"""Colours all over the cube, to see what a transform does."""
+"""Colours throughout the RGB cube, to test what a transform changes."""
 
 
 class Conversion:
-    """How one picture's colours become sRGB.
+    """The conversion of one image's colours to sRGB; not thread-safe.
 
-    Relative colorimetric with black point compensation, as image editors do by default. Colours
-    outside sRGB are clipped. One conversion belongs to one picture: it is not shared by threads.
+    Relative colorimetric with black point compensation, the default of image editors. Colours
+    outside sRGB are clipped.
     """
 
     def __init__(self, mode: str, profile: bytes | None, *, damaged: bool = False) -> None:
-        """Plan the way from *mode* (one of `samples.BASES`) to sRGB.
+        """Prepare the conversion from *mode* (one of `samples.BASES`) to sRGB.
 
         Args:
-            mode: Of the pixels to come.
+            mode: Mode of the pixels that `apply` will get.
             profile: The ICC profile of the file, or None.
-            damaged: Whether the file names a profile that could not be taken out of it.
+            damaged: Whether the file has a profile that could not be extracted.
 
-        Never raises: with a damaged profile, or one of another kind, the pixels are taken as
-        sRGB (CMYK: by the plain formula), and `notes` says so.
+        Never raises: with a damaged or unsuitable profile the pixels are assumed to be sRGB
+        (CMYK: converted by formula), and `notes` records that.
         """
         self.notes: Sequence[str] = ()
         self._mode = mode
         self._transform: ImageCms.ImageCmsTransform | None = None
         if damaged:
-            self.notes = ("colour profile damaged; colours taken as they are",)
+            self.notes = ("colour profile damaged; not applied",)
         elif profile:
             self._read(profile)
         if mode == "LAB" and self._transform is None:
@@ -62,11 +62,11 @@ class Conversion:
 
     @property
     def changes_colours(self) -> bool:
-        """Whether RGB pixels come out different."""
+        """Whether RGB pixels change."""
         return self._transform is not None
 
     def apply(self, image: Image.Image) -> Image.Image:
-        """Return *image*, which is of the planned mode, as RGB in sRGB."""
+        """Return *image*, of the mode given before, as RGB in sRGB."""
         if self._transform is None:
             return image.convert("RGB")
         source = image if image.mode == self._transform.input_mode else image.convert("RGB")
@@ -74,21 +74,21 @@ class Conversion:
 
     def _read(self, data: bytes) -> None:
         if len(data) > MAX_PROFILE_BYTES:
-            self.notes = (f"colour profile of {len(data):,} bytes left out",)
+            self.notes = (f"colour profile of {len(data):,} bytes is too large; not applied",)
             return
         try:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
             space = profile.profile.xcolor_space.strip()
             mode = _SPACES.get(space)
-            # A grey picture often carries the RGB profile of the colour one it came from.
+            # A grey image often has the RGB profile of the colour image it was made from.
             if mode is None or mode not in (self._mode, "RGB" if self._mode == "L" else None):
-                self.notes = (f"colour profile is for {space}, not for this picture; left out",)
+                self.notes = (f"colour profile is for {space} images; not applied",)
                 return
             transform = _transform(profile, mode)
             if mode != "RGB" or _differs(transform):
                 self._transform = transform
         except FOREIGN:
-            self.notes = ("colour profile damaged; colours taken as they are",)
+            self.notes = ("colour profile damaged; not applied",)
 
 
 def _transform(profile: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCmsTransform:

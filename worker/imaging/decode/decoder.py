@@ -1,4 +1,4 @@
-"""From bytes to upright sRGB pixels: the order in which the rooms are gone through."""
+"""Decode an image file to upright sRGB pixels: all steps, in order."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from worker.imaging.decode.alpha import flatten
 from worker.imaging.decode.colour import Conversion
 from worker.imaging.decode.files import FOREIGN, opened
 from worker.imaging.decode.header import peek
-from worker.imaging.decode.orientation import orientation, turn
+from worker.imaging.decode.orientation import apply_orientation, orientation
 from worker.imaging.decode.samples import split
 from worker.imaging.types import Opaque, Translucent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from PIL import Image
     from PIL.ImageFile import ImageFile
 
@@ -27,9 +29,9 @@ if TYPE_CHECKING:
     from worker.imaging.types import Mask, RgbImage, SourceImage
 
 Truncated: TypeAlias = Literal["fail", "accept"]
-"""What to do about a file that ends too early."""
+"""What to do with a truncated file."""
 
-_TORN: Final = "file ends too early; the missing part is blank"
+_TRUNCATED: Final = "file is truncated; the missing part is blank"
 
 
 @dataclass(frozen=True)
@@ -37,40 +39,44 @@ class DecodedImage:
     """A decoded image. All arrays are C-contiguous, writable, upright and of one size."""
 
     image: RgbImage
-    """``(H, W, 3)`` uint8 sRGB: what the network is shown. Flattened where there is an alpha."""
+    """``(H, W, 3)`` uint8 sRGB: the network's input, flattened if the file has alpha."""
     alpha: Mask | None
-    """``(H, W)`` uint8: the file's own alpha, 255 opaque; None if it has none or is opaque."""
+    """``(H, W)`` uint8: the file's alpha, 255 is opaque; None if it has none or is fully opaque."""
     notes: tuple[str, ...]
-    """What a user may want to know: profile damaged, first of several frames, ..."""
+    """Facts for the user: profile damaged, first of several frames, ..."""
     straight: RgbImage | None = None
     """``(H, W, 3)`` uint8 sRGB, only with *alpha*: the colours before flattening, for the cutout
-    (flattened ones would leave a pale seam). Meaningless where alpha is 0."""
+    (flattened colours would leave a pale fringe). Meaningless where alpha is 0."""
 
     def source(self, *, keep_alpha: bool) -> SourceImage:
-        """Return what to make the cutout from: the straight colours if an alpha is to be kept."""
+        """Return the pixels for the cutout, with the file's alpha if it is to be kept."""
         if keep_alpha and self.alpha is not None and self.straight is not None:
             return Translucent(self.straight, self.alpha)
         return Opaque(self.image)
 
 
-def decode(data: bytes, limits: Limits, *, truncated: Truncated = "fail") -> DecodedImage:
-    """Decode the first picture in *data*, of any format that `sniff` knows.
+def decode(
+    data: bytes,
+    limits: Limits,
+    *,
+    truncated: Truncated = "fail",
+    fast_rgb: Callable[[bytes], RgbImage | None] = jpeg.fast_rgb,
+) -> DecodedImage:
+    """Decode the first image in *data*, of any format that `sniff` detects.
+
+    Thread-safe: changes no global state of Pillow. The same bytes always give the same result.
 
     Args:
         data: A whole file.
         limits: Checked against the header before any pixel is decoded.
-        truncated: With ``accept``, a JPEG, PNG, GIF, BMP or uncompressed TIFF that ends too early
-            is used as far as it goes, and a note says so.
-
-    Returns:
-        The same for the same bytes, always.
+        truncated: With ``accept``, a truncated JPEG, PNG, GIF, BMP or uncompressed TIFF is decoded
+            as far as it goes, and a note records that.
+        fast_rgb: Decoder for plain JPEG files; see `jpeg.fast_rgb`.
 
     Raises:
-        ImageTooLarge: Over a limit, or memory ran out.
-        UnsupportedImage: A picture of a kind that is not read here.
-        UndecodableImage: No picture, or a damaged one; the text carries the reason.
-
-    Safe in any thread: no global state of Pillow is switched.
+        ImageTooLarge: Over a limit, or out of memory.
+        UnsupportedImage: An image of an unsupported format or variant.
+        UndecodableImage: Not an image, or a damaged one; the text has the reason.
     """
     image_format = peek(data, limits).format
     if image_format == "JPEG":
@@ -78,34 +84,37 @@ def decode(data: bytes, limits: Limits, *, truncated: Truncated = "fail") -> Dec
     with opened(io.BytesIO(data), image_format) as image:
         limits.check_size(*image.size)
         if image_format == "JPEG" and image.mode in ("L", "RGB"):
-            decoded = _plain_jpeg(data, image)
+            decoded = _plain_jpeg(data, image, fast_rgb)
             if decoded is not None:
                 return decoded
-        torn = _load(image, accept=truncated == "accept")
-        if torn and image_format == "JPEG":
-            return _torn_jpeg(data)
-        return _finish(image, image_format, notes=(_TORN,) if torn else (), deep=_deep(data))
+        is_truncated = _load(image, accept=truncated == "accept")
+        if is_truncated and image_format == "JPEG":
+            return _truncated_jpeg(data)
+        notes = (_TRUNCATED,) if is_truncated else ()
+        return _finish(image, image_format, notes=notes, is_16_bit=_is_16_bit(data))
 
 
-def _plain_jpeg(data: bytes, image: ImageFile) -> DecodedImage | None:
-    """Take the fast way if nothing is to be done to the colours; see `jpeg.fast_rgb`."""
+def _plain_jpeg(
+    data: bytes, image: ImageFile, fast_rgb: Callable[[bytes], RgbImage | None]
+) -> DecodedImage | None:
+    """Decode with *fast_rgb* if the colours need no conversion; return None where it fails."""
     conversion = _conversion(image, image.mode)
     if conversion.changes_colours:
         return None
     notes: tuple[str, ...] = ()
-    pixels = jpeg.fast_rgb(data)
+    pixels = fast_rgb(data)
     if pixels is None:
-        pixels = jpeg.fast_rgb(jpeg.with_end(data))
-        notes = ("the end mark is missing; nothing else is",)
+        pixels = fast_rgb(data + jpeg.END)
+        notes = ("the end marker is missing; all pixels are there",)
     if pixels is None or pixels.shape[1::-1] != image.size:
         return None
     value, exif_notes = orientation(image)
-    notes = (*notes, *conversion.notes, *exif_notes, *_further(image))
-    return DecodedImage(turn(pixels, value), None, notes)
+    notes = (*notes, *conversion.notes, *exif_notes, *_frame_notes(image))
+    return DecodedImage(apply_orientation(pixels, value), None, notes)
 
 
 def _load(image: ImageFile, *, accept: bool) -> bool:
-    """Decode the pixels; return whether the file ended too early, which *accept* allows."""
+    """Decode the pixels; return whether the file is truncated, which *accept* allows."""
     try:
         image.load()
     except (OSError, EOFError) as err:
@@ -115,67 +124,66 @@ def _load(image: ImageFile, *, accept: bool) -> bool:
         return False
     if image.format == "JPEG":
         return True
-    # With its tiles taken away, Pillow hands out what was decoded. Its own switch for this is
-    # global and would change what other threads accept.
+    # Without tiles, Pillow returns what it has decoded so far. Its own switch for truncated files
+    # is global and would change what other threads accept.
     image.tile = []
     image.load()
     if image.getbbox() is None:
-        raise UndecodableImage(f"{image.format}: ends before the first pixel")
+        raise UndecodableImage(f"{image.format}: truncated before the first pixel")
     if image.format == "TIFF":
-        image.load_end()  # turns the picture upright
+        image.load_end()  # applies the orientation
     return True
 
 
-def _torn_jpeg(data: bytes) -> DecodedImage:
-    best, fallback = jpeg.mended(data)
+def _truncated_jpeg(data: bytes) -> DecodedImage:
+    best, fallback = jpeg.repaired(data)
     try:
-        return _mended_jpeg(best)
+        return _repaired_jpeg(best)
     except UndecodableImage:
-        return _mended_jpeg(fallback)
+        return _repaired_jpeg(fallback)
 
 
-def _mended_jpeg(data: bytes) -> DecodedImage:
+def _repaired_jpeg(data: bytes) -> DecodedImage:
     with opened(io.BytesIO(data), "JPEG") as image:
         image.load()
-        return _finish(image, "JPEG", notes=(_TORN,), deep=False)
+        return _finish(image, "JPEG", notes=(_TRUNCATED,), is_16_bit=False)
 
 
 def _finish(
-    image: ImageFile, image_format: Format, *, notes: tuple[str, ...], deep: bool
+    image: ImageFile, image_format: Format, *, notes: tuple[str, ...], is_16_bit: bool
 ) -> DecodedImage:
-    """Bring a loaded picture's samples, colours, alpha and orientation to the common form."""
-    base, alpha = split(image, deep=deep and image_format == "PNG")
+    """Convert samples, colours, alpha and orientation of a loaded image to the common form."""
+    base, alpha = split(image, is_16_bit=is_16_bit and image_format == "PNG")
     conversion = _conversion(image, base.mode)
     value, exif_notes = orientation(image)
     rgb = conversion.apply(base)
-    notes = (*notes, *conversion.notes, *exif_notes, *_further(image))
+    notes = (*notes, *conversion.notes, *exif_notes, *_frame_notes(image))
     if alpha is None:
         return DecodedImage(_array(rgb, value), None, notes)
     flat, alpha_note = flatten(rgb, alpha)
-    mask: Mask = turn(np.array(alpha), value)
+    mask: Mask = _array(alpha, value)
     return DecodedImage(_array(flat, value), mask, (*notes, alpha_note), _array(rgb, value))
 
 
-def _array(rgb: Image.Image, value: int) -> RgbImage:
-    return turn(np.array(rgb), value)
+def _array(image: Image.Image, value: int) -> RgbImage | Mask:
+    return apply_orientation(np.array(image), value)
 
 
 def _conversion(image: ImageFile, mode: str) -> Conversion:
     profile = image.info.get("icc_profile")
-    # Pillow puts None there where it could not take the profile out of the file.
+    # Pillow sets None there if it could not extract the profile.
     return Conversion(mode, profile, damaged="icc_profile" in image.info and profile is None)
 
 
-def _further(image: ImageFile) -> tuple[str, ...]:
-    """Say so if the file holds further frames or pages."""
+def _frame_notes(image: ImageFile) -> tuple[str, ...]:
+    """Return a note if the file holds further frames or pages."""
     try:
         several = bool(getattr(image, "is_animated", False)) or "mp" in image.info
     except FOREIGN:
-        # The second frame is damaged; the first is what is used.
-        several = True
-    return ("holds several frames or pages; the first was used",) if several else ()
+        several = True  # the second frame is damaged; only the first is used
+    return ("the file holds several frames or pages; the first is used",) if several else ()
 
 
-def _deep(data: bytes) -> bool:
-    """Whether a PNG holds 16 bits a sample (its header's ninth byte)."""
+def _is_16_bit(data: bytes) -> bool:
+    """Return whether a PNG holds 16 bits per sample (byte 9 of its header)."""
     return data[24:25] == b"\x10"

@@ -1,7 +1,7 @@
-"""The files that Pillow opens, and the one seam where its errors become ours.
+"""Open files with Pillow's plug-ins and translate their errors.
 
-Pillow's plug-in for the sniffed format is called by name: no other decoder ever sees a file, and
-the reason of a refusal is kept, which `Image.open` drops.
+The plug-in of the sniffed format is called directly, so that no other decoder sees the file and the
+reason for a rejection is kept, which `Image.open` drops.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from shared.errors import ItemError
     from worker.imaging.decode.sniff import Format
 
-# `Limits` decides, from the header. Pillow's own guard would warn below our limit, and a warning
-# cannot be caught in one thread without losing those of the others.
+# `Limits` checks the header instead. Pillow warns below our limit, and catching a warning in one
+# thread would lose those of other threads.
 Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_CHUNK = 8 * 2**20
-"""Also bounds a PNG's colour profile, which at Pillow's 1 MiB would refuse the whole picture."""
+"""Also limits the colour profile of a PNG; over Pillow's 1 MiB it would reject the image."""
 
-# Pillow warns about metadata that we do not use; where warnings are errors, one would cost a
-# good picture. A standing filter is the only kind that is safe with threads.
+# Pillow warns about metadata that we do not use; where warnings are errors, that would reject a
+# valid image. Only a permanent filter is safe with threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 FOREIGN: Final = (
@@ -63,11 +63,11 @@ FOREIGN: Final = (
     Image.DecompressionBombError,
     Warning,
 )
-"""What Pillow and its plug-ins raise on damaged files.
+"""Exceptions that Pillow and its plug-ins raise on damaged files.
 
-Of half a million damaged files, OSError, SyntaxError, ValueError, RuntimeError, EOFError and
-TypeError came; the others are raised in the plug-ins' code or by what they call. `Warning` is for
-processes whose filters make errors of warnings.
+Half a million damaged files raised OSError, SyntaxError, ValueError, RuntimeError, EOFError and
+TypeError; the others are raised in the plug-ins' code or by what they call. `Warning` is for
+processes whose filters turn warnings into errors.
 """
 
 _UNSUPPORTED: Final = ("cannot handle", "unsupported", "unknown pixel mode", "not implemented")
@@ -84,24 +84,24 @@ _PLUGINS: Final[dict[str, Callable[[io.BytesIO], ImageFile]]] = {
 
 @contextmanager
 def translated(image_format: Format) -> Iterator[None]:
-    """Turn any error of a decoder into one of ours that carries its reason.
+    """Translate any error of a decoder into an `ItemError` with the same reason.
 
     Raises:
-        UnsupportedImage: A variant of the format that no decoder here reads.
-        ImageTooLarge: Memory ran out.
-        UndecodableImage: Everything else.
+        UnsupportedImage: A variant of the format that no decoder supports.
+        ImageTooLarge: Out of memory.
+        UndecodableImage: Any other error.
     """
     try:
         yield
     except FOREIGN as err:
-        raise _ours(err, image_format) from err
+        raise _item_error(err, image_format) from err
 
 
-def _ours(err: BaseException, image_format: Format) -> ItemError:
+def _item_error(err: BaseException, image_format: Format) -> ItemError:
     reason = " ".join(str(err).split()) or type(err).__name__
     low = reason.lower()
     if isinstance(err, MemoryError) or "out of memory" in low or "insufficient memory" in low:
-        return ImageTooLarge(f"{image_format}: memory ran out while it was decoded")
+        return ImageTooLarge(f"{image_format}: out of memory while decoding")
     text = f"{image_format}: {reason}"
     if any(mark in low for mark in _UNSUPPORTED):
         return UnsupportedImage(text)
@@ -110,10 +110,10 @@ def _ours(err: BaseException, image_format: Format) -> ItemError:
 
 @contextmanager
 def opened(file: io.BytesIO, image_format: Format) -> Iterator[ImageFile]:
-    """Open *file* as *image_format* and read its header; pixels are decoded on `load`.
+    """Open *file* as *image_format* and read its header; `load` decodes the pixels.
 
     Raises:
-        ItemError: See `translated`; errors within the context are translated as well.
+        ItemError: See `translated`; errors inside the context are translated too.
     """
     with translated(image_format), _plugin(image_format)(file) as image:
         yield image
@@ -121,7 +121,7 @@ def opened(file: io.BytesIO, image_format: Format) -> Iterator[ImageFile]:
 
 def _plugin(image_format: Format) -> Callable[[io.BytesIO], ImageFile]:
     if image_format == "HEIF":
-        from pillow_heif import HeifImageFile  # noqa: PLC0415 - an extra; `sniff` saw that it is here
+        from pillow_heif import HeifImageFile  # noqa: PLC0415 - optional; `sniff` checked that it is installed
 
         plugin: Callable[[io.BytesIO], ImageFile] = HeifImageFile
         return plugin

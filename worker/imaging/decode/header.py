@@ -1,4 +1,4 @@
-"""How large a picture is, read from its header alone and without any C library."""
+"""Read the size of an image from its header alone, without any C library."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
     from worker.imaging.decode.limits import Limits
 
 _CONTAINERS: Final = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0}
-"""ISO boxes that hold the boxes with a size in them -> bytes before the first of those."""
+"""ISO boxes that contain the boxes with a size -> bytes before the first child box."""
 
 _MAX_DEPTH: Final = 4
 _MAX_BOXES: Final = 10_000
 
 
 class Header(NamedTuple):
-    """What a header says."""
+    """Format and size that a file declares."""
 
     width: int
-    """Columns, in pixels; all but TIFF say them before any turn. Of an AVIF or HEIC that is
-    cropped, those that are decoded: the picture may come out smaller."""
+    """Columns, in pixels, before EXIF rotation except for TIFF. For a cropped AVIF or HEIC, the
+    decoded columns; the image may come out smaller."""
     height: int
     """Rows, in pixels; see `width`."""
     format: Format
 
 
 def peek(data: bytes, limits: Limits) -> Header:
-    """Read the header of *data*; no pixel is decoded and no memory is taken for any.
+    """Read the header of *data*, without decoding or allocating any pixels.
 
     Raises:
-        ImageTooLarge: Naming the limit that was passed and what was found.
-        UnsupportedImage: A picture of a kind that is not read here.
-        UndecodableImage: No picture, or a damaged header.
+        ImageTooLarge: With the limit that was exceeded and the actual value.
+        UnsupportedImage: An image of an unsupported format.
+        UndecodableImage: Not an image, or a damaged header.
     """
     limits.check_bytes(len(data))
     image_format = sniff(data)
@@ -49,8 +49,8 @@ def peek(data: bytes, limits: Limits) -> Header:
 
 
 def _size(data: bytes, image_format: Format) -> tuple[int, int]:
-    # libwebp takes memory for the canvas as soon as a file is opened, and libavif and libheif
-    # parse in C; the headers of the other formats are read by Pillow in Python.
+    # libwebp allocates the canvas as soon as a file is opened, and libavif and libheif parse in C;
+    # Pillow reads the headers of the other formats in Python.
     if image_format == "WEBP":
         return _webp_size(data)
     if image_format in ("AVIF", "HEIF"):
@@ -60,7 +60,7 @@ def _size(data: bytes, image_format: Format) -> tuple[int, int]:
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """Read the canvas of a WebP file (RFC 9649, sections 2.5 to 2.7)."""
+    """Return the canvas size of a WebP file (RFC 9649, sections 2.5 to 2.7)."""
     head = data[:30].ljust(30, b"\0")
     match head[12:16]:
         case b"VP8X":
@@ -72,32 +72,32 @@ def _webp_size(data: bytes) -> tuple[int, int]:
         case b"VP8 " if head[23:26] == b"\x9d\x01\x2a":
             width, height = struct.unpack_from("<HH", head, 26)
             return width & 0x3FFF, height & 0x3FFF
-    raise UndecodableImage("WEBP: no picture size in its header")
+    raise UndecodableImage("WEBP: no image size in the header")
 
 
 def _iso_size(data: bytes, image_format: Format) -> tuple[int, int]:
     """Return the largest size that an AVIF or HEIC file declares (ISO/IEC 23008-12, `ispe`).
 
-    Tiles and thumbnails declare sizes too; the picture itself is the largest.
+    Tiles and thumbnails declare sizes too; the image itself is the largest.
     """
     sizes = [(0, 0)]
     for count, (kind, start, end) in enumerate(_boxes(data, 0, len(data), 0)):
         if count > _MAX_BOXES:
-            raise UndecodableImage(f"{image_format}: more than {_MAX_BOXES:,} boxes in its header")
+            raise UndecodableImage(f"{image_format}: more than {_MAX_BOXES:,} boxes in the header")
         if kind == b"ispe" and end - start >= 12:  # noqa: PLR2004 - flags, width, height
             width, height = struct.unpack_from(">4xII", data, start)
             sizes.append((width, height))
-        elif kind == b"tkhd" and end - start >= 8:  # noqa: PLR2004 - ends in width, height
+        elif kind == b"tkhd" and end - start >= 8:  # noqa: PLR2004 - width, height at the end
             width, height = struct.unpack_from(">II", data, end - 8)
             sizes.append((width >> 16, height >> 16))  # 16.16 fixed point
     largest = max(sizes, key=lambda size: size[0] * size[1])
     if largest == (0, 0):
-        raise UndecodableImage(f"{image_format}: no picture size in its header")
+        raise UndecodableImage(f"{image_format}: no image size in the header")
     return largest
 
 
 def _boxes(data: bytes, start: int, end: int, depth: int) -> Iterator[tuple[bytes, int, int]]:
-    """Walk the ISO boxes of ``data[start:end]``: type, first byte of the content, end."""
+    """Yield the ISO boxes of ``data[start:end]``: type, start of the content, end."""
     while start + 8 <= end:
         length, kind = struct.unpack_from(">I4s", data, start)
         content = start + 8

@@ -1,8 +1,8 @@
-"""Turning a picture upright by its EXIF tag."""
+"""Rotate and flip an image upright according to its EXIF tag."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
@@ -11,25 +11,37 @@ from PIL import Image
 from worker.imaging.decode.files import FOREIGN
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
     from PIL.ImageFile import ImageFile
 
 _TAG: Final = 0x0112
 UPRIGHT: Final = 1
 _LAST: Final = 8
-DAMAGED: Final = "EXIF damaged; taken as upright"
+_TO_UPRIGHT: Final[dict[int, Callable[[npt.NDArray[np.uint8]], object]]] = {
+    2: lambda pixels: cv2.flip(pixels, 1),
+    3: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
+    4: lambda pixels: cv2.flip(pixels, 0),
+    5: cv2.transpose,
+    6: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda pixels: cv2.rotate(cv2.flip(pixels, 1), cv2.ROTATE_90_CLOCKWISE),
+    8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
+"""Source: EXIF 2.32, tag 274."""
+DAMAGED: Final = "EXIF data damaged; image assumed upright"
 
 
 def orientation(image: ImageFile) -> tuple[int, tuple[str, ...]]:
     """Return the EXIF orientation of *image*, 1 to 8, and notes.
 
-    Absent, damaged or unknown means upright. Ask after loading: a PNG may say it at its end, and
-    Pillow turns TIFF and HEIC pictures itself while loading and then takes the tag away.
+    A missing, damaged or unknown tag means upright. Call it after loading: a PNG may hold the tag
+    after its pixels, and Pillow itself rotates TIFF and HEIC images and then removes the tag.
     """
     try:
         data = image.info.get("exif")
         if isinstance(data, bytes):
-            # Pillow tells of damage only the first time, and may have asked while it opened.
+            # Pillow reports damage only on the first read, which may have been while opening.
             Image.Exif().load(data)
         value = image.getexif().get(_TAG, UPRIGHT)
     except FOREIGN:
@@ -39,27 +51,10 @@ def orientation(image: ImageFile) -> tuple[int, tuple[str, ...]]:
     return UPRIGHT, ()
 
 
-def turn(pixels: npt.NDArray[np.uint8], value: int) -> npt.NDArray[np.uint8]:
-    """Return *pixels*, ``(H, W)`` or ``(H, W, 3)``, turned upright from orientation *value*.
+def apply_orientation(pixels: npt.NDArray[np.uint8], value: int) -> npt.NDArray[np.uint8]:
+    """Return *pixels*, ``(H, W)`` or ``(H, W, 3)``, made upright from orientation *value*.
 
-    The result is C-contiguous; it is *pixels* itself where nothing is to be turned.
-    Source of the eight cases: EXIF 2.32, tag 274.
+    The result is C-contiguous; for an upright image it is *pixels* itself.
     """
-    match value:
-        case 2:
-            turned = cv2.flip(pixels, 1)
-        case 3:
-            turned = cv2.rotate(pixels, cv2.ROTATE_180)
-        case 4:
-            turned = cv2.flip(pixels, 0)
-        case 5:
-            turned = cv2.transpose(pixels)
-        case 6:
-            turned = cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE)
-        case 7:
-            turned = cv2.rotate(cv2.flip(pixels, 1), cv2.ROTATE_90_CLOCKWISE)
-        case 8:
-            turned = cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE)
-        case _:
-            return pixels
-    return cast("npt.NDArray[np.uint8]", turned)
+    to_upright = _TO_UPRIGHT.get(value)
+    return pixels if to_upright is None else np.asarray(to_upright(pixels), np.uint8)

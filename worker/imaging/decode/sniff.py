@@ -1,4 +1,4 @@
-"""What kind of file the bytes are, from their beginning; names and extensions are not believed."""
+"""Detect the format of a file from its first bytes; names and extensions are ignored."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Final, Literal, TypeAlias
 from shared.errors import UndecodableImage, UnsupportedImage
 
 Format: TypeAlias = Literal["JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "GIF", "BMP"]
-"""The formats that are decoded; nothing else reaches a decoder."""
+"""The supported formats; no other file reaches a decoder."""
 
-_IN_THREADS: Final = frozenset({"JPEG", "PNG"})
+_SAFE_IN_THREADS: Final = frozenset({"JPEG", "PNG"})
 
 _MAGIC: Final[tuple[tuple[bytes, Format], ...]] = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -22,7 +22,7 @@ _MAGIC: Final[tuple[tuple[bytes, Format], ...]] = (
     (b"II+\0", "TIFF"),
     (b"MM\0+", "TIFF"),
 )
-_PICTURES_NOT_READ: Final = (
+_UNSUPPORTED: Final = (
     (b"8BPS", "Photoshop"),
     (b"%PDF", "PDF"),
     (b"%!PS", "PostScript"),
@@ -39,93 +39,95 @@ _PICTURES_NOT_READ: Final = (
     (b"IIRO", "camera raw"),
     (b"IIU\0", "camera raw"),
 )
-_OTHER_FILES: Final = (
+_NOT_IMAGES: Final = (
     (b"PK\x03\x04", "a ZIP archive"),
     (b"\x1f\x8b", "a gzip archive"),
     (b"\x1aE\xdf\xa3", "a video (Matroska)"),
-    (b"ID3", "a sound file (MP3)"),
+    (b"ID3", "an audio file (MP3)"),
 )
 _HEIF_BRANDS: Final = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 )
 _AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})
 _BMP_HEADERS: Final = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
-"""Lengths of the information header in the versions of BMP; keeps texts that begin with BM out."""
+"""Header lengths in the versions of BMP; excludes text that begins with BM."""
 
 _TEXT_BYTES: Final = 512
 
 
 def needs_isolation(image_format: str) -> bool:
-    """Say whether *image_format* is decoded in a process apart.
+    """Return whether *image_format* is decoded in an isolated child process.
 
     JPEG and PNG have the most tested decoders and make up nearly all of a catalogue: they run in
-    threads. All others go to `worker.imaging.decode.isolated.decoder`.
+    threads. All other formats go to `worker.imaging.decode.isolated.decoder`.
     """
-    return image_format not in _IN_THREADS
+    return image_format not in _SAFE_IN_THREADS
 
 
 def sniff(data: bytes) -> Format:
-    """Name the format of *data*.
+    """Return the format of *data*.
 
     Raises:
-        UnsupportedImage: A picture of a kind that is not read here.
-        UndecodableImage: No picture at all; the text says what it seems to be.
+        UnsupportedImage: An image of an unsupported format.
+        UndecodableImage: Not an image; the text names what *data* appears to be.
     """
     if not data:
-        raise UndecodableImage("0 bytes")
+        raise UndecodableImage("the file is empty (0 bytes)")
     for magic, image_format in _MAGIC:
         if data.startswith(magic):
-            return _not_raw(data, image_format)
+            return _reject_cr2(data, image_format)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "WEBP"
     if data.startswith(b"BM") and int.from_bytes(data[14:18], "little") in _BMP_HEADERS:
         return "BMP"
     if data[4:8] == b"ftyp":
-        return _of_brands(data)
-    raise _refusal(data)
+        return _format_of_brands(data)
+    raise _error(data)
 
 
-def _not_raw(data: bytes, image_format: Format) -> Format:
+def _reject_cr2(data: bytes, image_format: Format) -> Format:
     if image_format == "TIFF" and data[8:10] == b"CR":
-        raise UnsupportedImage("a camera raw file (CR2) is not read here")
+        raise UnsupportedImage("camera raw files (CR2) are not supported")
     return image_format
 
 
-def _of_brands(data: bytes) -> Format:
-    """Tell AVIF, HEIC and films apart, which all begin with a list of brands."""
+def _format_of_brands(data: bytes) -> Format:
+    """Distinguish AVIF, HEIC and video, which all begin with a list of brands."""
     length = int.from_bytes(data[:4], "big")
     brands = [data[8:12], *(data[n : n + 4] for n in range(16, min(length, 256), 4))]
     if not _AVIF_BRANDS.isdisjoint(brands):
         return "AVIF"
     if _HEIF_BRANDS.isdisjoint(brands):
         brand = data[8:12].decode("ascii", "replace").strip()
-        raise UnsupportedImage(f"a film or picture of brand {brand!r} is not read here")
+        raise UnsupportedImage(f"video or image files of brand {brand!r} are not supported")
     if importlib.util.find_spec("pillow_heif") is None:
-        raise UnsupportedImage("HEIC pictures need the extra `rmbg-queue[heif]` on the worker")
+        raise UnsupportedImage("HEIC needs the extra `rmbg-queue[heif]`; install it on the worker")
     return "HEIF"
 
 
-def _refusal(data: bytes) -> UndecodableImage | UnsupportedImage:
-    for magic, name in _PICTURES_NOT_READ:
+def _error(data: bytes) -> UndecodableImage | UnsupportedImage:
+    for magic, name in _UNSUPPORTED:
         if data.startswith(magic):
-            return UnsupportedImage(f"a {name} file is not read here")
-    for magic, name in _OTHER_FILES:
+            return UnsupportedImage(f"{name} files are not supported")
+    for magic, name in _NOT_IMAGES:
         if data.startswith(magic):
-            return UndecodableImage(f"is {name}, not a picture")
+            return UndecodableImage(f"is {name}, not an image")
     text = _text(data)
     if text is None:
-        return UndecodableImage(f"not a known kind of picture; it begins with {data[:8].hex(' ')}")
+        return UndecodableImage(
+            f"not a known image format; the file begins with {data[:8].hex(' ')}"
+        )
     if "<svg" in text:
-        return UnsupportedImage("an SVG drawing has no pixels and is not read here")
-    return UndecodableImage(f"is text/{_kind_of_text(text)}, not a picture")
+        return UnsupportedImage("SVG files are not supported; they have no pixels")
+    return UndecodableImage(f"is text/{_kind_of_text(text)}, not an image")
 
 
 def _text(data: bytes) -> str | None:
-    """Return the beginning of *data* in small letters if it reads as text, else None."""
+    """Return the beginning of *data* in lower case if it is text, else None."""
     head = data[:_TEXT_BYTES]
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return head.decode("utf-16", "replace").lower()
-    # A character of several bytes may be cut at the end of the excerpt.
+    # The excerpt may end within a multi-byte character.
     for cut in range(min(4, len(head))):
         try:
             text = head[: len(head) - cut].decode("utf-8-sig")

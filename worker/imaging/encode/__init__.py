@@ -1,1 +1,1 @@
-"""From pixels to the bytes of a file."""
+"""Encode pixels as image files."""

@@ -1,4 +1,4 @@
-"""From pixels to the bytes of a file."""
+"""Encode pixels as PNG files, and build their text chunks."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from worker.imaging.encode import png
 
 Level: TypeAlias = Literal["fast", "small"]
 
-_GRAINLESS: Final = 0.26
-"""Deflated share of the bytes that are not cleared, below which ISA-L, which looks for matches
-once, leaves over a quarter more than Pillow's level 6 (measured: ``docs/quality.md``)."""
+_LOW_GRAIN: Final = 0.26
+"""Compressed size over the number of non-zero bytes. Below it ISA-L, which searches for matches
+only once, produces files over 25 % larger than Pillow's level 6 (see ``docs/quality.md``)."""
 _STRIPS: Final = 8
 _STRIP_ROWS: Final = 8
-"""Eight strips of eight rows: 3 % of a picture of 2000 rows, half a millisecond."""
+"""Eight strips of eight rows: 3 % of an image of 2000 rows, half a millisecond."""
 
 
 def encode_png(pixels: npt.NDArray[np.uint8], *, texts: Mapping[str, str], level: Level) -> bytes:
     """Return *pixels* as a PNG file; the same pixels give the same bytes.
 
-    Safe in any thread; filter and deflate run without the interpreter lock.
+    Thread-safe; filter and deflate release the interpreter lock.
 
     Args:
         pixels: (H, W, 4) RGBA with straight alpha or (H, W) grey, uint8, at least 1 x 1. Written
-            as they are: `compose` has cleared what lies under alpha 0.
-        texts: Text chunks by keyword, ready to be written; see `png_texts`.
-        level: ``fast``: "Up" and ISA-L's deflate, or zlib-ng's for pictures almost without grain.
-            ``small``: adaptive filters and zlib-ng's level 7, a little smaller than Pillow's
-            level 6 and a little faster. Figures of both stand in ``docs/quality.md``.
+            unchanged: `compose` has cleared the colours under alpha 0.
+        texts: Text chunks by keyword; see `png_texts`.
+        level: ``fast``: filter "Up" and ISA-L's deflate, or zlib-ng's for images with hardly any
+            grain. ``small``: adaptive filters and zlib-ng's level 7, slightly smaller and faster
+            than Pillow's level 6. See ``docs/quality.md`` for figures.
 
     Raises:
-        InvalidOption: If a keyword or text cannot stand in a PNG.
+        InvalidOption: If a keyword or text is not allowed in a PNG.
     """
     if level == "fast":
         return png.write(pixels, texts=texts, row_filter=png.up, deflate=_fast_deflate(pixels))
@@ -48,22 +48,22 @@ def encode_png(pixels: npt.NDArray[np.uint8], *, texts: Mapping[str, str], level
 def _fast_deflate(pixels: npt.NDArray[np.uint8]) -> png.Deflate:
     """Return the compressor that suits *pixels*.
 
-    zlib-ng takes about twice as long as ISA-L. Where there is little to write that is little time,
-    and it saves a fifth of the bytes; where there is grain neither finds more.
+    zlib-ng takes about twice as long as ISA-L. On images with little grain that is little time and
+    saves a fifth of the bytes; on images with grain the sizes are about equal.
     """
     rows = pixels.reshape(len(pixels), -1)
     tops = np.linspace(0, max(0, len(rows) - _STRIP_ROWS - 1), _STRIPS).astype(int)
     strips = [rows[top : top + _STRIP_ROWS + 1] for top in tops]
     sample = np.ascontiguousarray(np.concatenate([strip[1:] - strip[:-1] for strip in strips]))
-    shown_bytes = sum(np.count_nonzero(strip[1:]) for strip in strips)
-    if len(isal_zlib.compress(sample.data, 1)) < _GRAINLESS * shown_bytes:
+    non_zero_bytes = sum(np.count_nonzero(strip[1:]) for strip in strips)
+    if len(isal_zlib.compress(sample.data, 1)) < _LOW_GRAIN * non_zero_bytes:
         return _zlib_ng(2)
     # Level 2 is as fast as level 1 and up to half a percent smaller.
     return isal_zlib.compressobj(2)
 
 
 def _zlib_ng(level: int) -> png.Deflate:
-    """Return zlib-ng's compressor with most memory and the strategy for filtered rows."""
+    """Return a zlib-ng compressor with maximum memory and the strategy for filtered rows."""
     return zlib_ng.compressobj(
         level, zlib_ng.DEFLATED, zlib_ng.MAX_WBITS, zlib_ng.DEF_MEM_LEVEL + 1, zlib_ng.Z_FILTERED
     )
@@ -72,13 +72,13 @@ def _zlib_ng(level: int) -> png.Deflate:
 def png_texts(
     prompt: Json, extra_pnginfo: Mapping[str, Json] | None, rmbg: Mapping[str, Json]
 ) -> dict[str, str]:
-    """Return the text chunks of an output, as the ComfyUI node writes them, and one of ours.
+    """Return the text chunks of an output: those of the ComfyUI node, and ``rmbg``.
 
     Args:
-        prompt: Becomes ``prompt``, as JSON; None: left out.
-        extra_pnginfo: Each key becomes a chunk with its value as JSON; ``prompt`` and ``rmbg``
-            among them give way to the other two arguments.
-        rmbg: What made the picture (model, weights' SHA-256, version, parameters): ``rmbg``.
+        prompt: JSON of the chunk ``prompt``; omitted if None.
+        extra_pnginfo: JSON of one chunk per key; the keys ``prompt`` and ``rmbg`` are overridden
+            by the other two arguments.
+        rmbg: JSON of the chunk ``rmbg``: model, SHA-256 of the weights, version, parameters.
     """
     chunks = dict(extra_pnginfo or {})
     if prompt is not None:

@@ -1,8 +1,8 @@
-"""The PNG format, written: a filter, any deflate, chunks with their checksums.
+"""Write PNG files with a given row filter and deflate compressor.
 
-General encoders try five filters on every row and a patient deflate: most of an image's processor
-time outside the network. Here the caller chooses both. Rows are filtered by numpy in bands that fit
-the cache; filter and deflate release the interpreter lock, so several pictures are encoded at once.
+General encoders try five filters on every row and a slow deflate, which takes most of an image's
+CPU time outside the network. Here the caller chooses both. numpy filters rows in bands that fit the
+cache; filter and deflate release the interpreter lock, so threads encode images in parallel.
 """
 
 from __future__ import annotations
@@ -23,46 +23,44 @@ MAX_CHUNK_BYTES: Final = 2**31 - 1
 """PNG, 5.3."""
 
 _COLOUR_TYPES: Final = {1: 0, 3: 2, 4: 6}
-"""PNG, 11.2.1: by channels, greyscale, truecolour, truecolour with alpha."""
+"""PNG, 11.2.1, by number of channels: greyscale, truecolour, truecolour with alpha."""
 _UP: Final = 2
-"""PNG, 9.2: filter type of "this byte minus the one above"."""
+"""PNG, 9.2: filter type of "this byte minus the byte above"."""
 _BAND_BYTES: Final = 1 << 20
-"""Bytes filtered and deflated at a time: stays in the cache, and memory stays small."""
+"""Bytes filtered and compressed at a time: fits the cache and limits memory."""
 _ADAPTIVE_BAND_BYTES: Final = 1 << 14
-"""With the adaptive filter's dozen of arrays, each twice as large: half the time of 1 << 16."""
+"""The adaptive filter needs a dozen arrays of twice the size: takes half the time of 1 << 16."""
 
 
 class Deflate(Protocol):
     """A zlib-format compressor, as `zlib.compressobj` and `isal_zlib.compressobj` return."""
 
     def compress(self, data: memoryview, /) -> bytes:
-        """Take *data* and return what is ready of the stream."""
-        ...
+        """Compress *data* and return the part of the stream that is ready."""
 
     def flush(self) -> bytes:
         """Return the rest of the stream."""
-        ...
 
 
 Filter: TypeAlias = Callable[[npt.NDArray[np.uint8], int], Iterator[npt.NDArray[np.uint8]]]
-"""From rows (H, bytes a row) and bytes a pixel to the same rows filtered, each with the byte of its
-filter's type before it, in bands that share a buffer: use each before taking the next."""
+"""Takes rows (H, bytes per row) and bytes per pixel; yields bands of filtered rows, each row after
+its filter type. Bands may share a buffer: use each one before requesting the next."""
 
 
 def write(
     pixels: npt.NDArray[np.uint8], *, texts: Mapping[str, str], row_filter: Filter, deflate: Deflate
 ) -> bytes:
-    """Return *pixels* as a PNG file with 8 bits a channel.
+    """Return *pixels* as a PNG file with 8 bits per channel.
 
     Args:
         pixels: (H, W), (H, W, 3) or (H, W, 4) uint8, at least 1 x 1.
-        texts: Text chunks by keyword, in this order before the pixels: ``tEXt`` where Latin-1
-            can say it, else ``iTXt``. Never compressed, so that any reader finds them.
+        texts: Text chunks by keyword, written in this order before the pixels: ``tEXt`` for
+            Latin-1 text, else ``iTXt``. Not compressed, so that every reader can find them.
         row_filter: `up` or `adaptive`.
-        deflate: A fresh compressor, used up.
+        deflate: A new compressor; used up by this call.
 
     Raises:
-        InvalidOption: If a keyword or text cannot stand in a PNG.
+        InvalidOption: If a keyword or text is not allowed in a PNG.
     """
     height, width = pixels.shape[:2]
     channels = pixels.shape[2] if pixels.ndim > 2 else 1  # noqa: PLR2004 - (H, W) is grey
@@ -78,30 +76,32 @@ def write(
 
 
 def text_chunk(keyword: str, text: str) -> Sequence[bytes]:
-    """Return the parts of a ``tEXt`` chunk, or of an ``iTXt`` where Latin-1 cannot say *text*.
+    """Return the parts of a ``tEXt`` chunk, or of an ``iTXt`` if *text* is not Latin-1.
 
     Raises:
-        InvalidOption: If *keyword* or *text* cannot stand in a PNG.
+        InvalidOption: If *keyword* or *text* is not allowed in a PNG.
     """
     name = keyword_bytes(keyword)
     if "\0" in text:
-        raise InvalidOption(f"text {keyword!r}: a PNG text cannot hold a NUL character")
+        raise InvalidOption(f"text {keyword!r} contains a NUL character, which PNG does not allow")
     try:
         return _chunk(b"tEXt", [name, b"\0", text.encode("latin-1")])
     except UnicodeEncodeError:
-        # Not compressed (two zero bytes), no language, no translated keyword.
+        # Two zero bytes: not compressed; then empty language and translated keyword.
         return _chunk(b"iTXt", [name, b"\0\0\0\0\0", text.encode()])
 
 
 def up(
     rows: npt.NDArray[np.uint8],
     pixel_bytes: int,  # noqa: ARG001 - a `Filter`
+    *,
+    band_bytes: int = _BAND_BYTES,
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    """Filter every row with "Up": the cheapest filter, and on cutouts the best single one."""
-    band_rows = _band_rows(rows, _BAND_BYTES)
+    """Filter every row with "Up": the cheapest filter, and the best single one for cutouts."""
+    band_rows = _band_rows(rows, band_bytes)
     buffer = np.empty((band_rows, 1 + rows.shape[1]), np.uint8)
     buffer[:, 0] = _UP
-    buffer[0, 1:] = rows[0]  # the row above the first counts as zeros
+    buffer[0, 1:] = rows[0]  # the row above the first is all zeros
     np.subtract(rows[1:band_rows], rows[: band_rows - 1], out=buffer[1:, 1:])
     yield buffer
     for top in range(band_rows, len(rows), band_rows):
@@ -111,13 +111,15 @@ def up(
         yield band
 
 
-def adaptive(rows: npt.NDArray[np.uint8], pixel_bytes: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """Filter each row with the one of the five that leaves the least sum of absolute differences.
+def adaptive(
+    rows: npt.NDArray[np.uint8], pixel_bytes: int, *, band_bytes: int = _ADAPTIVE_BAND_BYTES
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """Filter each row with the one of five filters that minimises the sum of absolute differences.
 
-    The specification's own advice (PNG, 12.7), and what libpng does.
+    The heuristic that the specification recommends (PNG, 12.7) and libpng uses.
     """
-    band_rows = _band_rows(rows, _ADAPTIVE_BAND_BYTES)
-    # One row above and one pixel to the left of the picture count as zeros.
+    band_rows = _band_rows(rows, band_bytes)
+    # The row above and the pixel left of the image are zeros.
     framed = np.zeros((band_rows + 1, rows.shape[1] + pixel_bytes), np.int16)
     for top in range(0, len(rows), band_rows):
         band = rows[top : top + band_rows]
@@ -131,26 +133,26 @@ def _band_rows(rows: npt.NDArray[np.uint8], band_bytes: int) -> int:
 
 
 def _candidates(framed: npt.NDArray[np.int16], pixel_bytes: int) -> npt.NDArray[np.uint8]:
-    """Return a band filtered in all five ways, (5, h, bytes a row), by filter type."""
+    """Return a band filtered by all five filters: (5, h, bytes per row), by filter type."""
     here = framed[1:, pixel_bytes:]
     left, above = framed[1:, :-pixel_bytes], framed[:-1, pixel_bytes:]
     corner = framed[:-1, :-pixel_bytes]
-    to_left, to_above = above - corner, left - corner  # distances of Paeth's guess, crosswise
+    to_left, to_above = above - corner, left - corner  # distances of Paeth's prediction
     to_corner = np.abs(to_left + to_above)
     np.abs(to_left, out=to_left)
     np.abs(to_above, out=to_above)
     paeth = np.where(to_above <= to_corner, above, corner)
     np.copyto(paeth, left, where=(to_left <= to_above) & (to_left <= to_corner))
     nothing = np.zeros((1, 1), np.int16)
-    guesses: list[npt.NDArray[np.int16]] = [nothing, left, above, (left + above) >> 1, paeth]
+    predictions: list[npt.NDArray[np.int16]] = [nothing, left, above, (left + above) >> 1, paeth]
     filtered = np.empty((5, *here.shape), np.uint8)
-    for kind, guess in enumerate(guesses):
-        np.subtract(here, guess, out=filtered[kind], casting="unsafe")
+    for kind, prediction in enumerate(predictions):
+        np.subtract(here, prediction, out=filtered[kind], casting="unsafe")
     return filtered
 
 
 def _least(filtered: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return each row in the way that has the least sum of differences, its type before it."""
+    """Return each row by the filter with the least sum of differences, its type in front."""
     sums = np.minimum(filtered, 0 - filtered).sum(axis=2, dtype=np.uint32)
     kinds = sums.argmin(axis=0)
     chosen = filtered[kinds, np.arange(len(kinds))]
@@ -158,12 +160,12 @@ def _least(filtered: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _chunk(kind: bytes, parts: Iterable[bytes]) -> Sequence[bytes]:
-    """Return length, kind, *parts* and checksum, unjoined: large parts are copied once, later."""
+    """Return length, kind, *parts* and checksum, not joined: large parts are copied only once."""
     body = list(parts)
     size_bytes = sum(map(len, body))
     if size_bytes > MAX_CHUNK_BYTES:
         raise InvalidOption(
-            f"PNG chunk {kind.decode()} of {size_bytes} bytes; at most {MAX_CHUNK_BYTES}"
+            f"PNG chunk {kind.decode()} of {size_bytes} bytes; the limit is {MAX_CHUNK_BYTES} bytes"
         )
     checksum = isal_zlib.crc32(kind)
     for part in body:

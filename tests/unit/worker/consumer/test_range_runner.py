@@ -71,7 +71,7 @@ class Ticket:
     def work_off(self):
         """Work it off in this thread; return the job's status."""
         self.run.work_off()
-        return self.store.status(self.job_id)
+        return self.store.queries.status(self.job_id)
 
     def start(self):
         self._thread.start()
@@ -79,7 +79,7 @@ class Ticket:
     def join(self):
         self._thread.join(30)
         assert not self._thread.is_alive()
-        return self.store.status(self.job_id)
+        return self.store.queries.status(self.job_id)
 
 
 def test_all_items_are_marked_with_their_records(noting, harness):
@@ -91,7 +91,7 @@ def test_all_items_are_marked_with_their_records(noting, harness):
     assert (status.done, status.failed) == (4, 1)
     assert status.error_classes == {"ObjectMissing": 1}
     assert status.verdicts == {"fine": 4}
-    assert noting.finish_begin(ticket.claim.lease).complete
+    assert noting.leases.finish_begin(ticket.claim.lease).complete
     assert ticket.run.unstarted == 0
 
 
@@ -99,8 +99,8 @@ def test_items_that_have_ended_before_are_not_done_again(noting, harness):
     first = Ticket(noting, harness, 4)
     harness.store.put("inbox", "1.jpg", b"bad", content_type="image/jpeg")
     first.work_off()
-    issued = noting.release(first.claim.lease)
-    assert noting.status(first.job_id).done == 3
+    issued = noting.leases.release(first.claim.lease)
+    assert noting.queries.status(first.job_id).done == 3
 
     harness.segmenter.batches.clear()
     again = Ticket(noting, harness, 4, claim=grant(noting, issued[0]))
@@ -127,7 +127,7 @@ def test_urgent_items_are_marked_at_once(noting, harness, monkeypatch):
     harness.store.delete("inbox", ["0.jpg"])
 
     ticket.start()
-    until(lambda: noting.status(ticket.job_id).failed == 1)
+    until(lambda: noting.queries.status(ticket.job_id).failed == 1)
     valve.open()
 
     assert ticket.join().done == 2
@@ -147,7 +147,7 @@ def test_a_run_whose_lease_is_lost_marks_nothing_more(noting, harness):
     ticket.start()
     valve.wait_for_one()
 
-    noting.release(ticket.claim.lease)
+    noting.leases.release(ticket.claim.lease)
     valve.open()
     status = ticket.join()
 
@@ -174,7 +174,7 @@ def test_of_a_cancelled_job_what_is_in_flight_still_counts_and_nothing_more_star
     ticket.start()
     valve.wait_for_one()
 
-    noting.cancel(ticket.job_id)
+    noting.submissions.cancel(ticket.job_id)
     valve.open()
     status = ticket.join()
 
@@ -243,7 +243,7 @@ def test_only_a_suspect_gives_way_and_not_before_one_item(noting, harness, isola
 
 def test_a_suspect_is_not_tried_without_its_lease(noting, harness):
     ticket = Ticket(noting, harness, 4, isolate=True)
-    noting.release(ticket.claim.lease)
+    noting.leases.release(ticket.claim.lease)
 
     ticket.work_off()
 
@@ -283,17 +283,17 @@ def test_waiting_for_a_suspect_takes_no_processor_time(noting, harness):
 def test_attempts_of_earlier_generations_count(noting, harness):
     job = submission(1, rem_mode=MODEL)
     stage(noting, job)
-    job_id = noting.submit(job).job_id
+    job_id = noting.submissions.submit(job).job_id
     first = Ticket(noting, harness, 1, claim=grant(noting, feed(noting)[0]))
     harness.store.put("inbox", "0.jpg", b"bad", content_type="image/jpeg")
     first.work_off()
-    noting.finish_begin(first.claim.lease)
-    _, [merge] = noting.finish_commit(first.claim.lease)
-    assert noting.merge_commit(grant(noting, merge).lease)
-    assert noting.retry(job_id) == 1
+    noting.leases.finish_begin(first.claim.lease)
+    _, [merge] = noting.leases.finish_commit(first.claim.lease)
+    assert noting.leases.merge_commit(grant(noting, merge).lease)
+    assert noting.submissions.retry(job_id) == 1
 
     second = Ticket(noting, harness, 1, claim=grant(noting, feed(noting)[0]))
     second.work_off()
 
-    [record] = noting.open_records(job_id)
+    [record] = noting.queries.open_records(job_id)
     assert '"attempts":2' in record

@@ -1,4 +1,4 @@
-"""Cutouts: straight alpha, cleared background, and the node's pixels where they are asked for."""
+"""Cutouts: straight alpha, cleared background, and on request the pixels of the node."""
 
 import numpy as np
 import pytest
@@ -15,20 +15,20 @@ def rng() -> np.random.Generator:
 
 
 def pasted(image, mask):
-    """Return what Pillow makes of *image*, pasted through *mask* on transparent black."""
+    """Return *image*, pasted by Pillow through *mask* onto transparent black."""
     cutout = Image.new("RGBA", image.shape[1::-1])
     cutout.paste(Image.fromarray(image), mask=Image.fromarray(mask))
     return np.array(cutout)
 
 
-def test_soft_pixels_keep_the_sources_colour():
-    """The seed stored (100, 50, 25) here: a dark edge on every background but black."""
+def test_soft_pixels_keep_the_colour_of_the_source():
+    """The node stores (100, 50, 25) here, a dark edge on every background except black."""
     cutout = compose(np.full((1, 1, 3), (200, 100, 50), np.uint8), np.full((1, 1), 128, np.uint8))
 
     assert cutout[0, 0].tolist() == [200, 100, 50, 128]
 
 
-def test_seed_edges_are_the_darkened_ones_of_the_node():
+def test_seed_edges_are_as_dark_as_those_of_the_node():
     image = np.full((1, 1, 3), (200, 100, 50), np.uint8)
 
     cutout = compose(image, np.full((1, 1), 128, np.uint8), edges="seed")
@@ -36,7 +36,7 @@ def test_seed_edges_are_the_darkened_ones_of_the_node():
     assert cutout[0, 0].tolist() == [100, 50, 25, 128]
 
 
-def test_seed_edges_equal_pillows_paste_for_every_colour_and_mask():
+def test_seed_edges_equal_pillows_paste_for_every_colour_and_mask_value():
     colours, mask = np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8))
     image = np.dstack([colours, 255 - colours, colours[:, ::-1] // 2])
 
@@ -44,7 +44,7 @@ def test_seed_edges_equal_pillows_paste_for_every_colour_and_mask():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 517), (517, 3), (300, 299)])
-def test_seed_edges_equal_pillows_paste_on_any_size(shape, rng):
+def test_seed_edges_equal_pillows_paste_for_any_size(shape, rng):
     image = rng.integers(0, 256, (*shape, 3), np.uint8)
     mask = rng.integers(0, 256, shape, np.uint8)
 
@@ -52,7 +52,7 @@ def test_seed_edges_equal_pillows_paste_on_any_size(shape, rng):
 
 
 @pytest.mark.parametrize("edges", ALL_EDGES)
-def test_nothing_of_the_background_is_left_under_alpha_0(edges, rng):
+def test_pixels_under_alpha_0_are_cleared(edges, rng):
     image = rng.integers(1, 256, (600, 40, 3), np.uint8)
     mask = rng.choice(np.array([0, 1, 128, 255], np.uint8), (600, 40))
 
@@ -62,7 +62,7 @@ def test_nothing_of_the_background_is_left_under_alpha_0(edges, rng):
 
 
 @pytest.mark.parametrize("edges", ALL_EDGES)
-def test_the_mask_is_the_alpha_and_solid_pixels_are_the_sources(edges, rng):
+def test_the_mask_is_the_alpha_and_opaque_pixels_are_those_of_the_source(edges, rng):
     image = rng.integers(0, 256, (300, 41, 3), np.uint8)
     mask = rng.choice(np.array([0, 1, 128, 255], np.uint8), (300, 41))
     before = image.copy(), mask.copy()
@@ -76,8 +76,8 @@ def test_the_mask_is_the_alpha_and_solid_pixels_are_the_sources(edges, rng):
     assert np.array_equal(mask, before[1])
 
 
-def test_estimated_edges_lose_the_old_background():
-    """A red disc was photographed on white: on black, its edge must not glow."""
+def test_estimated_edges_do_not_show_the_old_background():
+    """The edge of a red disc photographed on white must not be bright on black."""
     y, x = np.mgrid[:80, :80]
     alpha = np.clip((25 - np.hypot(x - 40, y - 40)) / 4 + 0.5, 0, 1)
     image = np.rint(alpha[..., None] * [180, 20, 20] + (1 - alpha[..., None]) * 255)
@@ -89,7 +89,7 @@ def test_estimated_edges_lose_the_old_background():
     assert np.abs(cutout[half][:, :3].astype(int) - [180, 20, 20]).max() <= 6
 
 
-def test_combine_multiplies_and_rounds_every_pair():
+def test_combine_multiplies_and_rounds_every_pair_of_values():
     mask, alpha = np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8))
 
     product = combine(mask, alpha)

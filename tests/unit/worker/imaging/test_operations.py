@@ -1,4 +1,4 @@
-"""The operations that the engine calls, through the class that workers run."""
+"""`ImageOperations`, the implementation of `Imaging` that workers use."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_pixels_are_counted_from_the_header(operations):
     assert operations.count_pixels(encoded(photo(160, 120), "PNG")[:100]) == 160 * 120
 
 
-def test_counting_refuses_an_image_over_the_limit():
+def test_counting_rejects_an_image_over_the_limit():
     with pytest.raises(ImageTooLarge, match="the limit is 1,000 pixels"):
         made(max_pixels=1_000).count_pixels(encoded(photo(), "PNG"))
 
@@ -45,7 +45,7 @@ def test_an_image_decodes_to_the_same_pixels_in_a_thread_and_in_a_child(
     assert np.array_equal(operations.decode(data, OPTIONS, isolate=isolate).image, quadrants())
 
 
-def test_closed_operations_decode_nothing_in_a_child():
+def test_closed_operations_start_no_child():
     operations = made()
     operations.close()
 

@@ -1,4 +1,4 @@
-"""Quality figures of made masks, and the verdicts on them."""
+"""Quality figures of synthetic masks, and the verdicts on them."""
 
 import json
 from dataclasses import asdict, replace
@@ -43,7 +43,7 @@ def test_a_rectangle_is_measured_exactly():
     assert figures.soft == figures.uncertainty == 0
 
 
-def test_the_box_is_exact_on_sizes_that_do_not_divide():
+def test_the_box_is_exact_for_sizes_that_are_no_power_of_two():
     mask = blank(1999, 1501)
     mask[777:1998, 3:1500] = 255
 
@@ -57,7 +57,7 @@ def test_an_empty_mask_has_no_box():
 
 
 def test_haze_and_specks_do_not_widen_the_box():
-    """Alpha above 0 is not the subject: 10 of 255 is the limit, and lone specks do not count."""
+    """Mask values up to 10 of 255 are haze, and single pixels are specks."""
     mask = np.full((600, 800), 10, np.uint8)
     with_rectangle(200, 100, 400, 300, mask=mask)
     mask[590, 790] = mask[2, 5] = 255
@@ -65,7 +65,7 @@ def test_haze_and_specks_do_not_widen_the_box():
     assert measure(mask).box == (200, 100, 200, 200)
 
 
-def test_a_lone_pixel_of_a_very_large_mask_does_not_widen_the_box():
+def test_a_single_pixel_of_a_very_large_mask_does_not_widen_the_box():
     mask = blank(9000, 300)
     mask[4000:6000, 100:200] = 255
     mask[8990, 5] = 255
@@ -73,7 +73,7 @@ def test_a_lone_pixel_of_a_very_large_mask_does_not_widen_the_box():
     assert measure(mask).box == (100, 4000, 100, 2000)
 
 
-def test_a_pale_subject_counts_from_eleven():
+def test_mask_values_from_11_belong_to_the_subject():
     assert measure(with_rectangle(9, 8, 309, 208, value=11)).box == (
         9,
         8,
@@ -94,11 +94,11 @@ def test_a_pale_subject_counts_from_eleven():
         ((0, 100, 200, 103), ()),
     ],
 )
-def test_edges_are_touched_where_the_subject_is_cut(rectangle, touched):
+def test_an_edge_is_touched_where_it_cuts_the_subject(rectangle, touched):
     assert measure(with_rectangle(*rectangle)).touches == touched
 
 
-def test_one_pixel_at_an_edge_is_no_touch():
+def test_a_single_pixel_does_not_touch_an_edge():
     mask = blank(60, 60)
     mask[30, 0] = 255
 
@@ -108,9 +108,9 @@ def test_one_pixel_at_an_edge_is_no_touch():
 def test_parts_and_holes_are_counted_without_specks():
     mask = with_rectangle(50, 50, 350, 350)
     with_rectangle(150, 150, 250, 250, value=0, mask=mask)  # a hole
-    with_rectangle(300, 300, 303, 303, value=0, mask=mask)  # a speck of one
+    with_rectangle(300, 300, 303, 303, value=0, mask=mask)  # a speck-sized hole
     with_rectangle(450, 50, 700, 350, mask=mask)
-    with_rectangle(500, 0, 600, 200, value=0, mask=mask)  # a bay, open to the frame
+    with_rectangle(500, 0, 600, 200, value=0, mask=mask)  # a notch, open to the border
     with_rectangle(500, 500, 508, 508, mask=mask)  # a speck
 
     figures = measure(mask)
@@ -119,20 +119,20 @@ def test_parts_and_holes_are_counted_without_specks():
 
 
 def test_a_hole_filled_with_haze_is_a_hole():
-    """A handle that the network half filled is open: inside begins at one half."""
+    """Pixels are inside from 128 on, so that a partly filled hole is still open."""
     mask = with_rectangle(50, 50, 350, 350)
 
     assert measure(with_rectangle(150, 150, 250, 250, value=100, mask=mask)).holes == 1
 
 
-def test_a_ring_one_cell_wide_does_not_leak():
+def test_a_ring_one_cell_wide_encloses_a_hole():
     mask = blank(200, 200)
     cv2.circle(mask, (100, 100), 60, 255, 1)
 
     assert measure(mask).holes == 1
 
 
-def test_uncertainty_is_1_at_one_half_and_0_when_decided():
+def test_uncertainty_is_1_at_one_half_and_0_at_255():
     assert measure(with_rectangle(50, 50, 350, 350, value=128)).uncertainty == pytest.approx(
         1, abs=1e-4
     )
@@ -140,14 +140,14 @@ def test_uncertainty_is_1_at_one_half_and_0_when_decided():
     assert 0.1 < measure(with_rectangle(50, 50, 350, 350, value=245)).uncertainty < 0.3
 
 
-def test_the_soft_share_is_of_the_whole_picture():
+def test_the_soft_share_refers_to_the_whole_image():
     figures = measure(with_rectangle(0, 0, 80, 600, value=128))
 
     assert figures.soft == pytest.approx(0.1)
 
 
 def test_large_masks_give_the_figures_of_small_ones():
-    """Large masks are measured on fewer pixels; nobody should be able to tell."""
+    """Large masks are measured on fewer pixels, which must not show."""
     small = with_rectangle(101, 100, 299, 350)
     with_rectangle(150, 150, 250, 250, value=60, mask=small)
     large = small.repeat(5, 0).repeat(5, 1)
@@ -157,12 +157,12 @@ def test_large_masks_give_the_figures_of_small_ones():
         assert asdict(measure(large))[name] == pytest.approx(scaled, abs=2e-3), name
 
 
-def test_the_smallest_masks_work():
+def test_the_smallest_masks_are_measured():
     assert measure(np.full((1, 1), 255, np.uint8)).box == (0, 0, 1, 1)
     assert measure(np.zeros((1, 9), np.uint8)).box is None
 
 
-def test_figures_are_a_small_json_document():
+def test_figures_are_under_300_bytes_of_json():
     figures = replace(GOOD, coverage=1 / 3, box=(12345, 12345, 12345, 12345), parts=10**6)
     figures = replace(figures, touches=("left", "top", "right", "bottom"), low=1e-9, holes=10**6)
 
@@ -194,27 +194,27 @@ def test_a_good_mask_is_ok_without_reasons():
         ({"holes": 26}, "review", "holes 26 above 12"),
     ],
 )
-def test_each_figure_beyond_its_limit_is_a_reason(change, verdict, reason):
+def test_a_figure_beyond_its_limit_is_a_reason(change, verdict, reason):
     found = judge(replace(GOOD, **change))
 
     assert (found.verdict, found.reasons) == (verdict, (reason,))
 
 
-def test_rejection_outranks_review_and_names_only_its_own_reasons():
+def test_reject_takes_precedence_over_review_and_names_only_its_reasons():
     found = judge(replace(GOOD, coverage=0.0, parts=0, uncertainty=0.9, high=0.1))
 
     assert found.verdict == "reject"
     assert len(found.reasons) == 2
 
 
-def test_a_figure_at_its_limit_is_not_beyond_it():
+def test_a_figure_at_its_limit_is_ok():
     limits = Thresholds()
     at = replace(GOOD, coverage=limits.review_coverage_above, high=limits.review_high_below)
 
     assert judge(at).verdict == "ok"
 
 
-def test_thresholds_can_be_chosen():
+def test_thresholds_can_be_configured():
     strict = Thresholds(review_uncertainty_above=0.01)
 
     assert judge(GOOD, strict).verdict == "review"

@@ -1,4 +1,4 @@
-"""Small pictures for the report."""
+"""Thumbnails for the report."""
 
 import io
 
@@ -9,7 +9,7 @@ from PIL import Image
 from shared.errors import UndecodableImage
 from worker.imaging.thumbnail import thumbnail
 
-UPRIGHT, TURNED = 1, 6
+ROTATED = 6
 ORIENTATION = 0x0112
 
 
@@ -24,7 +24,7 @@ def opened(data):
 
 
 def halves(width=1200, height=800):
-    """Return a picture that is red on its left and blue on its right."""
+    """Return an image that is red on the left and blue on the right."""
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[:, : width // 2, 0] = 255
     pixels[:, width // 2 :, 2] = 255
@@ -32,9 +32,9 @@ def halves(width=1200, height=800):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
-def test_a_turned_picture_stands_upright_in_every_format(kind):
+def test_a_thumbnail_is_upright_in_every_format(kind):
     exif = Image.Exif()
-    exif[ORIENTATION] = TURNED
+    exif[ORIENTATION] = ROTATED
 
     small = opened(thumbnail(saved(halves(), kind, exif=exif)))
 
@@ -45,7 +45,7 @@ def test_a_turned_picture_stands_upright_in_every_format(kind):
 
 
 @pytest.mark.parametrize("side_px", [100, 256])
-def test_the_longer_side_is_the_limit_and_small_pictures_keep_their_size(side_px):
+def test_the_longer_side_is_limited_and_small_images_keep_their_size(side_px):
     big = opened(thumbnail(saved(halves(3001, 1000), "JPEG"), side_px=side_px))
     tiny = opened(thumbnail(saved(halves(60, 40), "PNG"), side_px=side_px))
 
@@ -53,7 +53,7 @@ def test_the_longer_side_is_the_limit_and_small_pictures_keep_their_size(side_px
     assert tiny.size == (60, 40)
 
 
-def test_cleared_pixels_lend_their_black_to_no_edge():
+def test_cleared_pixels_do_not_darken_the_edge():
     pixels = np.zeros((2600, 2600, 4), np.uint8)
     pixels[:, 333:] = 255
 
@@ -64,6 +64,6 @@ def test_cleared_pixels_lend_their_black_to_no_edge():
     assert small[small[..., 3] > 100][:, :3].min() > 230
 
 
-def test_bytes_that_are_no_picture_are_refused():
-    with pytest.raises(UndecodableImage, match="no thumbnail"):
+def test_a_file_that_is_not_an_image_is_rejected():
+    with pytest.raises(UndecodableImage, match="cannot make a thumbnail"):
         thumbnail(b"<html>")

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from shared.errors import InvalidOption
-from shared.reader import Reader
+from shared.urls import parse_address
 from worker.runtime.supervisor import child_env
 from worker.settings import WorkerSettings
 
@@ -48,7 +48,7 @@ def test_a_gpus_own_address_is_read_as_it_was_meant():
     env = HOME | {"RMBG_HTTP": "[::1]:9464"}
     child = child_env(1, WorkerSettings.from_env(env), env)
 
-    assert Reader(child).address("RMBG_HTTP") == ("::1", 9465)
+    assert parse_address(child["RMBG_HTTP"]) == ("::1", 9465)
 
 
 def test_without_an_address_no_gpu_gets_one():

@@ -1,1 +1,1 @@
-"""Decoding in child processes."""
+"""Decode images in isolated child processes."""

@@ -1,7 +1,8 @@
 """Decode images in a child process, on behalf of `worker.imaging.decode.isolated.decoder`.
 
-Wire, both ways over one socket: a length (4 bytes, big end first), that many bytes of JSON, then
-the raw bytes that the JSON announces. No pickles: what decodes hostile files is not trusted.
+Protocol, both ways over one socket: a length (4 bytes, big-endian), that many bytes of JSON, then
+the raw bytes that the JSON announces. No pickle, because a process that decodes hostile files is
+not trusted.
 """
 
 from __future__ import annotations
@@ -22,47 +23,44 @@ from worker.imaging.decode.limits import Limits
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    import numpy.typing as npt
-
     from worker.imaging.decode.decoder import Truncated
 
 LENGTH: Final = struct.Struct(">I")
 _GRACE_S: Final = 5.0
-"""How much later than the parent's deadline the child ends itself, should the parent be gone."""
+"""Time after the parent's deadline at which the child ends itself, in case the parent is gone."""
 
 
-def main(config: str) -> None:
-    """Answer requests on an inherited socket until its other end is closed.
+def main(config_json: str) -> None:
+    """Answer requests on an inherited socket until the parent closes it.
 
     Args:
-        config: JSON with `fd`, `limits`, `memory_bytes` and `timeout_s`.
+        config_json: JSON with `fd`, `limits`, `memory_bytes` and `timeout_s`.
     """
-    told = json.loads(config)
-    limits = Limits(**told["limits"])
-    _limit_memory(told["memory_bytes"])
-    line = socket.socket(fileno=told["fd"])
-    # Nobody is left to be told when the other end goes away in the middle of an answer.
-    with contextlib.suppress(ConnectionError), line, line.makefile("rb") as requests:
-        send(line, {"ready": True})
+    config = json.loads(config_json)
+    limits = Limits(**config["limits"])
+    _limit_memory(config["memory_bytes"])
+    parent = socket.socket(fileno=config["fd"])
+    # The parent may close the socket in the middle of an answer.
+    with contextlib.suppress(ConnectionError), parent, parent.makefile("rb") as requests:
+        send(parent, {"ready": True})
         while head := requests.read(LENGTH.size):
             request = json.loads(requests.read(*LENGTH.unpack(head)))
             data = requests.read(request["bytes"])
-            signal.setitimer(signal.ITIMER_REAL, told["timeout_s"] + _GRACE_S)
-            body, arrays = _answer(data, limits, request["truncated"], told["memory_bytes"])
+            signal.setitimer(signal.ITIMER_REAL, config["timeout_s"] + _GRACE_S)
+            body, arrays = _answer(data, limits, request["truncated"], config["memory_bytes"])
             signal.setitimer(signal.ITIMER_REAL, 0)
-            send(line, body, arrays)
+            send(parent, body, arrays)
             del data, arrays
 
 
 def send(
-    line: socket.socket, body: dict[str, Any], blocks: Sequence[memoryview | bytes] = ()
+    peer: socket.socket, body: dict[str, Any], blocks: Sequence[memoryview | bytes] = ()
 ) -> None:
-    """Write one message: *body* and the raw *blocks* that it announces."""
+    """Send one message: *body* and the raw *blocks* that it announces."""
     text = json.dumps(body).encode()
-    line.sendall(LENGTH.pack(len(text)) + text)
+    peer.sendall(LENGTH.pack(len(text)) + text)
     for block in blocks:
-        line.sendall(block)
+        peer.sendall(block)
 
 
 def _answer(
@@ -82,18 +80,14 @@ def _answer(
         "alpha": decoded.alpha is not None,
         "straight": decoded.straight is not None,
     }
-    return body, [_bytes_of(array) for array in arrays if array is not None]
-
-
-def _bytes_of(array: npt.NDArray[np.uint8]) -> memoryview:
-    return array.data.cast("B")
+    return body, [array.data.cast("B") for array in arrays if array is not None]
 
 
 def _limit_memory(memory_bytes: int) -> None:
-    """Allow *memory_bytes* on top of what the idle process holds.
+    """Limit memory to *memory_bytes* on top of what the idle process holds.
 
-    Linux counts private writable memory (`VmData`) against RLIMIT_DATA, however it was taken;
-    elsewhere the limit covers the heap at best.
+    Linux counts all private writable memory (`VmData`) against RLIMIT_DATA; other systems count
+    the heap at most.
     """
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []

@@ -1,4 +1,4 @@
-"""One decoding process and the line to it, as seen from the process that asks."""
+"""The parent's end of one child process that decodes images."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from worker.imaging.decode.decoder import Truncated
 
-BROKEN: Final = (OSError, EOFError, ValueError)
-"""What a line to a process that is gone, or out of its mind, raises."""
+CONNECTION_ERRORS: Final = (OSError, EOFError, ValueError)
+"""Raised when the child has died or sends an invalid message."""
 
 _START_S: Final = 60.0
-"""A cold disk loads the decoders' libraries in seconds; a minute means that they never come."""
+"""Loading the decoders' libraries from a cold disk takes seconds; a minute means a hang."""
 
 _EXIT_S: Final = 2.0
 _MAX_TEXT_BYTES: Final = 2**20
@@ -50,51 +50,51 @@ class DecoderProcess:
     """
 
     def __init__(self, config: dict[str, Any], boot: str = BOOT) -> None:
-        self._line, theirs = socket.socketpair()
-        with theirs:
-            told = json.dumps(config | {"fd": theirs.fileno()})
-            # A session of its own: Ctrl-C and signals to our group are ours to act on. Not
-            # multiprocessing: it would import this process's main module, and torch with it.
+        self._socket, child_end = socket.socketpair()
+        with child_end:
+            arguments = json.dumps(config | {"fd": child_end.fileno()})
+            # A new session, so that Ctrl-C and signals to our process group do not reach the child.
+            # Not multiprocessing: it would import this process's main module, and torch with it.
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and code
-                [sys.executable, "-P", "-c", boot, json.dumps(sys.path), told],
+                [sys.executable, "-P", "-c", boot, json.dumps(sys.path), arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[child_end.fileno()],
                 start_new_session=True,
             )
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Process id."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether the process is running."""
         return self._process.poll() is None
 
     def wait_ready(self) -> None:
-        """Wait until the process listens; kill it if it does not.
+        """Wait until the process accepts requests; kill it if it fails to.
 
         Raises:
-            OSError, EOFError, ValueError: If it does not come up; no picture is to blame.
+            OSError: If it does not start; no image is the cause.
         """
         try:
             self._receive(time.monotonic() + _START_S)
-        except BROKEN as err:
+        except CONNECTION_ERRORS as err:
             raise OSError(self.reap(_EXIT_S)) from err
 
     def ask(self, data: bytes, truncated: Truncated, timeout_s: float) -> DecodedImage:
-        """Have *data* decoded.
+        """Return *data* decoded by the process.
 
         Raises:
-            ItemError: What `decode` said there.
+            ItemError: The error that `decode` raised there.
             TimeoutError: If the answer is not complete in time.
-            OSError, EOFError, ValueError: If the process died or speaks nonsense.
+            OSError, EOFError, ValueError: If the process died or sent an invalid answer.
         """
         deadline = time.monotonic() + timeout_s
-        self._line.settimeout(timeout_s)
-        send(self._line, {"bytes": len(data), "truncated": truncated}, [data])
+        self._socket.settimeout(timeout_s)
+        send(self._socket, {"bytes": len(data), "truncated": truncated}, [data])
         body = self._receive(deadline)
         if "error" in body:
             raise _ERRORS[body["error"]](body["reason"])
@@ -104,20 +104,20 @@ class DecoderProcess:
         straight = self._array((height, width, 3), deadline) if body["straight"] else None
         return DecodedImage(image, alpha, tuple(body["notes"]), straight)
 
-    def hang_up(self) -> None:
-        """Cut the line: an idle process ends by itself, and whoever waits for an answer wakes."""
+    def disconnect(self) -> None:
+        """Shut the socket down: an idle process exits, and a thread waiting for an answer wakes."""
         with contextlib.suppress(OSError):
-            self._line.shutdown(socket.SHUT_RDWR)
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def reap(self, grace_s: float) -> str:
-        """Wait *grace_s* for the process to end, else kill it; say how it ended."""
-        self.hang_up()
+        """Wait *grace_s* for the process to end, then kill it; return how it ended."""
+        self.disconnect()
         try:
             code = self._process.wait(grace_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        self._line.close()
+        self._socket.close()
         if code >= 0:
             return f"exit code {code}"
         return f"signal {-code} ({signal.Signals(-code).name})"
@@ -125,7 +125,7 @@ class DecoderProcess:
     def _receive(self, deadline: float) -> dict[str, Any]:
         (length,) = LENGTH.unpack(self._exactly(bytearray(LENGTH.size), deadline))
         if length > _MAX_TEXT_BYTES:
-            raise ValueError(f"an answer of {length} bytes")
+            raise ValueError(f"answer of {length} bytes; the limit is {_MAX_TEXT_BYTES}")
         body: dict[str, Any] = json.loads(self._exactly(bytearray(length), deadline))
         return body
 
@@ -135,12 +135,12 @@ class DecoderProcess:
         return array
 
     def _exactly(self, into: _Buffer, deadline: float) -> _Buffer:
-        """Fill *into* from the line, and return it."""
-        rest = memoryview(into)
-        while rest:
-            self._line.settimeout(max(deadline - time.monotonic(), 1e-3))
-            got = self._line.recv_into(rest)
-            if got == 0:
+        """Fill *into* from the socket, and return it."""
+        remaining = memoryview(into)
+        while remaining:
+            self._socket.settimeout(max(deadline - time.monotonic(), 1e-3))
+            received = self._socket.recv_into(remaining)
+            if received == 0:
                 raise EOFError
-            rest = rest[got:]
+            remaining = remaining[received:]
         return into

@@ -1,4 +1,4 @@
-"""A picture's own alpha comes apart, and the network sees no hidden colours."""
+"""Images with alpha: it is separated, and colours hidden under alpha 0 are not shown."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def soft_alpha(width=48, height=32):
 
 
 @pytest.mark.parametrize(("image_format", "options"), CARRIERS.values(), ids=CARRIERS)
-def test_the_alpha_comes_apart_exactly(image_format, options):
+def test_alpha_and_straight_colours_are_exact(image_format, options):
     alpha = soft_alpha()
 
     decoded = decode(encoded(np.dstack([quadrants(), alpha]), image_format, **options), LIMITS)
@@ -31,16 +31,16 @@ def test_the_alpha_comes_apart_exactly(image_format, options):
         assert array.flags.writeable
 
 
-def test_the_network_is_shown_the_picture_on_white():
-    """200 at alpha 128: half way between the colour and white."""
+def test_an_image_is_flattened_on_white():
+    """At alpha 128 a colour is halfway to white."""
     decoded = decode(encoded(plain((200, 100, 50, 128)), "PNG"), LIMITS)
 
     assert np.abs(decoded.image[8, 8] - np.array([227.4, 177.2, 152.1])).max() <= 1
     assert decoded.notes == ("own alpha; flattened on white",)
 
 
-def test_a_bright_subject_is_shown_on_grey():
-    """White wares on white would be lost."""
+def test_a_bright_subject_is_flattened_on_grey():
+    """A white product would not stand out against white."""
     pixels = plain((250, 250, 250, 255))
     pixels[:, :8] = 0
 
@@ -51,7 +51,7 @@ def test_a_bright_subject_is_shown_on_grey():
     assert decoded.notes == ("own alpha; flattened on grey",)
 
 
-def test_a_colour_hidden_under_alpha_0_is_not_shown():
+def test_a_colour_under_alpha_0_is_not_flattened_in():
     pixels = plain((0, 0, 0, 255))
     pixels[:, :8] = 255, 0, 255, 0
 
@@ -60,14 +60,14 @@ def test_a_colour_hidden_under_alpha_0_is_not_shown():
     assert decoded.image[8, 2].tolist() == [255, 255, 255]
 
 
-def test_a_wholly_transparent_picture_is_a_blank_one():
+def test_a_fully_transparent_image_flattens_to_white():
     decoded = decode(encoded(plain((9, 9, 9, 0)), "PNG"), LIMITS)
 
     assert not decoded.alpha.any()
     assert (decoded.image == 255).all()
 
 
-def test_an_opaque_alpha_is_none():
+def test_a_fully_opaque_alpha_is_dropped():
     decoded = decode(encoded(plain((9, 9, 9, 255)), "PNG"), LIMITS)
 
     assert decoded.alpha is None
@@ -88,27 +88,29 @@ KEYED = {
 }
 
 
-def palette_with_hole():
+def palette_with_transparency():
     image = as_image(np.where(KEY > 0, 1, 0).astype(np.uint8))
     image = image.convert("P")
     image.putpalette([10, 20, 30, 90, 90, 90])
     return image
 
 
-KEYED["png-palette"] = encoded(palette_with_hole(), "PNG", transparency=0)
-KEYED["png-palette-many-alphas"] = encoded(palette_with_hole(), "PNG", transparency=b"\x00\xff")
-KEYED["gif"] = encoded(palette_with_hole(), "GIF", transparency=0)
+KEYED["png-palette"] = encoded(palette_with_transparency(), "PNG", transparency=0)
+KEYED["png-palette-many-alphas"] = encoded(
+    palette_with_transparency(), "PNG", transparency=b"\x00\xff"
+)
+KEYED["gif"] = encoded(palette_with_transparency(), "GIF", transparency=0)
 
 
 @pytest.mark.parametrize("data", KEYED.values(), ids=KEYED)
-def test_a_colour_declared_transparent_is_transparent(data):
+def test_a_transparent_colour_becomes_alpha_0(data):
     decoded = decode(data, LIMITS)
 
     assert np.array_equal(decoded.alpha, KEY)
     assert (decoded.straight[KEY > 0] == 90).all()
 
 
-def test_16_bits_with_alpha_come_down_together():
+def test_16_bit_colours_and_alpha_become_8_bit():
     samples = np.full((4, 4, 4), (65535, 32768, 300, 32768), np.uint16)
 
     decoded = decode(png(samples), LIMITS)

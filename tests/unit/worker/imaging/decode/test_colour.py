@@ -1,4 +1,4 @@
-"""Embedded profiles are honoured: what is seen is what is computed."""
+"""Embedded colour profiles are applied: the pixels have the computed sRGB values."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,14 @@ from worker.imaging.decode import Limits, decode
 from worker.imaging.decode.colour import Conversion
 
 LIMITS = Limits()
-DAMAGED = "colour profile damaged; colours taken as they are"
+DAMAGED = "colour profile damaged; not applied"
 CMYK_PLAIN = "CMYK without a usable profile; converted by formula"
 ADOBE_RGB = icc.rgb_profile(icc.ADOBE_RGB, gamma=563 / 256)
 DISPLAY_P3 = icc.rgb_profile(icc.DISPLAY_P3)
 
 
 def printed(c, m, y, k):
-    """Lab of a made-up press: any ink mix, linear between the corners that are asked for."""
+    """Return the Lab colour of an ink mix on an invented press; inks are 0 or 1."""
     if k:
         return 0, 0, 0
     return 100 - 35 * c - 40 * m - 8 * y, -30 * c + 70 * m - 5 * y, -45 * c + 5 * m + 85 * y
@@ -26,7 +26,7 @@ PRINTER = icc.cmyk_profile(printed)
 
 
 def expected_of(primaries, colour, *, gamma=None):
-    """Compute the sRGB levels of *colour* by hand, without any colour library."""
+    """Return the sRGB levels of *colour*, computed without any colour library."""
     level = np.asarray(colour) / 255
     curve = np.where(level <= 0.04045, level / 12.92, ((level + 0.055) / 1.055) ** 2.4)
     linear = level**gamma if gamma else curve
@@ -49,7 +49,7 @@ CARRIERS = {
 
 @pytest.mark.parametrize("colour", COLOURS, ids=str)
 @pytest.mark.parametrize(("profile", "primaries", "gamma"), WIDE.values(), ids=WIDE)
-def test_wide_colours_become_srgb_and_are_clipped(profile, primaries, gamma, colour):
+def test_wide_gamut_colours_become_srgb_and_are_clipped(profile, primaries, gamma, colour):
     data = encoded(plain(colour), "PNG", icc_profile=profile)
 
     decoded = decode(data, LIMITS)
@@ -60,14 +60,14 @@ def test_wide_colours_become_srgb_and_are_clipped(profile, primaries, gamma, col
 
 
 def test_pure_display_p3_red_is_pure_srgb_red():
-    """It lies outside sRGB: red saturates, the others stop at nothing."""
+    """It lies outside sRGB: red is clipped to 255, green and blue to 0."""
     data = encoded(plain((255, 0, 0)), "PNG", icc_profile=DISPLAY_P3)
 
     assert decode(data, LIMITS).image[8, 8].tolist() == [255, 0, 0]
 
 
 @pytest.mark.parametrize("image_format", CARRIERS)
-def test_every_format_carries_its_profile(image_format):
+def test_the_profile_of_every_format_is_applied(image_format):
     colour = (60, 180, 60)
     options = CARRIERS[image_format]
     data = encoded(plain(colour), image_format, icc_profile=ADOBE_RGB, **options)
@@ -76,8 +76,8 @@ def test_every_format_carries_its_profile(image_format):
     assert np.abs(decode(data, LIMITS).image[8, 8] - expected).max() <= 4
 
 
-def test_an_srgb_profile_leaves_the_pixels_alone():
-    """Bit for bit, as if there were none; and a JPEG takes the fast way."""
+def test_an_srgb_profile_changes_no_pixel():
+    """It is not applied, so that a JPEG takes the fast path."""
     colours = np.random.default_rng(1).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     profile = icc.rgb_profile(icc.SRGB)
 
@@ -86,13 +86,13 @@ def test_an_srgb_profile_leaves_the_pixels_alone():
     assert np.array_equal(decoded.image, colours)
 
 
-def test_an_srgb_profile_is_known_by_what_it_does():
-    """Whatever it is called: then nothing has to be converted."""
+def test_an_srgb_profile_is_recognised_by_its_effect():
+    """Its name does not matter."""
     assert not Conversion("RGB", icc.rgb_profile(icc.SRGB)).changes_colours
     assert Conversion("RGB", DISPLAY_P3).changes_colours
 
 
-def test_a_profile_longer_than_pillow_allows_by_itself_is_used():
+def test_a_profile_over_pillows_default_limit_is_applied():
     data = encoded(plain((60, 180, 60)), "PNG", icc_profile=ADOBE_RGB + bytes(2 * 2**20))
 
     decoded = decode(data, LIMITS)
@@ -107,11 +107,11 @@ def test_a_grey_profile_is_applied_to_grey():
 
     image = decode(data, LIMITS).image
 
-    # Linear 100/255 in the curve of sRGB.
+    # Linear 100/255 on the sRGB curve.
     assert np.abs(image.astype(int) - 168).max() <= 1
 
 
-def test_an_rgb_profile_on_a_grey_picture_is_applied():
+def test_an_rgb_profile_is_applied_to_grey():
     data = encoded(plain(100), "PNG", icc_profile=icc.rgb_profile(icc.SRGB, gamma=1.0))
 
     assert np.abs(decode(data, LIMITS).image.astype(int) - 168).max() <= 1
@@ -119,7 +119,7 @@ def test_an_rgb_profile_on_a_grey_picture_is_applied():
 
 @pytest.mark.parametrize("ink", [(0, 255, 255, 0), (255, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 255)])
 @pytest.mark.parametrize("image_format", ["TIFF", "JPEG"])
-def test_a_printers_profile_decides_what_an_ink_looks_like(image_format, ink):
+def test_a_cmyk_profile_is_applied(image_format, ink):
     data = encoded(plain(ink), image_format, "CMYK", icc_profile=PRINTER)
 
     decoded = decode(data, LIMITS)
@@ -129,7 +129,7 @@ def test_a_printers_profile_decides_what_an_ink_looks_like(image_format, ink):
     assert decoded.notes == ()
 
 
-def test_cmyk_without_a_profile_goes_by_the_formula_and_says_so():
+def test_cmyk_without_a_profile_is_converted_by_formula_and_noted():
     decoded = decode(encoded(plain((255, 0, 0, 127)), "TIFF", "CMYK"), LIMITS)
 
     assert decoded.image[8, 8].tolist() == [0, 128, 128]
@@ -146,10 +146,10 @@ def test_lab_needs_no_profile():
 
 
 @pytest.mark.parametrize(
-    "profile", [b"rubbish", ADOBE_RGB[:200], bytes(4000)], ids=["rubbish", "cut", "zeros"]
+    "profile", [b"garbage", ADOBE_RGB[:200], bytes(4000)], ids=["garbage", "cut", "zeros"]
 )
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "TIFF"])
-def test_a_damaged_profile_is_noted_and_the_pixels_are_kept(image_format, profile):
+def test_a_damaged_profile_is_noted_and_not_applied(image_format, profile):
     data = encoded(plain((60, 180, 60)), image_format, icc_profile=profile)
 
     decoded = decode(data, LIMITS)
@@ -158,7 +158,7 @@ def test_a_damaged_profile_is_noted_and_the_pixels_are_kept(image_format, profil
     assert decoded.notes == (DAMAGED,)
 
 
-def test_a_profile_that_cannot_be_unpacked_is_noted():
+def test_a_profile_that_cannot_be_decompressed_is_noted():
     data = png(plain((60, 180, 60)), chunks=[(b"iCCP", b"name\0\0not deflate")])
 
     decoded = decode(data, LIMITS)
@@ -167,30 +167,30 @@ def test_a_profile_that_cannot_be_unpacked_is_noted():
     assert decoded.notes == (DAMAGED,)
 
 
-def test_a_profile_of_another_kind_of_picture_is_left_out():
+def test_a_profile_for_another_colour_space_is_noted_and_not_applied():
     decoded = decode(encoded(plain((60, 180, 60)), "PNG", icc_profile=PRINTER), LIMITS)
 
     assert decoded.image[8, 8].tolist() == [60, 180, 60]
-    assert decoded.notes == ("colour profile is for CMYK, not for this picture; left out",)
+    assert decoded.notes == ("colour profile is for CMYK images; not applied",)
 
 
-def test_an_enormous_profile_is_left_out():
+def test_a_profile_over_the_size_limit_is_not_applied():
     profile = DISPLAY_P3 + bytes(9 * 2**20)
 
     decoded = decode(encoded(plain((60, 180, 60)), "TIFF", icc_profile=profile), LIMITS)
 
     assert decoded.image[8, 8].tolist() == [60, 180, 60]
-    assert "left out" in decoded.notes[0]
+    assert "too large; not applied" in decoded.notes[0]
 
 
-def test_a_damaged_cmyk_profile_leaves_the_formula():
+def test_cmyk_with_a_damaged_profile_is_converted_by_formula():
     decoded = decode(encoded(plain((0, 255, 255, 0)), "TIFF", "CMYK", icc_profile=b"no"), LIMITS)
 
     assert decoded.image[8, 8].tolist() == [255, 0, 0]
     assert decoded.notes == (DAMAGED, CMYK_PLAIN)
 
 
-def test_the_colours_under_an_alpha_are_converted_too():
+def test_the_profile_is_applied_to_straight_colours_too():
     pixels = plain((60, 180, 60, 128))
 
     decoded = decode(encoded(pixels, "PNG", icc_profile=ADOBE_RGB), LIMITS)

@@ -1,17 +1,18 @@
-"""A decoder in a process apart: what kills it costs one picture, and nothing else."""
+"""Decoding in child processes: an image that kills one affects nothing else."""
 
 import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict
 
 import numpy as np
 import psutil
 import pytest
 from support.pictures import encoded, exif, photo, plain, png, quadrants, stored
+from support.until import until
 
 from shared.errors import ImageTooLarge, UndecodableImage, UnsupportedImage, WorkerUnfit
 from worker.imaging.decode import Limits, decode
@@ -25,21 +26,14 @@ DEADLINE_S = 60
 
 @pytest.fixture(scope="module")
 def shared():
-    with IsolatedDecoder(LIMITS) as decoder:
+    with closing(IsolatedDecoder(LIMITS)) as decoder:
         yield decoder
 
 
 @pytest.fixture(scope="module")
 def slow():
-    """Return a file of 64 MP that takes a process some 100 MB and a good part of a second."""
+    """Return a file of 64 MP that takes some 100 MB and most of a second to decode."""
     return png(np.zeros((8_000, 8_000), np.uint8))
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.002)
 
 
 def data_bytes(pid):
@@ -50,10 +44,10 @@ def data_bytes(pid):
 
 
 def kill_at_work(decoder, idle_bytes, number, times):
-    """Send a signal to the process once it has taken memory for a picture, *times* times."""
+    """Send a signal to the process once it has allocated memory for an image, *times* times."""
     killed = set()
     for _ in range(times):
-        wait_until(lambda: at_work(decoder, idle_bytes) - killed)
+        until(lambda: at_work(decoder, idle_bytes) - killed, within_s=DEADLINE_S)
         for pid in at_work(decoder, idle_bytes) - killed:
             killed.add(pid)
             os.kill(pid, number)
@@ -66,47 +60,47 @@ def at_work(decoder, idle_bytes):
 
 @pytest.fixture
 def fresh():
-    """Return a decoder of our own, with its process started."""
-    with IsolatedDecoder(LIMITS) as decoder:
+    """Return a new decoder whose process has started."""
+    with closing(IsolatedDecoder(LIMITS)) as decoder:
         decoder.decode(encoded(quadrants(), "PNG"))
         yield decoder
 
 
 @pytest.fixture
 def killer(fresh):
-    """Return a function that has the process of *fresh* killed as soon as it is at work."""
+    """Return a function that kills the process of *fresh* as soon as it decodes."""
     idle_bytes = data_bytes(fresh.pids[0])
     with ThreadPoolExecutor(1) as thread:
         yield lambda number, times: thread.submit(kill_at_work, fresh, idle_bytes, number, times)
 
 
 @pytest.mark.parametrize("image_format", FORMATS)
-def test_it_gives_what_decode_gives(shared, image_format):
+def test_a_child_decodes_to_the_same_pixels(shared, image_format):
     data = encoded(photo(), image_format)
 
-    apart, here = shared.decode(data), decode(data, LIMITS)
+    isolated, here = shared.decode(data), decode(data, LIMITS)
 
-    assert np.array_equal(apart.image, here.image)
-    assert apart.image.flags.writeable
-    assert apart.notes == here.notes
+    assert np.array_equal(isolated.image, here.image)
+    assert isolated.image.flags.writeable
+    assert isolated.notes == here.notes
 
 
-def test_alpha_colours_and_notes_come_through(shared):
+def test_a_child_returns_alpha_colours_and_notes(shared):
     alpha = np.linspace(0, 255, 48).astype(np.uint8) * np.ones((32, 1), np.uint8)
     turned = stored(np.dstack([quadrants(), alpha]), 8)
     data = encoded(turned, "WEBP", lossless=True, exact=True, exif=exif(8))
 
-    apart, here = shared.decode(data), decode(data, LIMITS)
+    isolated, here = shared.decode(data), decode(data, LIMITS)
 
-    assert np.array_equal(apart.alpha, alpha)
-    assert np.array_equal(apart.straight, here.straight)
-    assert np.array_equal(apart.image, here.image)
-    assert apart.notes == here.notes
-    assert apart.notes[0].startswith("own alpha")
+    assert np.array_equal(isolated.alpha, alpha)
+    assert np.array_equal(isolated.straight, here.straight)
+    assert np.array_equal(isolated.image, here.image)
+    assert isolated.notes == here.notes
+    assert isolated.notes[0].startswith("own alpha")
 
 
-def test_refusals_come_through_with_class_and_reason(shared):
-    with pytest.raises(UndecodableImage, match="is text/HTML, not a picture"):
+def test_a_child_returns_errors_with_class_and_reason(shared):
+    with pytest.raises(UndecodableImage, match="is text/HTML, not an image"):
         shared.decode(b"<html>")
     with pytest.raises(UnsupportedImage, match="PDF"):
         shared.decode(b"%PDF-1.4")
@@ -114,22 +108,22 @@ def test_refusals_come_through_with_class_and_reason(shared):
         shared.decode(encoded(photo(), "GIF")[:2_000])
 
 
-def test_a_torn_file_may_be_accepted(shared):
+def test_a_child_accepts_a_truncated_file_on_request(shared):
     decoded = shared.decode(encoded(photo(), "GIF")[:6_000], truncated="accept")
 
     assert decoded.image.shape == (120, 160, 3)
-    assert "ends too early" in decoded.notes[0]
+    assert "file is truncated" in decoded.notes[0]
 
 
-def test_the_limits_hold_there():
+def test_the_limits_apply_in_a_child():
     with (
-        IsolatedDecoder(Limits(max_pixels=1_000)) as decoder,
+        closing(IsolatedDecoder(Limits(max_pixels=1_000))) as decoder,
         pytest.raises(ImageTooLarge, match="the limit is 1,000 pixels"),
     ):
         decoder.decode(encoded(photo(), "WEBP"))
 
 
-def test_the_process_is_kept_between_pictures(shared):
+def test_the_process_is_reused_for_further_images(shared):
     data = encoded(quadrants(), "GIF")
     shared.decode(data)
     before = shared.pids
@@ -140,8 +134,8 @@ def test_the_process_is_kept_between_pictures(shared):
     assert len(before) == 1
 
 
-def test_signals_to_the_workers_group_do_not_reach_the_process(shared):
-    """Ctrl-C lets the worker finish what is in flight."""
+def test_the_process_is_not_in_the_workers_process_group(shared):
+    """Otherwise Ctrl-C would kill it while the worker finishes its items."""
     shared.decode(encoded(quadrants(), "GIF"))
 
     assert os.getpgid(shared.pids[0]) != os.getpgid(0)
@@ -165,32 +159,34 @@ def test_the_child_imports_neither_torch_nor_pydantic_nor_boto3(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts all memory on Linux only")
-def test_a_picture_over_the_memory_limit_is_refused_and_the_process_goes_on(slow):
-    with IsolatedDecoder(LIMITS, memory_bytes=32 * 2**20) as decoder:
+def test_an_image_over_the_memory_limit_fails_and_the_process_continues(slow):
+    with closing(IsolatedDecoder(LIMITS, memory_bytes=32 * 2**20)) as decoder:
         decoder.decode(encoded(quadrants(), "GIF"))
         before = decoder.pids
 
-        with pytest.raises(ImageTooLarge, match=r"memory ran out .* limit is 33,554,432 bytes"):
+        with pytest.raises(ImageTooLarge, match=r"out of memory .* limit is 33,554,432 bytes"):
             decoder.decode(slow)
 
         assert decoder.decode(encoded(quadrants(), "GIF")).image.shape == (32, 48, 3)
         assert decoder.pids == before
 
 
-def test_a_picture_that_kills_its_process_twice_is_refused_by_name_of_the_signal(
+def test_an_image_that_kills_its_process_twice_fails_with_the_name_of_the_signal(
     fresh, killer, slow
 ):
     killed = killer(signal.SIGSEGV, times=2)
 
-    with pytest.raises(UndecodableImage, match=r"the decoder process died: signal 11 \(SIGSEGV\)"):
+    with pytest.raises(
+        UndecodableImage, match=r"the decoder process died twice: signal 11 \(SIGSEGV\)"
+    ):
         fresh.decode(slow)
 
     assert len(killed.result(DEADLINE_S)) == 2
     assert np.array_equal(fresh.decode(encoded(quadrants(), "PNG")).image, quadrants())
 
 
-def test_one_death_is_not_the_pictures_fault(fresh, killer, slow):
-    """The kernel may have killed the process for another's memory."""
+def test_an_image_whose_process_dies_once_is_decoded_by_another(fresh, killer, slow):
+    """The kernel may have killed the process because of another one's memory."""
     killed = killer(signal.SIGKILL, times=1)
 
     assert fresh.decode(slow).image.shape == (8_000, 8_000, 3)
@@ -200,20 +196,20 @@ def test_one_death_is_not_the_pictures_fault(fresh, killer, slow):
 def test_a_process_killed_while_idle_is_replaced(fresh):
     (before,) = fresh.pids
     os.kill(before, signal.SIGKILL)
-    wait_until(lambda: not fresh.pids)
+    until(lambda: not fresh.pids, within_s=DEADLINE_S)
 
     assert np.array_equal(fresh.decode(encoded(quadrants(), "PNG")).image, quadrants())
     assert fresh.pids != (before,)
 
 
-def test_a_decoder_that_hangs_is_killed():
-    """A stopped process stands for one that never ends; the next picture gets a new one."""
-    with IsolatedDecoder(LIMITS, timeout_s=0.5) as decoder:
+def test_a_process_that_hangs_is_killed_and_replaced():
+    """SIGSTOP simulates the hang."""
+    with closing(IsolatedDecoder(LIMITS, timeout_s=0.5)) as decoder:
         decoder.decode(encoded(quadrants(), "PNG"))
         (before,) = decoder.pids
         os.kill(before, signal.SIGSTOP)
 
-        with pytest.raises(UndecodableImage, match=r"took longer than 0.5 s to decode"):
+        with pytest.raises(UndecodableImage, match=r"decoding took longer than 0.5 s"):
             decoder.decode(encoded(quadrants(), "PNG"))
 
         assert not psutil.pid_exists(before)
@@ -221,17 +217,18 @@ def test_a_decoder_that_hangs_is_killed():
 
 
 def test_many_threads_share_few_processes():
-    """Each gets the answer to its own question."""
+    """Each thread gets the image that it asked for."""
     colours = [(n * 8, 255 - n * 8, n) for n in range(32)]
     files = [encoded(plain(colour), "GIF") for colour in colours]
-    with IsolatedDecoder(LIMITS, children=2) as decoder, ThreadPoolExecutor(8) as threads:
+    isolated = IsolatedDecoder(LIMITS, children=2)
+    with closing(isolated) as decoder, ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(decoder.decode, files))
 
         assert len(decoder.pids) <= 2
     assert [tuple(answer.image[3, 3].tolist()) for answer in answers] == colours
 
 
-def test_closing_ends_the_processes_and_refuses_further_work(fresh):
+def test_closing_ends_the_processes_and_rejects_further_calls(fresh):
     (pid,) = fresh.pids
 
     fresh.close()
@@ -242,12 +239,12 @@ def test_closing_ends_the_processes_and_refuses_further_work(fresh):
         fresh.decode(encoded(quadrants(), "PNG"))
 
 
-def test_closing_wakes_a_caller_without_blaming_its_picture(fresh):
+def test_closing_raises_worker_unfit_in_calls_in_progress(fresh):
     (pid,) = fresh.pids
     os.kill(pid, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as threads:
         asked = threads.submit(fresh.decode, encoded(quadrants(), "PNG"))
-        wait_until(asked.running)
+        until(asked.running)
 
         fresh.close()
 
@@ -256,15 +253,15 @@ def test_closing_wakes_a_caller_without_blaming_its_picture(fresh):
     assert not psutil.pid_exists(pid)
 
 
-def test_a_process_that_cannot_start_blames_no_picture(capfd):
+def test_a_process_that_does_not_start_is_no_item_error(capfd):
     with (
-        IsolatedDecoder(LIMITS, boot="raise SystemExit(3)") as decoder,
+        closing(IsolatedDecoder(LIMITS, boot="raise SystemExit(3)")) as decoder,
         pytest.raises(WorkerUnfit, match="the decoder process did not start: exit code 3"),
     ):
         decoder.decode(encoded(quadrants(), "PNG"))
 
 
-def test_nothing_is_left_when_the_worker_is_killed():
+def test_the_processes_exit_when_the_worker_is_killed():
     code = (
         "import os, sys; sys.path[:] = sys.argv[1:]\n"
         "from support.pictures import encoded, quadrants\n"
@@ -281,7 +278,7 @@ def test_nothing_is_left_when_the_worker_is_killed():
     )
 
     assert ended.returncode == -signal.SIGKILL
-    wait_until(lambda: gone(int(ended.stdout)))
+    until(lambda: gone(int(ended.stdout)), within_s=DEADLINE_S)
     assert ended.stderr == ""
 
 

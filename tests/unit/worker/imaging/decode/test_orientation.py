@@ -1,4 +1,4 @@
-"""Turned pictures come out upright, exactly."""
+"""EXIF orientation is applied exactly."""
 
 import numpy as np
 import pytest
@@ -13,9 +13,9 @@ EXACT = {"PNG": {}, "TIFF": {}, "WEBP": {"lossless": True}}
 
 @pytest.mark.parametrize("orientation", ALL_EIGHT)
 @pytest.mark.parametrize("image_format", EXACT)
-def test_each_turn_is_undone_exactly(image_format, orientation):
-    turned = stored(quadrants(), orientation)
-    data = encoded(turned, image_format, exif=exif(orientation), **EXACT[image_format])
+def test_each_orientation_is_applied_exactly(image_format, orientation):
+    rotated = stored(quadrants(), orientation)
+    data = encoded(rotated, image_format, exif=exif(orientation), **EXACT[image_format])
 
     image = decode(data, LIMITS).image
 
@@ -25,11 +25,11 @@ def test_each_turn_is_undone_exactly(image_format, orientation):
 
 @pytest.mark.parametrize("orientation", ALL_EIGHT)
 @pytest.mark.parametrize("image_format", ["JPEG", "AVIF", "HEIF"])
-def test_each_turn_is_undone_in_lossy_formats(image_format, orientation):
+def test_each_orientation_is_applied_in_lossy_formats(image_format, orientation):
     if image_format == "HEIF":
         pytest.importorskip("pillow_heif")
-    turned = stored(quadrants(96, 64), orientation)
-    data = encoded(turned, image_format, exif=exif(orientation), quality=95)
+    rotated = stored(quadrants(96, 64), orientation)
+    data = encoded(rotated, image_format, exif=exif(orientation), quality=95)
 
     image = decode(data, LIMITS).image
 
@@ -39,16 +39,16 @@ def test_each_turn_is_undone_in_lossy_formats(image_format, orientation):
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
-def test_a_compressed_tiff_is_turned_once(orientation):
-    """Pillow turns TIFF files itself; a second turn would undo the first."""
-    turned = stored(quadrants(), orientation)
-    data = encoded(turned, "TIFF", exif=exif(orientation), compression="tiff_lzw")
+def test_the_orientation_of_a_compressed_tiff_is_applied_once(orientation):
+    """Pillow applies it itself when it loads a TIFF."""
+    rotated = stored(quadrants(), orientation)
+    data = encoded(rotated, "TIFF", exif=exif(orientation), compression="tiff_lzw")
 
     assert np.array_equal(decode(data, LIMITS).image, quadrants())
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_a_torn_tiff_is_turned_too(deep):
+def test_the_orientation_of_a_truncated_tiff_is_applied(deep):
     upright = quadrants()[..., 0].astype(np.uint16) * 257 if deep else quadrants()
     data = encoded(stored(upright, 6), "TIFF", exif=exif(6))
 
@@ -60,19 +60,19 @@ def test_a_torn_tiff_is_turned_too(deep):
     assert not image[:, :4].any()
 
 
-def test_the_alpha_is_turned_with_the_picture():
+def test_the_orientation_is_applied_to_the_alpha():
     alpha = np.zeros((32, 48), np.uint8)
     alpha[:16, :24] = 255
-    turned = stored(np.dstack([quadrants(), alpha]), 6)
+    rotated = stored(np.dstack([quadrants(), alpha]), 6)
 
-    decoded = decode(encoded(turned, "PNG", exif=exif(6)), LIMITS)
+    decoded = decode(encoded(rotated, "PNG", exif=exif(6)), LIMITS)
 
     assert np.array_equal(decoded.alpha, alpha)
     assert np.array_equal(decoded.straight, quadrants())
 
 
 @pytest.mark.parametrize("value", [0, 9, 60_000])
-def test_a_turn_that_does_not_exist_means_upright(value):
+def test_an_unknown_orientation_means_upright(value):
     data = encoded(quadrants(), "PNG", exif=exif(value))
 
     assert np.array_equal(decode(data, LIMITS).image, quadrants())
@@ -80,9 +80,9 @@ def test_a_turn_that_does_not_exist_means_upright(value):
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
 def test_damaged_exif_is_noted_and_the_pixels_are_kept(image_format):
-    data = encoded(plain((90, 90, 90)), image_format, exif=b"Exif\0\0rubbish, no directory")
+    data = encoded(plain((90, 90, 90)), image_format, exif=b"Exif\0\0garbage, no directory")
 
     decoded = decode(data, LIMITS)
 
     assert np.abs(decoded.image.astype(int) - 90).max() <= 1
-    assert decoded.notes == ("EXIF damaged; taken as upright",)
+    assert decoded.notes == ("EXIF data damaged; image assumed upright",)

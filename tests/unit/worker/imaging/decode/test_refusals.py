@@ -1,4 +1,4 @@
-"""What is not decoded is refused cheaply, by one of our errors, with its reason."""
+"""Files that are rejected: cheaply, with the right error class and a reason."""
 
 import subprocess
 import sys
@@ -35,30 +35,30 @@ def nested(depth):
     return data
 
 
-NOT_PICTURES = {
-    "empty": (b"", UndecodableImage, "^0 bytes$"),
-    "html": (b"<!DOCTYPE html>\n<html><body>404", UndecodableImage, "is text/HTML, not a picture"),
+NOT_IMAGES = {
+    "empty": (b"", UndecodableImage, r"empty \(0 bytes\)"),
+    "html": (b"<!DOCTYPE html>\n<html><body>404", UndecodableImage, "is text/HTML, not an image"),
     "xml": (b"<?xml version='1.0'?><Error><Code>AccessDenied", UndecodableImage, "is text/XML"),
     "json": (b'{"error": "not found"}', UndecodableImage, "is text/JSON"),
     "text": ("Grüße".encode(), UndecodableImage, "is text/plain"),
-    "text-cut-within-a-letter": (("a" + "ü" * 600).encode(), UndecodableImage, "is text/plain"),
+    "text-cut-within-a-character": (("a" + "ü" * 600).encode(), UndecodableImage, "is text/plain"),
     "utf-16": ("hello there".encode("utf-16"), UndecodableImage, "is text/plain"),
     "text-that-begins-with-bm": (b"BMW and other cars, a list", UndecodableImage, "is text/plain"),
     "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", UnsupportedImage, "SVG"),
-    "zip": (b"PK\x03\x04 and so on", UndecodableImage, "is a ZIP archive, not a picture"),
+    "zip": (b"PK\x03\x04 and so on", UndecodableImage, "is a ZIP archive, not an image"),
     "pdf": (b"%PDF-1.7", UnsupportedImage, "PDF"),
     "psd": (b"8BPS\0\1", UnsupportedImage, "Photoshop"),
     "jpeg-2000": (b"\0\0\0\x0cjP  \r\n\x87\n", UnsupportedImage, "JPEG 2000"),
     "jpeg-xl": (b"\xff\x0a\0\0", UnsupportedImage, "JPEG XL"),
-    "film": (b"\0\0\0\x18ftypisom\0\0\2\0isomiso2", UnsupportedImage, "brand 'isom'"),
+    "video": (b"\0\0\0\x18ftypisom\0\0\2\0isomiso2", UnsupportedImage, "brand 'isom'"),
     "camera-raw": (b"II*\0\x10\0\0\0CR\2\0", UnsupportedImage, "camera raw"),
     "noise": (bytes(range(128, 160)), UndecodableImage, "begins with 80 81 82"),
     "zeros": (bytes(100), UndecodableImage, "begins with 00 00"),
     "jpeg-of-3-bytes": (b"\xff\xd8\xff", UndecodableImage, "JPEG: "),
     "png-signature-only": (b"\x89PNG\r\n\x1a\n", UndecodableImage, "PNG: "),
-    "webp-of-nothing": (b"RIFF\0\0\0\0WEBP", UndecodableImage, "no picture size"),
-    "avif-of-nothing": (b"\0\0\0\x10ftypavif\0\0\0\0", UndecodableImage, "no picture size"),
-    "avif-of-boxes-in-boxes": (AVIF_START + nested(5_000), UndecodableImage, "no picture size"),
+    "webp-of-nothing": (b"RIFF\0\0\0\0WEBP", UndecodableImage, "no image size"),
+    "avif-of-nothing": (b"\0\0\0\x10ftypavif\0\0\0\0", UndecodableImage, "no image size"),
+    "avif-of-boxes-in-boxes": (AVIF_START + nested(5_000), UndecodableImage, "no image size"),
     "avif-of-many-boxes": (
         AVIF_START + box(b"free", b"") * 10_001,
         UndecodableImage,
@@ -88,15 +88,15 @@ NOT_PICTURES = {
 }
 
 
-@pytest.mark.parametrize(("data", "error", "reason"), NOT_PICTURES.values(), ids=NOT_PICTURES)
-def test_what_is_no_picture_is_named(data, error, reason):
+@pytest.mark.parametrize(("data", "error", "reason"), NOT_IMAGES.values(), ids=NOT_IMAGES)
+def test_a_file_that_is_no_supported_image_is_named(data, error, reason):
     with pytest.raises(error, match=reason) as caught:
         decode(data, LIMITS)
 
     assert type(caught.value) is error
 
 
-def test_heic_without_its_extra_names_the_extra(monkeypatch):
+def test_heic_without_pillow_heif_names_the_extra(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
     with pytest.raises(UnsupportedImage, match=r"rmbg-queue\[heif\]"):
@@ -105,8 +105,8 @@ def test_heic_without_its_extra_names_the_extra(monkeypatch):
 
 @pytest.mark.parametrize("ask", [decode, peek])
 @pytest.mark.parametrize("image_format", FORMATS)
-def test_a_bomb_is_refused_by_its_header_for_next_to_nothing(image_format, ask):
-    """900 million pixels claimed by a file of a few hundred bytes."""
+def test_a_decompression_bomb_is_rejected_by_its_header(image_format, ask):
+    """A file of a few hundred bytes declares 900 million pixels; rejecting it takes under 1 MiB."""
     if image_format == "HEIF":
         pytest.importorskip("pillow_heif")
     side = 16_000 if image_format == "WEBP" else 30_000
@@ -129,12 +129,12 @@ def test_the_pixel_limit_is_inclusive(image_format):
     data = encoded(plain((9, 9, 9), 64, 64), image_format)
 
     assert peek(data, Limits(max_pixels=4_096))[:2] == (64, 64)
-    with pytest.raises(ImageTooLarge, match="64 x 64 pixels are 4,096; the limit is 4,095 pixels"):
+    with pytest.raises(ImageTooLarge, match="64 x 64 pixels = 4,096; the limit is 4,095 pixels"):
         peek(data, Limits(max_pixels=4_095))
 
 
-def test_a_picture_between_pillows_limit_and_ours_makes_no_warning():
-    """Pillow warns from 89 MP on; the limit here is 100."""
+def test_an_image_between_pillows_limit_and_ours_causes_no_warning():
+    """Pillow warns from 89 MP on; our limit is 100 MP."""
     data = header_only("TIFF", 9_900, 10_000)
 
     assert peek(data, LIMITS) == (9_900, 10_000, "TIFF")
@@ -142,29 +142,29 @@ def test_a_picture_between_pillows_limit_and_ours_makes_no_warning():
         decode(data, LIMITS)
 
 
-def test_a_long_file_is_refused_before_it_is_looked_at():
+def test_a_file_over_the_size_limit_is_rejected_before_it_is_parsed():
     with pytest.raises(ImageTooLarge, match="11 bytes; the limit is 10 bytes"):
         decode(b"not a photo", Limits(max_bytes=10))
 
 
-def test_a_long_side_is_refused():
-    with pytest.raises(ImageTooLarge, match="the limit is 65,535 pixels a side"):
+def test_an_image_over_the_side_limit_is_rejected():
+    with pytest.raises(ImageTooLarge, match="the limit is 65,535 pixels per side"):
         decode(header_only("PNG", 65_536, 9), LIMITS)
 
 
-def test_a_thread_of_a_picture_is_refused():
-    with pytest.raises(ImageTooLarge, match="the limit is 20,000 to 1"):
+def test_an_image_over_the_aspect_limit_is_rejected():
+    with pytest.raises(ImageTooLarge, match="the limit is an aspect of 20,000 to 1"):
         decode(header_only("PNG", 20_001, 1), LIMITS)
 
 
 @pytest.mark.parametrize("size", [(0, 10), (10, 0)])
-def test_a_side_of_nothing_is_no_picture(size):
+def test_an_image_with_a_side_of_0_pixels_is_rejected(size):
     with pytest.raises(UndecodableImage):
         decode(header_only("PNG", *size), LIMITS)
 
 
-def test_a_jpeg_of_endless_scans_is_refused():
-    """Each scan is a pass over the whole picture; a few kilobytes would run for minutes."""
+def test_a_jpeg_with_too_many_scans_is_rejected():
+    """Each scan is a pass over the whole image; a few kilobytes would take minutes."""
     data = encoded(photo(64, 64), "JPEG", progressive=True)
     at = data.rindex(b"\xff\xda")
     last = data[at:-2]
@@ -174,7 +174,7 @@ def test_a_jpeg_of_endless_scans_is_refused():
     assert decode(data[:at] + last * 20 + b"\xff\xd9", LIMITS).image.shape == (64, 64, 3)
 
 
-TORN = {
+TRUNCATED = {
     "jpeg": encoded(photo(), "JPEG"),
     "jpeg-progressive": encoded(photo(), "JPEG", progressive=True),
     "jpeg-cmyk": encoded(np.dstack([photo(), photo()[..., 0]]), "JPEG", "CMYK"),
@@ -186,30 +186,30 @@ TORN = {
 }
 
 
-@pytest.mark.parametrize("data", TORN.values(), ids=TORN)
-def test_a_file_that_ends_too_early_fails_with_its_reason(data):
+@pytest.mark.parametrize("data", TRUNCATED.values(), ids=TRUNCATED)
+def test_a_truncated_file_fails_with_its_reason(data):
     with pytest.raises(UndecodableImage, match="truncated"):
         decode(data[: len(data) // 2], LIMITS)
 
 
-@pytest.mark.parametrize("data", TORN.values(), ids=TORN)
-def test_a_torn_file_may_be_accepted_as_far_as_it_goes(data):
+@pytest.mark.parametrize("data", TRUNCATED.values(), ids=TRUNCATED)
+def test_a_truncated_file_is_decoded_as_far_as_it_goes_on_request(data):
     whole = decode(data, LIMITS).image
 
-    torn = decode(data[: len(data) * 2 // 3], LIMITS, truncated="accept")
+    cut = decode(data[: len(data) * 2 // 3], LIMITS, truncated="accept")
 
-    assert torn.image.shape == whole.shape
-    assert any("ends too early" in note for note in torn.notes)
+    assert cut.image.shape == whole.shape
+    assert any("file is truncated" in note for note in cut.notes)
     # Progressive files hold a coarse version of all rows; a BMP begins with its last row.
     first = np.s_[-20:] if data.startswith(b"BM") else np.s_[:20]
-    assert np.abs(torn.image[first].astype(int) - whole[first]).mean() < 12
-    assert not np.array_equal(torn.image, whole)
+    assert np.abs(cut.image[first].astype(int) - whole[first]).mean() < 12
+    assert not np.array_equal(cut.image, whole)
 
 
 @pytest.mark.parametrize("name", ["jpeg", "jpeg-progressive", "jpeg-cmyk"])
-def test_a_jpeg_torn_anywhere_after_its_first_scan_is_accepted(name):
+def test_a_jpeg_truncated_anywhere_in_its_scans_is_decoded_on_request(name):
     """Also within the tables between two scans."""
-    data = TORN[name]
+    data = TRUNCATED[name]
     start = data.index(b"\xff\xda") + 300
 
     for end in range(start, len(data) - 2, 97):
@@ -217,8 +217,8 @@ def test_a_jpeg_torn_anywhere_after_its_first_scan_is_accepted(name):
 
 
 @pytest.mark.parametrize("name", ["png", "bmp", "tiff"])
-def test_a_file_that_ends_before_its_pixels_fails_even_then(name):
-    data = TORN[name]
+def test_a_file_truncated_before_its_pixels_always_fails(name):
+    data = TRUNCATED[name]
     start = {"png": data.find(b"IDAT") + 4, "bmp": 54, "tiff": 200}[name]
 
     with pytest.raises(UndecodableImage):
@@ -226,7 +226,7 @@ def test_a_file_that_ends_before_its_pixels_fails_even_then(name):
 
 
 @pytest.mark.parametrize("image_format", ["WEBP", "AVIF"])
-def test_formats_that_cannot_be_read_in_part_fail_when_torn(image_format):
+def test_formats_that_cannot_be_decoded_in_part_fail_when_truncated(image_format):
     data = encoded(photo(), image_format)
 
     with pytest.raises(UndecodableImage, match=image_format):
@@ -234,17 +234,17 @@ def test_formats_that_cannot_be_read_in_part_fail_when_torn(image_format):
 
 
 @pytest.mark.parametrize("lost", [1, 2])
-def test_a_jpeg_that_lacks_its_end_mark_only_is_whole(lost):
-    """Some cameras and proxies lose it; all pixels are there."""
+def test_a_jpeg_that_lacks_only_its_end_marker_is_complete(lost):
+    """Some cameras and proxies drop it; all pixels are there."""
     data = encoded(photo(), "JPEG")
 
     decoded = decode(data[:-lost], LIMITS)
 
     assert np.array_equal(decoded.image, decode(data, LIMITS).image)
-    assert decoded.notes == ("the end mark is missing; nothing else is",)
+    assert decoded.notes == ("the end marker is missing; all pixels are there",)
 
 
-def test_a_whole_file_is_the_same_with_either_setting():
+def test_a_complete_file_decodes_the_same_with_either_setting():
     data = encoded(quadrants(), "PNG")
 
     strict, lenient = (decode(data, LIMITS, truncated=how) for how in ("fail", "accept"))
@@ -253,40 +253,40 @@ def test_a_whole_file_is_the_same_with_either_setting():
     assert strict.notes == lenient.notes == ()
 
 
-def test_accepting_in_one_thread_does_not_soften_another():
+def test_accepting_truncated_files_in_one_thread_does_not_affect_another():
     """Pillow's own switch is global; ours must not be."""
-    torn = TORN["png"][: len(TORN["png"]) // 2]
-    stop, softened = threading.Event(), []
+    data = TRUNCATED["png"][: len(TRUNCATED["png"]) // 2]
+    stop, accepted = threading.Event(), []
 
     def accept():
         while not stop.is_set():
-            decode(torn, LIMITS, truncated="accept")
+            decode(data, LIMITS, truncated="accept")
 
     thread = threading.Thread(target=accept)
     thread.start()
     try:
         for _ in range(50):
             try:
-                decode(torn, LIMITS)
+                decode(data, LIMITS)
             except UndecodableImage:
                 continue
-            softened.append("decoded")
+            accepted.append("decoded")
     finally:
         stop.set()
         thread.join()
 
-    assert softened == []
+    assert accepted == []
 
 
-def test_running_out_of_memory_is_the_pictures_failure(monkeypatch):
-    """A MemoryError that got through would cost the worker a thread for good."""
+def test_out_of_memory_is_an_item_error(monkeypatch):
+    """A MemoryError that escaped would permanently cost the worker a thread."""
 
     def no_memory(*_):
         raise MemoryError
 
     monkeypatch.setattr("PIL.Image.core.new", no_memory)
 
-    with pytest.raises(ImageTooLarge, match="PNG: memory ran out"):
+    with pytest.raises(ImageTooLarge, match="PNG: out of memory"):
         decode(encoded(quadrants(), "PNG"), LIMITS)
 
 
@@ -295,8 +295,8 @@ WARNED = (
 )
 
 
-def test_a_warning_about_unused_parts_costs_nothing(tmp_path):
-    """A damaged animation chunk makes Pillow warn, and a process may make warnings errors."""
+def test_an_image_with_damaged_metadata_decodes_where_warnings_are_errors(tmp_path):
+    """A damaged animation chunk makes Pillow warn."""
     (tmp_path / "a.png").write_bytes(WARNED)
     code = (
         "import sys; sys.path[:] = sys.argv[2:]; from pathlib import Path; "
@@ -314,7 +314,7 @@ def test_a_warning_about_unused_parts_costs_nothing(tmp_path):
     assert (ended.stdout, ended.stderr) == ("[60, 180, 60]\n", "")
 
 
-def test_a_warning_that_became_an_error_later_is_a_refusal():
-    """As in these tests, whose filter comes after ours: it must not get past the seam."""
+def test_a_warning_raised_as_an_error_is_an_item_error():
+    """The test runner's filter comes after ours, so that the warning is raised here."""
     with pytest.raises(UndecodableImage, match="Invalid APNG"):
         decode(WARNED, LIMITS)

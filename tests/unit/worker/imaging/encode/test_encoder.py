@@ -1,4 +1,4 @@
-"""PNG files as the worker writes them: levels, texts, sizes."""
+"""PNG files as the worker writes them: levels, text chunks, sizes."""
 
 import io
 import json
@@ -14,15 +14,15 @@ from worker.imaging.encode.encoder import encode_png, png_texts
 
 
 def cutout(side_px=420):
-    """Return the middle of a photograph, cut out as a disc with a soft edge, and its mask."""
+    """Return a disc with a soft edge, cut out of a photograph, and its mask."""
     y, x = np.mgrid[:side_px, :side_px] - side_px / 2
     mask = np.clip((0.4 * side_px - np.hypot(x, y)) * 60 + 128, 0, 255).astype(np.uint8)
     image = np.ascontiguousarray(photograph("flower")[:side_px, 100 : 100 + side_px])
     return compose(image, mask), mask
 
 
-def studio(grain, side_px=900):
-    """Return a shaded disc with that much of a camera's grain, as it comes out of a JPEG."""
+def studio_photo(grain, side_px=900):
+    """Return the cutout of a shaded disc with camera grain of this strength, from a JPEG."""
     y, x = np.mgrid[:side_px, :side_px] - side_px / 2
     shade = 120 + 80 * np.cos(x / 350)[..., None] * [1, 0.8, 0.6]
     noise = np.random.default_rng(0).normal(0, grain, shade.shape)
@@ -43,7 +43,7 @@ def test_both_levels_keep_every_pixel_of_cutout_and_mask(level):
         assert np.array_equal(decoded(encode_png(pixels, texts={}, level=level)), pixels)
 
 
-def test_small_is_no_larger_than_pillows_level_6_and_fast_stays_within_a_quarter():
+def test_small_is_at_most_as_large_as_pillows_level_6_and_fast_at_most_a_quarter_larger():
     pixels, _ = cutout()
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", compress_level=6)
@@ -53,9 +53,9 @@ def test_small_is_no_larger_than_pillows_level_6_and_fast_stays_within_a_quarter
 
 
 @pytest.mark.parametrize("grain", [0, 1, 2, 3, 5])
-def test_fast_stays_within_a_quarter_of_pillows_level_6_however_little_grain_there_is(grain):
-    """ISA-L alone leaves 1.3 to 1.5 times as much of a studio's smooth surfaces."""
-    pixels = studio(grain)
+def test_fast_is_at_most_a_quarter_larger_than_pillows_level_6_for_any_grain(grain):
+    """ISA-L alone would be 1.3 to 1.5 times as large on the smooth surfaces of a studio photo."""
+    pixels = studio_photo(grain)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", compress_level=6)
 
@@ -66,13 +66,13 @@ def test_fast_stays_within_a_quarter_of_pillows_level_6_however_little_grain_the
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50, 4), (5, 3), (9, 9, 4), (40, 1)])
-def test_pictures_with_fewer_rows_than_a_sample_keep_every_pixel(shape):
+def test_images_with_fewer_rows_than_a_sample_strip_keep_every_pixel(shape):
     pixels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
 
     assert np.array_equal(decoded(encode_png(pixels, texts={}, level="fast")), pixels)
 
 
-def test_a_picture_that_lies_in_memory_column_by_column_is_written_row_by_row():
+def test_column_major_pixels_are_written_row_by_row():
     _, mask = cutout(90)
     turned = np.asfortranarray(mask)
 
@@ -80,7 +80,7 @@ def test_a_picture_that_lies_in_memory_column_by_column_is_written_row_by_row():
 
 
 def test_the_same_pixels_give_the_same_bytes_in_any_thread():
-    """A second writing of an output must not change its ETag."""
+    """Writing an output again must not change its ETag."""
     pixels, _ = cutout(300)
 
     with ThreadPoolExecutor(4) as pool:
@@ -91,7 +91,7 @@ def test_the_same_pixels_give_the_same_bytes_in_any_thread():
     assert len(files) == 1
 
 
-def test_texts_are_the_nodes_and_one_of_ours():
+def test_text_chunks_are_those_of_the_node_and_rmbg():
     texts = png_texts({"3": {"class_type": "x"}}, {"workflow": {"n": "é切"}}, {"model": "m"})
 
     file = encode_png(np.zeros((2, 2), np.uint8), texts=texts, level="fast")
@@ -104,11 +104,11 @@ def test_texts_are_the_nodes_and_one_of_ours():
         }
 
 
-def test_a_job_without_prompt_carries_our_chunk_alone():
+def test_without_prompt_the_only_chunk_is_rmbg():
     assert png_texts(None, None, {"model": "m"}) == {"rmbg": '{"model": "m"}'}
 
 
-def test_extra_information_cannot_replace_prompt_or_our_chunk():
+def test_extra_pnginfo_cannot_replace_prompt_or_rmbg():
     texts = png_texts({"a": 1}, {"rmbg": 0, "prompt": 0, "workflow": 2}, {"model": "m"})
 
     assert texts == {"prompt": '{"a": 1}', "workflow": "2", "rmbg": '{"model": "m"}'}

@@ -1,4 +1,4 @@
-"""The worker's side: to claim tickets, record ends, and close ranges and jobs."""
+"""Claim tickets, record ends of items, and close ranges and jobs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Final
 
 from shared.errors import InvalidOption
 from shared.job.record import ItemRecord
-from shared.job.spec import JobSpec, Json
+from shared.job.spec import JobSpec
 from shared.job.ticket import Ticket
-from shared.jobstore.connection import Connection, death_limits, fence, issued_from, to_ms
+from shared.jobstore.connection import Connection, to_ms
+from shared.jobstore.rules import Rules
 from shared.jobstore.values import (
     Claim,
     Granted,
@@ -23,28 +24,34 @@ from shared.jobstore.values import (
 )
 
 UNREADABLE_S: Final = 5.0
-"""How long a ticket rests whose job's document could not be read, in seconds."""
+"""Seconds until a ticket is issued again whose job document could not be read."""
 
 
-class Leasing(Connection):
+class Leases:
     """What a worker does with tickets.
 
-    Every call but `claim` names a lease, and does nothing once that does not stand any more.
+    Every method but `claim` takes a lease, and changes nothing once the lease is lost.
     """
 
-    def claim(self, ticket: Ticket, worker_id: str, *, ttl_s: float) -> Claim:
-        """Ask for the work that a message points to.
+    def __init__(self, connection: Connection, rules: Rules) -> None:
+        self._connection = connection
+        self._rules = rules
 
-        A lease lasts *ttl_s* unless `beat` renews it. All-ended ranges are granted too: their
-        worker died before the shard was accepted. *worker_id* must be of one process alone.
+    def claim(self, ticket: Ticket, worker_id: str, *, ttl_s: float) -> Claim:
+        """Claim the ticket of a message.
+
+        A lease lasts *ttl_s* seconds unless `beat` renews it. A range whose items have all ended
+        is granted too: its worker died before the shard was accepted. *worker_id* must be unique
+        to the process.
 
         Raises:
-            InvalidOption: If the job's document cannot be read here; the ticket has been given
-                back, for a later version to work off.
+            InvalidOption: If this version cannot read the job document; the ticket has been
+                released for a worker that can.
         """
-        owner = f"{worker_id}:{secrets.token_hex(8)}"
-        lease = Lease(ticket, owner)
-        word, *granted = self._run("claim", worker=worker_id, ttl_ms=to_ms(ttl_s), **fence(lease))
+        lease = Lease(ticket, f"{worker_id}:{secrets.token_hex(8)}")
+        word, *granted = self._connection.run(
+            "claim", worker=worker_id, ttl_ms=to_ms(ttl_s), **lease.fence
+        )
         if not granted:
             return Refused(RefusalReason(word.decode()))
         queue, spec, sequence, generation, manifest, bits, attempts = granted
@@ -61,7 +68,7 @@ class Leasing(Connection):
         )
 
     def _read(self, spec: bytes, lease: Lease) -> JobSpec:
-        """Read a job's document, or give its ticket back: left to expire, it would be a death."""
+        """Read a job document, or release its ticket: an expired lease would count as a death."""
         try:
             return JobSpec.from_json(spec)
         except (InvalidOption, ValueError, TypeError, LookupError, AttributeError) as err:
@@ -70,56 +77,60 @@ class Leasing(Connection):
             raise InvalidOption(f"job {lease.ticket.job_id} waits for {cause}") from err
 
     def beat(self, leases: Sequence[Lease], *, ttl_s: float) -> list[Lease]:
-        """Let *leases* last *ttl_s* from now, and return those that are lost."""
+        """Renew *leases* for *ttl_s* seconds from now, and return those that are lost."""
         if not leases:
             return []
-        rows = [tuple(fence(lease).values()) for lease in leases]
-        return [leases[n] for n in self._run("beat", rows, ttl_ms=to_ms(ttl_s))]
+        rows = [tuple(lease.fence.values()) for lease in leases]
+        return [leases[n] for n in self._connection.run("beat", rows, ttl_ms=to_ms(ttl_s))]
 
     def mark(self, lease: Lease, records: Sequence[ItemRecord]) -> MarkAnswer:
-        """Record that items of the range have ended; all of them or, if the lease is lost, none.
+        """Record that items of the range have ended: all of them or, if the lease is lost, none.
 
-        An item that has ended before is left as it was, so a repetition counts nothing twice.
+        An item that has ended before does not change, so a repetition counts nothing twice.
 
         Raises:
-            ValueError: If an item is not of the range.
+            ValueError: If an item is outside the range.
         """
         span = lease.ticket.span
         for record in records:
             if record.index not in span:
-                raise ValueError(f"item {record.index} is not of {lease.ticket.unit}")
-        answer = self._run(
+                raise ValueError(f"item {record.index} is outside the range {lease.ticket.unit}")
+        answer = self._connection.run(
             "mark",
             map(_marking, records),
             bucket_ms=to_ms(self._rules.rate_bucket_s),
             buckets_kept=self._rules.rate_buckets,
-            **fence(lease),
+            **lease.fence,
         )
         return MarkAnswer(answer.decode())
 
     def trying(self, lease: Lease, index: int, *, image_key: str) -> bool:
-        """In the suspect lane: note which item is tried next, to be blamed should we die of it.
+        """Record which item of a suspect range is tried next, so that a death is blamed on it.
 
-        The third death on one item ends it as failed, with a record that names *image_key*.
-        False: the lease is lost, so do not try it.
+        The third death on one item fails it, with a record that names *image_key*.
+
+        Returns:
+            False if the lease is lost: do not try the item.
         """
         deaths = self._rules.item_deaths
         crash = {"class": "WorkerCrash", "reason": f"{deaths} workers died on this item alone"}
         record = ItemRecord(
             index=index, image_key=image_key, state="failed", error=crash, attempts=0
         )
-        return bool(self._run("trying", index=index, record=record.to_json(), **fence(lease)))
+        return bool(
+            self._connection.run("trying", index=index, record=record.to_json(), **lease.fence)
+        )
 
     def finish_begin(self, lease: Lease) -> RangeRecords | None:
         """Return the records of the range for its shard, or None if the lease is lost.
 
-        They include the records of earlier owners of the ticket.
+        They include the records that earlier owners of the ticket have written.
 
         Raises:
-            ValueError: If the lease is of a merge ticket, here and in `finish_commit`.
+            ValueError: If the lease is that of a merge ticket.
         """
         _refuse_merge(lease)
-        word, *found = self._run("finish_begin", **fence(lease))
+        word, *found = self._connection.run("finish_begin", **lease.fence)
         if word == b"LOST":
             return None
         is_complete, *pairs = found
@@ -127,33 +138,40 @@ class Leasing(Connection):
         return RangeRecords(bool(is_complete), tuple(record.decode() for _, record in in_order))
 
     def finish_commit(self, lease: Lease) -> tuple[bool, list[Issued]]:
-        """Accept the shard that was put since `finish_begin`; drop the ticket and its records.
+        """Accept the shard written since `finish_begin`, and drop the ticket and its records.
 
         A shard without records is not listed. The job's last range issues its merge ticket.
 
         Returns:
-            Whether it was accepted, and what to publish. False, and nothing happens, if the
-            lease is lost, the range may not be closed, or records came since `finish_begin`.
+            Whether the shard was accepted, and the tickets to publish. False, and nothing
+            changes, if the lease is lost, the range may not be closed, or records were added
+            since `finish_begin`.
+
+        Raises:
+            ValueError: If the lease is that of a merge ticket.
         """
         _refuse_merge(lease)
-        word, *flat = self._run("finish_commit", **fence(lease))
-        return word == b"OK", issued_from(flat)
+        word, *flat = self._connection.run("finish_commit", **lease.fence)
+        return word == b"OK", Issued.read(flat)
 
     def merge_commit(self, lease: Lease) -> bool:
         """End the job whose results have been written: `done`, or `cancelled` if it was.
 
-        Emits the job's one event, and lets Redis forget the job after `Rules.keep_after_end_s`.
-        False if the lease is lost.
+        Adds the job's one event, and lets Redis forget the job after `Rules.keep_after_end_s`.
+
+        Returns:
+            False if the lease is lost.
 
         Raises:
-            ValueError: If the lease is not of a merge ticket.
+            ValueError: If the lease is not that of a merge ticket.
         """
         if not lease.ticket.is_merge:
-            raise ValueError(f"{lease.ticket.unit} is not a merge ticket")
-        rules = self._rules
-        keep_ms = to_ms(rules.keep_after_end_s)
-        kept = {"keep_ms": keep_ms, "events_kept": rules.events_kept}
-        return bool(self._run("merge_commit", **kept, **fence(lease)))
+            raise ValueError(f"{lease.ticket.unit} is not a merge ticket; use finish_commit")
+        kept = {
+            "keep_ms": to_ms(self._rules.keep_after_end_s),
+            "events_kept": self._rules.events_kept,
+        }
+        return bool(self._connection.run("merge_commit", **kept, **lease.fence))
 
     def release(
         self,
@@ -171,30 +189,29 @@ class Leasing(Connection):
         Args:
             lease: The lease to release.
             delay_s: Seconds until the ticket is issued again; ignored with *died*.
-            waiting_for: What the job waits for, shown in its status until shortly after that.
-            died: Count a death, exactly as if the lease had run out: for a process that leaves
-                because of a bug and would otherwise take the same ticket down with the next one.
-                The ticket is issued at once, as an expired one is.
+            waiting_for: What the job waits for; its status shows it until shortly after the delay.
+            died: Count a death as if the lease had expired, and issue the ticket at once, as an
+                expired one is. For a process that leaves because of a bug: without the count, an
+                item that triggers the bug could stop one worker after another.
 
         Returns:
             The tickets to publish; none if the lease is lost.
         """
-        rules = self._rules
-        issued = self._run(
+        issued = self._connection.run(
             "release",
-            rest_ms=0 if died else to_ms(delay_s),
+            delay_ms=0 if died else to_ms(delay_s),
             reason=waiting_for or "",
-            fresh_ms=to_ms(rules.waiting_fresh_s),
+            fresh_ms=to_ms(self._rules.waiting_fresh_s),
             died=int(died),
-            **death_limits(rules),
-            **fence(lease),
+            **self._rules.death_limits,
+            **lease.fence,
         )
-        return issued_from(issued)
+        return Issued.read(issued)
 
 
 def _refuse_merge(lease: Lease) -> None:
     if lease.ticket.is_merge:
-        raise ValueError("a merge ticket has no range to close; see merge_commit")
+        raise ValueError("a merge ticket has no range to close; use merge_commit")
 
 
 def _marking(record: ItemRecord) -> tuple[int, str, str, str, str, int]:
@@ -203,8 +220,8 @@ def _marking(record: ItemRecord) -> tuple[int, str, str, str, str, int]:
     return record.index, record.state, record.to_json(), error_class, verdict, record.attempts
 
 
-def _ended(bits: Json, span: range) -> frozenset[int]:
-    """Read a piece of the bitmap, which begins at the byte that holds the range's first item."""
+def _ended(bits: bytes, span: range) -> frozenset[int]:
+    """Return the ended items of *span*; *bits* begins at the byte that holds its first item."""
     if not any(bits):
         return frozenset()
     offset = span.start // 8 * 8

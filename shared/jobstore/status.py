@@ -1,4 +1,4 @@
-"""From what Redis holds about a job to its status; pure."""
+"""Compute the status of a job from its hashes in Redis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Hash = Mapping[bytes, bytes]
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A job's hashes, all as of one moment; `layout` says what they hold."""
+    """The hashes of a job, all as of one moment; see `layout` for their fields."""
 
     job_id: str
     job: Hash
@@ -26,7 +26,7 @@ class Found:
 
     @classmethod
     def read(cls, job_id: str, hashes: Sequence[Sequence[bytes]], *, now_ms: int) -> Found:
-        """Read what the script `status` answers: four hashes, each as name, value, ..."""
+        """Read the reply of the script `status`: four hashes, each flat: name, value, ..."""
         job, errors, verdicts, rate = (
             dict(zip(flat[::2], flat[1::2], strict=True)) for flat in hashes
         )
@@ -36,7 +36,7 @@ class Found:
 
 
 def status_of(found: Found, workers: Sequence[WorkerInfo], rules: Rules) -> JobStatus:
-    """Return the status of the job as found, with *workers* there to serve it."""
+    """Return the status of the job, given the registered *workers*."""
     job = found.job
     state = JobState(job[b"state"].decode())
     total, done, failed = int(job[b"total"]), int(job[b"done"]), int(job[b"failed"])
@@ -60,7 +60,7 @@ def status_of(found: Found, workers: Sequence[WorkerInfo], rules: Rules) -> JobS
 
 
 def _images_per_s(found: Found, rules: Rules) -> float | None:
-    """Return items a second over the window's buckets, or since the start if that is later."""
+    """Return items per second over the buckets of the window, or since a later start."""
     if not found.rate:
         return None
     step_ms = rules.rate_bucket_s * 1000

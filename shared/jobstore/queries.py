@@ -1,0 +1,115 @@
+"""Read jobs without changing them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from shared.job.spec import JobSpec
+from shared.jobstore import layout
+from shared.jobstore.connection import Connection, to_bytes
+from shared.jobstore.rules import Rules
+from shared.jobstore.status import Found, status_of
+from shared.jobstore.values import JobStatus, WorkerInfo
+
+_STEP_BYTES: Final = 64 * 1024
+_LONGEST_BITMAP_BYTES: Final = 2**29
+"""Limit of Redis."""
+
+
+class Queries:
+    """What every process may read about jobs."""
+
+    def __init__(
+        self, connection: Connection, rules: Rules, *, workers: Callable[[], Sequence[WorkerInfo]]
+    ) -> None:
+        self._connection = connection
+        self._rules = rules
+        self._workers = workers
+
+    def status(self, job_id: str) -> JobStatus:
+        """Return the status of the job.
+
+        Raises:
+            UnknownJob: If the job is not in Redis, or no longer.
+        """
+        found = self._statuses([job_id])
+        if not found:
+            raise self._connection.unknown_job(job_id)
+        return found[0]
+
+    def jobs(self) -> list[JobStatus]:
+        """Return the status of all jobs in Redis, newest first."""
+        return self._statuses([job_id.decode() for job_id in self._connection.run("jobs")])
+
+    def spec(self, job_id: str) -> JobSpec:
+        """Return the job document.
+
+        Raises:
+            UnknownJob: If the job is not in Redis, or no longer.
+        """
+        return JobSpec.from_json(self._field(job_id, "spec"))
+
+    def sequence(self, job_id: str) -> int:
+        """Return the job's position among all jobs; see `Granted.sequence`.
+
+        Raises:
+            UnknownJob: If the job is not in Redis, or no longer.
+        """
+        return int(self._field(job_id, "sequence"))
+
+    def manifest_chunk(self, job_id: str, chunk: int) -> bytes | None:
+        """Return a packed chunk of the job's keys, or None if it is in the bucket, not in Redis."""
+        with self._connection.commands() as client:
+            found = client.hget(layout.part(job_id, "manifest"), str(chunk))
+        return None if found is None else to_bytes(found)
+
+    def accepted_shards(self, job_id: str) -> list[tuple[str, int]]:
+        """Return unit and epoch of each accepted shard, in order of acceptance.
+
+        If two shards hold a record of the same item, the later one counts.
+        """
+        with self._connection.commands() as client:
+            shards = client.lrange(layout.part(job_id, "shards"), 0, -1)
+        split = (to_bytes(shard).decode().split(":") for shard in shards)
+        return [(unit, int(epoch)) for unit, epoch in split]
+
+    def open_records(self, job_id: str) -> list[str]:
+        """Return the records (JSON) of ranges without an accepted shard, in no particular order.
+
+        Read these before the shards: a range that is closed in between then appears in both,
+        never in neither.
+        """
+        with self._connection.commands() as client, client.pipeline(transaction=False) as pipe:
+            for unit in client.smembers(layout.part(job_id, "tickets")):
+                pipe.hvals(layout.records(job_id, to_bytes(unit).decode()))
+            return [record.decode() for records in pipe.execute() for record in records]
+
+    def failed_indexes(self, job_id: str) -> Iterator[int]:
+        """Yield the indexes of the failed items in order; reads half a million bits at a time."""
+        key = layout.part(job_id, "failed")
+        for start in range(0, _LONGEST_BITMAP_BYTES, _STEP_BYTES):
+            with self._connection.commands() as client:
+                bits = to_bytes(client.getrange(key, start, start + _STEP_BYTES - 1))
+            if not bits:
+                return
+            for number, byte in enumerate(bits, start):
+                if byte:
+                    yield from (number * 8 + n for n in range(8) if byte >> (7 - n) & 1)
+
+    def _field(self, job_id: str, name: str) -> bytes:
+        with self._connection.commands() as client:
+            value = client.hget(layout.job(job_id), name)
+        if value is None:
+            raise self._connection.unknown_job(job_id)
+        return to_bytes(value)
+
+    def _statuses(self, job_ids: Sequence[str]) -> list[JobStatus]:
+        """Return the status of each job found, all as of one moment."""
+        now_ms, *answers = self._connection.run("status", [(job_id,) for job_id in job_ids])
+        found = [
+            Found.read(job_id, hashes, now_ms=now_ms)
+            for job_id, hashes in zip(job_ids, answers, strict=True)
+        ]
+        workers = self._workers()
+        return [status_of(each, workers, self._rules) for each in found if each.job]

@@ -1,0 +1,205 @@
+"""Submit, cancel, retry and reopen jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from redis.exceptions import ResponseError
+
+from shared.errors import JobConflict, JobNotDone, NoKeys, RedisFull, RedisUnavailable
+from shared.job.manifest import CHUNK_KEYS
+from shared.job.spec import JobSpec, JobState, Json, Priority
+from shared.jobstore import layout
+from shared.jobstore.connection import ANSWER_S, Connection, to_ms
+from shared.jobstore.rules import Rules
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A job to be created; its keys are staged."""
+
+    spec: JobSpec
+    total: int
+    """Items, at least 1."""
+    keys_sha256: str
+    """Hash of all keys in order; together with the parameters it identifies the same job."""
+    job_id: str | None
+    """An id chosen by the user, or None to derive one."""
+    manifest: str
+    """The nonce under which the keys were staged."""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The job that a submission created or joined."""
+
+    job_id: str
+    created: bool
+
+
+class Submissions:
+    """What a producer does with jobs."""
+
+    def __init__(self, connection: Connection, rules: Rules) -> None:
+        self._connection = connection
+        self._rules = rules
+
+    def stage(self, nonce: str, first_chunk: int, chunks: Sequence[bytes]) -> None:
+        """Store packed chunks of keys under *nonce* for a submission.
+
+        They expire after `Rules.staged_s` unless they are submitted. A repetition writes the same.
+
+        Raises:
+            RedisFull: If Redis is near its memory limit.
+        """
+        self._refuse_if_full()
+        key = layout.staged(nonce)
+        with self._connection.commands() as client, client.pipeline() as pipe:
+            for number, chunk in enumerate(chunks, start=first_chunk):
+                pipe.hset(key, str(number), chunk)
+            pipe.pexpire(key, to_ms(self._rules.staged_s))
+            pipe.execute()
+
+    def submit(self, submission: Submission) -> Submitted:
+        """Create the job, or join the one that the same submission created before.
+
+        A given id always identifies its job. Without an id, the job with the same keys and
+        parameters is joined while it runs and for `Rules.join_after_end_s` after it is done. Any
+        number of concurrent submissions create one job. The next `recover` returns its first
+        tickets.
+
+        After any error but `NoKeys` and `JobConflict` the job may exist, if only the reply got
+        lost. A repetition of the submission then returns `created` again.
+
+        Raises:
+            NoKeys: If there is no item.
+            JobConflict: If the given id exists with other keys or parameters.
+            RedisFull: If Redis is near its memory limit.
+            RedisUnavailable: If it cannot be reached, or has lost the staged keys: stage again.
+        """
+        if submission.total < 1:
+            raise NoKeys("the job has no items; submit at least one image key")
+        self._refuse_if_full()
+        spec = submission.spec
+        in_redis = min(submission.total, self._rules.keys_in_redis)
+        answer, *job_id = self._connection.run(
+            "submit",
+            given=submission.job_id or "",
+            fingerprint=spec.fingerprint(submission.keys_sha256),
+            total=submission.total,
+            chunks=-(-in_redis // CHUNK_KEYS),
+            spec=spec.to_json(),
+            queue="rmbg.interactive" if spec.priority == Priority.INTERACTIVE else "rmbg.bulk",
+            nonce=submission.manifest,
+            join_ms=to_ms(self._rules.join_after_end_s),
+            model=spec.rem_mode,
+        )
+        if answer == b"UNSTAGED":
+            raise RedisUnavailable(
+                f"staged keys are missing from {self._connection.where()}; submit again"
+            )
+        name = job_id[0].decode()
+        if answer == b"CONFLICT":
+            raise JobConflict(f"job {name} exists with other keys or parameters; choose another id")
+        return Submitted(name, created=answer == b"CREATED")
+
+    def cancel(self, job_id: str) -> None:
+        """Cancel the job: no further item starts. No effect once all its items have ended.
+
+        Items in flight are still recorded and counted; then the job is `cancelled`, which is
+        final. A repetition changes nothing.
+
+        Raises:
+            UnknownJob: If the job is not in Redis.
+        """
+        if not self._connection.run("cancel", job=job_id):
+            raise self._connection.unknown_job(job_id)
+
+    def retry(self, job_id: str) -> int:
+        """Open a done job again for its failed items, and return their number.
+
+        Nothing changes if there are none. The next `recover` returns the first tickets.
+
+        Raises:
+            UnknownJob: If the job is not in Redis.
+            JobNotDone: If it runs or was cancelled.
+        """
+        return self._reopened(
+            job_id, self._connection.run("reopen", job=job_id, bits="", generation="")
+        )
+
+    def reopen(
+        self, job_id: str, bitmap: bytes, *, generation: int, verdicts: Mapping[str, int]
+    ) -> int:
+        """Open a done job again for some of its done items, and return their number.
+
+        They are subtracted from the counters, and count again when they end. Nothing changes if
+        there are none. The next `recover` returns the first tickets.
+
+        Args:
+            job_id: The job.
+            bitmap: Item i is bit i, the highest bit of a byte first, as in Redis.
+            generation: The generation in which the items were checked.
+            verdicts: Quality verdict -> number of the items with it.
+
+        Raises:
+            UnknownJob: If the job is not in Redis.
+            JobNotDone: If it runs, was cancelled, or has changed since that generation.
+        """
+        answer = self._connection.run(
+            "reopen", verdicts.items(), job=job_id, bits=bitmap, generation=generation
+        )
+        return self._reopened(job_id, answer)
+
+    def _reopened(self, job_id: str, answer: list[Json]) -> int:
+        if not answer:
+            raise self._connection.unknown_job(job_id)
+        state = answer[0].decode()
+        if state == "changed":
+            raise JobNotDone(f"job {job_id} has been reopened since it was checked; check it again")
+        if state != JobState.DONE:
+            raise JobNotDone(f"job {job_id} is {state}; only a done job can be reopened")
+        return int(answer[1])
+
+    def reserve_numbers(self, bucket: str, stem: str, *, listed_highest: int, count: int) -> int:
+        """Reserve *count* file numbers for *bucket* and *stem*; return the first of them.
+
+        The first is one above *listed_highest* (the highest in the bucket) and above all numbers
+        reserved before. A repetition reserves new numbers; gaps are allowed.
+        """
+        return int(
+            self._connection.run(
+                "reserve_numbers",
+                key=layout.numbers(bucket, stem),
+                listed_highest=listed_highest,
+                count=count,
+                kept_ms=to_ms(self._rules.numbers_kept_s),
+            )
+        )
+
+    def durable(self, timeout_s: float) -> bool:
+        """Wait until all writes so far are on the server's disk; return whether they are.
+
+        False after *timeout_s* seconds, and if the server has no append-only file or no `WAITAOF`
+        (Redis before 7.2).
+        """
+        timeout_s = min(timeout_s, ANSWER_S / 2)
+        with self._connection.commands() as client, client.pipeline(transaction=False) as pipe:
+            # WAITAOF waits for the writes of its own connection, so this writes on that
+            # connection; earlier writes of others reach the disk first.
+            pipe.set(layout.DURABLE, 1)
+            pipe.waitaof(1, 0, to_ms(timeout_s))
+            answer = pipe.execute(raise_on_error=False)[1]
+        return not isinstance(answer, ResponseError) and answer[0] == 1
+
+    def _refuse_if_full(self) -> None:
+        with self._connection.commands() as client:
+            memory = client.info("memory")
+        limit_bytes, used_bytes = memory["maxmemory"], memory["used_memory"]
+        share = self._rules.memory_share
+        if limit_bytes and used_bytes > limit_bytes * share:
+            raise RedisFull(
+                f"{self._connection.where()} uses {used_bytes:,} of {limit_bytes:,} bytes; it "
+                f"accepts new jobs below {share:.0%}: try again when others have ended"
+            )

@@ -1,0 +1,43 @@
+"""Parse and redact URLs and addresses; imports nothing that is slow to load."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+_USERINFO: Final = re.compile(r"://.*@", re.DOTALL)
+_PASSWORD_PARAMETER: Final = re.compile(r"([?&](?:password|username)=)[^&#]*")
+
+
+def redact(url: str) -> str:
+    """Return *url* with user and password replaced by `***`, for messages.
+
+    A malformed URL is masked up to its last `@`.
+
+    >>> redact("redis://:secret@host:6379/0")
+    'redis://***@host:6379/0'
+    """
+    return _PASSWORD_PARAMETER.sub(r"\1***", _USERINFO.sub("://***@", url))
+
+
+def split_url(url: str) -> SplitResult | None:
+    """Return the parts of *url*, or None if it is malformed."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises if it is not a number
+    except ValueError:
+        return None
+    return parts
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Return host and port of `host:port`; an IPv6 host stands in brackets.
+
+    Raises:
+        ValueError: If *text* has another form.
+    """
+    parts = split_url(f"//{text}")
+    if parts is None or not parts.hostname or parts.port is None or parts.path:
+        raise ValueError(f"{text!r} is not of the form host:port")
+    return parts.hostname, parts.port
