@@ -1,9 +1,11 @@
 """Ticket processing, also while Redis, S3 or a model is unavailable; no worker process."""
 
 import json
+from contextlib import contextmanager
 from threading import Thread
 
 import pytest
+import redis
 from support.jobs import FailingConnection, grant
 from support.redelivery import end_parking
 from support.stand_ins import QuickImaging, Valve
@@ -14,6 +16,24 @@ from shared.job.keys import report_key, results_key
 from shared.job.spec import ImageOutput
 
 pytestmark = pytest.mark.integration
+
+
+class UnreadableHashes:
+    """A Redis client that cannot read hash fields, where manifests are stored."""
+
+    def hget(self, key, field):
+        raise redis.ConnectionError("injected")
+
+
+class ConnectionWithoutManifests(FailingConnection):
+    """A connection that cannot read manifests once `is_failing` is set."""
+
+    is_failing = False
+
+    @contextmanager
+    def commands(self):
+        with super().commands() as client:
+            yield UnreadableHashes() if self.is_failing else client
 
 
 class InterruptedRenewal(FailingConnection):
@@ -51,12 +71,14 @@ def test_a_ticket_is_closed_when_redis_comes_back(consumer, script):
     assert consumer.store.queries.status(job_id).finished_at is not None
 
 
-def test_a_ticket_whose_manifest_cannot_be_read_is_released(consumer):
+def test_a_ticket_whose_manifest_cannot_be_read_is_released(consumers):
+    consumer = consumers(connection=ConnectionWithoutManifests)
     job_id = consumer.submit(4)
     manifest = f"rmbg:job:{job_id}:manifest"
     consumer.connection.client.delete(manifest)
     consumer.connection.client.set(manifest, "not a hash: reading it is an error")
 
+    consumer.connection.is_failing = True
     consumer.serve()
 
     assert consumer.deaths(job_id) == [None]
