@@ -28,6 +28,11 @@ def _choice(
     )
 
 
+def _ways(annotation: Any) -> tuple[str, ...]:  # noqa: ANN401 - the type of a field
+    """Return the choices of a field: the values of a `Literal`, or the members of an enum."""
+    return get_args(annotation) or tuple(annotation)
+
+
 def _json_file(option: str, text: str) -> Callable[[_Command], _Command]:
     return click.option(option, type=click.File("rb"), metavar="FILE", help=text)
 
@@ -81,8 +86,9 @@ _OPTIONS: Final = (
         "use for other keys or options is an error.",
     ),
     *(
-        _choice(name, get_args(field.annotation), field.default, field.description or "")
+        _choice(name, ways, field.default, field.description or "")
         for name, field in PictureOptions.model_fields.items()
+        if len(ways := _ways(field.annotation)) > 1
     ),
     click.option(
         "--route-review",
@@ -110,7 +116,7 @@ def read_options(given: Mapping[str, Any]) -> JobOptions:
     Raises:
         InvalidOption: If a file is not valid JSON of the expected kind.
     """
-    pixels = {name: given[name] for name in PictureOptions.model_fields}
+    pixels = {name: given[name] for name in PictureOptions.model_fields if name in given}
     values = {name: value for name, value in given.items() if name not in pixels} | {
         "pictures": PictureOptions(**pixels),
         "extra_pnginfo": _read_object("--extra-pnginfo", given["extra_pnginfo"]),

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from producer.bounded import each
@@ -80,7 +80,7 @@ class Collector:
         """Return the record with paths below the folder in place of keys."""
         if self._naming is Naming.COMFYUI or record.cutout_key is None:
             return record
-        name = f"{record.image_key}.png"
+        name = record.image_key + PurePosixPath(record.cutout_key).suffix
         return record.model_copy(
             update={"cutout_key": f"cutout/{name}", "mask_key": f"mask/{name}"}
         )

@@ -9,10 +9,11 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final, Literal, Self, TypeAlias
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from shared.errors import InvalidOption
 from shared.job.document import Document, problems
+from shared.job.formats import OutputFormat
 from shared.job.thresholds import Thresholds
 
 SCHEMA: Final = 1
@@ -67,6 +68,10 @@ MAX_INTERACTIVE_ITEMS: Final = 64
 """Most images of an interactive job; nobody waits in front of a screen for more."""
 
 
+_FIRST_OPTIONS: Final = frozenset({"edges", "stretch", "alpha", "truncated", "png"})
+"""Options of schema 1, which every document and hash contains."""
+
+
 class PictureOptions(Document):
     """The options that change pixels or verdicts; all of them are hashed.
 
@@ -95,6 +100,22 @@ class PictureOptions(Document):
     png: Literal["fast", "small"] = Field(
         default="fast", description="PNG compression level; the pixels are the same."
     )
+    format: OutputFormat = Field(
+        default=OutputFormat.PNG, description="File format of cutouts and masks."
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Json]:
+        """Leave out options that came after schema 1 and have their defaults.
+
+        So documents and hashes of jobs that do not use them stay as they were.
+        """
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in dump(self).items()
+            if name in _FIRST_OPTIONS or value != fields[name].default
+        }
 
 
 class JobSpec(Document):

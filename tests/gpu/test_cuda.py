@@ -120,7 +120,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_no_image_is_lost(weights):
             self.tried.append(len(x))
             return self.network(x)
 
-    network = Recording(build(load_state_dict(weights)))
+    network = Recording(build(load_state_dict(weights)).half())
     cuda = Segmenter(
         network, device=CUDA, dtype=torch.float16, weights_sha256="0" * 64, batch_size=16
     )

@@ -48,6 +48,7 @@ class Loader:
             )
         segmenter = Segmenter.load(
             self._weights(model),
+            architecture=model.architecture,
             device=self._settings.device,
             precision=self._settings.precision,
             threads=allowed_cores(),

@@ -8,10 +8,7 @@ import torch
 
 from shared.errors import DeviceLost
 from shared.models.weights import file_sha256
-from worker.inference.architectures.isnet.fold import build
-from worker.inference.architectures.isnet.fuse import fuse
-from worker.inference.architectures.isnet.network import lower
-from worker.inference.architectures.isnet.tensors import load_state_dict
+from worker.inference.architectures import load_network
 from worker.inference.batch_runner import BatchRunner
 from worker.inference.devices import pick_device, pick_dtype, precision_name
 from worker.inference.forward import Forward
@@ -73,7 +70,7 @@ class Segmenter:
         self.threads = threads
         """Threads of a CPU that a batch uses; 0 if a batch is one pass."""
         self.batch_size = batch_size or _BATCH_SIZES[device.type]
-        forward = Forward(lower(network, dtype), device=device, dtype=dtype)
+        forward = Forward(network, device=device, dtype=dtype)
         self._streams = Streams(forward, threads) if threads else None
         self.run_once: Callable[[Sequence[Tensor]], list[Tensor]] = self._streams or forward
         """Run a whole batch at once, regardless of the batch size; raises torch's own errors."""
@@ -108,14 +105,16 @@ class Segmenter:
         cls,
         path: Path,
         *,
+        architecture: str = "isnet",
         device: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
     ) -> Segmenter:
-        """Load weights onto a device, with batch norm folded into the convolutions.
+        """Load weights onto a device.
 
         Args:
             path: `.pth`, `.safetensors` or `.onnx`; not compared with a known SHA-256.
+            architecture: See `load_network`.
             device: See `pick_device`.
             precision: See `pick_dtype`.
             threads: Maximum number of threads on a CPU; torch's own number if that is lower.
@@ -131,14 +130,13 @@ class Segmenter:
         if where.type == "cuda" and dtype == torch.float32:
             # By default cuDNN computes fp32 as TF32, with the mantissa of fp16.
             torch.backends.cudnn.allow_tf32 = False
-        network = build(load_state_dict(path))
-        lower(network, dtype)
         on_cpu = where.type == "cpu"
+        network = load_network(architecture, path, dtype, on_cpu=on_cpu)
         sha256 = file_sha256(path)
         try:
             with translated(str(where), "loading the weights"):
                 return cls(
-                    fuse(network) if on_cpu else network,
+                    network,
                     device=where,
                     dtype=dtype,
                     weights_sha256=sha256,
