@@ -4,7 +4,6 @@ import socket
 import subprocess
 import threading
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 
 import pytest
 import redis
@@ -176,7 +175,9 @@ def test_doctor_explains_each_fault(service_env):
 
 def test_doctor_names_the_models_that_a_worker_cannot_serve(hand, run_rmbg):
     hand.jobs.fleet.register(
-        replace(hand.info, models=(), refused={"RMBG-1.4": "no weights; `rmbg weights pull`"}),
+        hand.info.model_copy(
+            update={"models": (), "refused": {"RMBG-1.4": "no weights; `rmbg weights pull`"}}
+        ),
         ttl_s=60,
     )
 
