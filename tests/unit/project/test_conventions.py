@@ -24,13 +24,11 @@ TO_DO_SLEEPS = {
 """Files that still call `time.sleep`; remove each name when its file is rewritten."""
 TO_DO_PATCHES = {
     "integration/test_producer_submit.py",
-    "unit/worker/consumer/test_range_runner.py",
     "unit/worker/imaging/decode/test_formats.py",
     "unit/worker/imaging/encode/test_png.py",
     "unit/worker/imaging/test_foreground.py",
     "unit/worker/inference/test_on_device.py",
     "unit/worker/inference/test_segmenter.py",
-    "unit/worker/monitoring/test_health.py",
 }
 """Files that still patch our modules; remove each name when its file is rewritten."""
 PATCHERS = {"setattr", "delattr"}

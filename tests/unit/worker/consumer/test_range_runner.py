@@ -242,7 +242,9 @@ def test_a_draining_process_ends_the_run_and_the_job_waits_for_nothing(store, ha
 # --- suspect ranges
 
 
-def test_items_of_a_suspect_range_run_one_by_one_and_are_announced_first(connection, store, harness):
+def test_items_of_a_suspect_range_run_one_by_one_and_are_announced_first(
+    connection, store, harness
+):
     inside = []
     harness.segmenter.before = lambda batch: inside.append((len(batch), list(connection.announced)))
     ticket = TicketRun(store, harness, 4, isolate=True)

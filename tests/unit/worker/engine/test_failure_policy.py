@@ -42,9 +42,7 @@ def subclasses(base):
 
 
 def decided(stage, error, *, attempts=0, draining=False, opens=False):
-    return decide(
-        stage, error, attempts, LIMITS, is_draining=draining, is_breaker_open_after=opens
-    )
+    return decide(stage, error, attempts, LIMITS, is_draining=draining, is_breaker_open_after=opens)
 
 
 @pytest.mark.parametrize(("draining", "opens"), FLAGS)
