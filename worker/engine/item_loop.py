@@ -226,8 +226,10 @@ class ItemLoop:
         if not self._inflight.leave(item, outcome):
             return
         self._scheduler.batches.nudge()
-        self._observer.ended(item.request, outcome, took_s=time.monotonic() - item.started_at_s)
-        item.results.put(ItemResult(item.request, outcome))
+        try:
+            self._observer.ended(item.request, outcome, took_s=time.monotonic() - item.started_at_s)
+        finally:
+            item.results.put(ItemResult(item.request, outcome))
 
     def _log_unknown(self, item: Item, error: BaseException) -> None:
         if not isinstance(error, RmbgError):
