@@ -1,5 +1,7 @@
 """The tickets of one worker in this process: the real job store, a store in memory, no broker."""
 
+import threading
+
 import pytest
 
 from shared.jobstore.store import JobStore
@@ -15,14 +17,17 @@ MODEL = "isnet-general-use"
 
 
 class ConsumerHarness:
-    """The ticket consumer of one worker; `published` collects what it issues."""
+    """The ticket consumer of one worker; `published` collects what it issues.
+
+    *engine* are options of `EngineHarness`: limits, `change_stages`, `observer`.
+    """
 
     def __init__(
-        self, url, *, connection=FailingConnection, imaging=None, load=None, retry_s=5.0, **limits
+        self, url, *, connection=FailingConnection, imaging=None, load=None, retry_s=5.0, **engine
     ):
         self.connection = connection.connect(url)
         self.store = JobStore(self.connection)
-        self.harness = EngineHarness(imaging=imaging or QuickImaging(), **limits)
+        self.harness = EngineHarness(imaging=imaging or QuickImaging(), **engine)
         self.shutdown = self.harness.shutdown
         self.objects = self.harness.store
         self.published = []
@@ -57,6 +62,12 @@ class ConsumerHarness:
         """Process the next ticket that was published."""
         issued = self.published.pop(0)
         self.consumer.serve(issued.ticket, issued.queue)
+
+    def serve_in_thread(self):
+        """Process the next ticket in a thread of its own; return the thread."""
+        thread = threading.Thread(target=self.serve, daemon=True)
+        thread.start()
+        return thread
 
     def run(self):
         while self.published:

@@ -97,24 +97,21 @@ class ItemLoop:
         if isinstance(step.stage, StoreStage) and not self._may_ask_store(step.stage, step.item):
             self._scheduler.put(step, delay_s=self._breaker.wait_s())
             return
-        try:
-            if not self._has_permit(step):
-                return
-            result = self._run(step)
-        except BaseException as err:  # noqa: BLE001 - whatever a stage raises ends its item only
-            self._advance(step, err)
-        else:
-            self._advance(step, result)
+        if self._has_permit(step):
+            self._run(step)
 
-    def _run(self, step: Step) -> Payload | Finished:
+    def _run(self, step: Step) -> None:
         started_s = time.monotonic()
         try:
             result = step.stage.run(step.item, step.payload)
-        finally:
+        except BaseException as err:  # noqa: BLE001 - whatever a stage raises ends its item only
             self._observer.stage(step.stage.name, time.monotonic() - started_s)
+            self._advance(step, err)
+            return
+        self._observer.stage(step.stage.name, time.monotonic() - started_s)
         if isinstance(step.stage, StoreStage):
             self._breaker.answered()
-        return result
+        self._advance(step, result)
 
     def _advance(self, step: Step, result: Payload | Finished | BaseException) -> None:
         """Take an item on from what its stage returned or raised."""
@@ -179,8 +176,14 @@ class ItemLoop:
 
         A granted step is queued again, by this thread or by the one that releases the pixels.
         """
-        pixels = step.stage.pixels(step.payload)
-        if not pixels or step.item.held_pixels:
+        if step.item.held_pixels:
+            return True
+        try:
+            pixels = step.stage.pixels(step.payload)
+        except BaseException as err:  # noqa: BLE001 - as in `_run`
+            self._advance(step, err)
+            return False
+        if not pixels:
             return True
         self._queue_granted(self._permits.request(step, pixels, step.rank))
         return False
@@ -225,8 +228,10 @@ class ItemLoop:
         if not self._inflight.leave(item, outcome):
             return
         self._scheduler.batches.nudge()
-        self._observer.ended(item.request, outcome, took_s=time.monotonic() - item.started_at_s)
-        item.results.put(ItemResult(item.request, outcome))
+        try:
+            self._observer.ended(item.request, outcome, took_s=time.monotonic() - item.started_at_s)
+        finally:
+            item.results.put(ItemResult(item.request, outcome))
 
     def _log_unknown(self, item: Item, error: BaseException) -> None:
         if not isinstance(error, RmbgError):

@@ -15,11 +15,6 @@ SLEEPERS = {
     "support/until.py",  # the one place that waits
 }
 """Files that may call `time.sleep`, and what takes that time."""
-TO_DO_PATCHES = {
-    "unit/worker/consumer/test_range_runner.py",
-    "unit/worker/monitoring/test_health.py",
-}
-"""Files that still patch our modules; remove each name when its file is rewritten."""
 PATCHERS = {"setattr", "delattr"}
 
 
@@ -96,7 +91,7 @@ def files_with(find):
 
 def test_no_test_patches_our_modules():
     """A fake or a value goes through a constructor or a parameter instead."""
-    assert files_with(patches) - TO_DO_PATCHES == set()
+    assert files_with(patches) == set()
 
 
 def test_no_test_sleeps():

@@ -1,118 +1,118 @@
-"""Many together, or one alone."""
+"""The lock that tickets share, and that a suspect ticket holds alone."""
 
 import threading
 from contextlib import suppress
 
 from support.until import until
 
-from worker.consumer.exclusive_lock import Gate
+from worker.consumer.exclusive_lock import ExclusiveLock
 
 
-class Visitor:
-    """Somebody in a thread who goes through the gate and stays until told to leave."""
+class Holder:
+    """A thread that takes a lock and holds it until told to release it."""
 
-    def __init__(self, enter):
-        self.inside, self._leave = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._visit, args=(enter,), daemon=True)
+    def __init__(self, hold):
+        self.holds, self._release = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(hold,), daemon=True)
         self._thread.start()
 
-    def _visit(self, enter):
-        with enter():
-            self.inside.set()
-            self._leave.wait(30)
+    def _run(self, hold):
+        with hold():
+            self.holds.set()
+            self._release.wait(30)
 
-    def leave(self):
-        self._leave.set()
+    def release(self):
+        self._release.set()
         self._thread.join(10)
         assert not self._thread.is_alive()
 
 
-def waits_to_be_alone(gate):
-    return until(lambda: gate._waiting == 1)
+def wait_for_exclusive_waiter(lock):
+    until(lambda: lock._exclusive_waiting == 1)
 
 
-def test_many_are_in_together():
-    gate = Gate()
-    visitors = [Visitor(gate.together) for _ in range(3)]
+def test_many_threads_share_the_lock():
+    lock = ExclusiveLock()
+    holders = [Holder(lock.shared) for _ in range(3)]
 
-    for visitor in visitors:
-        assert visitor.inside.wait(10)
-    for visitor in visitors:
-        visitor.leave()
-
-
-def test_alone_waits_for_those_who_are_in():
-    gate = Gate()
-    before = Visitor(gate.together)
-    assert before.inside.wait(10)
-
-    alone = Visitor(gate.alone)
-    waits_to_be_alone(gate)
-    assert not alone.inside.is_set()
-    before.leave()
-
-    assert alone.inside.wait(10)
-    alone.leave()
+    for holder in holders:
+        assert holder.holds.wait(10)
+    for holder in holders:
+        holder.release()
 
 
-def test_nobody_comes_in_beside_the_one_who_is_alone():
-    gate = Gate()
-    first = Visitor(gate.alone)
-    assert first.inside.wait(10)
+def test_an_exclusive_holder_waits_for_shared_ones():
+    lock = ExclusiveLock()
+    shared = Holder(lock.shared)
+    assert shared.holds.wait(10)
 
-    second, other = Visitor(gate.alone), Visitor(gate.together)
-    waits_to_be_alone(gate)
-    assert not second.inside.is_set()
-    assert not other.inside.is_set()
-    first.leave()
+    exclusive = Holder(lock.exclusive)
+    wait_for_exclusive_waiter(lock)
+    assert not exclusive.holds.is_set()
+    shared.release()
 
-    assert second.inside.wait(10)
-    assert not other.inside.is_set()
-    second.leave()
-    assert other.inside.wait(10)
-    other.leave()
+    assert exclusive.holds.wait(10)
+    exclusive.release()
 
 
-def test_who_waits_to_be_alone_keeps_newcomers_out():
-    """Or a suspect ticket would never run on a busy worker."""
-    gate = Gate()
-    before = Visitor(gate.together)
-    assert before.inside.wait(10)
-    alone = Visitor(gate.alone)
-    waits_to_be_alone(gate)
+def test_nothing_runs_beside_an_exclusive_holder():
+    lock = ExclusiveLock()
+    first = Holder(lock.exclusive)
+    assert first.holds.wait(10)
 
-    newcomer = Visitor(gate.together)
-    before.leave()
+    second, shared = Holder(lock.exclusive), Holder(lock.shared)
+    wait_for_exclusive_waiter(lock)
+    assert not second.holds.is_set()
+    assert not shared.holds.is_set()
+    first.release()
 
-    assert alone.inside.wait(10)
-    assert not newcomer.inside.is_set()
-    alone.leave()
-    assert newcomer.inside.wait(10)
-    newcomer.leave()
+    assert second.holds.wait(10)
+    assert not shared.holds.is_set()
+    second.release()
+    assert shared.holds.wait(10)
+    shared.release()
 
 
-def test_a_visitor_that_fails_lets_the_next_one_in():
-    gate = Gate()
-    for enter in (gate.together, gate.alone):
-        with suppress(KeyError), enter():
+def test_a_waiting_exclusive_holder_keeps_new_shared_ones_out():
+    """Otherwise a suspect ticket would never run on a busy worker."""
+    lock = ExclusiveLock()
+    shared = Holder(lock.shared)
+    assert shared.holds.wait(10)
+    exclusive = Holder(lock.exclusive)
+    wait_for_exclusive_waiter(lock)
+
+    late = Holder(lock.shared)
+    shared.release()
+
+    assert exclusive.holds.wait(10)
+    assert not late.holds.is_set()
+    exclusive.release()
+    assert late.holds.wait(10)
+    late.release()
+
+
+def test_an_exception_releases_the_lock():
+    lock = ExclusiveLock()
+    for hold in (lock.shared, lock.exclusive):
+        with suppress(KeyError), hold():
             raise KeyError
 
-    with gate.alone():
+    with lock.exclusive():
         pass
 
 
-def test_the_one_who_is_alone_can_see_that_somebody_urgent_waits():
-    gate = Gate()
-    alone = Visitor(gate.alone)
-    assert alone.inside.wait(10)
-    other = Visitor(gate.together)
-    assert not gate.is_wanted
+def test_an_exclusive_holder_sees_that_an_urgent_one_waits():
+    lock = ExclusiveLock()
+    exclusive = Holder(lock.exclusive)
+    assert exclusive.holds.wait(10)
+    other = Holder(lock.shared)
+    assert not lock.is_wanted
 
-    urgent = Visitor(lambda: gate.together(urgent=True))
-    until(lambda: gate.is_wanted)
-    alone.leave()
+    urgent = Holder(lambda: lock.shared(urgent=True))
+    until(lambda: lock.is_wanted)
+    exclusive.release()
 
-    assert urgent.inside.wait(10)
-    assert not gate.is_wanted
-    urgent.leave()
-    other.leave()
+    assert urgent.holds.wait(10)
+    assert not lock.is_wanted
+    urgent.release()
+    other.release()

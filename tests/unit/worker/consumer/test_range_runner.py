@@ -1,6 +1,8 @@
-"""One ticket's run: the real engine over a store in memory, the real job store over Redis."""
+"""One claimed range: the real engine over a store in memory, the real job store over Redis."""
 
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 from support.engine_harness import EngineHarness
@@ -9,36 +11,45 @@ from support.stand_ins import QuickImaging, Valve
 from support.until import until
 
 from shared.errors import RedisUnavailable
+from shared.jobstore.connection import Connection
 from shared.jobstore.store import JobStore
-from worker.consumer import range_runner as runs
+from worker.consumer.exclusive_lock import ExclusiveLock
 from worker.consumer.leases import HeldTicket
 from worker.consumer.range_runner import MARK_ITEMS, Range, RangeRunner
+from worker.engine import ItemRequest
 
 MODEL = "isnet-general-use"
 
 
-class Noting(JobStore):
-    """The real job store, which notes what it is told and may be away for the first calls."""
+class RecordingConnection(Connection):
+    """A connection that records what is marked and announced; `outages` marks fail first."""
 
-    away = 0
+    def __init__(self, client):
+        super().__init__(client)
+        self.groups, self.announced, self.outages = [], [], 0
 
-    def mark(self, lease, results):
-        if self.away:
-            self.away -= 1
-            raise RedisUnavailable("made up")
-        self.groups = [*getattr(self, "groups", []), len(results)]
-        return super().mark(lease, results)
-
-    def trying(self, lease, index, *, image_key):
-        self.tried = [*getattr(self, "tried", []), index]
-        return super().trying(lease, index, image_key=image_key)
+    def run(self, name, rows=(), /, **args):
+        rows = list(rows)
+        if name == "mark":
+            if self.outages:
+                self.outages -= 1
+                raise RedisUnavailable("simulated")
+            self.groups.append(len(rows))
+        if name == "trying":
+            self.announced.append(args["index"])
+        return super().run(name, rows, **args)
 
 
 @pytest.fixture
-def noting(redis_server, redis_client):
-    store = Noting.connect(redis_server.url)
-    yield store
-    store.close()
+def connection(redis_server, redis_client):
+    return RecordingConnection.connect(redis_server.url)
+
+
+@pytest.fixture
+def store(connection):
+    made = JobStore(connection)
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -48,29 +59,38 @@ def harness():
     harness.close()
 
 
-class Ticket:
-    """A claimed ticket over the first items of a job with sources `0.jpg`, `1.jpg` and so on."""
+class TicketRun:
+    """A runner over a claimed ticket; the sources of its job are `0.jpg`, `1.jpg` and so on."""
 
-    def __init__(self, store, harness, total, *, worker="w", claim=None, is_wanted=None, **details):
+    def __init__(self, store, harness, total, *, claim=None, lock=None, **details):
         self.store, self.harness = store, harness
         self.job_id = claim.lease.ticket.job_id if claim else submit(store, total, rem_mode=MODEL)
         for n in range(total):
-            harness.store.put("inbox", f"{n}.jpg", b"%d" % n, content_type="image/jpeg")
-        self.claim = claim or grant(store, feed(store)[0], worker)
-        self.held = HeldTicket(self.claim.lease)
+            harness.put(f"{n}.jpg", b"%d" % n)
+        self.claim = claim or grant(store, feed(store)[0])
+        self.held = HeldTicket(self.claim.lease, harness.shutdown)
+        template = ItemRequest(
+            job_id=self.job_id,
+            sequence=self.claim.sequence,
+            spec=self.claim.spec,
+            index=0,
+            image_key="0.jpg",
+            generation=self.claim.generation,
+            model=harness.model,
+            **details,
+        )
         keys = {n: f"{n}.jpg" for n in range(total)}
-        given = {"urgent": False, "isolate": False} | details
-        self.run = RangeRunner(
-            Range(held=self.held, claim=self.claim, keys=keys, model=harness.model, **given),
+        self.runner = RangeRunner(
+            Range(self.held, self.claim, keys, template),
             harness.engine,
             store,
-            is_wanted=is_wanted or (lambda: False),
+            lock=lock or ExclusiveLock(),
         )
-        self._thread = threading.Thread(target=self.run.work_off, daemon=True)
+        self._thread = threading.Thread(target=self.runner.run, daemon=True)
 
-    def work_off(self):
-        """Work it off in this thread; return the job's status."""
-        self.run.work_off()
+    def run(self):
+        """Run it in this thread; return the job's status."""
+        self.runner.run()
         return self.store.queries.status(self.job_id)
 
     def start(self):
@@ -82,82 +102,82 @@ class Ticket:
         return self.store.queries.status(self.job_id)
 
 
-def test_all_items_are_marked_with_their_records(noting, harness):
-    ticket = Ticket(noting, harness, 5)
+def test_all_items_are_marked_with_their_records(store, harness):
+    ticket = TicketRun(store, harness, 5)
     harness.store.delete("inbox", ["3.jpg"])
 
-    status = ticket.work_off()
+    status = ticket.run()
 
     assert (status.done, status.failed) == (4, 1)
     assert status.error_classes == {"ObjectMissing": 1}
     assert status.verdicts == {"fine": 4}
-    assert noting.leases.finish_begin(ticket.claim.lease).complete
-    assert ticket.run.unstarted == 0
+    assert store.leases.finish_begin(ticket.claim.lease).is_complete
+    assert ticket.runner.unstarted == 0
 
 
-def test_items_that_have_ended_before_are_not_done_again(noting, harness):
-    first = Ticket(noting, harness, 4)
-    harness.store.put("inbox", "1.jpg", b"bad", content_type="image/jpeg")
-    first.work_off()
-    issued = noting.leases.release(first.claim.lease)
-    assert noting.queries.status(first.job_id).done == 3
+def test_items_that_have_ended_are_not_run_again(store, harness):
+    first = TicketRun(store, harness, 4)
+    harness.put("1.jpg", b"bad")
+    first.run()
+    issued = store.leases.release(first.claim.lease)
+    assert store.queries.status(first.job_id).done == 3
 
     harness.segmenter.batches.clear()
-    again = Ticket(noting, harness, 4, claim=grant(noting, issued[0]))
-    again.work_off()
+    again = TicketRun(store, harness, 4, claim=grant(store, issued[0]))
+    again.run()
 
     assert harness.segmenter.batches == []
 
 
-def test_items_are_marked_in_groups(noting, harness):
-    """A script call for each would be a hundred times the load on Redis."""
-    ticket = Ticket(noting, harness, 16)
+def test_items_are_marked_in_groups(connection, store, harness):
+    """One script call for each item would be a hundred times the load on Redis."""
+    ticket = TicketRun(store, harness, 16)
 
-    ticket.work_off()
+    ticket.run()
 
-    assert sum(noting.groups) == 16
-    assert len(noting.groups) <= 3
-    assert max(noting.groups) <= 2 * MARK_ITEMS
+    assert sum(connection.groups) == 16
+    assert len(connection.groups) <= 3
+    assert max(connection.groups) <= 2 * MARK_ITEMS
 
 
-def test_urgent_items_are_marked_at_once(noting, harness, monkeypatch):
-    monkeypatch.setattr(runs, "MARK_S", 3600)
+def test_urgent_items_are_marked_at_once(store, harness):
     harness.segmenter.before = valve = Valve()
-    ticket = Ticket(noting, harness, 3, urgent=True)
+    ticket = TicketRun(store, harness, 3, urgent=True)
+    ticket.runner._marked_at_s = time.monotonic() + 3600  # no mark is due because of its age
     harness.store.delete("inbox", ["0.jpg"])
 
     ticket.start()
-    until(lambda: noting.queries.status(ticket.job_id).failed == 1)
+    until(lambda: store.queries.status(ticket.job_id).failed == 1)
     valve.open()
 
     assert ticket.join().done == 2
 
 
-def test_marks_wait_while_redis_is_away(noting, harness):
-    noting.away = 3
-    ticket = Ticket(noting, harness, 4)
+def test_marks_are_repeated_until_redis_answers(connection, store, harness):
+    connection.outages = 3
+    ticket = TicketRun(store, harness, 4)
 
-    assert ticket.work_off().done == 4
-    assert noting.groups == [4]
+    assert ticket.run().done == 4
+    assert connection.groups == [4]
 
 
-def test_a_run_whose_lease_is_lost_marks_nothing_more(noting, harness):
+def test_a_runner_whose_lease_is_lost_marks_nothing(store, harness):
     harness.segmenter.before = valve = Valve()
-    ticket = Ticket(noting, harness, 4)
+    ticket = TicketRun(store, harness, 4)
     ticket.start()
     valve.wait_for_one()
 
-    noting.leases.release(ticket.claim.lease)
+    store.leases.release(ticket.claim.lease)
     valve.open()
     status = ticket.join()
 
-    assert ticket.held.lost
+    assert ticket.held.is_lost
     assert (status.done, status.failed) == (0, 0)
 
 
-def test_what_the_beat_has_found_lost_is_not_even_tried_to_mark(noting, harness):
+def test_a_lease_that_the_heartbeat_found_lost_is_not_used_to_mark(store, harness):
     harness.segmenter.before = valve = Valve()
-    ticket = Ticket(noting, harness, 4)
+    ticket = TicketRun(store, harness, 4)
     ticket.start()
     valve.wait_for_one()
 
@@ -165,107 +185,109 @@ def test_what_the_beat_has_found_lost_is_not_even_tried_to_mark(noting, harness)
     valve.open()
     ticket.join()
 
-    assert not hasattr(noting, "groups")
+    assert not hasattr(store, "groups")
 
 
-def test_of_a_cancelled_job_what_is_in_flight_still_counts_and_nothing_more_starts(noting, harness):
+def test_a_cancelled_job_counts_items_in_flight_and_starts_no_others(store, harness):
     harness.segmenter.before = valve = Valve()
-    ticket = Ticket(noting, harness, 4, isolate=True)
+    ticket = TicketRun(store, harness, 4, isolate=True)
     ticket.start()
     valve.wait_for_one()
 
-    noting.submissions.cancel(ticket.job_id)
+    store.submissions.cancel(ticket.job_id)
     valve.open()
     status = ticket.join()
 
-    assert (status.done, ticket.run.unstarted) == (1, 3)
-    assert not ticket.held.lost
+    assert (status.done, ticket.runner.unstarted) == (1, 3)
+    assert not ticket.held.is_lost
 
 
-def test_a_stopped_run_finishes_what_it_handed_on_and_leaves_the_rest(noting):
+def test_a_stopped_runner_finishes_items_in_flight_and_leaves_the_rest(store):
     harness = EngineHarness(imaging=QuickImaging(), max_items=2)
     harness.segmenter.before = valve = Valve()
-    ticket = Ticket(noting, harness, 10)
+    ticket = TicketRun(store, harness, 10)
     ticket.start()
     valve.wait_for_one()
-    until(lambda: ticket.run.unstarted == 8)
+    until(lambda: ticket.runner.unstarted == 8)
 
-    ticket.run.stop()
+    ticket.runner.stop()
     valve.open()
     status = ticket.join()
 
-    assert status.done == 10 - ticket.run.unstarted
-    assert ticket.run.unstarted >= 7  # one may have been on its way into the engine
-    assert ticket.run.waiting_for is None
+    assert status.done == 10 - ticket.runner.unstarted
+    assert ticket.runner.unstarted >= 7  # one may have been on its way into the engine
+    assert ticket.runner.waiting_for is None
     harness.close()
 
 
-def test_a_bucket_that_fails_ends_the_run_and_says_why(noting, harness):
-    ticket = Ticket(noting, harness, 4)
+def test_a_missing_bucket_ends_the_run_and_is_reported(store, harness):
+    ticket = TicketRun(store, harness, 4)
     harness.store.missing.add("cutouts")
 
-    status = ticket.work_off()
+    status = ticket.run()
 
     assert (status.done, status.failed) == (0, 0)
-    assert ticket.run.waiting_for.startswith("bucket: ")
+    assert ticket.runner.waiting_for.startswith("bucket: ")
 
 
-def test_a_leaving_process_ends_the_run_and_waits_for_nothing(noting, harness):
-    ticket = Ticket(noting, harness, 4)
+def test_a_draining_process_ends_the_run_and_the_job_waits_for_nothing(store, harness):
+    ticket = TicketRun(store, harness, 4)
     harness.drain()
 
-    status = ticket.work_off()
+    status = ticket.run()
 
-    assert (status.done, ticket.run.waiting_for) == (0, None)
-
-
-# --- suspects
+    assert (status.done, ticket.runner.waiting_for) == (0, None)
 
 
-def test_suspects_go_one_by_one_each_announced_before(noting, harness):
+# --- suspect ranges
+
+
+def test_items_of_a_suspect_range_run_one_by_one_and_are_announced_first(
+    connection, store, harness
+):
     inside = []
-    harness.segmenter.before = lambda batch: inside.append((len(batch), list(noting.tried)))
-    ticket = Ticket(noting, harness, 4, isolate=True)
+    harness.segmenter.before = lambda batch: inside.append((len(batch), list(connection.announced)))
+    ticket = TicketRun(store, harness, 4, isolate=True)
 
-    assert ticket.work_off().done == 4
+    assert ticket.run().done == 4
     assert inside == [(1, [0]), (1, [0, 1]), (1, [0, 1, 2]), (1, [0, 1, 2, 3])]
-    assert noting.groups == [1, 1, 1, 1]
+    assert connection.groups == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(("isolate", "done"), [(True, 1), (False, 4)])
-def test_only_a_suspect_gives_way_and_not_before_one_item(noting, harness, isolate, done):
-    """It alone keeps others out; and one that were stopped each time at once would never end."""
-    ticket = Ticket(noting, harness, 4, isolate=isolate, is_wanted=lambda: True)
+def test_only_a_suspect_range_gives_way_and_only_after_one_item(store, harness, isolate, done):
+    """It alone keeps others out, and a range that always stopped at once would never end."""
+    ticket = TicketRun(store, harness, 4, isolate=isolate, lock=SimpleNamespace(is_wanted=True))
 
-    assert ticket.work_off().done == done
-    assert ticket.run.unstarted == 4 - done
+    assert ticket.run().done == done
+    assert ticket.runner.unstarted == 4 - done
 
 
-def test_a_suspect_is_not_tried_without_its_lease(noting, harness):
-    ticket = Ticket(noting, harness, 4, isolate=True)
-    noting.leases.release(ticket.claim.lease)
+def test_a_suspect_item_is_not_tried_after_its_lease_is_lost(store, harness):
+    ticket = TicketRun(store, harness, 4, isolate=True)
+    store.leases.release(ticket.claim.lease)
 
-    ticket.work_off()
+    ticket.run()
 
-    assert ticket.held.lost
+    assert ticket.held.is_lost
     assert harness.segmenter.batches == []
 
 
-def test_waiting_for_a_suspect_takes_no_processor_time(noting, harness):
-    """While one is in flight nothing else is to be done, so the thread sleeps on its outcome."""
+def test_waiting_for_a_suspect_item_takes_no_processor_time(store, harness):
+    """Nothing else is to be done while it is in flight, so the thread sleeps until its result."""
     harness.segmenter.before = valve = Valve()
-    ticket = Ticket(noting, harness, 4, isolate=True)
+    ticket = TicketRun(store, harness, 4, isolate=True)
     asked = []
-    outcomes = ticket.run._outcomes
+    results = ticket.runner._results
 
     class Queue:
-        put = outcomes.put
+        put = results.put
 
         def get(self, *, block, timeout):
             asked.append(block)
-            return outcomes.get(block=block, timeout=timeout)
+            return results.get(block=block, timeout=timeout)
 
-    ticket.run._outcomes = Queue()
+    ticket.runner._results = Queue()
     ticket.start()
     valve.wait_for_one()
     del asked[:]
@@ -280,20 +302,20 @@ def test_waiting_for_a_suspect_takes_no_processor_time(noting, harness):
 # --- attempts
 
 
-def test_attempts_of_earlier_generations_count(noting, harness):
+def test_attempts_of_earlier_generations_are_added(store, harness):
     job = submission(1, rem_mode=MODEL)
-    stage(noting, job)
-    job_id = noting.submissions.submit(job).job_id
-    first = Ticket(noting, harness, 1, claim=grant(noting, feed(noting)[0]))
-    harness.store.put("inbox", "0.jpg", b"bad", content_type="image/jpeg")
-    first.work_off()
-    noting.leases.finish_begin(first.claim.lease)
-    _, [merge] = noting.leases.finish_commit(first.claim.lease)
-    assert noting.leases.merge_commit(grant(noting, merge).lease)
-    assert noting.submissions.retry(job_id) == 1
+    stage(store, job)
+    job_id = store.submissions.submit(job).job_id
+    first = TicketRun(store, harness, 1, claim=grant(store, feed(store)[0]))
+    harness.put("0.jpg", b"bad")
+    first.run()
+    store.leases.finish_begin(first.claim.lease)
+    _, [merge] = store.leases.finish_commit(first.claim.lease)
+    assert store.leases.merge_commit(grant(store, merge).lease)
+    assert store.submissions.retry(job_id) == 1
 
-    second = Ticket(noting, harness, 1, claim=grant(noting, feed(noting)[0]))
-    second.work_off()
+    second = TicketRun(store, harness, 1, claim=grant(store, feed(store)[0]))
+    second.run()
 
-    [record] = noting.queries.open_records(job_id)
+    [record] = store.queries.open_records(job_id)
     assert '"attempts":2' in record

@@ -1,4 +1,4 @@
-"""A job's report: one page that stands for itself, in which nothing from outside is markup."""
+"""A job's report: a self-contained page that escapes every text from outside."""
 
 import re
 from datetime import UTC, datetime
@@ -46,7 +46,7 @@ def pair(key, verdict="ok"):
 
 
 class Elements(HTMLParser):
-    """Notes the elements of a page, and all its text."""
+    """Collects the elements and the text of a page."""
 
     def __init__(self, page):
         super().__init__()
@@ -61,7 +61,7 @@ class Elements(HTMLParser):
         self.text += data
 
 
-def test_the_page_says_what_became_of_the_job():
+def test_the_page_shows_the_totals_of_the_job():
     page = Elements(render(status(), spec(save_prefix="shop/2026"), [], []))
 
     for fact in ("job-1", "1,234", "1,200", "34", "shop/2026", "2026-11-23 05:00:00 UTC"):
@@ -69,7 +69,7 @@ def test_the_page_says_what_became_of_the_job():
     assert "verdict review10" in page.text
 
 
-def test_failures_stand_there_with_their_reasons():
+def test_failures_are_listed_with_their_reasons():
     page = Elements(render(status(), spec(), [], [failed("a.jpg"), failed("b.jpg", "torn")]))
 
     assert "the first 2 of 34" in page.text
@@ -77,18 +77,18 @@ def test_failures_stand_there_with_their_reasons():
     assert "b.jpgObjectMissingtorn" in page.text
 
 
-def test_a_complete_list_of_failures_does_not_call_itself_the_first():
+def test_a_complete_list_of_failures_has_no_limit_in_its_title():
     page = Elements(render(status(failed=1), spec(), [], [failed("a.jpg")]))
 
     assert "the first" not in page.text
 
 
-def test_where_nothing_failed_there_is_no_such_section():
+def test_a_job_without_failures_has_no_failure_section():
     assert "Failed" not in render(status(failed=0), spec(), [], [])
 
 
-def test_pictures_stand_in_the_page_itself():
-    """It is read from a bucket, by a browser that has no right to anything else there."""
+def test_images_are_embedded_in_the_page():
+    """A browser reads the page from a bucket and has no access to anything else there."""
     page = Elements(render(status(), spec(), [pair("a.jpg", "review")], []))
 
     assert len(page.sources) == 2
@@ -97,7 +97,7 @@ def test_pictures_stand_in_the_page_itself():
     assert not re.search(r"https?://|@import|url\(", render(status(), spec(), [pair("a")], []))
 
 
-def test_nothing_from_outside_is_markup():
+def test_every_text_from_outside_is_escaped():
     page = Elements(
         render(
             status(verdicts={EVIL: 1}),

@@ -1,6 +1,8 @@
-"""The breaker, by a clock that the test turns."""
+"""The circuit breaker, on a clock that the test sets."""
 
-from worker.engine.circuit_breaker import Breaker
+import random
+
+from worker.engine.circuit_breaker import CircuitBreaker
 
 
 class Clock:
@@ -10,20 +12,22 @@ class Clock:
         return self.now_s
 
 
-def opened():
+def open_breaker():
     clock = Clock()
-    breaker = Breaker(failures=3, probe_s=2.0, clock=clock)
+    breaker = CircuitBreaker(max_failures=3, probe_s=2.0, clock=clock)
     for _ in range(3):
         breaker.failed()
     return breaker, clock
 
 
-def test_it_opens_after_failures_in_a_row_only():
-    breaker = Breaker(failures=3)
-    for outcome in (breaker.failed, breaker.failed, breaker.succeeded, breaker.failed):
-        outcome()
+def test_only_failures_in_a_row_open_it():
+    breaker = CircuitBreaker(max_failures=3)
+    for report in (breaker.failed, breaker.failed, breaker.answered, breaker.failed):
+        report()
+    assert not breaker.is_open_after_failure
     breaker.failed()
     assert not breaker.is_open
+    assert breaker.is_open_after_failure
     assert breaker.allows()
 
     breaker.failed()
@@ -32,12 +36,12 @@ def test_it_opens_after_failures_in_a_row_only():
     assert not breaker.allows()
 
 
-def test_while_open_one_request_a_while_may_probe():
-    breaker, clock = opened()
+def test_while_it_is_open_one_probe_at_a_time_is_allowed():
+    breaker, clock = open_breaker()
     clock.now_s = 0.99
     assert not breaker.allows()
 
-    clock.now_s = 3.0  # half as long again as `probe_s`, at most
+    clock.now_s = 3.0  # 1.5 times `probe_s`, the longest wait
 
     assert breaker.allows()
     assert not breaker.allows()
@@ -46,18 +50,18 @@ def test_while_open_one_request_a_while_may_probe():
 
 
 def test_one_answer_closes_it():
-    breaker, clock = opened()
+    breaker, clock = open_breaker()
     clock.now_s = 3.0
     assert breaker.allows()
 
-    breaker.succeeded()
+    breaker.answered()
 
     assert not breaker.is_open
     assert all(breaker.allows() for _ in range(5))
 
 
 def test_a_failed_probe_leaves_it_open():
-    breaker, clock = opened()
+    breaker, clock = open_breaker()
     clock.now_s = 3.0
     assert breaker.allows()
 
@@ -68,7 +72,7 @@ def test_a_failed_probe_leaves_it_open():
 
 
 def test_waits_are_spread_around_the_time_between_probes():
-    breaker = Breaker(probe_s=2.0)
+    breaker = CircuitBreaker(probe_s=2.0, rng=random.Random(1))
 
     waits = [breaker.wait_s() for _ in range(200)]
 

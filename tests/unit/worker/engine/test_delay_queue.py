@@ -1,50 +1,40 @@
-"""Calls after a delay, by a clock that the test turns."""
+"""Entries that become due after a delay."""
 
-import threading
-
-from support.until import until
-
-from worker.engine.delay_queue import Later
+from worker.engine.delay_queue import DelayQueue
 
 
-class Clock:
-    """Stands still until it is turned; `later` looks again when something is put in."""
-
-    def __init__(self):
-        self.now_s = 100.0
-
-    def __call__(self):
-        return self.now_s
+def queue_of(*entries):
+    queue = DelayQueue()
+    for entry, due_s in entries:
+        queue.push(entry, due_s)
+    return queue
 
 
-def test_calls_are_made_in_the_order_in_which_they_are_due():
-    clock, ran = Clock(), []
-    later = Later(clock)
+def test_entries_come_in_the_order_in_which_they_are_due():
+    queue = queue_of(("third", 30), ("first", 10), ("second", 20))
 
-    for delay_s in (30, 10, 20):
-        later.after(delay_s, lambda delay_s=delay_s: ran.append(delay_s))
-    clock.now_s += 20
-    later.after(0, lambda: ran.append(0))
-
-    until(lambda: 0 in ran)
-    assert ran == [10, 20, 0]
+    assert queue.pop_due(25) == ["first", "second"]
+    assert queue.pop_due(29) == []
+    assert queue.pop_due(30) == ["third"]
 
 
-def test_a_call_that_is_due_soon_is_made_by_itself():
-    done = threading.Event()
-
-    Later().after(0.01, done.set)
-
-    assert done.wait(10)
+def test_entries_due_at_the_same_time_keep_their_order():
+    assert queue_of(("b", 1), ("a", 1)).pop_due(1) == ["b", "a"]
 
 
-def test_cut_short_runs_what_waits_and_waits_for_nothing_more():
-    clock, ran = Clock(), []
-    later = Later(clock)
-    later.after(3600, lambda: ran.append("waited"))
+def test_the_wait_lasts_until_the_first_entry_is_due():
+    queue = queue_of(("late", 30), ("early", 10))
 
-    later.cut_short()
-    until(lambda: ran == ["waited"])
-    later.after(3600, lambda: ran.append("came later"))
+    assert queue.wait_s(4) == 6
+    assert queue.wait_s(11) == 0
+    assert queue_of().wait_s(0) is None
 
-    until(lambda: ran == ["waited", "came later"])
+
+def test_hurry_makes_present_and_later_entries_due_at_once():
+    queue = queue_of(("present", 3600))
+
+    queue.hurry()
+    queue.push("later", 7200)
+
+    assert queue.pop_due(0) == ["present", "later"]
+    assert len(queue) == 0

@@ -18,7 +18,9 @@ from support.until import until
 from shared.errors import DeviceLost, StoreUnavailable, UndecodableImage
 from shared.job.spec import Existing, ImageOutput, Naming, PictureOptions
 from worker.engine.circuit_breaker import CircuitBreaker
+from worker.engine.observer import Observers
 from worker.engine.payloads import Deferred, Finished
+from worker.lifecycle import UNFIT_EXIT, Phase
 
 
 @pytest.fixture
@@ -46,8 +48,7 @@ def quicks(harnesses):
 
     def make(**details):
         made = harnesses(imaging=QuickImaging(), **details)
-        put = made.store.put
-        made.image = lambda key: put("inbox", key, key.encode(), content_type="image/jpeg") and key
+        made.image = lambda key: made.put(key, key.encode())
         return made
 
     return make
@@ -581,10 +582,11 @@ def test_draining_gives_back_what_waits_for_pixels(harnesses):
     until(lambda: harness.engine.permits.waiting)
 
     harness.drain()
+    harness.wait(1)
+    assert harness.outcomes == {"b": Deferred()}
     valve.open()
     harness.wait()
 
-    assert harness.outcomes["b"] == Deferred()
     assert harness.outcomes["first.jpg"].record.state == "done"
 
 
@@ -604,6 +606,99 @@ def test_what_comes_after_draining_began_is_given_back(quick):
     quick.drain()
 
     assert quick.run(quick.image("a")) == [Deferred()]
+
+
+@pytest.mark.parametrize("stage", ["download", "decode"])
+def test_an_item_whose_stage_ends_after_the_drain_began_is_deferred(harnesses, stage):
+    """Also a decoded item that did not wait for the device yet."""
+    valve, imaging = Valve(), QuickImaging()
+
+    def decode(*given, **named):
+        valve()
+        return imaging.decode(*given, **named)
+
+    harness = harnesses(imaging=QuickImaging(decode=decode) if stage == "decode" else imaging)
+    if stage == "download":
+        harness.store.before = lambda call, *_: valve() if call == "get" else None
+    harness.offer(harness.put("a"))
+    valve.wait_for_one()
+
+    harness.drain()
+    assert harness.outcomes == {}
+    valve.open()
+    harness.wait()
+
+    assert harness.outcomes == {"a": Deferred()}
+    assert harness.segmenter.batches == []
+    assert harness.engine.permits.held == 0
+
+
+# --- bugs of the engine and of its observers
+
+
+class FailingObserver(Observers):
+    """An observer whose next calls of the method *name* raise."""
+
+    def __init__(self, name, times):
+        super().__init__()
+        self.left = times
+
+        def fail(*_, **__):
+            if self.left:
+                self.left -= 1
+                raise OddError("simulated")
+
+        setattr(self, name, fail)
+
+
+@pytest.fixture
+def single(quicks):
+    """Make harnesses with one thread per executor, so that failures follow one another."""
+
+    def make(observer):
+        return quicks(observer=observer, io_threads=1, cpu_threads=1)
+
+    return make
+
+
+@pytest.mark.parametrize("name", ["stage", "retried"])
+def test_an_observer_that_raises_defers_that_item_and_the_engine_goes_on(single, name):
+    harness = single(FailingObserver(name, times=1))
+    harness.fail_store("get", times=1)
+
+    outcomes = harness.run(harness.image("a"))
+    assert outcomes == [Deferred()]
+    assert states(harness.run(harness.image("b"))) == ["done"]
+    assert not harness.shutdown.is_draining
+
+
+@pytest.mark.parametrize("name", ["ended", "batch"])
+def test_an_observer_that_raises_keeps_no_result_back(single, name):
+    harness = single(FailingObserver(name, times=1))
+
+    assert states(harness.run(harness.image("a"))) == ["done"]
+    assert states(harness.run(harness.image("b"))) == ["done"]
+    assert not harness.shutdown.is_draining
+
+
+def test_two_bugs_in_a_row_do_not_end_the_process(single):
+    harness = single(FailingObserver("stage", times=2))
+
+    outcomes = [harness.run(harness.image(key))[0] for key in "abc"]
+
+    assert outcomes[:2] == [Deferred(), Deferred()]
+    assert states(outcomes[2:]) == ["done"]
+    assert not harness.shutdown.is_draining
+
+
+def test_three_bugs_in_a_row_end_the_process_as_unfit(single):
+    harness = single(FailingObserver("stage", times=3))
+
+    outcomes = [harness.run(harness.image(key))[0] for key in "abc"]
+
+    assert outcomes == [Deferred()] * 3
+    assert harness.shutdown.wait(Phase.DRAINING, 10)
+    assert harness.shutdown.exit_code == UNFIT_EXIT
 
 
 # --- memory

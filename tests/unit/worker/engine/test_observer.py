@@ -1,4 +1,4 @@
-"""What the engine tells of its work."""
+"""What the engine reports to its observers."""
 
 import pytest
 from support.engine_harness import EngineHarness
@@ -10,9 +10,11 @@ from worker.engine.payloads import Deferred, Finished
 from worker.monitoring.event_log import EventLog
 from worker.monitoring.metrics import Metrics
 
+STAGES = ("download", "decode", "forward", "render", "upload")
+
 
 class Notes:
-    """Writes down what it is told."""
+    """An observer that records its calls."""
 
     def __init__(self):
         self.stages, self.batches, self.retries, self.ends = [], [], [], []
@@ -21,17 +23,17 @@ class Notes:
         assert took_s >= 0
         self.stages.append(name)
 
-    def batch(self, works, *, wait_s, took_s):
+    def batch(self, name, requests, *, wait_s, took_s):
         assert wait_s >= 0
         assert took_s >= 0
-        self.batches.append([work.image_key for work in works])
+        self.batches.append((name, [request.image_key for request in requests]))
 
-    def retried(self, work, stage, err):
-        self.retries.append((work.image_key, stage, type(err).__name__))
+    def retried(self, request, stage, err):
+        self.retries.append((request.image_key, stage, type(err).__name__))
 
-    def ended(self, work, outcome, *, took_s):
+    def ended(self, request, outcome, *, took_s):
         assert took_s > 0
-        self.ends.append((work.image_key, type(outcome)))
+        self.ends.append((request.image_key, type(outcome)))
 
 
 @pytest.fixture
@@ -42,23 +44,22 @@ def notes():
 @pytest.fixture
 def harness(notes):
     made = EngineHarness(imaging=QuickImaging(), observer=notes)
-    made.put = lambda key, body=b"x": made.store.put("inbox", key, body, content_type="image/jpeg")
     yield made
     made.close()
 
 
-def test_a_picture_goes_through_each_stage_once(harness, notes):
+def test_an_image_goes_through_each_stage_once(harness, notes):
     harness.put("a")
 
     harness.run("a")
 
     assert sorted(notes.stages) == sorted(set(STAGES) - {"forward"})
-    assert notes.batches == [["a"]]
+    assert notes.batches == [("forward", ["a"])]
     assert notes.ends == [("a", Finished)]
     assert notes.retries == []
 
 
-def test_a_failed_stage_is_told_with_the_end(harness, notes):
+def test_a_failed_stage_is_reported_and_so_is_the_end(harness, notes):
     harness.put("bad", b"bad")
 
     harness.run("bad", "missing")
@@ -68,7 +69,7 @@ def test_a_failed_stage_is_told_with_the_end(harness, notes):
 
 
 @pytest.mark.parametrize(("call", "stage"), [("get", "download"), ("put", "upload")])
-def test_each_retry_is_told_with_its_stage_and_cause(harness, notes, call, stage):
+def test_each_retry_is_reported_with_its_stage_and_cause(harness, notes, call, stage):
     harness.put("a")
     harness.fail_store(call, times=2)
 
@@ -78,7 +79,7 @@ def test_each_retry_is_told_with_its_stage_and_cause(harness, notes, call, stage
     assert notes.ends == [("a", Finished)]
 
 
-def test_an_item_that_is_given_back_is_told_as_such(harness, notes):
+def test_a_deferred_item_is_reported_as_deferred(harness, notes):
     harness.put("a")
     harness.segmenter.before = raise_device_lost
 
@@ -88,15 +89,15 @@ def test_an_item_that_is_given_back_is_told_as_such(harness, notes):
 
 
 def raise_device_lost(_batch):
-    raise DeviceLost("made up")
+    raise DeviceLost("simulated")
 
 
-def test_all_that_observe_are_told_the_same():
+def test_every_observer_gets_the_same_calls():
     first, second = Notes(), Notes()
     harness = EngineHarness(
         imaging=QuickImaging(), observer=Observers(first, second, Metrics(STAGES), EventLog())
     )
-    harness.store.put("inbox", "a", b"x", content_type="image/jpeg")
+    harness.put("a")
     harness.fail_store("get", times=1)
 
     harness.run("a")
@@ -106,8 +107,8 @@ def test_all_that_observe_are_told_the_same():
     assert (len(first.ends), len(first.retries), len(first.batches)) == (1, 1, 1)
 
 
-def test_metrics_know_each_stage_and_each_class_of_error():
-    """A rate needs a first value: counters that appear with the first event hide it."""
+def test_counters_exist_from_the_start_for_each_stage_and_error_class():
+    """A rate needs a first value; a counter that appears with the first event hides that event."""
     metrics = Metrics(STAGES)
     value = metrics.registry.get_sample_value
 
@@ -117,12 +118,12 @@ def test_metrics_know_each_stage_and_each_class_of_error():
     assert value("rmbg_images_total", {"result": "done", "error": ""}) == 0
 
 
-def test_a_batch_is_counted_with_its_wait_and_the_device_with_its_time(harness):
+def test_a_batch_counts_its_images_its_wait_and_the_time_of_the_device(harness):
     metrics = Metrics(STAGES)
-    work = harness.work("a")
+    request = harness.request("a")
 
-    metrics.batch([work] * 3, wait_s=0.02, took_s=0.5)
-    metrics.batch([work], wait_s=0.0, took_s=0.25)
+    metrics.batch("forward", [request] * 3, wait_s=0.02, took_s=0.5)
+    metrics.batch("forward", [request], wait_s=0.0, took_s=0.25)
 
     value = metrics.registry.get_sample_value
     assert value("rmbg_device_busy_seconds_total") == 0.75

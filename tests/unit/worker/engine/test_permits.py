@@ -1,75 +1,92 @@
-"""Decoded pixels held at once."""
+"""Permits for decoded pixels."""
 
 import threading
+from queue import Empty, SimpleQueue
 
 import pytest
-from support.until import until
 
-from worker.engine.permits import PixelBudget
-from worker.engine.thread_pool import Pool
+from worker.engine.permits import Permits
 
 
-def test_what_fits_is_admitted_at_once_and_the_rest_when_pixels_come_back():
-    budget, admitted = PixelBudget(100), []
-    for name, pixels in (("a", 60), ("b", 40), ("c", 1)):
-        budget.admit(pixels, (0,), lambda name=name: admitted.append(name))
-    assert (admitted, budget.held_px) == (["a", "b"], 100)
-
-    budget.release(40)
-
-    assert (admitted, budget.held_px) == (["a", "b", "c"], 61)
+def names(granted):
+    return [holder for holder, _ in granted]
 
 
-def test_a_picture_larger_than_the_whole_budget_is_admitted_alone():
-    budget, admitted = PixelBudget(100), []
-    budget.admit(10, (0,), lambda: admitted.append("small"))
-    budget.admit(500, (1,), lambda: admitted.append("huge"))
-    budget.admit(10, (2,), lambda: admitted.append("after"))
-    assert admitted == ["small"]
+def test_requests_that_fit_are_granted_at_once_and_the_rest_after_a_release():
+    permits = Permits(100)
+    assert permits.request("a", 60, (0,)) == [("a", 60)]
+    assert permits.request("b", 40, (0,)) == [("b", 40)]
+    assert permits.request("c", 1, (0,)) == []
+    assert (permits.held, permits.waiting) == (100, 1)
 
-    budget.release(10)
-    assert admitted == ["small", "huge"]
-    budget.release(500)
-
-    assert admitted == ["small", "huge", "after"]
+    assert permits.release(40) == [("c", 1)]
+    assert (permits.held, permits.waiting) == (61, 0)
 
 
-def test_who_waits_is_let_in_by_rank():
-    """Urgent first; and a large one at the head is not passed by small ones for ever."""
-    budget, admitted = PixelBudget(100), []
-    budget.admit(100, (0,), lambda: admitted.append("holds"))
+def test_a_request_above_the_limit_is_granted_when_nothing_else_is_held():
+    permits = Permits(100)
+    permits.request("small", 10, (0,))
+    assert permits.request("huge", 500, (1,)) == []
+    assert permits.request("after", 10, (2,)) == []
+
+    assert names(permits.release(10)) == ["huge"]
+    assert names(permits.release(500)) == ["after"]
+
+
+def test_requests_are_granted_by_rank():
+    """Urgent ones go first, and small ones do not overtake a large one for ever."""
+    permits = Permits(100)
+    permits.request("holder", 100, (0,))
     for name, rank, pixels in (("small", 3, 1), ("large", 2, 100), ("urgent", 1, 1)):
-        budget.admit(pixels, (rank,), lambda name=name: admitted.append(name))
+        assert permits.request(name, pixels, (rank,)) == []
 
-    budget.release(100)
-    assert admitted == ["holds", "urgent"]
-    budget.release(1)
-
-    assert admitted == ["holds", "urgent", "large"]
+    assert names(permits.release(100)) == ["urgent"]
+    assert names(permits.release(1)) == ["large"]
 
 
-@pytest.mark.parametrize("budget_px", [1, 50, 1000])
-def test_under_many_threads_everyone_gets_in_and_the_bound_is_kept(budget_px):
-    budget, pool, lock = PixelBudget(budget_px), Pool("many", 8), threading.Lock()
-    held, over, ended = [], [], []
+def test_withdrawn_requests_are_returned_and_never_granted():
+    permits = Permits(10)
+    permits.request("holder", 10, (0,))
+    permits.request("waiting", 1, (1,))
 
-    def work(pixels):
+    assert permits.withdraw() == ["waiting"]
+    assert permits.release(10) == []
+    assert (permits.held, permits.waiting) == (0, 0)
+
+
+@pytest.mark.parametrize("limit", [1, 50, 1000])
+def test_with_many_threads_every_request_is_granted_and_the_limit_holds(limit):
+    permits, lock = Permits(limit), threading.Lock()
+    granted, held, above, done = SimpleQueue(), [], [], []
+
+    def use(pixels):
         with lock:
             held.append(pixels)
-            if sum(held) > budget_px and len(held) > 1:
-                over.append(list(held))
+            if sum(held) > limit and len(held) > 1:
+                above.append(list(held))
         with lock:
             held.remove(pixels)
-        budget.release(pixels)
-        ended.append(pixels)
+            done.append(pixels)
+        for each in permits.release(pixels):
+            granted.put(each)
 
-    def ask(pixels, rank):
-        budget.admit(pixels, (rank,), lambda: pool.put((rank,), lambda: work(pixels)))
+    def serve(own):
+        for n in own:
+            for each in permits.request(n, 1 + n % 97, (n,)):
+                granted.put(each)
+        while len(done) < 400:
+            try:
+                _, pixels = granted.get(timeout=0.01)
+            except Empty:
+                continue
+            use(pixels)
 
-    for n in range(400):
-        pool.put((n,), lambda n=n: ask(1 + n % 97, n))
+    threads = [threading.Thread(target=serve, args=(range(k, 400, 8),)) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
 
-    until(lambda: len(ended) == 400)
-    assert over == []
-    assert budget.held_px == 0
-    pool.close()
+    assert len(done) == 400
+    assert above == []
+    assert (permits.held, permits.waiting) == (0, 0)

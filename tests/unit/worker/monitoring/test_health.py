@@ -1,4 +1,4 @@
-"""What probes are answered, state by state; integration tests ask real processes."""
+"""What the probes report in each state; integration tests ask real processes."""
 
 import pytest
 from celery import Celery
@@ -6,7 +6,6 @@ from support.engine_harness import EngineHarness
 from support.stand_ins import QuickImaging, Valve
 from support.until import until
 
-from worker.monitoring import liveness
 from worker.monitoring.health import Health
 from worker.monitoring.liveness import LoopStamp
 
@@ -25,24 +24,24 @@ def loop():
 
 @pytest.fixture
 def health(harness, loop):
-    return Health(engine=harness.engine, loop=loop, stall_s=0.05)
+    return Health(engine=harness.engine, loop=loop, shutdown=harness.shutdown, stall_s=0.05)
 
 
-def test_readiness_goes_through_the_life_of_a_process(health, loop):
-    said = [health.ready()]
+def test_readiness_follows_the_life_of_a_process(health, harness, loop):
+    reported = [health.ready()]
     health.is_loaded = True
-    said.append(health.ready())
+    reported.append(health.ready())
     health.is_serving = True
-    said.append(health.ready())
+    reported.append(health.ready())
     loop.is_connected = True
-    said.append(health.ready())
+    reported.append(health.ready())
     loop.disconnected()
-    said.append(health.ready())
+    reported.append(health.ready())
     loop.is_connected = True
-    health.is_draining = True
-    said.append(health.ready())
+    harness.shutdown.drain("the test asked for it")
+    reported.append(health.ready())
 
-    assert said == [
+    assert reported == [
         "models are being loaded",
         "not serving yet",
         "not connected to the queue",
@@ -52,22 +51,22 @@ def test_readiness_goes_through_the_life_of_a_process(health, loop):
     ]
 
 
-def test_a_loop_that_stands_still_is_not_alive_until_it_turns(health, loop):
-    loop.turned()
+def test_a_blocked_event_loop_is_not_alive_until_it_runs_again(health, loop):
+    loop.ran()
     assert health.alive() is None
     loop.limit_s = 0.02
 
     assert "event loop has stood still" in until(health.alive)
     assert loop.lag_s() > 0.02
     loop.limit_s = 60.0
-    loop.turned()
+    loop.ran()
     assert health.alive() is None
 
 
-def test_a_loop_without_a_connection_is_alive_however_long(health, loop):
-    """It waits for Redis, and starting it again would not bring that back."""
+def test_an_event_loop_without_a_connection_is_alive(health, loop):
+    """It waits for Redis, and a restart would not help."""
     loop.limit_s = 0.0
-    loop.turned()
+    loop.ran()
     until(health.alive)
 
     loop.disconnected()
@@ -77,11 +76,10 @@ def test_a_loop_without_a_connection_is_alive_however_long(health, loop):
 
 def test_an_engine_that_hangs_is_not_alive_until_it_moves(health, harness):
     harness.segmenter.before = valve = Valve()
-    key = harness.store.put("inbox", "a", b"a", content_type="image/jpeg") and "a"
-    harness.offer(key)
+    harness.offer(harness.put("a"))
     valve.wait_for_one()
 
-    assert until(health.alive) == "nothing has moved for 0 s"
+    assert until(health.alive) == "no item has moved for 0 s"
     valve.open()
     harness.wait()
     assert until(lambda: health.alive() is None)
@@ -89,8 +87,7 @@ def test_an_engine_that_hangs_is_not_alive_until_it_moves(health, harness):
 
 def test_an_engine_that_waits_for_the_store_is_alive(health, harness):
     harness.segmenter.before = valve = Valve()
-    harness.store.put("inbox", "a", b"a", content_type="image/jpeg")
-    harness.offer("a")
+    harness.offer(harness.put("a"))
     valve.wait_for_one()
     until(health.alive)
 
@@ -102,7 +99,9 @@ def test_an_engine_that_waits_for_the_store_is_alive(health, harness):
     harness.wait()
 
 
-def test_a_picture_that_decodes_for_ever_is_told(health, harness, monkeypatch):
-    monkeypatch.setattr(liveness, "DECODE_S", -1.0)
+def test_an_image_that_decodes_for_too_long_is_reported(harness, loop):
+    health = Health(
+        engine=harness.engine, loop=loop, shutdown=harness.shutdown, stall_s=60, decode_s=-1.0
+    )
 
-    assert "decoding or drawing" in health.alive()
+    assert "decoding or rendering" in health.alive()

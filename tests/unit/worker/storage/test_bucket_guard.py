@@ -1,10 +1,10 @@
-"""What a worker may ask of the object store, whatever a job says."""
+"""Which buckets a worker may use, whatever a job asks for."""
 
 import pytest
 from support.memory_store import MemoryStore
 
 from shared.errors import BucketUnavailable
-from worker.storage.bucket_guard import ConfinedStore
+from worker.storage.bucket_guard import BucketGuard
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def store(asked):
     for bucket in ("inbox", "cutouts", "private"):
         memory.put(bucket, "k", b"secret", content_type="image/png")
     memory.before = lambda *call: asked.append(call)
-    return ConfinedStore(memory, inputs=("inbox",), output="cutouts")
+    return BucketGuard(memory, inputs=("inbox",), output="cutouts")
 
 
 def reads(store, bucket):
@@ -37,20 +37,20 @@ def writes(store, bucket):
     ]
 
 
-def test_inputs_and_outputs_are_read_and_outputs_written(store):
+def test_input_buckets_can_be_read_and_the_output_bucket_read_and_written(store):
     assert store.get("inbox", "k").data == b"secret"
     for call in [*reads(store, "inbox"), *reads(store, "cutouts"), *writes(store, "cutouts")]:
         call()
 
 
-def test_nothing_is_written_to_an_input(store, asked):
+def test_input_buckets_cannot_be_written(store, asked):
     for call in writes(store, "inbox"):
         with pytest.raises(BucketUnavailable, match="inbox is not the RMBG_OUTPUT_BUCKET"):
             call()
     assert asked == []
 
 
-def test_another_bucket_is_neither_read_nor_written_nor_signed(store, asked):
+def test_any_other_bucket_cannot_be_read_written_or_signed(store, asked):
     for call in [
         *reads(store, "private"),
         *writes(store, "private"),

@@ -1,4 +1,4 @@
-"""What is written to the bucket: once, and never over what must stay."""
+"""Outputs are written exactly once and never replace what must stay."""
 
 import base64
 import json
@@ -6,7 +6,6 @@ import json
 import pytest
 from support.jobs import spec
 from support.memory_store import MemoryStore
-from support.stand_ins import stand_in_model
 
 from shared.errors import (
     BucketUnavailable,
@@ -18,12 +17,12 @@ from shared.errors import (
 )
 from shared.job.record import ItemRecord
 from shared.job.spec import Existing, ImageOutput, Naming, PictureOptions
-from worker.storage.item_ref import Work
+from worker.storage.item_ref import ItemRef
 from worker.storage.output_keys import keys_of
-from worker.storage.output_writer import MAX_ROUNDS, Effects
+from worker.storage.output_writer import MAX_ROUNDS, OutputWriter
 
 CUTOUT, MASK = "ComfyUI/cutout/a.jpg.png", "ComfyUI/mask/a.jpg.png"
-PICTURES = {"mask": b"mask", "cutout": b"cutout"}
+OUTPUTS = {"mask": b"mask", "cutout": b"cutout"}
 
 
 @pytest.fixture
@@ -34,20 +33,19 @@ def store():
 
 
 @pytest.fixture
-def effects(store):
-    return Effects(store, max_bytes=100)
+def writer(store):
+    return OutputWriter(store, max_bytes=100)
 
 
-def work(**changes):
+def item_ref(**changes):
     given = {
         "job_id": "j",
         "sequence": 7,
         "spec": spec(),
         "index": 3,
         "image_key": "a.jpg",
-        "model": stand_in_model(),
     }
-    return Work(**given | changes)
+    return ItemRef(**given | changes)
 
 
 def record_of(item, **changes):
@@ -56,8 +54,8 @@ def record_of(item, **changes):
         "index": item.index,
         "image_key": item.image_key,
         "state": "done",
-        "cutout_key": keys.cutout,
-        "mask_key": keys.mask,
+        "cutout_key": keys["cutout"],
+        "mask_key": keys["mask"],
         "width": 4,
         "height": 3,
         "qc": {"verdict": "good"},
@@ -65,10 +63,8 @@ def record_of(item, **changes):
     return ItemRecord(**given | changes)
 
 
-def publish(effects, item, *, pictures=None, source="source-tag", **changes):
-    return effects.publish(
-        item, pictures or PICTURES, record_of(item, **changes), source_etag=source
-    )
+def publish(writer, item, *, outputs=None, source="source-tag", **changes):
+    return writer.publish(item, outputs or OUTPUTS, record_of(item, **changes), source_etag=source)
 
 
 def source_tag(store):
@@ -78,40 +74,40 @@ def source_tag(store):
 # --- sources
 
 
-def test_a_source_comes_with_its_tag(effects, store):
-    body = effects.download(work())
+def test_a_source_is_returned_with_its_etag(writer, store):
+    body = writer.download(item_ref())
 
     assert (body.data, body.etag) == (b"source", source_tag(store))
 
 
-def test_a_missing_and_a_too_long_source_are_refused(effects, store):
+def test_missing_and_too_large_sources_are_refused(writer, store):
     store.put("inbox", "long.jpg", bytes(101), content_type="image/jpeg")
 
     with pytest.raises(ObjectMissing, match="inbox/absent"):
-        effects.download(work(image_key="absent.jpg"))
+        writer.download(item_ref(image_key="absent.jpg"))
     with pytest.raises(ImageTooLarge, match="limit is 100"):
-        effects.download(work(image_key="long.jpg"))
+        writer.download(item_ref(image_key="long.jpg"))
 
 
 @pytest.mark.parametrize("key", ["../other/a.jpg", "a/../../b.jpg", "./a.jpg", "a\n.jpg", "a/"])
-def test_a_bad_key_never_reaches_the_store(effects, store, key):
-    """What a store or proxy makes of `..` is its own affair; it could be another bucket."""
+def test_a_bad_key_never_reaches_the_store(writer, store, key):
+    """A store or proxy may resolve `..`, even to another bucket."""
     asked = []
     store.before = lambda *call: asked.append(call)
 
     with pytest.raises(InvalidKey):
-        effects.download(work(image_key=key))
+        writer.download(item_ref(image_key=key))
     assert asked == []
 
 
 # --- writing
 
 
-def test_both_pictures_are_written_the_mask_first(effects, store):
+def test_the_mask_is_written_before_the_cutout(writer, store):
     order = []
     store.before = lambda call, _bucket, key: order.append((call, key))
 
-    record = publish(effects, work())
+    record = publish(writer, item_ref())
 
     assert order == [("put", MASK), ("put", CUTOUT)]
     assert store.get("cutouts", CUTOUT).data == b"cutout"
@@ -119,41 +115,45 @@ def test_both_pictures_are_written_the_mask_first(effects, store):
     assert (record.existing, record.sizes) == (None, {"mask": 4, "cutout": 6})
 
 
-def test_metadata_says_from_what_by_whom_and_how_long(effects, store):
-    item = work()
-    publish(effects, item)
+def test_metadata_holds_source_parameters_job_and_size(writer, store):
+    item = item_ref()
+    publish(writer, item)
 
-    said = store.head("cutouts", CUTOUT).metadata
+    metadata = store.head("cutouts", CUTOUT).metadata
 
-    assert said["rmbg-source"] == "source-tag"
-    assert said["rmbg-params"] == item.spec.params_hash
-    assert (said["rmbg-sequence"], said["rmbg-job"], said["rmbg-bytes"]) == ("7", "j", "6")
-
-
-def test_metadata_fits_what_s3_allows_whatever_is_noted(effects, store):
-    publish(effects, work(), notes=("a note of some length",) * 200)
-
-    said = store.head("cutouts", CUTOUT).metadata
-
-    assert sum(len(name) + len(value) for name, value in said.items()) <= 2048
+    assert metadata["rmbg-source"] == "source-tag"
+    assert metadata["rmbg-params"] == item.spec.params_hash
+    assert (metadata["rmbg-sequence"], metadata["rmbg-job"], metadata["rmbg-bytes"]) == (
+        "7",
+        "j",
+        "6",
+    )
 
 
-def test_writing_again_leaves_what_is_there_as_it_is(effects, store):
+def test_metadata_stays_within_the_limit_of_s3(writer, store):
+    publish(writer, item_ref(), notes=("a note of some length",) * 200)
+
+    metadata = store.head("cutouts", CUTOUT).metadata
+
+    assert sum(len(name) + len(value) for name, value in metadata.items()) <= 2048
+
+
+def test_writing_again_does_not_change_the_objects(writer, store):
     """On a GPU the last bit may differ between two runs, and with it the ETag."""
-    publish(effects, work())
+    publish(writer, item_ref())
     before = store.head("cutouts", CUTOUT).etag
 
-    again = publish(effects, work(), pictures={"mask": b"other", "cutout": b"pixels"})
+    again = publish(writer, item_ref(), outputs={"mask": b"other", "cutout": b"pixels"})
 
     assert again.existing == "same"
     assert store.head("cutouts", CUTOUT).etag == before
     assert again.sizes == {"mask": 4, "cutout": 6}
 
 
-def test_an_equal_picture_of_another_job_is_the_same(effects):
-    publish(effects, work())
+def test_an_equal_output_of_another_job_is_not_replaced(writer):
+    publish(writer, item_ref())
 
-    assert publish(effects, work(job_id="k", sequence=8)).existing == "same"
+    assert publish(writer, item_ref(job_id="k", sequence=8)).existing == "same"
 
 
 @pytest.mark.parametrize(
@@ -161,16 +161,16 @@ def test_an_equal_picture_of_another_job_is_the_same(effects):
     [{"source": "new-tag"}, {"spec": spec(options=PictureOptions(edges="seed"))}],
     ids=["new source", "new parameters"],
 )
-def test_an_older_jobs_picture_is_replaced_when_source_or_parameters_changed(
-    effects, store, change
+def test_an_output_of_an_older_job_is_replaced_if_source_or_parameters_changed(
+    writer, store, change
 ):
-    publish(effects, work())
+    publish(writer, item_ref())
     source = change.pop("source", "source-tag")
 
     record = publish(
-        effects,
-        work(sequence=8, **change),
-        pictures={"mask": b"m2", "cutout": b"c2"},
+        writer,
+        item_ref(sequence=8, **change),
+        outputs={"mask": b"m2", "cutout": b"c2"},
         source=source,
     )
 
@@ -178,80 +178,80 @@ def test_an_older_jobs_picture_is_replaced_when_source_or_parameters_changed(
     assert store.get("cutouts", CUTOUT).data == b"c2"
 
 
-def test_a_later_jobs_picture_is_never_replaced(effects, store):
-    publish(effects, work(sequence=9), source="newer")
+def test_an_output_of_a_later_job_is_never_replaced(writer, store):
+    publish(writer, item_ref(sequence=9), source="newer")
 
-    record = publish(effects, work(sequence=8), pictures={"mask": b"m2", "cutout": b"c2"})
+    record = publish(writer, item_ref(sequence=8), outputs={"mask": b"m2", "cutout": b"c2"})
 
     assert record.existing == "superseded"
     assert store.get("cutouts", CUTOUT).data == b"cutout"
 
 
-def foreign(store):
+def put_unknown(store):
     for key in (MASK, CUTOUT):
-        store.put("cutouts", key, b"somebody's", content_type="image/png")
+        store.put("cutouts", key, b"unknown", content_type="image/png")
 
 
-def test_a_foreign_picture_is_replaced_by_default(effects, store):
-    foreign(store)
+def test_an_unknown_object_is_replaced_by_default(writer, store):
+    put_unknown(store)
 
-    record = publish(effects, work())
+    record = publish(writer, item_ref())
 
     assert record.existing is None
     assert store.get("cutouts", CUTOUT).data == b"cutout"
 
 
-def test_existing_keep_keeps_it(effects, store):
-    foreign(store)
+def test_existing_keep_keeps_an_unknown_object(writer, store):
+    put_unknown(store)
 
-    record = publish(effects, work(spec=spec(existing=Existing.KEEP)))
+    record = publish(writer, item_ref(spec=spec(existing=Existing.KEEP)))
 
     assert record.existing == "kept"
-    assert record.sizes == {"mask": 10, "cutout": 10}
-    assert store.get("cutouts", CUTOUT).data == b"somebody's"
+    assert record.sizes == {"mask": 7, "cutout": 7}
+    assert store.get("cutouts", CUTOUT).data == b"unknown"
 
 
-def test_existing_fail_fails_and_names_the_key(effects, store):
-    foreign(store)
+def test_existing_fail_fails_and_names_the_key(writer, store):
+    put_unknown(store)
 
     with pytest.raises(OutputExists, match=MASK):
-        publish(effects, work(spec=spec(existing=Existing.FAIL)))
-    assert store.get("cutouts", CUTOUT).data == b"somebody's"
+        publish(writer, item_ref(spec=spec(existing=Existing.FAIL)))
+    assert store.get("cutouts", CUTOUT).data == b"unknown"
 
 
-def test_existing_fail_still_knows_its_own_pictures(effects):
+def test_existing_fail_recognises_its_own_outputs(writer):
     """A redo finds what its first run wrote."""
-    item = work(spec=spec(existing=Existing.FAIL))
-    publish(effects, item)
+    item = item_ref(spec=spec(existing=Existing.FAIL))
+    publish(writer, item)
 
-    assert publish(effects, item).existing == "same"
+    assert publish(writer, item).existing == "same"
 
 
-def test_a_worker_killed_between_mask_and_cutout_is_made_good(effects, store):
-    publish(effects, work())
+def test_a_missing_cutout_beside_its_mask_is_written(writer, store):
+    publish(writer, item_ref())
     store.delete("cutouts", [CUTOUT])
 
-    record = publish(effects, work(), pictures={"mask": b"other", "cutout": b"cutout"})
+    record = publish(writer, item_ref(), outputs={"mask": b"other", "cutout": b"cutout"})
 
     assert store.get("cutouts", MASK).data == b"mask"
     assert store.get("cutouts", CUTOUT).data == b"cutout"
     assert record.cutout_key == CUTOUT
 
 
-def test_a_damaged_picture_of_ones_own_is_replaced(effects, store):
-    publish(effects, work())
-    said = store.head("cutouts", CUTOUT).metadata
-    store.put("cutouts", CUTOUT, b"torn", content_type="image/png", metadata=said)
+def test_a_damaged_output_of_the_same_job_is_replaced(writer, store):
+    publish(writer, item_ref())
+    metadata = store.head("cutouts", CUTOUT).metadata
+    store.put("cutouts", CUTOUT, b"torn", content_type="image/png", metadata=metadata)
 
-    record = publish(effects, work())
+    record = publish(writer, item_ref())
 
     assert store.get("cutouts", CUTOUT).data == b"cutout"
     assert record.sizes == {"mask": 4, "cutout": 6}
 
 
-def test_a_picture_that_vanishes_before_it_is_looked_at_is_written(effects, store):
-    """412, and then a HEAD that finds nothing: somebody deleted it in between."""
-    foreign(store)
+def test_an_object_that_disappears_before_it_is_inspected_is_written(writer, store):
+    """The PUT returns 412, and then the HEAD finds nothing: the object was deleted in between."""
+    put_unknown(store)
 
     def delete_before_head(call, bucket, key):
         if call == "head":
@@ -259,13 +259,13 @@ def test_a_picture_that_vanishes_before_it_is_looked_at_is_written(effects, stor
 
     store.before = delete_before_head
 
-    assert publish(effects, work()).existing is None
+    assert publish(writer, item_ref()).existing is None
     assert store.get("cutouts", CUTOUT).data == b"cutout"
 
 
-def test_a_picture_that_changes_in_every_round_is_tried_later(effects, store):
-    """Not for ever, and never without a condition."""
-    foreign(store)
+def test_an_object_that_changes_in_every_round_is_tried_later(writer, store):
+    """There are `MAX_ROUNDS` conditional writes, and never an unconditional one."""
+    put_unknown(store)
     rounds = []
 
     def change_before_put(call, bucket, key):
@@ -278,40 +278,40 @@ def test_a_picture_that_changes_in_every_round_is_tried_later(effects, store):
     store.before = change_before_put
 
     with pytest.raises(StoreUnavailable, match=MASK):
-        publish(effects, work())
+        publish(writer, item_ref())
     assert len(rounds) == MAX_ROUNDS
 
 
-def test_a_missing_bucket_is_not_the_items_fault(effects, store):
+def test_a_missing_bucket_is_no_error_of_the_item(writer, store):
     store.missing.add("cutouts")
 
     with pytest.raises(BucketUnavailable):
-        publish(effects, work())
+        publish(writer, item_ref())
 
 
-# --- what an earlier process did
+# --- recalling
 
 
-def recall(effects, item=None):
-    return effects.recall(item or work())
+def recall(writer, item=None):
+    return writer.recall(item or item_ref())
 
 
-def test_what_is_done_is_recalled_with_its_record(effects, store):
+def test_a_finished_item_is_recalled_with_its_record(writer, store):
     written = publish(
-        effects, work(), source=source_tag(store), notes=("first of 3 frames",), attempts=2
+        writer, item_ref(), source=source_tag(store), notes=("first of 3 frames",), attempts=2
     )
 
-    assert recall(effects) == written
+    assert recall(writer) == written
 
 
-def test_a_recalled_record_is_the_items_own(effects, store):
-    """A key that occurs twice is two items at one place."""
-    publish(effects, work(index=3), source=source_tag(store))
+def test_a_recalled_record_has_the_index_of_its_item(writer, store):
+    """A key that occurs twice in a job means two items with the same outputs."""
+    publish(writer, item_ref(index=3), source=source_tag(store))
 
-    assert recall(effects, work(index=5)).index == 5
+    assert recall(writer, item_ref(index=5)).index == 5
 
 
-def forget(key):
+def delete(key):
     return lambda store: store.delete("cutouts", [key])
 
 
@@ -320,91 +320,112 @@ def change_source(store):
 
 
 def damage(store):
-    said = store.head("cutouts", CUTOUT).metadata
-    store.put("cutouts", CUTOUT, b"torn", content_type="image/png", metadata=said)
+    metadata = store.head("cutouts", CUTOUT).metadata
+    store.put("cutouts", CUTOUT, b"torn", content_type="image/png", metadata=metadata)
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "change",
     [
-        forget(CUTOUT),
-        forget(MASK),
+        delete(CUTOUT),
+        delete(MASK),
         change_source,
         lambda store: store.delete("inbox", ["a.jpg"]),
         damage,
     ],
     ids=["no cutout", "no mask", "new source", "no source", "damaged"],
 )
-def test_what_is_not_whole_or_not_of_this_source_is_not_recalled(effects, store, spoil):
-    publish(effects, work(), source=source_tag(store))
-    assert recall(effects) is not None
+def test_an_incomplete_or_outdated_item_is_not_recalled(writer, store, change):
+    publish(writer, item_ref(), source=source_tag(store))
+    assert recall(writer) is not None
 
-    spoil(store)
+    change(store)
 
-    assert recall(effects) is None
+    assert recall(writer) is None
 
 
 @pytest.mark.parametrize(
     "item",
     [
-        work(sequence=8),
-        work(spec=spec(options=PictureOptions(edges="seed"))),
-        work(spec=spec(image_output=ImageOutput.HIDE)),
-        work(spec=spec(naming=Naming.COMFYUI, counter_base=1)),
+        item_ref(sequence=8),
+        item_ref(spec=spec(options=PictureOptions(edges="seed"))),
+        item_ref(spec=spec(image_output=ImageOutput.HIDE)),
+        item_ref(spec=spec(naming=Naming.COMFYUI, counter_base=1)),
     ],
     ids=["another job", "other parameters", "hidden", "counted names"],
 )
-def test_what_is_not_this_jobs_is_not_recalled(effects, store, item):
-    publish(effects, work(), source=source_tag(store))
+def test_outputs_of_another_job_are_not_recalled(writer, store, item):
+    publish(writer, item_ref(), source=source_tag(store))
 
-    assert recall(effects, item) is None
-
-
-def test_nothing_is_recalled_where_there_is_nothing(effects):
-    assert recall(effects) is None
+    assert recall(writer, item) is None
 
 
-# --- names and copies
+def test_an_empty_bucket_recalls_nothing(writer):
+    assert recall(writer) is None
+
+
+# --- names and review copies
 
 
 def test_counted_names_follow_the_index():
-    item = work(spec=spec(naming=Naming.COMFYUI, counter_base=40, save_prefix="a/%width%x%height%"))
+    item = item_ref(
+        spec=spec(naming=Naming.COMFYUI, counter_base=40, save_prefix="a/%width%x%height%")
+    )
 
     keys = keys_of(item, width=4, height=3)
 
-    assert (keys.cutout, keys.mask) == ("a/4x3_00043_.png", "a/4x3_mask_00043_.png")
+    assert (keys["cutout"], keys["mask"]) == ("a/4x3_00043_.png", "a/4x3_mask_00043_.png")
 
 
-def test_previews_have_a_place_of_their_own():
-    item = work(spec=spec(image_output=ImageOutput.PREVIEW, date="2026-11-23"))
+def test_previews_are_written_under_their_own_prefix():
+    item = item_ref(spec=spec(image_output=ImageOutput.PREVIEW, date="2026-11-23"))
 
-    assert keys_of(item, width=4, height=3).cutout == (
+    assert keys_of(item, width=4, height=3)["cutout"] == (
         "_preview/2026-11-23/j/easyPreview/cutout/a.jpg.png"
     )
 
 
-def test_a_copy_for_review_lies_under_its_prefix(effects, store):
-    item = work(spec=spec(review_prefix="look"))
-
-    for picture in (b"first", b"second"):
-        effects.copy_for_review(item, picture)
-
-    assert store.get("cutouts", "look/a.jpg.png").data == b"second"
+REVIEW_COPY = "look/a.jpg.png"
 
 
-def test_a_doubtful_item_without_its_copy_is_not_recalled(effects, store):
-    """Killed after the cutout and before the copy: else there would never be one."""
-    item = work(spec=spec(review_prefix="look"))
-    publish(effects, item, source=source_tag(store), qc={"verdict": "review"})
-    assert recall(effects, item) is None
-
-    effects.copy_for_review(item, b"cutout")
-
-    assert recall(effects, item) is not None
+def doubtful(writer, store, outputs=None):
+    """Publish a doubtful item of a job that has a review prefix; return the item."""
+    item = item_ref(spec=spec(review_prefix="look"))
+    publish(writer, item, outputs=outputs, source=source_tag(store), qc={"verdict": "review"})
+    return item
 
 
-def test_the_record_in_the_metadata_leaves_out_what_its_reader_knows(effects, store):
-    publish(effects, work())
+def test_a_doubtful_cutout_is_copied_for_review(writer, store):
+    doubtful(writer, store)
+
+    assert store.get("cutouts", REVIEW_COPY).data == b"cutout"
+
+
+def test_a_later_copy_for_review_replaces_the_former(writer, store):
+    doubtful(writer, store)
+    doubtful(writer, store, {"mask": b"mask", "cutout": b"second"})
+
+    assert store.get("cutouts", REVIEW_COPY).data == b"second"
+
+
+def test_a_cutout_without_doubt_is_not_copied(writer, store):
+    publish(writer, item_ref(spec=spec(review_prefix="look")))
+
+    assert store.head("cutouts", REVIEW_COPY) is None
+
+
+def test_a_doubtful_item_without_its_copy_is_not_recalled(writer, store):
+    """A worker may be killed after the cutout and before the copy, which a redo must then write."""
+    item = doubtful(writer, store)
+    assert recall(writer, item) is not None
+
+    store.delete("cutouts", [REVIEW_COPY])
+
+    assert recall(writer, item) is None
+
+
+def test_the_record_in_the_metadata_omits_the_keys(writer, store):
+    publish(writer, item_ref())
 
     packed = store.head("cutouts", CUTOUT).metadata["rmbg-record"]
 
@@ -413,10 +434,10 @@ def test_the_record_in_the_metadata_leaves_out_what_its_reader_knows(effects, st
     assert body["width"] == 4
 
 
-def test_a_record_names_what_it_really_found(effects, store):
-    """The weightiest of both outputs: a kept mask beside a new cutout is no new picture."""
-    store.put("cutouts", MASK, b"somebody's", content_type="image/png")
+def test_a_record_names_the_most_important_conflict(writer, store):
+    """A kept mask beside a new cutout counts as kept."""
+    store.put("cutouts", MASK, b"unknown", content_type="image/png")
 
-    record = publish(effects, work(spec=spec(existing=Existing.KEEP)))
+    record = publish(writer, item_ref(spec=spec(existing=Existing.KEEP)))
 
     assert record.existing == "kept"

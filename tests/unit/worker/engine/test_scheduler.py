@@ -1,0 +1,233 @@
+"""The queues of the executors, on a clock that the test sets."""
+
+import threading
+
+import pytest
+from support.jobs import spec
+from support.stand_ins import stand_in_model
+
+from worker.engine.inflight import InFlight
+from worker.engine.item import ItemRequest
+from worker.engine.payloads import Queued
+from worker.engine.scheduler import StageScheduler
+from worker.engine.stage import BatchStage, Executor, Stage, Step
+
+WAIT_S = 0.05
+HOUR_S = 3600.0
+
+
+class Clock:
+    now_s = 0.0
+
+    def __call__(self):
+        return self.now_s
+
+
+class OnCpu(Stage):
+    """A stage on the CPU; *priority* as in `Stage`."""
+
+    name = "on-cpu"
+    accepts = Queued
+    executor = Executor.CPU
+
+    def __init__(self, priority=0):
+        self.priority = priority
+
+    def run(self, item, payload):
+        raise NotImplementedError
+
+
+class OnDevice(BatchStage):
+    """A stage on the device."""
+
+    name = "on-device"
+    accepts = Queued
+
+    def run_batch(self, items, payloads):
+        raise NotImplementedError
+
+
+class Queues:
+    """A scheduler, and the items that are inside the engine."""
+
+    def __init__(self):
+        self.clock = Clock()
+        self.inflight = InFlight(100, clock=self.clock)
+        self.scheduler = StageScheduler(self.inflight, max_batch_wait_s=WAIT_S, clock=self.clock)
+        self.model = stand_in_model(batch_size=4)
+        self._count = 0
+
+    def step(self, name, *, stage=None, urgent=False, model=None):
+        request = ItemRequest(
+            job_id="j",
+            sequence=1,
+            spec=spec(),
+            index=self._count,
+            image_key=name,
+            model=model or self.model,
+            urgent=urgent,
+        )
+        self._count += 1
+        item = self.inflight.enter(request, None, timeout_s=0)
+        return Step(item, stage or OnCpu(), Queued())
+
+    def put(self, *names, delay_s=0.0, **details):
+        for name in names:
+            self.scheduler.put(self.step(name, **details), delay_s=delay_s)
+
+    def put_on_device(self, *names, **details):
+        self.put(*names, stage=OnDevice(), **details)
+
+    def take(self, count):
+        return [self.scheduler.take(Executor.CPU).item.request.image_key for _ in range(count)]
+
+    def take_batch(self):
+        batch = self.scheduler.batches.take()
+        return batch and [step.item.request.image_key for step in batch.steps]
+
+
+@pytest.fixture
+def queues():
+    return Queues()
+
+
+# --- steps
+
+
+def test_steps_are_taken_in_order_of_arrival_and_urgent_ones_first(queues):
+    queues.put(*"abc")
+    queues.put("urgent", urgent=True)
+
+    assert queues.take(4) == ["urgent", "a", "b", "c"]
+
+
+def test_of_two_stages_the_one_of_lower_priority_goes_first(queues):
+    """Images that are nearly done go before those that fill the memory, urgent ones too."""
+    queues.put("decode", stage=OnCpu(1))
+    queues.put("urgent decode", stage=OnCpu(1), urgent=True)
+    queues.put("render", stage=OnCpu(0))
+
+    assert queues.take(3) == ["render", "urgent decode", "decode"]
+
+
+def test_a_delayed_step_is_taken_once_it_is_due(queues):
+    queues.put("late", delay_s=10)
+    queues.put("b")
+    assert queues.take(1) == ["b"]
+    assert queues.scheduler.delayed() == 1
+
+    queues.clock.now_s = 10
+
+    assert queues.take(1) == ["late"]
+    assert queues.scheduler.delayed() == 0
+
+
+def test_executors_do_not_share_a_queue(queues):
+    stage = OnCpu()
+    stage.executor = Executor.UPLOAD
+    queues.put("upload", stage=stage)
+    queues.put("cpu")
+
+    assert queues.take(1) == ["cpu"]
+    assert queues.scheduler.take(Executor.UPLOAD).item.request.image_key == "upload"
+
+
+def test_a_closed_queue_hands_out_what_it_holds_and_then_ends_its_threads(queues):
+    queues.put("a")
+    queues.put("delayed", delay_s=HOUR_S)
+
+    queues.scheduler.close()
+
+    assert queues.take(2) == ["a", "delayed"]
+    assert queues.scheduler.take(Executor.CPU) is None
+    assert queues.scheduler.take(Executor.UPLOAD) is None
+
+
+def test_closing_wakes_threads_that_wait(queues):
+    ended = [threading.Event() for _ in range(3)]
+
+    def serve(event):
+        assert queues.scheduler.take(Executor.CPU) is None
+        event.set()
+
+    for event in ended:
+        threading.Thread(target=serve, args=(event,), daemon=True).start()
+    queues.scheduler.close()
+
+    assert all(event.wait(10) for event in ended)
+
+
+def test_hurry_ends_delays_and_returns_what_waits_for_the_device(queues):
+    queues.put("delayed", delay_s=HOUR_S)
+    queues.put_on_device("a", "b")
+    queues.put_on_device("c", delay_s=HOUR_S)
+
+    withdrawn = queues.scheduler.hurry()
+
+    assert sorted(step.item.request.image_key for step in withdrawn) == ["a", "b", "c"]
+    assert queues.take(1) == ["delayed"]
+    assert queues.scheduler.batches.waiting() == 0
+
+
+# --- batches
+
+
+def test_a_full_batch_is_taken_at_once(queues):
+    queues.put_on_device(*"abcde")
+    queues.put("upstream")
+
+    assert queues.take_batch() == ["a", "b", "c", "d"]
+
+
+def test_a_batch_does_not_wait_when_nothing_more_can_come(queues):
+    queues.put_on_device("a", "b")
+
+    assert queues.take_batch() == ["a", "b"]
+
+
+def test_a_batch_does_not_wait_longer_than_configured(queues):
+    queues.put_on_device("a")
+    queues.put("upstream")
+    queues.clock.now_s = WAIT_S
+
+    batch = queues.scheduler.batches.take()
+
+    assert [step.item.request.image_key for step in batch.steps] == ["a"]
+    assert batch.waited_s == WAIT_S
+
+
+def test_an_item_that_passes_without_the_device_lets_the_batch_go(queues):
+    queues.put_on_device("a")
+    passing = queues.step("passing")
+    taken, asked = [], threading.Event()
+    thread = threading.Thread(target=lambda: (asked.set(), taken.append(queues.take_batch())))
+    thread.start()
+    assert asked.wait(10)
+    assert taken == []
+
+    queues.inflight.pass_device(passing.item)
+    queues.scheduler.batches.nudge()
+    thread.join(10)
+
+    assert taken == [["a"]]
+
+
+def test_models_do_not_share_a_batch(queues):
+    queues.put_on_device("a")
+    queues.put_on_device("b", model=stand_in_model("other"))
+    queues.put_on_device("c")
+
+    assert queues.take_batch() == ["a", "c"]
+    queues.clock.now_s = WAIT_S
+    assert queues.take_batch() == ["b"]
+
+
+def test_a_closed_batch_queue_hands_out_what_it_holds_and_then_ends_its_thread(queues):
+    queues.put_on_device("a")
+    queues.put_on_device("delayed", delay_s=HOUR_S)
+    queues.put("upstream")
+
+    queues.scheduler.close()
+
+    assert queues.take_batch() == ["a", "delayed"]
+    assert queues.take_batch() is None
