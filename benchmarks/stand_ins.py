@@ -17,7 +17,7 @@ import numpy as np
 from redis.connection import PythonRespSerializer
 
 from shared.job.keys import JOBS
-from shared.objects import Body, ObjectInfo, PassingStore, PutOptions
+from shared.objects import Body, ObjectInfo, PutOptions, StoreWrapper
 from worker.imaging.decode import Decoded
 from worker.imaging.operations import Stations
 from worker.imaging.types import Segmented
@@ -126,7 +126,7 @@ def constant_stations() -> Stations:
     )
 
 
-class PicturesInMemory(PassingStore):
+class PicturesInMemory(StoreWrapper):
     """A store whose pictures are always there to be read, and vanish when they are written.
 
     Documents of jobs, which one worker writes and another reads, are the store's behind it.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from shared.errors import BucketUnavailable
-from shared.objects import ObjectStore, PassingStore
+from shared.objects import ObjectStore, StoreWrapper
 
 
-class ConfinedStore(PassingStore):
+class ConfinedStore(StoreWrapper):
     """See `ObjectStore`: reads the input buckets and the output bucket, writes the latter alone.
 
     A job comes from whoever can write to Redis, so the producer's own check proves nothing. What
