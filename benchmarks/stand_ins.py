@@ -17,7 +17,7 @@ import numpy as np
 from redis.connection import PythonRespSerializer
 
 from shared.job.keys import JOBS
-from shared.objects import Body, ObjectInfo, PassingStore, PutOptions
+from shared.objects import Body, ObjectInfo, PutOptions, StoreWrapper
 from worker.engine.stages import Stages, build_stages
 from worker.imaging.decode import DecodedImage
 from worker.imaging.types import Segmented
@@ -145,7 +145,7 @@ def constant_stages(writer: OutputWriter) -> Stages:
     return build_stages(writer, ConstantImaging(), version="0")
 
 
-class ImagesInMemory(PassingStore):
+class ImagesInMemory(StoreWrapper):
     """A store in which every source exists, and which drops the outputs written to it.
 
     Documents of jobs, which one worker writes and another reads, go to the store behind it.

@@ -1,52 +1,72 @@
-"""Every error this project raises on purpose, sorted by what is done about it.
+"""All errors that this project raises, grouped by how a caller handles them.
 
 * RmbgError
-  x ConfigError              say what is wrong and exit 2; nothing has been started
-    + InvalidOption            an option, variable or value that cannot be used
-    + InvalidPrefix            a save prefix that escapes or is reserved
+  x ConfigError              report it and exit with 2; nothing has been started
+    + InvalidOption            an option, variable or value that is not valid
+    + InvalidPrefix            a save prefix that is not allowed
     + UnknownModel             a `rem_mode` that is not in the registry
-    + LicenceRefused           a non-commercial model where `RMBG_COMMERCIAL=1`
+    + LicenceRefused           a non-commercial model with `RMBG_COMMERCIAL=1`
     + WeightsInvalid           missing, truncated or altered weights; nothing is loaded
-    + DeviceMissing            the device asked for is not there
-    + UnknownJob               no such job in Redis nor in the bucket
-    + JobConflict              a job id that already means other keys or parameters
-    + JobNotDone               `retry` of a job that is not done
-    + NoKeys                   a submission that found no image key
-  x ServiceUnavailable       a service cannot be reached or refuses us: exit 3 at a command line
-    + RedisUnavailable
-    + RedisFull                Redis is at its memory limit: submit nothing, try later
-    + StoreUnavailable         the object store, now; in a worker: try again, blame nobody
-    + BucketUnavailable        a bucket is missing or forbidden; in a worker: the job waits
-  x ItemError                this item can never succeed: record it as failed, go on
+    + DeviceMissing            the requested device does not exist
+    + UnknownJob               the job is neither in Redis nor in the bucket
+    + JobConflict              the job id is in use for other keys or parameters
+    + JobNotDone               the job has not ended, so it cannot be retried
+    + NoKeys                   a submission without image keys
+  x ServiceUnavailable       a service is unreachable or refuses access; commands exit with 3
+    + RedisUnavailable         try again later
+    + RedisFull                Redis is at its memory limit: submit nothing, try again later
+    + StoreUnavailable         the object store failed; a worker retries, counting no attempt
+    + BucketUnavailable        a bucket is missing or forbidden; a worker defers the job
+  x ItemError                the item can never succeed: record it as failed and continue
     + InvalidKey
     + ObjectMissing
     + UndecodableImage
     + UnsupportedImage
     + ImageTooLarge
-    + OutputExists             `--existing fail`, and something is there
-    + WorkerCrash              the item ended three workers
-    + RetriesExhausted         a transient fault that outlasted the item's attempts
-  x WorkerUnfit              this process can do no more work: release everything, exit
+    + OutputExists             another image is at the output key, with `--existing fail`
+    + WorkerCrash              the item crashed three workers
+    + RetriesExhausted         a transient error persisted through all attempts
+  x WorkerUnfit              the process cannot continue: release all tickets and exit
     + DeviceLost
+
+`StoreUnavailable`, `BucketUnavailable`, `InvalidKey`, `ObjectMissing` and `ImageTooLarge` carry the
+attributes of `StoreError`.
 """
 
 from __future__ import annotations
 
 
+class StoreError(Exception):
+    """Mixin for errors of an object store: which call failed, where and why.
+
+    Attributes are empty if the error was not raised by a store.
+    """
+
+    def __init__(
+        self, *args: object, bucket: str = "", operation: str = "", code: str = ""
+    ) -> None:
+        super().__init__(*args)
+        self.bucket = bucket
+        self.operation = operation
+        """Method of `ObjectStore`: get, put, list, ..."""
+        self.code = code
+        """S3 error code, such as `AccessDenied`; empty if there was no response."""
+
+
 class RmbgError(Exception):
-    """Base of all errors that are raised on purpose."""
+    """Base class of all errors that this project raises."""
 
 
 class ConfigError(RmbgError):
-    """What was asked for cannot be done as asked: exit 2."""
+    """A request that is not valid; commands exit with 2."""
 
 
 class InvalidOption(ConfigError):
-    """An option, variable or value that cannot be used."""
+    """An option, variable or value that is not valid."""
 
 
 class InvalidPrefix(ConfigError):
-    """A save prefix that escapes, is reserved or too long."""
+    """A save prefix that leaves its folder, is reserved or is too long."""
 
 
 class UnknownModel(ConfigError):
@@ -54,92 +74,92 @@ class UnknownModel(ConfigError):
 
 
 class LicenceRefused(ConfigError):
-    """A model whose licence forbids commercial use, where `RMBG_COMMERCIAL=1`."""
+    """A model whose licence forbids commercial use, with `RMBG_COMMERCIAL=1`."""
 
 
 class WeightsInvalid(ConfigError):
-    """Weights that are missing, truncated or not the ones that were expected."""
+    """Weights that are missing, truncated or have another hash than expected."""
 
 
 class DeviceMissing(ConfigError):
-    """The device asked for is not on this machine."""
+    """The requested device does not exist on this machine."""
 
 
 class UnknownJob(ConfigError):
-    """No job of this id is known."""
+    """There is no job with this id."""
 
 
 class JobConflict(ConfigError):
-    """The job id already means other keys or parameters."""
+    """The job id is in use for other keys or parameters."""
 
 
 class JobNotDone(ConfigError):
-    """The job has not reached the state this needs."""
+    """The job is not in the state that the request needs."""
 
 
 class NoKeys(ConfigError):
-    """The source held no image key, so there is no job."""
+    """The source held no image keys, so no job was created."""
 
 
 class ServiceUnavailable(RmbgError):
-    """A service cannot be reached, or refuses us: exit 3 at a command line."""
+    """A service is unreachable or refuses access; commands exit with 3."""
 
 
 class RedisUnavailable(ServiceUnavailable):
-    """Redis cannot be asked now."""
+    """Redis did not answer."""
 
 
 class RedisFull(ServiceUnavailable):
-    """Redis is at its memory limit and takes no more work."""
+    """Redis is at its memory limit and accepts no writes."""
 
 
-class StoreUnavailable(ServiceUnavailable):
-    """The object store cannot be asked now; the same request may succeed later."""
+class StoreUnavailable(StoreError, ServiceUnavailable):
+    """The object store failed; the same request may succeed later."""
 
 
-class BucketUnavailable(ServiceUnavailable):
-    """A bucket is missing, or we have no right to it: its job waits until that is mended."""
+class BucketUnavailable(StoreError, ServiceUnavailable):
+    """A bucket is missing or access is denied; its job waits until that is fixed."""
 
 
 class ItemError(RmbgError):
-    """This item can never succeed; its class name and text become the record's reason."""
+    """The item can never succeed; class name and message become the record's `error`."""
 
 
-class InvalidKey(ItemError):
-    """An image key from which no output key can be made."""
+class InvalidKey(StoreError, ItemError):
+    """An image key for which there can be no output key."""
 
 
-class ObjectMissing(ItemError):
+class ObjectMissing(StoreError, ItemError):
     """There is no object at the key."""
 
 
 class UndecodableImage(ItemError):
-    """The bytes are not a picture, or a damaged one."""
+    """The file is not an image, or it is damaged."""
 
 
 class UnsupportedImage(ItemError):
-    """A picture of a kind that is not read here."""
+    """An image in a format that is not supported."""
 
 
-class ImageTooLarge(ItemError):
-    """Over a limit of pixels, bytes or aspect; the text names the limit."""
+class ImageTooLarge(StoreError, ItemError):
+    """An image over a limit of pixels, bytes or aspect ratio; the message names the limit."""
 
 
 class OutputExists(ItemError):
-    """`--existing fail`, and another picture is at the output key."""
+    """Another image is at the output key, and the job was submitted with `--existing fail`."""
 
 
 class WorkerCrash(ItemError):
-    """Three workers died on this item alone."""
+    """Three workers crashed while they processed only this item."""
 
 
 class RetriesExhausted(ItemError):
-    """A transient fault outlasted the item's attempts."""
+    """A transient error persisted through all attempts of the item."""
 
 
 class WorkerUnfit(RmbgError):
-    """This process can do no more work: release everything and exit."""
+    """The process cannot continue; it releases all tickets and exits."""
 
 
 class DeviceLost(WorkerUnfit):
-    """The device answers with an error that only a new process clears."""
+    """The device fails in a way that only a new process clears."""

@@ -1,4 +1,4 @@
-"""The object store: what is asked of it, and how S3 does it; the only room that knows boto3."""
+"""The object store: its interface, and its implementation on S3; only this package uses boto3."""
 
 from shared.objects.protocol import (
     Body,
@@ -8,14 +8,14 @@ from shared.objects.protocol import (
     PutOptions,
 )
 from shared.objects.s3 import S3Store
-from shared.objects.wrapper import PassingStore
+from shared.objects.wrapper import StoreWrapper
 
 __all__ = [
     "Body",
     "ObjectInfo",
     "ObjectStore",
-    "PassingStore",
     "PreconditionFailed",
     "PutOptions",
     "S3Store",
+    "StoreWrapper",
 ]

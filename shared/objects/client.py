@@ -1,4 +1,4 @@
-"""How boto3 is set up."""
+"""Configuration of the boto3 client."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 def make_client(settings: StoreSettings, **config: Any) -> S3Client:  # noqa: ANN401 - botocore's own
-    """Return an S3 client that listens to *settings* and not to its surroundings.
+    """Return an S3 client configured by *settings* instead of the environment.
 
-    Only where *settings* hold no keys is boto3's own credential chain asked.
+    boto3's own credential chain is used only if *settings* hold no keys.
 
     Args:
-        settings: Where, and who we are.
+        settings: Address and credentials.
         config: Further options of botocore's `Config`: timeouts, retries, connections.
     """
     own_keys = settings.access_key_id is not None
     session = boto3.Session(
         botocore_session=botocore.session.Session(
-            # or an AWS_PROFILE that does not exist would stop us, although we need none
+            # An AWS_PROFILE that does not exist would otherwise be an error.
             session_vars={"profile": (None, None, None, None)} if own_keys else None
         )
     )
@@ -41,7 +41,7 @@ def make_client(settings: StoreSettings, **config: Any) -> S3Client:  # noqa: AN
         config=Config(
             signature_version="s3v4",
             s3={"addressing_style": "path" if settings.endpoint else "auto"},
-            # S3-compatible servers store the trailers of boto3's default as content
+            # S3-compatible servers store the trailers of boto3's default as content.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             proxies={} if _is_loopback(settings.endpoint) else None,
@@ -52,7 +52,7 @@ def make_client(settings: StoreSettings, **config: Any) -> S3Client:  # noqa: AN
 
 
 def _is_loopback(endpoint: str | None) -> bool:
-    """Tell whether a proxy of the surroundings could not reach *endpoint*."""
+    """Return whether *endpoint* is on this machine, where no proxy reaches it."""
     host = urlsplit(endpoint or "").hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -1,4 +1,4 @@
-"""The one seam at which boto3's errors become ours."""
+"""Translation of boto3's errors to this project's; the only place where that happens."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    HTTPClientError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
 )
 from urllib3.exceptions import HTTPError
 
-from shared.errors import BucketUnavailable, InvalidKey, ObjectMissing, StoreUnavailable
+from shared.errors import (
+    BucketUnavailable,
+    InvalidKey,
+    ObjectMissing,
+    StoreError,
+    StoreUnavailable,
+)
 from shared.objects.protocol import PreconditionFailed
 
 if TYPE_CHECKING:
@@ -33,109 +38,132 @@ _REFUSED: Final = (
 )
 
 
-class WriteConflict(Exception):
-    """Another conditional write of the key was under way: to be tried again at once."""
+class WriteConflict(StoreError):
+    """Another conditional write of the key is in progress; try again at once."""
 
 
-_Kind: TypeAlias = tuple[type[Exception], str]
-_OTHER: Final[_Kind] = (StoreUnavailable, "the service is out of order or busy")
+_Kind: TypeAlias = tuple[type[StoreError | PreconditionFailed], str]
+_OTHER: Final[_Kind] = (StoreUnavailable, "the service failed or is busy")
 _KINDS: Final[dict[str, _Kind]] = {
     **dict.fromkeys(
         _REFUSED,
         (
             StoreUnavailable,
-            "the credentials are refused; check RMBG_S3_ACCESS_KEY_ID and its secret",
+            (
+                "the credentials were refused; check RMBG_S3_ACCESS_KEY_ID and "
+                "RMBG_S3_SECRET_ACCESS_KEY"
+            ),
         ),
     ),
-    "RequestTimeTooSkewed": (StoreUnavailable, "this machine's clock and the service's differ"),
+    "RequestTimeTooSkewed": (
+        StoreUnavailable,
+        "the clocks of this machine and of the service differ; synchronise them",
+    ),
     **dict.fromkeys(
         FORBIDDEN,
-        (BucketUnavailable, "no right to do that; check the rights of RMBG_S3_ACCESS_KEY_ID"),
+        (BucketUnavailable, "access denied; check the permissions of RMBG_S3_ACCESS_KEY_ID"),
     ),
     **dict.fromkeys(
-        ("NoSuchBucket", "InvalidBucketName"), (BucketUnavailable, "there is no such bucket")
+        ("NoSuchBucket", "InvalidBucketName"),
+        (
+            BucketUnavailable,
+            "bucket not found; create it or fix RMBG_INPUT_BUCKETS or RMBG_OUTPUT_BUCKET",
+        ),
     ),
-    **dict.fromkeys(NO_KEY, (ObjectMissing, "there is no such object")),
+    **dict.fromkeys(NO_KEY, (ObjectMissing, "object not found")),
     **dict.fromkeys(
-        ("InvalidURI", "KeyTooLongError"),
-        (InvalidKey, "the store takes no such key"),
+        ("InvalidURI", "KeyTooLongError"), (InvalidKey, "the store does not accept this key")
     ),
-    **dict.fromkeys(("412", "PreconditionFailed"), (PreconditionFailed, "the condition fails")),
+    **dict.fromkeys(
+        ("412", "PreconditionFailed"), (PreconditionFailed, "the condition does not hold")
+    ),
     **dict.fromkeys(
         ("409", "ConditionalRequestConflict", "OperationAborted"),
-        (WriteConflict, "another write of this key is under way"),
+        (WriteConflict, "another write of this key is in progress"),
     ),
 }
-"""What an error code means for us, and what is said about it."""
+"""S3 error codes to error class and explanation."""
 
 
 @dataclass(frozen=True)
-class Seam:
-    """Translates errors, naming the service they came from."""
+class ErrorTranslator:
+    """Translate the errors of one service's client."""
 
     service: str
-    """`S3 at ADDRESS`, as it stands in texts; without secrets."""
+    """`S3 at ADDRESS`, for messages; holds no secret."""
 
     @contextmanager
     def translate(
         self, operation: str, bucket: str, key: str = "", *, conditional: bool = False
     ) -> Iterator[None]:
-        """Turn what boto3 raises inside into the errors that `ObjectStore` names.
+        """Turn what boto3 raises inside the block into the errors that `ObjectStore` documents.
+
+        `StoreError`s get *bucket*, *operation* and the S3 error code as attributes.
 
         Args:
-            operation: What was tried, for the text: get, put, list, ...
+            operation: Method of `ObjectStore`.
             bucket: The bucket.
-            key: The key, where one is concerned.
-            conditional: Whether a missing object is the condition's fault: a write on the
-                condition of an ETag answers so.
+            key: The key, if the operation has one.
+            conditional: Whether a missing object means that the condition does not hold; S3
+                answers so to a write with `If-Match`.
         """
         try:
             yield
-        except ClientError as err:
-            fault = self._answered(err, operation, bucket, key)
-            if conditional and isinstance(fault, ObjectMissing):
-                raise PreconditionFailed(str(fault)) from err
-            raise fault from err
-        except (ParamValidationError, UnicodeEncodeError) as err:
-            unsendable = self._unsendable(err, bucket, key)
-            if unsendable is None:
+        except (BotoCoreError, ClientError, HTTPError, OSError, UnicodeEncodeError) as err:
+            fault = self._fault(err, operation, bucket, key)
+            if fault is None:
                 raise
-            raise unsendable from err
-        except (NoCredentialsError, PartialCredentialsError) as err:
-            raise StoreUnavailable(
-                f"{self.service}: there are no credentials; set RMBG_S3_ACCESS_KEY_ID and "
-                "RMBG_S3_SECRET_ACCESS_KEY"
-            ) from err
-        except (BotoCoreError, HTTPClientError, HTTPError, OSError) as err:
-            raise StoreUnavailable(
-                f"{self.service}: {operation} got no answer ({_cause(err)}); check "
-                "RMBG_S3_ENDPOINT and that the service is up"
-            ) from err
+            if conditional and isinstance(fault, ObjectMissing):
+                fault = PreconditionFailed(str(fault))
+            if isinstance(fault, StoreError):
+                fault.bucket, fault.operation = bucket, operation
+            raise fault from err
+
+    def _fault(self, err: Exception, operation: str, bucket: str, key: str) -> Exception | None:
+        """Return the error to raise for *err*; None for a bug of ours."""
+        match err:
+            case ClientError():
+                return self._answered(err, operation, bucket, key)
+            case ParamValidationError() | UnicodeEncodeError():
+                return self._not_sent(err, bucket, key)
+            case NoCredentialsError() | PartialCredentialsError():
+                return StoreUnavailable(
+                    f"{self.service}: no credentials; set RMBG_S3_ACCESS_KEY_ID and "
+                    "RMBG_S3_SECRET_ACCESS_KEY"
+                )
+            case _:
+                return StoreUnavailable(
+                    f"{self.service}: {operation} got no answer ({_cause(err)}); check "
+                    "RMBG_S3_ENDPOINT and that the service is up"
+                )
 
     def _answered(self, err: ClientError, operation: str, bucket: str, key: str) -> Exception:
         code, status = code_of(err)
         kind, advice = _OTHER if code in NO_KEY and not key else _KINDS.get(code, _OTHER)
         at = f"{bucket}/{key}" if key else f"bucket {bucket}"
-        return kind(f"{self.service}: {operation} of {at}: {advice} ({code}, HTTP {status})")
+        fault = kind(f"{self.service}: {operation} of {at}: {advice} ({code}, HTTP {status})")
+        if isinstance(fault, StoreError):
+            fault.code = code
+        return fault
 
-    def _unsendable(self, err: Exception, bucket: str, key: str) -> Exception | None:
-        """Sort what boto3 refuses to send; None: no name of the user's, so a bug of ours."""
+    def _not_sent(self, err: Exception, bucket: str, key: str) -> Exception | None:
+        """Return the error for a request that boto3 refuses to send."""
         if "bucket name" in str(err):
-            return BucketUnavailable(f"{self.service}: {bucket!r} is no bucket name")
+            return BucketUnavailable(f"{self.service}: {bucket!r} is not a valid bucket name")
         if not key or isinstance(err, UnicodeEncodeError):
-            return InvalidKey(f"{bucket}/{key!r}: no key is empty or other than Unicode")
+            return InvalidKey(f"{bucket}/{key!r}: a key must be valid Unicode and not empty")
         return None
 
 
 def code_of(err: ClientError) -> tuple[str, int]:
-    """Return an answer's error code and HTTP status."""
+    """Return the error code and HTTP status of a response."""
     answer: dict[str, Any] = dict(err.response)
     status = int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     return str(answer.get("Error", {}).get("Code", status)), status
 
 
 def _cause(err: BaseException) -> str:
-    """Name the innermost reason in few words; texts of the outer layers repeat one another."""
+    """Describe the innermost cause; the messages of outer errors repeat it."""
     while (inner := err.__cause__ or err.__context__) is not None:
         err = inner
     return f"{type(err).__name__}: {err}" if str(err) else type(err).__name__

@@ -25,7 +25,7 @@ class _Object:
 
 
 class MemoryStore:
-    """See `ObjectStore`. Every bucket exists except those in `missing`."""
+    """An `ObjectStore` in memory. Every bucket exists, except those in `missing`."""
 
     def __init__(self) -> None:
         self._objects: dict[tuple[str, str], _Object] = {}
@@ -34,19 +34,11 @@ class MemoryStore:
 
     def get(self, bucket: str, key: str, *, max_bytes: int | None = None) -> Body:
         """See `ObjectStore.get`."""
-        self._require(bucket)
-        found = self._objects.get((bucket, key))
-        if found is None:
-            raise ObjectMissing(f"{bucket}/{key}: there is no such object")
-        if max_bytes is not None and len(found.data) > max_bytes:
-            raise ImageTooLarge(
-                f"{bucket}/{key} is {len(found.data)} bytes long; the limit is {max_bytes}"
-            )
-        return Body(found.data, found.info.etag)
+        return self._read("get", bucket, key, max_bytes)
 
     def download(self, bucket: str, key: str, into: IO[bytes]) -> None:
         """See `ObjectStore.download`."""
-        into.write(self.get(bucket, key).data)
+        into.write(self._read("download", bucket, key).data)
 
     def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """See `ObjectStore.head`; like S3, return None for a missing bucket too."""
@@ -57,8 +49,8 @@ class MemoryStore:
         self, bucket: str, key: str, data: bytes | IO[bytes], **options: Unpack[PutOptions]
     ) -> str:
         """See `ObjectStore.put`."""
-        _check_key(key)
-        self._require(bucket)
+        _check_key(bucket, key)
+        self._require("put", bucket)
         content = data if isinstance(data, bytes) else data.read()
         metadata = options.get("metadata") or {}
         info = ObjectInfo(
@@ -77,14 +69,14 @@ class MemoryStore:
 
     def list(self, bucket: str, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
         """See `ObjectStore.list`."""
-        self._require(bucket)
+        self._require("list", bucket)
         for key in self.keys(bucket):
             if key.startswith(prefix) and key > start_after:
                 yield replace(self._objects[bucket, key].info, metadata={})
 
     def delete(self, bucket: str, keys: Iterable[str]) -> None:
         """See `ObjectStore.delete`."""
-        self._require(bucket)
+        self._require("delete", bucket)
         for key in keys:
             self._objects.pop((bucket, key), None)
 
@@ -94,11 +86,34 @@ class MemoryStore:
 
     def check(self, bucket: str) -> None:
         """See `ObjectStore.check`."""
-        self._require(bucket)
+        self._require("check", bucket)
 
-    def _require(self, bucket: str) -> None:
+    def _read(self, operation: str, bucket: str, key: str, max_bytes: int | None = None) -> Body:
+        self._require(operation, bucket)
+        found = self._objects.get((bucket, key))
+        if found is None:
+            raise ObjectMissing(
+                f"{bucket}/{key}: object not found",
+                bucket=bucket,
+                operation=operation,
+                code="NoSuchKey",
+            )
+        if max_bytes is not None and len(found.data) > max_bytes:
+            raise ImageTooLarge(
+                f"{bucket}/{key} is {len(found.data)} bytes long; the limit is {max_bytes}",
+                bucket=bucket,
+                operation=operation,
+            )
+        return Body(found.data, found.info.etag)
+
+    def _require(self, operation: str, bucket: str) -> None:
         if bucket in self.missing:
-            raise BucketUnavailable(f"bucket {bucket}: there is no such bucket")
+            raise BucketUnavailable(
+                f"{bucket}: bucket not found",
+                bucket=bucket,
+                operation=operation,
+                code="NoSuchBucket",
+            )
 
     def keys(self, bucket: str) -> tuple[str, ...]:
         """Return all keys of *bucket* in the order of their bytes."""
@@ -115,11 +130,13 @@ def _condition_holds(found: _Object | None, options: PutOptions) -> bool:
     return wanted is None or (found is not None and found.info.etag == wanted)
 
 
-def _check_key(key: str) -> None:
+def _check_key(bucket: str, key: str) -> None:
     try:
         size_bytes = len(key.encode())
     except UnicodeEncodeError as err:
-        raise InvalidKey(f"{key!r} is not valid Unicode") from err
+        text = f"{bucket}/{key!r}: a key must be valid Unicode"
+        raise InvalidKey(text, bucket=bucket, operation="put") from err
     longest = max(map(len, key.split("/")))
     if not key or size_bytes > MAX_KEY_BYTES or longest > MAX_SEGMENT_CHARS:
-        raise InvalidKey(f"the store does not accept a key of {size_bytes} bytes: {key!r}")
+        text = f"{bucket}/{key!r}: the store does not accept a key of {size_bytes} bytes"
+        raise InvalidKey(text, bucket=bucket, operation="put")

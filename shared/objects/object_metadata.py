@@ -1,4 +1,4 @@
-"""Names of the metadata on every picture that workers write, and what two of them mean."""
+"""Metadata of the objects that workers write: names and parsing."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ if TYPE_CHECKING:
     from shared.objects import ObjectInfo
 
 SOURCE: Final = "rmbg-source"
-"""ETag of the picture that this was made from."""
+"""ETag of the source image."""
 PARAMS: Final = "rmbg-params"
-"""Hash of the parameters, see `JobSpec.params_hash`."""
+"""Hash of the parameters; see `JobSpec.params_hash`."""
 SEQUENCE: Final = "rmbg-sequence"
-"""The job's place among all jobs."""
+"""Sequence number of the job among all jobs."""
 GENERATION: Final = "rmbg-generation"
-"""Which round of its job wrote it; what is repaired is written again by a later one."""
+"""Generation of the job that wrote the object; a repair writes it again in a later one."""
 JOB: Final = "rmbg-job"
-"""The job's id, for people."""
+"""Job id, for people."""
 BYTES: Final = "rmbg-bytes"
-"""How long the object was when it was written; another length is damage."""
+"""Size of the object in bytes when it was written; another size means damage."""
 RECORD: Final = "rmbg-record"
-"""The image's record, JSON in base64; S3 allows 2,048 bytes of metadata in all."""
+"""The image's record as base64 of JSON; S3 allows 2,048 bytes of metadata in all."""
 
 
 def is_whole(found: ObjectInfo) -> bool:
-    """Return whether the object is as long as it was written; where it does not say, it is."""
+    """Return whether the object has the size it was written with, or does not record that size."""
     return found.metadata.get(BYTES, str(found.size_bytes)) == str(found.size_bytes)
 
 
 def sequence_of(found: ObjectInfo) -> int:
-    """Return the sequence number of the job that wrote the object; 0 if none of ours did."""
+    """Return the sequence number of the job that wrote the object; 0 for a foreign object."""
     return _number(found, SEQUENCE, 0)
 
 
 def generation_of(found: ObjectInfo) -> int:
-    """Return the round of its job in which the object was written; the first if it says none."""
+    """Return the generation in which the object was written; 1 if it does not record one."""
     return _number(found, GENERATION, 1)
 
 

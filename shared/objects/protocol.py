@@ -1,4 +1,4 @@
-"""What producer and worker need of an object store."""
+"""The interface of an object store."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ if TYPE_CHECKING:
 
 
 class PreconditionFailed(Exception):
-    """A conditional `put` found another object than it demanded; nothing was written.
+    """The condition of a `put` does not hold; nothing was written.
 
-    No `RmbgError`: it is an answer that the caller asked for, and decides upon.
+    Not an `RmbgError`: the caller asked for this answer and handles it.
     """
 
 
 @dataclass(frozen=True)
 class Body:
-    """An object's bytes, and the tag that names exactly these."""
+    """An object's bytes and the ETag of exactly these bytes."""
 
     data: bytes
     etag: str
-    """Without quotes, as everywhere here."""
+    """Without quotes, as in the whole package."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectInfo:
-    """What is known of an object without reading it."""
+    """Properties of an object, without its bytes."""
 
     key: str
     size_bytes: int
     etag: str
     modified_at: datetime
-    """Aware, UTC; S3 keeps whole seconds."""
+    """Aware, in UTC; S3 stores whole seconds."""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    """Names in lower case; always empty in a listing, which does not tell them."""
+    """Names in lower case; always empty in a listing."""
 
 
 class PutOptions(TypedDict):
-    """The named arguments of `ObjectStore.put`, for whoever passes them on."""
+    """Keyword arguments of `ObjectStore.put`, for code that forwards them."""
 
     content_type: str
     metadata: NotRequired[Mapping[str, str] | None]
@@ -49,36 +49,37 @@ class PutOptions(TypedDict):
 
 
 class ObjectStore(Protocol):
-    """What producer and worker need of a store; implementations are safe in several threads.
+    """An object store; implementations are thread-safe.
 
-    Every method may raise `StoreUnavailable` (not reachable, out of order, slow, credentials
-    refused: the same call may succeed later), `BucketUnavailable` (the bucket is missing or
-    forbidden, until somebody mends that) and `InvalidKey` (the store takes no such key).
+    Every method may raise `StoreUnavailable` (unreachable, failing, slow, or credentials refused;
+    the same call may succeed later), `BucketUnavailable` (the bucket is missing or forbidden until
+    somebody fixes that) and `InvalidKey` (the store does not accept the key).
     """
 
     def get(self, bucket: str, key: str, *, max_bytes: int | None = None) -> Body:
-        """Read an object in one go.
+        """Read a whole object.
 
         Raises:
-            ObjectMissing: If there is none.
-            ImageTooLarge: If it is over *max_bytes*; nothing of it is read then.
+            ObjectMissing: If there is no object.
+            ImageTooLarge: If it has over *max_bytes*; its bytes are not read.
         """
         ...
 
     def download(self, bucket: str, key: str, into: IO[bytes]) -> None:
-        """Write an object's bytes to *into* from where it stands; they are never held together.
+        """Stream an object's bytes to the current position of *into*.
 
-        After an error a part of them may be there.
+        After an error, part of the bytes may have been written.
 
         Raises:
-            ObjectMissing: If there is none; nothing was written.
+            ObjectMissing: If there is no object; nothing was written.
         """
         ...
 
     def head(self, bucket: str, key: str) -> ObjectInfo | None:
-        """Return what is known of an object, None if there is none.
+        """Return an object's properties, or None if there is no object.
 
-        A missing bucket gives None too: S3 answers a HEAD without saying what is missing.
+        A missing bucket gives None as well, because S3's response to HEAD does not say what is
+        missing.
         """
         ...
 
@@ -93,60 +94,59 @@ class ObjectStore(Protocol):
         if_absent: bool = False,
         if_match: str | None = None,
     ) -> str:
-        """Write an object whole or not at all, and return its ETag.
+        """Write an object atomically and return its ETag.
 
-        Without a condition it replaces what is there, so a repetition is harmless. With one, a
-        request that succeeded but whose answer was lost is sent again and then finds its own
-        object: a caller must look at what is there before it takes `PreconditionFailed` for
-        another's work.
+        Without a condition it replaces an existing object, so a repetition is harmless. With a
+        condition, a request whose response was lost is sent again and then finds its own object:
+        after `PreconditionFailed`, check which object is there.
 
         Args:
-            bucket: Where to.
-            key: Where to.
-            data: The bytes, or a seekable file, which is sent from where it stands to its end.
+            bucket: The bucket.
+            key: The key.
+            data: The bytes, or a seekable file, which is sent from its current position.
             content_type: MIME type.
-            metadata: ASCII names and values, 2 kB in all; names come back in lower case.
-            if_absent: Write only if nothing is there.
-            if_match: Write only if the object there has this ETag.
+            metadata: ASCII names and values, 2 kB in all; names are returned in lower case.
+            if_absent: Write only if there is no object.
+            if_match: Write only if the object has this ETag.
 
         Raises:
-            PreconditionFailed: If the condition did not hold; nothing was written.
+            PreconditionFailed: If the condition does not hold; nothing was written.
         """
         ...
 
     def list(self, bucket: str, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
-        """Yield the objects below *prefix*, page by page, in the store's order.
+        """Yield the objects whose keys begin with *prefix*, in the store's order.
 
-        That is the order of the keys' bytes with S3; SeaweedFS goes folder by folder (`a/b` before
-        `a-b`). Only one page is held at a time, and asked for when the one before is used up.
+        S3 orders by the bytes of the keys; SeaweedFS goes folder by folder (`a/b` before `a-b`).
+        One page is held at a time; the next is requested when it is exhausted.
 
         Args:
             bucket: The bucket.
-            prefix: What the keys begin with; `""`: all.
-            start_after: A key; it and those before it are left out.
+            prefix: Start of the keys; `""` for all keys.
+            start_after: Skip this key and those before it.
         """
         ...
 
     def delete(self, bucket: str, keys: Iterable[str]) -> None:
-        """Remove objects; a key where there is none is no error, so a repetition is harmless."""
+        """Delete objects; a missing object is not an error, so a repetition is harmless."""
         ...
 
     def sign(self, bucket: str, key: str, *, expires_s: int) -> str:
-        """Return a URL that reads the object without credentials; asks no server.
+        """Return a URL that reads the object without credentials; makes no request.
 
         Args:
             bucket: The bucket.
-            key: The object, which need not exist.
-            expires_s: How long the URL is good for; S3 allows 7 days.
+            key: Key of the object, which need not exist.
+            expires_s: How long the URL is valid, in seconds; S3 allows 7 days.
         """
         ...
 
     def check(self, bucket: str) -> None:
-        """Find out within 10 s whether objects in *bucket* can be read.
+        """Check within 10 s that objects in *bucket* can be read.
 
         Raises:
-            StoreUnavailable: If not, whatever the bucket: address or credentials are wrong, or
-                the service is away. The text says where and what to check, and holds no secret.
-            BucketUnavailable: If not in this bucket.
+            StoreUnavailable: If address or credentials are wrong or the service is down. The
+                message says what to check and holds no secret.
+            BucketUnavailable: If this bucket is missing or forbidden.
         """
         ...

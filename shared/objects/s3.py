@@ -1,4 +1,4 @@
-"""The object store over boto3."""
+"""An object store over boto3."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from shared.errors import BucketUnavailable, ImageTooLarge, ObjectMissing, StoreUnavailable
 from shared.objects.client import make_client
-from shared.objects.errors import FORBIDDEN, NO_KEY, Seam, WriteConflict, code_of
+from shared.objects.errors import FORBIDDEN, NO_KEY, ErrorTranslator, WriteConflict, code_of
 from shared.objects.protocol import Body, ObjectInfo
 
 if TYPE_CHECKING:
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
     from shared.settings import StoreSettings
 
 _CHECK_KEY: Final = "_jobs/.check"
-"""A key that is asked for and need not exist: "no such key" is a good answer."""
+"""Key that `check` requests; it need not exist."""
 _CHECK_S: Final = 9.0
-"""`check` promises 10 s; a name server that is away can hold a call far longer than any timeout."""
+"""`check` answers within 10 s; a DNS server that is down can block a call beyond all timeouts."""
 _CHECK_READ_S: Final = 5.0
 _CONFLICT_ROUNDS: Final = 3
 _PIECE_BYTES: Final = 1 << 20
 _DELETE_KEYS: Final = 1000
-"""Most keys of one DeleteObjects request (S3)."""
+"""S3's limit for one DeleteObjects request."""
 
 
 class S3Store:
-    """See `ObjectStore`. S3 or what speaks its protocol, with conditional writes.
+    """An `ObjectStore` on S3 or a compatible server with conditional writes.
 
-    Rights it needs: Get and List where it reads, Get, List and Put where it writes (without List
-    Amazon's S3 answers "forbidden" for an object that is merely absent), Delete under `_jobs/`
-    and `_preview/`.
+    Required permissions: Get and List on buckets it reads; Get, List and Put on buckets it writes;
+    Delete under `_jobs/` and `_preview/`. Without List, Amazon's S3 answers "access denied" for an
+    object that does not exist.
     """
 
     def __init__(
@@ -52,19 +52,19 @@ class S3Store:
         read_timeout_s: float = 15.0,
         attempts: int = 3,
     ) -> None:
-        """Connect to nothing yet.
+        """Create the clients; no connection is made yet.
 
         Args:
-            settings: Where, and who we are.
+            settings: Address and credentials.
             max_connections: Connections kept open; at least the threads that use the store.
-            connect_timeout_s: Longest wait for a connection, in seconds.
-            read_timeout_s: Longest silence within an answer, in seconds.
-            attempts: Tries of a request that failed in a way that may pass.
+            connect_timeout_s: Timeout for connecting, in seconds.
+            read_timeout_s: Timeout between two reads of a response, in seconds.
+            attempts: Attempts of a request that fails with a transient error.
 
         Raises:
-            StoreUnavailable: If boto3's own configuration, where it is used, cannot be read.
+            StoreUnavailable: If boto3's own configuration is used and cannot be read.
         """
-        self._seam = Seam(f"S3 at {settings.endpoint or f'AWS {settings.region}'}")
+        self._errors = ErrorTranslator(f"S3 at {settings.endpoint or f'AWS {settings.region}'}")
 
         def client(read_s: float, tries: int) -> S3Client:
             return make_client(
@@ -75,38 +75,40 @@ class S3Store:
                 max_pool_connections=max_connections,
             )
 
-        with self._seam.translate("configuration", ""):
+        with self._errors.translate("configuration", ""):
             self._client = client(read_timeout_s, attempts)
             self._checker = client(min(read_timeout_s, _CHECK_READ_S), 1)
 
     def get(self, bucket: str, key: str, *, max_bytes: int | None = None) -> Body:
         """See `ObjectStore.get`."""
-        with self._seam.translate("get", bucket, key):
+        with self._errors.translate("get", bucket, key):
             found = self._client.get_object(Bucket=bucket, Key=key)
             size_bytes = found["ContentLength"]
             if max_bytes is not None and size_bytes > max_bytes:
                 found["Body"].close()
                 raise ImageTooLarge(
-                    f"{bucket}/{key} is {size_bytes} bytes long; the limit is {max_bytes}"
+                    f"{bucket}/{key} is {size_bytes} bytes long; the limit is {max_bytes}",
+                    bucket=bucket,
+                    operation="get",
                 )
             return Body(found["Body"].read(), _bare(found["ETag"]))
 
     def download(self, bucket: str, key: str, into: IO[bytes]) -> None:
         """See `ObjectStore.download`."""
-        with self._seam.translate("get", bucket, key):
+        with self._errors.translate("download", bucket, key):
             body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
         with closing(body):
             while True:
-                with self._seam.translate("get", bucket, key):
+                with self._errors.translate("download", bucket, key):
                     piece = body.read(_PIECE_BYTES)
                 if not piece:
                     return
-                into.write(piece)  # outside the seam: what it raises is not the store's fault
+                into.write(piece)  # not inside `translate`: its errors are not the store's
 
     def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """See `ObjectStore.head`."""
         try:
-            with self._seam.translate("head", bucket, key):
+            with self._errors.translate("head", bucket, key):
                 found = self._client.head_object(Bucket=bucket, Key=key)
         except ObjectMissing:
             return None
@@ -138,7 +140,7 @@ class S3Store:
         def put() -> str:
             if not isinstance(data, bytes):
                 data.seek(start)
-            with self._seam.translate("put", bucket, key, conditional=bool(condition)):
+            with self._errors.translate("put", bucket, key, conditional=bool(condition)):
                 written = self._client.put_object(
                     Bucket=bucket,
                     Key=key,
@@ -158,7 +160,7 @@ class S3Store:
         )
         pages = iter(listing)
         while True:
-            with self._seam.translate("list", bucket):
+            with self._errors.translate("list", bucket):
                 page = next(pages, None)
             if page is None:
                 return
@@ -171,10 +173,10 @@ class S3Store:
                 )
 
     def delete(self, bucket: str, keys: Iterable[str]) -> None:
-        """See `ObjectStore.delete`; 1,000 keys a request."""
+        """See `ObjectStore.delete`; one request deletes 1,000 keys."""
         rest = iter(keys)
         while some := list(islice(rest, _DELETE_KEYS)):
-            with self._seam.translate("delete", bucket):
+            with self._errors.translate("delete", bucket):
                 answer = self._client.delete_objects(
                     Bucket=bucket, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True}
                 )
@@ -182,12 +184,15 @@ class S3Store:
                 if (code := error.get("Code", "")) not in NO_KEY:
                     kind = BucketUnavailable if code in FORBIDDEN else StoreUnavailable
                     raise kind(
-                        f"{self._seam.service}: delete of {bucket}/{error.get('Key')}: {code}"
+                        f"{self._errors.service}: delete of {bucket}/{error.get('Key')}: {code}",
+                        bucket=bucket,
+                        operation="delete",
+                        code=code,
                     )
 
     def sign(self, bucket: str, key: str, *, expires_s: int) -> str:
         """See `ObjectStore.sign`."""
-        with self._seam.translate("sign", bucket, key):
+        with self._errors.translate("sign", bucket, key):
             return self._client.generate_presigned_url(
                 "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=expires_s
             )
@@ -209,15 +214,17 @@ class S3Store:
         thread.join(_CHECK_S)
         if not outcome:
             raise StoreUnavailable(
-                f"{self._seam.service}: no answer within {_CHECK_S:g} s; check RMBG_S3_ENDPOINT, "
-                "its host name and that the service is up"
+                f"{self._errors.service}: no answer within {_CHECK_S:g} s; check RMBG_S3_ENDPOINT, "
+                "its host name and that the service is up",
+                bucket=bucket,
+                operation="check",
             )
         if outcome[0] is not None:
             raise outcome[0]
 
     def _ask(self, bucket: str) -> None:
-        """Ask for an object; unlike a HEAD's, the answer says what is missing or refused."""
-        with self._seam.translate("get", bucket):
+        """Get an object; unlike HEAD's, the response says what is missing or denied."""
+        with self._errors.translate("check", bucket):
             try:
                 self._checker.get_object(Bucket=bucket, Key=_CHECK_KEY)["Body"].close()
             except ClientError as err:
@@ -226,14 +233,19 @@ class S3Store:
 
 
 def _without_conflict(put: Callable[[], str]) -> str:
-    """Call *put* until no other write is in its way, at most three times."""
+    """Call *put* until it meets no concurrent write, at most three times."""
     for attempt in range(_CONFLICT_ROUNDS):
         try:
             return put()
         except WriteConflict as err:
             conflict = err
             time.sleep(random.uniform(0.02, 0.2) * (attempt + 1))  # noqa: S311 - no secret
-    raise StoreUnavailable(f"{conflict}, {_CONFLICT_ROUNDS} times") from conflict
+    raise StoreUnavailable(
+        f"{conflict}, {_CONFLICT_ROUNDS} times",
+        bucket=conflict.bucket,
+        operation=conflict.operation,
+        code=conflict.code,
+    ) from conflict
 
 
 def _bare(etag: str) -> str:

@@ -1,4 +1,4 @@
-"""What stands in front of an object store and changes some of its calls."""
+"""Base class for object stores that wrap another store and change some of its calls."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from shared.objects.protocol import Body, ObjectInfo, ObjectStore, PutOptions
 
 
-class PassingStore:
-    """Passes every call on to another store as it came.
+class StoreWrapper:
+    """An object store that forwards every call to another store.
 
-    A subclass overrides the calls that it changes; or, where only the bucket matters, `_reader`
-    and `_writer`, one of which every call asks where it goes.
+    A subclass overrides the calls that it changes, or `_reader` and `_writer` to choose a store by
+    bucket.
     """
 
     def __init__(self, store: ObjectStore) -> None:
@@ -54,10 +54,10 @@ class PassingStore:
         """See `ObjectStore.check`."""
         self._reader(bucket).check(bucket)
 
-    def _reader(self, bucket: str) -> ObjectStore:  # noqa: ARG002 - for those that override it
-        """Return the store that is to read in *bucket*."""
+    def _reader(self, bucket: str) -> ObjectStore:  # noqa: ARG002 - overrides use it
+        """Return the store that reads from *bucket*."""
         return self._store
 
-    def _writer(self, bucket: str) -> ObjectStore:  # noqa: ARG002 - for those that override it
-        """Return the store that is to write in *bucket*."""
+    def _writer(self, bucket: str) -> ObjectStore:  # noqa: ARG002 - overrides use it
+        """Return the store that writes to *bucket*."""
         return self._store

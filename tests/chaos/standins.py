@@ -15,7 +15,7 @@ from typing import IO, Final, Unpack
 import numpy as np
 import stages
 
-from shared.objects import Body, ObjectStore, PassingStore, PutOptions
+from shared.objects import Body, ObjectStore, PutOptions, StoreWrapper
 from worker.imaging.decode import DecodedImage
 from worker.imaging.types import Segmented
 from worker.inference.api import Model
@@ -115,7 +115,7 @@ class RandomImaging:
         pass
 
 
-class DoomedStore(PassingStore):
+class DoomedStore(StoreWrapper):
     """A store that ends the process between its calls."""
 
     def __init__(self, store: ObjectStore, doom: Doom, *, blind: bool) -> None:

@@ -10,7 +10,7 @@ from contracts.test_objects import (  # noqa: F401 - collected from here
     test_a_key_the_store_cannot_have_is_the_items_fault,
     test_a_listing_is_in_order_below_the_prefix_and_after_the_start,
     test_a_listing_tells_what_head_tells_but_metadata,
-    test_a_missing_bucket_is_the_buckets_fault,
+    test_a_missing_bucket_raises_bucket_unavailable_with_the_call,
     test_deleting_what_is_not_there_is_no_error,
     test_downloading_what_is_not_there_writes_nothing,
     test_getting_what_is_not_there_names_bucket_and_key,
@@ -26,10 +26,10 @@ from contracts.test_objects import (  # noqa: F401 - collected from here
 )
 from support.memory_store import MemoryStore
 
-from shared.objects import PassingStore
+from shared.objects import StoreWrapper
 
 
-@pytest.fixture(params=[lambda memory: memory, PassingStore], ids=["itself", "behind another"])
+@pytest.fixture(params=[lambda memory: memory, StoreWrapper], ids=["itself", "behind another"])
 def store(request):
     memory = MemoryStore()
     memory.missing.add("no-such-bucket")

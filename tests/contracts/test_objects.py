@@ -293,10 +293,12 @@ def test_a_store_that_says_not_found_to_a_condition_says_that_it_fails():
 
 def test_a_lasting_conflict_is_given_up_after_three_rounds():
     with canned(error(409, "ConditionalRequestConflict")) as server:
-        with pytest.raises(StoreUnavailable, match="another write"):
+        with pytest.raises(StoreUnavailable, match="another write") as caught:
             at(server.url).put("bucket", "k", b"1", content_type=PNG, if_absent=True)
 
         assert server.requests == 3
+    assert (caught.value.bucket, caught.value.operation) == ("bucket", "put")
+    assert caught.value.code == "ConditionalRequestConflict"
 
 
 # --- listing and deleting
@@ -389,25 +391,35 @@ def test_signing_asks_no_server():
 
 
 def test_getting_what_is_not_there_names_bucket_and_key(store, bucket):
-    with pytest.raises(ObjectMissing, match=f"{bucket}/absent.jpg"):
+    with pytest.raises(ObjectMissing, match=f"{bucket}/absent.jpg") as caught:
         store.get(bucket, "absent.jpg")
+
+    assert (caught.value.bucket, caught.value.operation) == (bucket, "get")
+    assert caught.value.code == "NoSuchKey"
 
 
 @pytest.mark.parametrize(
-    "call",
+    ("operation", "call"),
     [
-        lambda store: store.get("no-such-bucket", "k"),
-        lambda store: store.put("no-such-bucket", "k", b"", content_type=PNG),
-        lambda store: store.put("no-such-bucket", "k", b"", content_type=PNG, if_absent=True),
-        lambda store: list(store.list("no-such-bucket", "")),
-        lambda store: store.delete("no-such-bucket", ["k"]),
-        lambda store: store.check("no-such-bucket"),
+        ("get", lambda store: store.get("no-such-bucket", "k")),
+        ("download", lambda store: store.download("no-such-bucket", "k", io.BytesIO())),
+        ("put", lambda store: store.put("no-such-bucket", "k", b"", content_type=PNG)),
+        (
+            "put",
+            lambda store: store.put("no-such-bucket", "k", b"", content_type=PNG, if_absent=True),
+        ),
+        ("list", lambda store: list(store.list("no-such-bucket", ""))),
+        ("delete", lambda store: store.delete("no-such-bucket", ["k"])),
+        ("check", lambda store: store.check("no-such-bucket")),
     ],
-    ids=["get", "put", "put if absent", "list", "delete", "check"],
+    ids=["get", "download", "put", "put if absent", "list", "delete", "check"],
 )
-def test_a_missing_bucket_is_the_buckets_fault(store, call):
-    with pytest.raises(BucketUnavailable, match="no-such-bucket"):
+def test_a_missing_bucket_raises_bucket_unavailable_with_the_call(store, operation, call):
+    with pytest.raises(BucketUnavailable, match="no-such-bucket") as caught:
         call(store)
+
+    assert (caught.value.bucket, caught.value.operation) == ("no-such-bucket", operation)
+    assert caught.value.code == "NoSuchBucket"
 
 
 def test_a_name_that_no_bucket_can_have_is_the_buckets_fault(store):
@@ -508,17 +520,22 @@ def test_without_an_endpoint_it_is_amazons_whatever_the_surroundings_name(monkey
         (400, "InvalidToken", StoreUnavailable, "credentials"),
         (403, "RequestExpired", StoreUnavailable, "credentials"),
         (403, "RequestTimeTooSkewed", StoreUnavailable, "clock"),
-        (403, "AccountProblem", BucketUnavailable, "no right"),
-        (403, "AllAccessDisabled", BucketUnavailable, "no right"),
-        (400, "InvalidBucketName", BucketUnavailable, "no such bucket"),
-        (400, "InvalidURI", InvalidKey, "no such key"),
+        (403, "AccountProblem", BucketUnavailable, "check the permissions"),
+        (403, "AllAccessDisabled", BucketUnavailable, "check the permissions"),
+        (400, "InvalidBucketName", BucketUnavailable, "create it or fix RMBG_INPUT_BUCKETS"),
+        (400, "InvalidURI", InvalidKey, "does not accept this key"),
         (409, "OperationAborted", StoreUnavailable, "another write"),
         (418, "Unheard-of", StoreUnavailable, "Unheard-of, HTTP 418"),
     ],
 )
-def test_what_no_test_can_provoke_is_sorted_as_well(status, code, fault, text):
-    with canned(error(status, code)) as server, pytest.raises(fault, match=text):
+def test_an_error_code_determines_class_message_and_attributes(status, code, fault, text):
+    """Codes that no server of the tests can be made to send."""
+    with canned(error(status, code)) as server, pytest.raises(fault, match=text) as caught:
         at(server.url, attempts=1).put("bucket", "k", b"1", content_type=PNG)
+
+    assert type(caught.value) is fault
+    assert (caught.value.bucket, caught.value.operation) == ("bucket", "put")
+    assert caught.value.code == code
 
 
 # --- a store that is away, slow or out of order
@@ -538,12 +555,15 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_an_unreachable_store_is_unavailable(call):
+@pytest.mark.parametrize(("operation", "call"), CALLS.items(), ids=CALLS)
+def test_an_unreachable_store_is_unavailable(operation, call):
     url = f"http://127.0.0.1:{free_port()}"
 
-    with pytest.raises(StoreUnavailable, match=f"{url}.*check RMBG_S3_ENDPOINT"):
+    with pytest.raises(StoreUnavailable, match=f"{url}.*check RMBG_S3_ENDPOINT") as caught:
         call(at(url))
+
+    assert (caught.value.bucket, caught.value.operation) == ("bucket", operation)
+    assert caught.value.code == ""
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
@@ -594,7 +614,7 @@ def test_a_torn_body_is_unavailable_and_never_passed_on():
 def test_a_torn_download_is_unavailable():
     with (
         canned(found(b"half", claimed_bytes=8)) as server,
-        pytest.raises(StoreUnavailable, match="get got no answer"),
+        pytest.raises(StoreUnavailable, match="download got no answer"),
     ):
         at(server.url).download("bucket", "k", io.BytesIO())
 

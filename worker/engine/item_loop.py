@@ -67,7 +67,8 @@ class ItemLoop:
         try:
             self._process(step)
         except Exception:
-            self.defer(step.item)
+            # As after a crash: the item that triggers a bug here must not go through the fleet.
+            self._leave(step.item, Deferred(died=True))
             raise
 
     def run_batch(self, batch: Batch) -> None:
@@ -82,7 +83,7 @@ class ItemLoop:
                 self._advance(step, result)
         except Exception:
             for step in steps:
-                self.defer(step.item)
+                self._leave(step.item, Deferred(died=True))
             raise
         took_s = time.monotonic() - started_s
         self._observer.batch(steps[0].stage.name, requests, wait_s=batch.waited_s, took_s=took_s)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from shared.errors import BucketUnavailable
-from shared.objects import ObjectStore, PassingStore
+from shared.objects import ObjectStore, StoreWrapper
 
 
-class BucketGuard(PassingStore):
+class BucketGuard(StoreWrapper):
     """See `ObjectStore`: reads the input and output buckets and writes the output bucket only.
 
     A job comes from whatever can write to Redis, so the producer's own check proves nothing. A

@@ -48,7 +48,7 @@ def collector(store, tmp_path):
 
 def record(image_key="a.jpg"):
     return ItemRecord(
-        index=0, image_key=image_key, state="done", cutout_key="cutout", mask_key="mask"
+        index=0, image_key=image_key, state="done", cutout_key="cutout.png", mask_key="mask.png"
     )
 
 
