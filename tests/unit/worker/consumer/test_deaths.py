@@ -1,12 +1,12 @@
 """Which ways of leaving count as the death of a worker."""
 
 import pytest
+from support.stand_ins import Valve
+from support.until import until
 
 from shared.broker.queues import SUSPECT
 from shared.errors import DeviceLost
 from shared.job.spec import JobState
-from support.stand_ins import Valve
-from support.until import until
 
 
 def lose_device(_batch):
