@@ -33,15 +33,15 @@ MAX_MEAN = 0.05
 LANCZOS = Image.Resampling.LANCZOS
 
 
-def rembg_alpha(network: torch.nn.Module, picture: Image.Image) -> npt.NDArray[np.uint8]:
-    """Return the mask of *picture* with rembg's pre- and postprocessing around our network."""
-    small = np.array(picture.resize((SIDE_PX, SIDE_PX), LANCZOS), np.float32)
+def rembg_alpha(network: torch.nn.Module, photo: Image.Image) -> npt.NDArray[np.uint8]:
+    """Return the mask of *photo* with rembg's pre- and postprocessing around our network."""
+    small = np.array(photo.resize((SIDE_PX, SIDE_PX), LANCZOS), np.float32)
     scaled = small / max(float(small.max()), 1e-6) - 0.5
     with torch.inference_mode():
         output = network(torch.from_numpy(scaled).permute(2, 0, 1)[None])[0, 0].numpy()
     stretched = (output - output.min()) / (output.max() - output.min())
     mask = Image.fromarray((stretched * 255).astype(np.uint8))
-    return np.array(mask.resize(picture.size, LANCZOS))
+    return np.array(mask.resize(photo.size, LANCZOS))
 
 
 def difference(ours: npt.NDArray[np.uint8], theirs: npt.NDArray[np.uint8]) -> dict[str, float]:
@@ -50,16 +50,16 @@ def difference(ours: npt.NDArray[np.uint8], theirs: npt.NDArray[np.uint8]) -> di
     return {"mean": round(float(apart.mean()), 4), "greatest": int(apart.max())}
 
 
-def main(picture_path: str, result_path: str) -> int:
+def main(photo_path: str, result_path: str) -> int:
     """Compare the masks and print the differences."""
     path = weights.pull(models.get("isnet-general-use"), ServiceSettings.from_env({}).home)
-    picture = Image.open(picture_path).convert("RGB")
+    photo = Image.open(photo_path).convert("RGB")
     theirs = np.array(Image.open(result_path).convert("RGBA"))[..., 3]
     network = build(load_state_dict(path)).eval()
-    same = difference(rembg_alpha(network, picture), theirs)
+    same = difference(rembg_alpha(network, photo), theirs)
     segmenter = Segmenter.load(path, device="cpu", precision="fp32")
-    output = segmenter.forward([segmenter.prepare(np.array(picture))])[0]
-    mask = segmenter.finish(output, picture.height, picture.width, stretch="seed").mask
+    output = segmenter.forward([segmenter.prepare(np.array(photo))])[0]
+    mask = segmenter.finish(output, photo.height, photo.width, stretch="seed").mask
     found = {"rembg's preparation": same, "the node's preparation": difference(mask, theirs)}
     print(json.dumps({"weights": Path(path).name, **found}))
     return 0 if same["mean"] <= MAX_MEAN else 1

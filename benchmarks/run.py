@@ -55,7 +55,7 @@ def parts_on(device: str, *, quick: bool, rounds: int) -> dict[str, Part]:
                 weights,
                 folder,
                 device=device,
-                pictures=1 if quick else 6,
+                images=1 if quick else 6,
                 rounds=2 if quick else 7,
                 side_px=side_px,
             )

@@ -42,7 +42,7 @@ STORE_CLIENT: Final = ("S3: get source", "S3: put mask", "S3: put cutout")
 
 
 def measure(
-    weights: Path, folder: Path, *, device: str, pictures: int, rounds: int, side_px: int
+    weights: Path, folder: Path, *, device: str, images: int, rounds: int, side_px: int
 ) -> dict[str, Any]:
     """Run all stages in turn on each image, *rounds* times; return medians over all runs."""
     cv2.setNumThreads(1)  # as in a worker
@@ -52,7 +52,7 @@ def measure(
     with EmbeddedServers(folder / "servers") as servers:
         settings = WorkerSettings.from_env(servers.settings())
         store = S3Store(settings.services.objects)
-        for number in range(pictures):
+        for number in range(images):
             calls = _calls(segmenter, jpeg(product(number, side_px)), settings, store)
             for _ in range(rounds):
                 for name, call in calls.items():
@@ -61,7 +61,7 @@ def measure(
                     times.setdefault(name, []).append(1000 * (time.process_time() - started_s))
                     if isinstance(result, bytes):
                         sizes.setdefault(name, []).append(len(result))
-        overhead_ms = engine_overhead_ms(settings, store, items=100 * pictures * rounds)
+        overhead_ms = engine_overhead_ms(settings, store, items=100 * images * rounds)
     stages = {name: round(statistics.median(values), 2) for name, values in times.items()}
     return {
         "side_px": side_px,

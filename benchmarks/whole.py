@@ -21,8 +21,8 @@ from onnx import TensorProto, numpy_helper
 from benchmarks.network import flop_an_image, matrix_rate
 from benchmarks.products import write_products
 from producer.client import Client
-from producer.local.helper import WorkerProcess
 from producer.local.servers import EmbeddedServers
+from producer.local.worker_process import WorkerProcess
 from shared.job.spec import TERMINAL_STATES, PictureOptions
 from worker.inference.devices import pick_dtype
 

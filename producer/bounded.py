@@ -1,4 +1,4 @@
-"""Work on many things, a few at a time."""
+"""Apply a function to many items with bounded concurrency and memory."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
 AHEAD: Final = 4
-"""Things a thread that are taken ahead of the slowest: enough to keep all threads busy."""
+"""Items per thread that are taken ahead of the slowest: enough to keep all threads busy."""
 
-_Thing = TypeVar("_Thing")
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 def each(
-    work: Callable[[_Thing], _Result], things: Iterable[_Thing], *, threads: int
+    work: Callable[[_Item], _Result], items: Iterable[_Item], *, threads: int
 ) -> Iterator[_Result]:
-    """Yield `work(thing)` for each of *things*, in their order.
+    """Yield `work(item)` for each of *items*, in their order.
 
-    At most `AHEAD * threads` of them are held, where `Executor.map` would take all at once:
-    1.6 kB each, measured. What *work* raises is raised here; what was not begun by then is not
-    begun at all.
+    At most `AHEAD * threads` items are held; `Executor.map` would take all of them at once, with
+    1.6 kB each (measured). An exception of *work* is raised here, and items that wait are not
+    started.
     """
     pool = ThreadPoolExecutor(threads)
     try:
         pending: deque[Future[_Result]] = deque()
-        for thing in things:
-            pending.append(pool.submit(work, thing))
+        for item in items:
+            pending.append(pool.submit(work, item))
             while pending and (pending[0].done() or len(pending) >= AHEAD * threads):
                 yield pending.popleft().result()
         while pending:

@@ -78,7 +78,7 @@ class Client:
     ) -> ItemRecord:
         """Process one image ahead of bulk jobs, wait for it and return its record.
 
-        The record tells whether the image is done or failed, and the keys of its outputs.
+        The record contains the state, `done` or `failed`, and the keys of the outputs.
 
         Raises:
             TimeoutError: After *timeout_s*; the job continues, and the same call joins it.

@@ -1,4 +1,4 @@
-"""A call that must answer in time, or be given up."""
+"""Limit the time of a call."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _Answer = TypeVar("_Answer")
 
 
 def within(limit_s: float, call: Callable[[], _Answer], *, late: Exception) -> _Answer:
-    """Return what *call* returns, or raise what it raises, or raise *late* after *limit_s*.
+    """Return the result of *call*, or raise *late* if it takes longer than *limit_s*.
 
-    A client's own timeouts hold for each try of each step, and add up to more than a person
-    waits where a server takes connections and never answers. A call that is given up goes on in
-    a thread that keeps no process from ending.
+    A client's own timeouts apply to each attempt of each step. Their sum is longer than a person
+    waits if a server accepts connections and never answers. After *limit_s* the call goes on in a
+    daemon thread, which does not keep the process from exiting.
     """
     future: Future[_Answer] = Future()
 
     def run() -> None:
         try:
             future.set_result(call())
-        except BaseException as err:  # noqa: BLE001 - handed over to whoever waits
+        except BaseException as err:  # noqa: BLE001 - passed on to the caller
             future.set_exception(err)
 
     threading.Thread(target=run, daemon=True).start()

@@ -97,9 +97,11 @@ def exit_code(status: JobStatus) -> int:
     return 0 if status.state is JobState.DONE and status.failed == 0 else 1
 
 
-def screen_for(stream: IO[str]) -> Screen:
-    """Return a bar if *stream* is a terminal, and plain lines otherwise."""
-    return Bar(Console(file=stream)) if stream.isatty() else Lines(stream)
+def screen_for(stream: IO[str], *, model: str | None = None) -> Screen:
+    """Return a bar if *stream* is a terminal, otherwise plain lines; see `describe_waiting`."""
+    if stream.isatty():
+        return Bar(Console(file=stream), model=model)
+    return Lines(stream, model=model)
 
 
 @dataclass
@@ -108,6 +110,7 @@ class Lines:
 
     stream: IO[str]
     clock: Callable[[], float] = time.monotonic
+    model: str | None = None
     _shown: str = ""
     _shown_at: float = float("-inf")
 
@@ -121,7 +124,7 @@ class Lines:
         self._write(status)
 
     def _write(self, status: JobStatus) -> None:
-        line = describe(status)
+        line = describe(status, model=self.model)
         if line != self._shown:
             print(line, file=self.stream, flush=True)
             self._shown, self._shown_at = line, self.clock()
@@ -130,7 +133,8 @@ class Lines:
 class Bar:
     """A live progress bar with rate and time left."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, model: str | None = None) -> None:
+        self._model = model
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
@@ -145,7 +149,7 @@ class Bar:
         """See `Screen.show`."""
         self._progress.update(
             self._task,
-            description=status.waiting_for or status.state.value,
+            description=describe_waiting(status, model=self._model) or status.state.value,
             total=status.total,
             completed=status.done + status.failed,
             figures=f"{_ended(status)}{_speed(status)}",
@@ -158,10 +162,22 @@ class Bar:
         self._progress.stop()
 
 
-def describe(status: JobStatus) -> str:
-    """Return a job's status in one line."""
-    waiting = f", waiting: {status.waiting_for}" if status.waiting_for else ""
-    return f"{status.job_id} {status.state.value}: {_ended(status)}{_speed(status)}{waiting}"
+def describe(status: JobStatus, *, model: str | None = None) -> str:
+    """Return a job's state in one plain line; see `describe_waiting`."""
+    parts = (f"{_ended(status)}{_speed(status)}", describe_waiting(status, model=model))
+    return f"{status.job_id} {status.state.value}: {', '.join(part for part in parts if part)}"
+
+
+def describe_waiting(status: JobStatus, *, model: str | None = None) -> str | None:
+    """Return what a job waits for, or None.
+
+    Args:
+        status: The job's status.
+        model: The model that a worker of this process is loading, if it has one (`rmbg run`).
+    """
+    if status.waiting_for == "no worker" and model is not None:
+        return f"starting the worker (loading {model})"
+    return status.waiting_for and f"waiting: {status.waiting_for}"
 
 
 def duration(seconds: float) -> str:

@@ -14,6 +14,7 @@ A message is constant; its facts are in `extra`, under these names:
 `took_s`           from the entrance of the engine to the item's end
 `cause`            what went wrong; of an item the error's class, with its text in `reason`
 `batch_size`       items in a batch
+`model`, `source`  the weights that are downloaded, and the kind of their source
 `done`, `failed`   items that ended well, and not
 `*_s`              durations in seconds; `*_bytes`: sizes
 =================  ================================================================

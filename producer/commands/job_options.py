@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Any, Final, TypeVar, get_args
 
 import click
 
@@ -15,20 +15,22 @@ from shared.job.thresholds import Thresholds
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
-_PIXELS: Final = ("edges", "stretch", "alpha", "truncated", "png")
-"""Options that are fields of `PictureOptions`."""
-
 
 def _choice(
     name: str, ways: Iterable[str], default: str, text: str
 ) -> Callable[[_Command], _Command]:
     return click.option(
-        f"--{name}",
+        f"--{name.replace('_', '-')}",
         type=click.Choice([str(way) for way in ways]),
         default=str(default),
         show_default=True,
         help=text,
     )
+
+
+def _ways(annotation: Any) -> tuple[str, ...]:  # noqa: ANN401 - the type of a field
+    """Return the choices of a field: the values of a `Literal`, or the members of an enum."""
+    return get_args(annotation) or tuple(annotation)
 
 
 def _json_file(option: str, text: str) -> Callable[[_Command], _Command]:
@@ -83,33 +85,11 @@ _OPTIONS: Final = (
         help="ID of the job; default: derived from image keys and options. An ID that is in "
         "use for other keys or options is an error.",
     ),
-    _choice(
-        "edges",
-        ("estimate", "source", "seed"),
-        "estimate",
-        "Colours of soft edges: estimate the subject's (estimate), keep the image's (source), or "
-        "darken them as the original ComfyUI node does (seed).",
+    *(
+        _choice(name, ways, field.default, field.description or "")
+        for name, field in PictureOptions.model_fields.items()
+        if len(ways := _ways(field.annotation)) > 1
     ),
-    _choice(
-        "stretch",
-        ("guarded", "seed"),
-        "guarded",
-        "Mask of an image without a subject: leave it empty (guarded), or stretch it to full "
-        "range as the original ComfyUI node does (seed).",
-    ),
-    _choice(
-        "alpha",
-        ("keep", "ignore"),
-        "keep",
-        "Transparency of the image itself: multiply it into the mask (keep), or ignore it.",
-    ),
-    _choice(
-        "truncated",
-        ("fail", "accept"),
-        "fail",
-        "Image files that end too early: fail them, or accept the part that is there.",
-    ),
-    _choice("png", ("fast", "small"), "fast", "PNG compression level; the pixels are the same."),
     click.option(
         "--route-review",
         "review_prefix",
@@ -136,8 +116,9 @@ def read_options(given: Mapping[str, Any]) -> JobOptions:
     Raises:
         InvalidOption: If a file is not valid JSON of the expected kind.
     """
-    values = {name: value for name, value in given.items() if name not in _PIXELS} | {
-        "pictures": PictureOptions(**{name: given[name] for name in _PIXELS}),
+    pixels = {name: given[name] for name in PictureOptions.model_fields if name in given}
+    values = {name: value for name, value in given.items() if name not in pixels} | {
+        "pictures": PictureOptions(**pixels),
         "extra_pnginfo": _read_object("--extra-pnginfo", given["extra_pnginfo"]),
         "thresholds": Thresholds.of(_read_object("--thresholds", given["thresholds"]) or {}),
         "prompt": _read_json("--prompt", given["prompt"]),

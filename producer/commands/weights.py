@@ -29,7 +29,10 @@ def weights() -> None:
 @_DIR
 @click.pass_context
 def pull(ctx: click.Context, model: str, folder: Path | None) -> None:
-    """Download and verify the weights of MODEL, and print their path."""
+    """Download and verify the weights of MODEL, and print their path.
+
+    For models that require a login at huggingface.co, set HF_TOKEN to an access token.
+    """
     settings = settings_of(ctx)
     found = models.get(model)
     click.echo(f"{found.name}: licence {found.licence}", err=True)

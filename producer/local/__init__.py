@@ -1,1 +1,1 @@
-"""The whole system on one machine: embedded servers, a worker of its own, results in a folder."""
+"""The whole system on one machine: embedded servers, one worker, results in a folder."""

@@ -1,4 +1,4 @@
-"""The servers' binaries, and how each is called."""
+"""Paths and command lines of the embedded servers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def valkey_binary() -> Path:
 
 
 def weed_binary() -> Path:
-    """Return the path of `weed`, SeaweedFS' one program.
+    """Return the path of `weed`, the SeaweedFS binary.
 
     Raises:
         InvalidOption: If the extra `local` is not installed.
@@ -45,18 +45,18 @@ def weed_binary() -> Path:
     raise InvalidOption(_INSTALL)
 
 
-def valkey_command(binary: Path, port: int, further: Sequence[str]) -> list[str]:
-    """Return Valkey's command line: append-only file, no snapshots, nothing evicted."""
+def valkey_command(binary: Path, port: int, extra: Sequence[str]) -> list[str]:
+    """Return the command line of Valkey: append-only file, no snapshots, no eviction."""
     command = [str(binary), "--port", str(port), "--bind", HOST, "--save", ""]
-    return [*command, "--appendonly", "yes", "--maxmemory-policy", "noeviction", *further]
+    return [*command, "--appendonly", "yes", "--maxmemory-policy", "noeviction", *extra]
 
 
 def weed_command(binary: Path, ports: Ports, buckets: Sequence[str]) -> list[str]:
-    """Return SeaweedFS' command line, to be run in its data folder.
+    """Return the command line of SeaweedFS, to be run in its data folder.
 
-    All flags are named, also those at their default: it remembers those of its last start.
-    Without the bindings it would listen to the whole network, without the identities take
-    writes from anybody, and report home.
+    Flags at their default are listed too, because SeaweedFS remembers those of its last start.
+    Without these flags it would listen on all interfaces, accept anonymous writes and send
+    telemetry.
     """
     return [
         str(binary),
@@ -78,14 +78,14 @@ def weed_command(binary: Path, ports: Ports, buckets: Sequence[str]) -> list[str
         "-s3.autoCreateBucket=false",
         "-s3.config=../s3.json",
         "-bucket=" + ",".join(buckets),
-        # relative, since a socket's path may have 107 bytes at most
+        # relative: the path of a socket has at most 107 bytes
         "-s3.localSocket=../s3.sock",
         "-filer.localSocket=../filer.sock",
     ]
 
 
 def weed_leftovers(folder: Path, ports: Ports) -> list[Path]:
-    """Return the sockets that SeaweedFS leaves when it is killed; some have a fixed place."""
+    """Return the sockets that SeaweedFS leaves when it is killed; some are always in /tmp."""
     roles = zip(("s3", "master", "volume", "filer", "admin"), ports.grpc, strict=True)
     fixed = [f"/tmp/seaweedfs-{role}-grpc-{port}.sock" for role, port in roles]  # noqa: S108
     return [*map(Path, fixed), folder / "s3.sock", folder / "filer.sock"]

@@ -1,4 +1,4 @@
-"""From the bucket to a folder: finished pictures as they come, then the job's documents."""
+"""Download the results of a job from the bucket to a folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from producer.bounded import each
@@ -20,10 +20,11 @@ DOWNLOADS: Final = 8
 
 
 class Collector:
-    """Writes a job's results below a folder. Files appear whole: a temporary name, then the final.
+    """Writer of a job's results below a folder.
 
-    Doing anything here twice writes the same files again. Everything here raises `InvalidOption`
-    if a file cannot be written.
+    Each file is written under a temporary name and then renamed, so that it appears whole. A
+    repeated call writes the same files again. Every method raises `InvalidOption` if a file
+    cannot be written.
     """
 
     def __init__(self, objects: ObjectStore, bucket: str, out: Path, naming: Naming) -> None:
@@ -33,32 +34,32 @@ class Collector:
         self._naming = naming
         self._failure: InvalidOption | None = None
 
-    def pictures(self, records: Iterable[ItemRecord]) -> None:
-        """Fetch the pictures of *records*, several at a time, as the iterable yields them.
+    def images(self, records: Iterable[ItemRecord]) -> None:
+        """Download the images of *records*, several at a time, as the iterable yields them.
 
-        A failure is raised when the next record comes, or the last; `check` knows of it at once.
+        An error is raised with the next record or after the last; `check` raises it at once.
         """
         for _ in each(self._fetch, records, threads=DOWNLOADS):
             pass
 
     def check(self) -> None:
-        """Raise what kept a picture from being written, if something did; from any thread."""
+        """Raise the error that kept an image from being written, if any; from any thread."""
         if self._failure is not None:
             raise self._failure
 
     def results(self, records: Iterable[ItemRecord]) -> None:
-        """Write `results.jsonl`, in which the keys are paths below the folder.
+        """Write `results.jsonl`, in which keys are paths below the folder.
 
-        A record is written as it comes: none is held.
+        Records are written one by one, so that they are not held in memory.
         """
         lines = (f"{json.dumps(self._localised(record).model_dump())}\n" for record in records)
         _write(self._out / "results.jsonl", (line.encode() for line in lines))
 
     def document(self, key: str, name: str) -> None:
-        """Fetch one of the job's documents as *name*.
+        """Download one of the job's documents as *name*.
 
         Raises:
-            ObjectMissing: If the job has none.
+            ObjectMissing: If the job does not have it.
         """
         _write(self._out / name, [self._objects.get(self._bucket, key).data])
 
@@ -70,36 +71,36 @@ class Collector:
             try:
                 _write(self._out / path, [self._objects.get(self._bucket, key).data])
             except ObjectMissing:
-                continue  # removed from the bucket since; its record still says what it was
+                continue  # deleted from the bucket; its record still describes it
             except InvalidOption as err:
                 self._failure = err
                 raise
 
     def _localised(self, record: ItemRecord) -> ItemRecord:
-        """Return the record with paths below the folder for keys of the bucket."""
+        """Return the record with paths below the folder in place of keys."""
         if self._naming is Naming.COMFYUI or record.cutout_key is None:
             return record
-        name = f"{record.image_key}.png"
+        name = record.image_key + PurePosixPath(record.cutout_key).suffix
         return record.model_copy(
             update={"cutout_key": f"cutout/{name}", "mask_key": f"mask/{name}"}
         )
 
 
 def _write(path: Path, pieces: Iterable[bytes]) -> None:
-    """Write *pieces* one after the other; the file appears when all of them are written.
+    """Write *pieces* in order; the file appears when all of them are written.
 
     Raises:
-        InvalidOption: If the file cannot be written; the text names it and the reason.
+        InvalidOption: If the file cannot be written; the message names it and the reason.
     """
-    # Hashed, as a name may be as long as a file system takes; and another's part is not ours.
+    # Hashed, as the name itself may already have the greatest length of the file system.
     name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
     part = path.with_name(f".{name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
             file.writelines(pieces)
-        os.replace(part, path)  # noqa: PTH105 - names both ends, as `Path.replace` does not
+        os.replace(part, path)  # noqa: PTH105 - its error names both paths
     except OSError as err:
         with suppress(OSError):
             part.unlink()
-        raise InvalidOption(f"{path} cannot be written: {err.strerror or err}") from err
+        raise InvalidOption(f"cannot write {path}: {err.strerror or err}") from err

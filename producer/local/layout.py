@@ -1,4 +1,4 @@
-"""What lies beside the embedded servers' data: ports and credentials."""
+"""Ports and credentials of the embedded servers, kept in their data folder."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GRPC_OFFSET: Final = 10_000
-"""SeaweedFS listens on each of its ports plus this, too."""
+"""SeaweedFS also listens on each of its ports plus this number."""
 OWNER: Final = "local"
-"""The identity that may do everything."""
+"""The identity with all rights."""
 _ALL_ACTIONS: Final = ("Admin", "Read", "List", "Tagging", "Write")
 _LOWEST_PORT: Final = 20_000
 _HIGHEST_PORT: Final = 22_700
-"""With the offset below 32,768, where Linux begins to hand out ports of its own choice."""
+"""Plus the offset it is below 32,768, where the ephemeral ports of Linux begin."""
 
 
 @dataclass(frozen=True)
 class Ports:
-    """A block of ports, chosen once: a new master port would leave SeaweedFS a stale folder."""
+    """A block of ports, kept over restarts: SeaweedFS stores data under its master port."""
 
     s3: int
 
     @property
     def master(self) -> int:
-        """SeaweedFS' master."""
+        """SeaweedFS master."""
         return self.s3 + 1
 
     @property
     def volume(self) -> int:
-        """SeaweedFS' volume server."""
+        """SeaweedFS volume server."""
         return self.s3 + 2
 
     @property
     def filer(self) -> int:
-        """SeaweedFS' filer, which knows no credentials: never to be made public."""
+        """SeaweedFS filer; it asks for no credentials, so never expose it."""
         return self.s3 + 3
 
     @property
     def admin(self) -> int:
-        """SeaweedFS' maintenance."""
+        """SeaweedFS admin server."""
         return self.s3 + 4
 
     @property
@@ -59,24 +59,24 @@ class Ports:
 
     @property
     def grpc(self) -> tuple[int, ...]:
-        """The second ports of SeaweedFS' five."""
+        """Ports for gRPC of the five SeaweedFS servers."""
         return tuple(range(self.s3 + GRPC_OFFSET, self.s3 + GRPC_OFFSET + 5))
 
     def are_free(self) -> bool:
-        """Tell whether nobody listens on any of them."""
+        """Return whether none of the ports is in use."""
         return all(_is_free(port) for port in (*range(self.s3, self.redis + 1), *self.grpc))
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """An identity's key pair."""
+    """S3 key pair of an identity."""
 
     access_key_id: str
     secret_access_key: str
 
 
 def choose_ports(folder: Path) -> Ports:
-    """Return the folder's ports; chosen at the first call, and again where they are taken.
+    """Return the ports of *folder*: chosen at the first call, and again if they are in use.
 
     Raises:
         InvalidOption: If no block of free ports is found.
@@ -90,17 +90,20 @@ def choose_ports(folder: Path) -> Ports:
         if ports.are_free():
             _write(path, {"s3": ports.s3, "redis": ports.redis})
             return ports
-    raise InvalidOption(f"no free ports between {_LOWEST_PORT} and {_HIGHEST_PORT} for {folder}")
+    raise InvalidOption(
+        f"no free block of ports between {_LOWEST_PORT} and {_HIGHEST_PORT} for {folder};"
+        " stop other servers there"
+    )
 
 
 def make_credentials(path: Path, identities: Mapping[str, Sequence[str]]) -> dict[str, Credentials]:
-    """Write SeaweedFS' identities to *path* (mode 0600) and return them by name.
+    """Write the identities of SeaweedFS to *path* (mode 0600) and return them by name.
 
-    An identity that is known there keeps its keys. `OWNER` is always among them.
+    An identity that is in the file keeps its keys. `OWNER` is always included.
 
     Args:
-        path: The file; SeaweedFS reads it, so that no secret shows in the list of processes.
-        identities: Further names with their actions, such as `["Read:inbox", "List:inbox"]`.
+        path: The file. SeaweedFS reads it, so that no secret is on a command line.
+        identities: Additional names with their actions, such as `["Read:inbox", "List:inbox"]`.
     """
     known = {entry["name"]: entry["credentials"][0] for entry in _read(path).get("identities", ())}
     entries: list[dict[str, object]] = []
@@ -127,7 +130,7 @@ def _is_free(port: int) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return a document of ours, empty where it is missing or was torn by a crash."""
+    """Return the JSON object in *path*, or an empty one if it is missing or incomplete."""
     try:
         body = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
@@ -136,7 +139,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, body: Mapping[str, object]) -> None:
-    """Write a document whole or not at all, readable for its owner alone."""
+    """Write a JSON object whole or not at all, readable by the owner only."""
     part = path.with_suffix(".part")
     part.unlink(missing_ok=True)
     with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:

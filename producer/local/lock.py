@@ -1,11 +1,13 @@
-"""One run at a time over a data folder."""
+"""Let one run at a time use a data folder."""
 
 from __future__ import annotations
 
-import fcntl
+import os
 import time
 from contextlib import ExitStack
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
+
+from filelock import lock_descriptor
 
 from shared.errors import InvalidOption
 
@@ -13,46 +15,49 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SERVERS_GONE_S: Final = 15.0
-"""How long servers of a killed owner are waited for; their reapers give them 5 s."""
+"""Longest wait for the servers of a killed run; their reapers give them 5 s."""
 _POLL_S: Final = 0.05
 
 
 class Lock:
-    """Makes a data folder ours, as long as we or servers of ours live.
+    """Exclusive use of a data folder by this process and the servers it starts.
 
-    Two files: one for the owner, so that a second one is refused at once, and one that the
-    servers inherit. After an owner was killed its servers take a moment to end; the next owner
-    waits for that instead of opening their data a second time.
+    There are two files: `.lock` is held by the owner, so that a second run is refused at once,
+    and `.servers.lock` is inherited by the servers. After an owner was killed, its servers need
+    a moment to end; the next owner waits for that instead of opening their data a second time.
+    The kernel releases both locks when their holders end, however that happens.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Take the folder.
+        """Lock *folder*.
 
         Raises:
-            InvalidOption: If another process runs here, or its servers do not end.
+            InvalidOption: If another run uses it, or if servers of an earlier run do not end.
         """
         with ExitStack() as files:
-            owner = files.enter_context((folder / ".lock").open("ab"))
+            owner = files.enter_context((folder / ".lock").open("a+"))
             servers = files.enter_context((folder / ".servers.lock").open("ab"))
-            if not _take(owner):
-                raise InvalidOption(f"{folder} is in use by another run")
+            if not lock_descriptor(owner.fileno(), blocking=False):
+                owner.seek(0)
+                raise InvalidOption(
+                    f"{folder} is in use by another run (process {owner.read()}); wait for it to"
+                    " end, or choose another folder"
+                )
+            owner.truncate(0)
+            owner.write(str(os.getpid()))
+            owner.flush()
             deadline = time.monotonic() + _SERVERS_GONE_S
-            while not _take(servers):
+            while not lock_descriptor(servers.fileno(), blocking=False):
                 if time.monotonic() > deadline:
-                    raise InvalidOption(f"{folder} is in use by servers of an earlier run")
+                    raise InvalidOption(
+                        f"{folder} is in use by servers of an earlier run that do not end; stop"
+                        " valkey-server and weed"
+                    )
                 time.sleep(_POLL_S)
             self.fd = servers.fileno()
             """The descriptor that servers inherit."""
             self._files = files.pop_all()
 
     def release(self) -> None:
-        """Give the folder back; a repetition does nothing."""
+        """Release the folder; do nothing if it was released before."""
         self._files.close()
-
-
-def _take(file: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

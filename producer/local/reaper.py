@@ -1,9 +1,9 @@
-"""Runs one server and ends it when its owner is gone, however that went.
+"""Run one server and stop it when its owner ends, even by `kill -9`.
 
-`python -I reaper.py LOCK_FD GRACE_S COMMAND...`; standard input is a pipe whose other end the
-owner holds. Its end of file says that the owner closed it, crashed or was killed: the server gets
-SIGTERM, and after the grace SIGKILL. Run as a script: it imports nothing of ours, so it is up at
-once, and it works where there is no parent-death signal (macOS).
+`python -I reaper.py LOCK_FD GRACE_S COMMAND...`; standard input is a pipe that the owner holds
+open. End of file means that the owner closed it, crashed or was killed: the server gets SIGTERM,
+and SIGKILL after the grace period. This is a script without imports from this project, so that it
+starts fast; it needs no parent-death signal, which macOS does not have.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import threading
 
 
 def main(lock_fd: int, grace_s: float, command: list[str]) -> int:
-    """Run *command* until it ends or the owner does; return its exit code.
+    """Run *command* until it or the owner ends; return its exit code.
 
-    The server inherits the lock *lock_fd* as well: whatever of us is still alive, nobody else
-    opens its data. A negative one stands for no lock.
+    The server inherits the lock *lock_fd*, so that its data stay locked while any of these
+    processes is alive. A negative number means no lock.
     """
     server = subprocess.Popen(  # noqa: S603 - the owner's command
         command, stdin=subprocess.DEVNULL, pass_fds=(lock_fd,) if lock_fd >= 0 else ()

@@ -1,4 +1,4 @@
-"""`rmbg run`: the whole system on one machine, from a folder of pictures to a folder of cutouts."""
+"""`rmbg run`: the whole system on one machine, from a folder of images to a folder of cutouts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from typing import Final
 import click
 
 from producer.local.collect import Collector
-from producer.local.helper import WorkerProcess
-from producer.local.pictures import Folder, scan, upload
+from producer.local.images import Folder, scan, upload
 from producer.local.servers import EmbeddedServers
-from producer.local.weights import fetch
-from producer.progress import exit_code, screen_for, watch
+from producer.local.weights import fetch_if_missing
+from producer.local.worker_process import WorkerProcess
+from producer.progress import count, exit_code, screen_for, watch
 from producer.results.reader import follow, records
 from producer.services import Services
 from producer.submission.options import JobOptions
@@ -31,52 +31,57 @@ from shared.job.keys import report_key
 from shared.job.spec import TERMINAL_STATES, JobState
 from shared.jobstore.values import JobStatus
 from shared.models import registry as models
-from shared.models import weights
 from shared.settings import ServiceSettings
 
 DATA: Final = ".rmbg"
-"""Below OUT_DIR: data of the embedded servers, until the job has ended."""
-SURROUNDINGS: Final = ("RMBG_REDIS_URL", "RMBG_S3_", "RMBG_INPUT_BUCKETS", "RMBG_OUTPUT_BUCKET")
-"""Variables of other systems that this one must not touch."""
+"""Folder below OUT_DIR: data of the embedded servers, deleted when the job has ended."""
+SERVICE_VARIABLES: Final = (
+    "RMBG_REDIS_URL",
+    "RMBG_S3_",
+    "RMBG_INPUT_BUCKETS",
+    "RMBG_OUTPUT_BUCKET",
+)
+"""Prefixes of variables that name other services; a run does not use those."""
 FOLLOW_S: Final = 0.5
 NAMED: Final = 5
-"""Files that a warning names; it counts them all."""
+"""Most files that a warning names; it counts all of them."""
 
 
 def run(src: Path, out: Path, options: JobOptions, env: Mapping[str, str]) -> int:
-    """Remove the backgrounds of the pictures below *src*; return the exit code.
+    """Remove the background of the images below *src*; return the exit code.
 
-    The same call goes on where an earlier one was interrupted.
+    The same call resumes an interrupted run.
 
     Raises:
-        NoKeys: If there is no picture below *src*.
+        NoKeys: If there is no image below *src*.
         InvalidOption: If another run uses *out*, if a file there cannot be written, or if the
             embedded servers are not installed.
-        WeightsInvalid: If the model's weights are neither here nor to be had.
-        ServiceUnavailable: If the job cannot go on; the same call tries again.
+        WeightsInvalid: If the model's weights cannot be downloaded.
+        ServiceUnavailable: If the job cannot go on; the same call resumes it.
     """
     folder = scan(src, without=out)
     _warn("skipped", folder.skipped)
     if not folder.keys:
-        raise NoKeys(f"{src}: no picture among {folder.ignored} files")
+        raise NoKeys(f"no image found in {src} ({count(folder.ignored, 'other file')})")
     out.mkdir(parents=True, exist_ok=True)
-    env = {name: text for name, text in env.items() if not name.startswith(SURROUNDINGS)}
+    env = {name: text for name, text in env.items() if not name.startswith(SERVICE_VARIABLES)}
     settings = ServiceSettings.from_env(env)
-    _fetch_weights(options, settings, env)
+    if not env.get("RMBG_WEIGHTS"):
+        fetch_if_missing(models.get(options.rem_mode), settings)
     with EmbeddedServers(out / DATA) as servers:
         env |= servers.settings()
         services = Services(ServiceSettings.from_env(env))
-        code = _Run(services, folder, out, options).to_its_end(env)
+        code = _Run(services, folder, out, options).finish(env)
     shutil.rmtree(out / DATA)
     return code
 
 
 class _GivenUp(Exception):
-    """The run ends before its job does: nothing more is fetched now."""
+    """The run ends before its job: stop downloading."""
 
 
 class _Run:
-    """One job over one folder, with servers that are up."""
+    """One job over one folder, with running servers."""
 
     def __init__(self, services: Services, folder: Folder, out: Path, options: JobOptions) -> None:
         self._services = services
@@ -86,33 +91,33 @@ class _Run:
         self._collector = Collector(services.objects, bucket, out, options.naming)
         self._log = out / DATA / "worker.log"
 
-    def to_its_end(self, env: Mapping[str, str]) -> int:
-        """Submit or join the job, have it worked off, fetch all results; return the exit code."""
+    def finish(self, env: Mapping[str, str]) -> int:
+        """Submit or join the job, wait for it, download all results; return the exit code."""
         services, folder = self._services, self._folder
         click.echo(
-            f"{len(folder.keys)} pictures ({folder.ignored} other files ignored), "
-            f"{self._options.rem_mode}",
+            f"{count(len(folder.keys), 'image')} "
+            f"({count(folder.ignored, 'other file')} ignored), {self._options.rem_mode}",
             err=True,
         )
         uploaded = upload(folder, services.objects, services.settings.input_buckets[0])
-        _warn("cannot be read and will fail", uploaded.unread)
+        _warn("unreadable, will fail", uploaded.unread)
         job_id = self._submit(uploaded.digest)
         with WorkerProcess(env, self._options.rem_mode, self._log) as worker:
-            status = self._attend(job_id, lambda ended: worker.keep_alive(ended=ended))
+            status = self._watch(job_id, lambda ended: worker.keep_alive(ended=ended))
         self._collector.results(records(services, job_id))
         if status.state is JobState.DONE:
             self._collector.document(report_key(job_id), "report.html")
         return exit_code(status)
 
     def _submit(self, digest: str) -> str:
-        """Return the id of the job over the pictures of *digest*; a resumed run joins it.
+        """Submit the job over the images of *digest*, or join it; return its id.
 
-        Jobs of other pictures or options, which earlier runs left unfinished, are cancelled:
-        they would be worked off first, and nobody waits for them.
+        Unfinished jobs of earlier runs with other images or options are cancelled: they would be
+        processed first, and nobody waits for them.
         """
         spec = plan(self._services, self._options)
-        said = f"{digest}\0{spec.model_copy(update={'date': ''}).to_json()}"
-        name = f"run-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+        identity = f"{digest}\0{spec.model_copy(update={'date': ''}).to_json()}"
+        name = f"run-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
         job_id = self._options.job_id or self._not_cancelled(name)
         source = KeySource(self._folder.keys)
         job_id = submit(self._services, source, spec, job_id=job_id).job_id
@@ -123,7 +128,7 @@ class _Run:
         return job_id
 
     def _not_cancelled(self, name: str) -> str:
-        """Return *name* with the first number whose job was not cancelled for another's sake."""
+        """Return *name* with the first number whose job is new or was not cancelled."""
         for number in itertools.count(1):
             with suppress(UnknownJob):
                 if _is_cancelled(self._services.jobs.queries.status(f"{name}-{number}")):
@@ -131,15 +136,15 @@ class _Run:
             break
         return f"{name}-{number}"
 
-    def _attend(self, job_id: str, keep_alive: Callable[[int], None]) -> JobStatus:
-        """Show the job's progress and fetch its pictures until it has ended.
+    def _watch(self, job_id: str, keep_alive: Callable[[int], None]) -> JobStatus:
+        """Show the job's progress and download its images until it has ended.
 
         Args:
             job_id: The job.
             keep_alive: Called twice a second with the number of items that have ended.
 
         Raises:
-            InvalidOption: If a picture cannot be written; at once, not at the job's end.
+            InvalidOption: If an image cannot be written; at once, not when the job has ended.
         """
         ended = threading.Event()
         with ThreadPoolExecutor(1) as pool:
@@ -154,28 +159,28 @@ class _Run:
                 return status
 
             try:
-                status = watch(poll, screen_for(sys.stderr))
+                status = watch(poll, screen_for(sys.stderr, model=self._options.rem_mode))
             finally:
                 ended.set()
             fetched.result()
         return status
 
     def _collect(self, job_id: str, ended: threading.Event) -> None:
-        """Fetch pictures as they are known; all of them if the job ended, some if we gave up."""
+        """Download images as they are finished, until the job or this run has ended."""
 
         def pause() -> None:
             if ended.wait(FOLLOW_S) and not self._has_ended(job_id):
                 raise _GivenUp
 
         with suppress(_GivenUp):
-            self._collector.pictures(follow(self._services, job_id, pause=pause))
+            self._collector.images(follow(self._services, job_id, pause=pause))
 
     def _has_ended(self, job_id: str) -> bool:
         return self._services.jobs.queries.status(job_id).state in TERMINAL_STATES
 
 
 def _is_cancelled(status: JobStatus) -> bool:
-    """Tell whether the job was cancelled, which it is called only when it has ended."""
+    """Return whether the job was cancelled; until it has ended, its state is `finishing`."""
     is_whole = status.done + status.failed == status.total
     return status.state is JobState.CANCELLED or (
         status.state is JobState.FINISHING and not is_whole
@@ -183,18 +188,8 @@ def _is_cancelled(status: JobStatus) -> bool:
 
 
 def _warn(what: str, files: Sequence[str]) -> None:
-    """Say of some files what became of them; nothing of none."""
+    """Print a warning that names the first of *files*, if there are any."""
     if files:
         rest = ", ..." if len(files) > NAMED else ""
         named = ", ".join(files[:NAMED])
         click.echo(f"rmbg: warning: {len(files)} {what}: {named}{rest}", err=True)
-
-
-def _fetch_weights(options: JobOptions, settings: ServiceSettings, env: Mapping[str, str]) -> None:
-    """Download the model's weights before anything is started, unless they are here."""
-    if env.get("RMBG_WEIGHTS"):
-        return
-    model = models.get(options.rem_mode)
-    if weights.locate(model, settings.home) is None:
-        click.echo(f"downloading the weights of {model.name} ({model.licence})", err=True)
-        fetch(model, settings)

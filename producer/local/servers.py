@@ -1,4 +1,4 @@
-"""Valkey and SeaweedFS as child processes: Redis and S3 for one machine, demo and tests."""
+"""Run Valkey and SeaweedFS as child processes: Redis and S3 for one machine, demo and tests."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _READY_KEY: Final = "_jobs/.ready"
-"""An object of the output bucket that is read to find out whether S3 is ready."""
+"""Object in the output bucket that is read to check that S3 is ready."""
 _S3_MEMORY: Final = "512MiB"
-"""SeaweedFS' heap goal; without one it grows to 600 MB beside the worker, with this one to 360. At
-256 MiB it collects garbage all the time: 0.10 to 0.15 s of processor time an image, not 0.04."""
+"""Memory goal of SeaweedFS' Go runtime. Without one it grows to 600 MB beside the worker, with
+this one to 360 MB. At 256 MiB garbage collection takes 0.10 to 0.15 s of CPU an image, not 0.04."""
 
 
 class EmbeddedServers:
-    """Both servers over one data folder, from `start` to `stop`; also a context manager.
+    """Redis and S3 over one data folder, from `start` to `stop`; also a context manager.
 
-    Nothing is left running when the process that started them ends, even by `kill -9`, and
-    Ctrl-C does not reach them. Whoever starts workers must not fork them: a forked child keeps
-    the pipe open by which the servers notice their owner's end.
+    Nothing is left running when the process that started them ends, even by `kill -9`. Ctrl-C
+    does not reach them. Do not fork the process while they run: a forked child keeps the pipe
+    open by which the servers notice that their owner ended.
     """
 
     redis: Server
-    """After `start`; may be killed and started again."""
+    """Set by `start`; may be killed and started again."""
     s3: Server
-    """After `start`; may be killed and started again."""
+    """Set by `start`; may be killed and started again."""
 
     def __init__(
         self,
@@ -55,14 +55,14 @@ class EmbeddedServers:
         redis_args: Sequence[str] = (),
         identities: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        """Start nothing yet.
+        """Store the settings; start nothing.
 
         Args:
-            data_dir: Where data, ports, credentials and logs are kept, for the next start too.
+            data_dir: Folder of data, ports, credentials and logs; a later start uses them again.
             buckets: Created if missing; the last is the output bucket, the others are inputs.
-            appendfsync: Valkey's; `everysec` loses at most a second, and only to a power cut.
-            redis_args: Further arguments for Valkey, such as `("--maxmemory", "100mb")`.
-            identities: Further S3 identities with their actions; see `make_credentials`.
+            appendfsync: Valkey's option; `everysec` loses at most 1 s, and only in a power cut.
+            redis_args: Additional arguments for Valkey, such as `("--maxmemory", "100mb")`.
+            identities: Additional S3 identities with their actions; see `make_credentials`.
         """
         self._folder = data_dir.resolve()
         self._buckets = tuple(buckets)
@@ -71,11 +71,11 @@ class EmbeddedServers:
         self._lock: Lock | None = None
 
     def start(self) -> None:
-        """Start both and return when they answer: 2 s in an empty folder, 1 s later on.
+        """Start both and return when they are ready: 2 s in a new folder, 1 s in a used one.
 
         Raises:
             InvalidOption: If another run uses the folder, or the servers are not installed.
-            ServiceUnavailable: If one of them does not come up; the text ends with its log.
+            ServiceUnavailable: If one of them does not start; the message has the end of its log.
         """
         valkey, weed = valkey_binary(), weed_binary()
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ class EmbeddedServers:
             raise
 
     def stop(self) -> None:
-        """End S3, then Redis, in about 2 s; a repetition does nothing."""
+        """Stop S3, then Redis, in about 2 s; do nothing if they are stopped."""
         if self._lock is None:
             return
         for name in ("s3", "redis"):
@@ -107,7 +107,7 @@ class EmbeddedServers:
         """Return the `RMBG_*` variables that make a process use these servers.
 
         Args:
-            identity: Whose S3 credentials; by default those that may do everything.
+            identity: Name of the S3 identity; the default has all rights.
         """
         keys = self._credentials[identity]
         return {
@@ -145,7 +145,7 @@ class EmbeddedServers:
             access_key_id=self._credentials[OWNER].access_key_id,
             secret_access_key=self._credentials[OWNER].secret_access_key,
         )
-        # a request that comes too early may hang: better a new one than a long wait
+        # A request during the start may hang: repeat it instead of waiting long.
         probe = S3Store(store, connect_timeout_s=1, read_timeout_s=1, attempts=1)
         return Server(
             name="S3 (SeaweedFS)",
@@ -159,12 +159,12 @@ class EmbeddedServers:
         )
 
     def _environment(self) -> dict[str, str]:
-        """Return an environment without the caller's AWS keys, which would become the server's."""
+        """Return an environment without the caller's AWS keys, which SeaweedFS would accept."""
         return {"PATH": os.defpath, "HOME": str(self._folder), "LC_ALL": "C"}
 
 
 def _answers_ping(port: int) -> bool:
-    """Tell whether Redis is up; asking for a password is an answer, loading its data is none."""
+    """Return whether Redis is up: it may ask for a password, but not still load its data."""
     with suppress(OSError), socket.create_connection((HOST, port), 1) as connection:
         connection.sendall(b"PING\r\n")
         return connection.recv(16).startswith((b"+PONG", b"-NOAUTH"))
@@ -172,25 +172,17 @@ def _answers_ping(port: int) -> bool:
 
 
 def _serves(store: S3Store, buckets: Sequence[str]) -> bool:
-    """Tell whether SeaweedFS has all *buckets* and finds its data.
+    """Return whether SeaweedFS has all *buckets* and can read its data.
 
-    It answers for keys before it knows where its volumes are, and until then fails every read:
-    only an object that can be read, written at the first start, shows that it is ready.
+    It lists keys before it knows its volumes, and until then every read fails. So an object is
+    written at the first start, and read to check that the server is ready.
     """
-    try:
+    with suppress(ServiceUnavailable):
         for bucket in buckets:
             store.check(bucket)
-        store.get(buckets[-1], _READY_KEY)
-    except ObjectMissing:
-        return _can_write(store, buckets[-1])
-    except ServiceUnavailable:
-        return False
-    return True
-
-
-def _can_write(store: S3Store, bucket: str) -> bool:
-    try:
-        store.put(bucket, _READY_KEY, b"ready", content_type="text/plain")
-    except ServiceUnavailable:
-        return False
-    return True
+        try:
+            store.get(buckets[-1], _READY_KEY)
+        except ObjectMissing:
+            store.put(buckets[-1], _READY_KEY, b"ready", content_type="text/plain")
+        return True
+    return False

@@ -1,4 +1,4 @@
-"""A server as a child process that leaves nothing behind."""
+"""Start and stop a server as a child process."""
 
 from __future__ import annotations
 
@@ -14,118 +14,147 @@ from typing import TYPE_CHECKING, Final
 from producer.local import reaper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from shared.errors import ServiceUnavailable
 
 READY_S: Final = 30.0
-"""Longest wait for a server; 2 s are usual, a full disk cache or a large log can take more."""
+"""Longest wait for a server; 2 s are usual, a slow disk or a large append-only file take more."""
 _GRACE_S: Final = 5.0
-"""From SIGTERM to SIGKILL; SeaweedFS takes 2.1 s, and a kill loses nothing acknowledged."""
+"""From SIGTERM to SIGKILL; SeaweedFS takes 2.1 s. A kill loses no acknowledged write."""
 _POLL_S: Final = 0.02
 _LOG_TAIL_CHARS: Final = 1500
 
 
+def start_reaped(
+    command: Sequence[str],
+    *,
+    log: Path,
+    env: Mapping[str, str],
+    grace_s: float,
+    folder: Path | None = None,
+    lock_fd: int = -1,
+) -> subprocess.Popen[bytes]:
+    """Start *command* through `producer.local.reaper`, in a session of its own.
+
+    Close the standard input of the returned process to stop the command.
+
+    Args:
+        command: Program and arguments.
+        log: File that the output is appended to.
+        env: The whole environment.
+        grace_s: Seconds from SIGTERM to SIGKILL.
+        folder: Working directory; None: the current one.
+        lock_fd: Descriptor of a lock that the command inherits; negative: none.
+    """
+    head = [sys.executable, "-I", reaper.__file__, str(lock_fd), str(grace_s)]
+    with log.open("ab") as output:
+        return subprocess.Popen(  # noqa: S603 - our own command
+            [*head, *command],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            env=env,
+            pass_fds=(lock_fd,) if lock_fd >= 0 else (),
+            start_new_session=True,
+        )
+
+
+def tail(log: Path) -> str:
+    """Return the end of *log*, for an error message."""
+    return log.read_text(errors="replace")[-_LOG_TAIL_CHARS:].strip()
+
+
 @dataclass(kw_only=True)
 class Server:
-    """One server, run through a reaper (see `producer.local.reaper`) in a session of its own.
+    """A server process that runs through `producer.local.reaper` in its own session.
 
-    The session keeps Ctrl-C away from it, so that a worker can finish with its help.
+    Because of the session Ctrl-C does not reach it, so that a worker can still use it to finish.
     """
 
     name: str
     command: Sequence[str]
     folder: Path
-    """Working directory, created if missing; the log lies beside it."""
+    """Working directory, created if missing; the log is beside it."""
     env: dict[str, str]
-    """The whole environment: the owner's credentials must not become the server's."""
+    """The whole environment; the caller's credentials must not be in it."""
     lock_fd: int
     is_ready: Callable[[], bool]
     fault: type[ServiceUnavailable]
-    """What is raised when it does not come up."""
+    """Raised if the server does not start."""
     leftovers: Sequence[Path] = ()
-    """Sockets that it leaves when it is killed."""
+    """Sockets that the server leaves when it is killed."""
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
     def log(self) -> Path:
-        """What the server wrote, over all its starts."""
+        """Log file, appended over all starts."""
         return self.folder.with_suffix(".log")
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Whether the server was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it and return when it is ready; nothing happens if it runs.
+        """Start the server and return when it is ready; do nothing if it runs.
 
         Raises:
-            ServiceUnavailable: Of the kind `fault`, with the log's end, if it ends or is not
+            ServiceUnavailable: As `fault`, with the end of the log, if the server ends or is not
                 ready within `READY_S`.
         """
         self.spawn()
         self.wait_ready()
 
     def spawn(self) -> None:
-        """Start it without waiting."""
+        """Start the server without waiting."""
         if self.is_running:
             return
         self.folder.mkdir(exist_ok=True)
         self._sweep()
-        head = [sys.executable, "-I", reaper.__file__, str(self.lock_fd), str(_GRACE_S)]
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own command
-                [*head, *self.command],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
-                env=self.env,
-                pass_fds=(self.lock_fd,),
-                start_new_session=True,
-            )
+        self._process = start_reaped(
+            self.command,
+            log=self.log,
+            env=self.env,
+            grace_s=_GRACE_S,
+            folder=self.folder,
+            lock_fd=self.lock_fd,
+        )
 
     def wait_ready(self) -> None:
-        """Return when it answers; see `start`."""
+        """Return when the server is ready; see `start`."""
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline:
             if not self.is_running:
-                raise self.fault(f"{self.name} ended at its start: {self._tail()}")
+                raise self.fault(f"{self.name} exited while starting: {tail(self.log)}")
             if self.is_ready():
                 return
             time.sleep(_POLL_S)
         self.stop()
-        raise self.fault(f"{self.name} is not ready after {READY_S:g} s: {self._tail()}")
+        raise self.fault(f"{self.name} is not ready after {READY_S:g} s: {tail(self.log)}")
 
     def stop(self) -> None:
-        """End it in order, by force after the grace; nothing happens if it does not run."""
+        """Stop the server, by force after the grace period; do nothing if it does not run."""
         process = self._process
         if process is None:
             return
-        if process.stdin is not None:
-            process.stdin.close()
         try:
-            process.wait(_GRACE_S + 3)
+            process.communicate(timeout=_GRACE_S + 3)  # closes standard input and waits
         except subprocess.TimeoutExpired:
             self.kill()
         self._process = None
         self._sweep()
 
     def kill(self) -> None:
-        """Kill server and reaper with SIGKILL, as a crash would; `start` brings it back."""
+        """Kill server and reaper with SIGKILL, as in a crash; `start` starts them again."""
         process = self._process
         if process is None:
             return
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        if process.stdin is not None:
-            process.stdin.close()
+        process.communicate()
         self._process = None
-
-    def _tail(self) -> str:
-        return self.log.read_text(errors="replace")[-_LOG_TAIL_CHARS:]
 
     def _sweep(self) -> None:
         for path in self.leftovers:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -42,6 +43,17 @@ def fetch(
             offline=settings.offline,
             progress=progress,
         )
+
+
+def fetch_if_missing(model: Model, settings: ServiceSettings) -> None:
+    """Download *model*'s weights with a message, unless the cache has a file for them.
+
+    Raises:
+        WeightsInvalid: If no source delivered the right file.
+    """
+    if weights.locate(model, settings.home) is None:
+        click.echo(f"downloading the weights of {model.name} ({model.licence})", err=True)
+        fetch(model, settings)
 
 
 @contextmanager

@@ -6,12 +6,11 @@ object's metadata is requested only if listing and record do not decide.
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from producer.bounded import each
 from producer.results import reader
@@ -30,11 +29,16 @@ if TYPE_CHECKING:
     from shared.job.spec import JobSpec
     from shared.jobstore.values import JobStatus
 
-ASKERS: Final = 16
+METADATA_THREADS: Final = 16
 """Threads that request metadata; half the connections of the object store."""
-CLOCKS_S: Final = 300.0
+CLOCK_SKEW_S: Final = 300.0
 """Largest difference between the clocks of bucket and Redis, in seconds: an object that is older
 than the job by more than this is not the job's."""
+
+_CLAIMED: Final = 0
+_LISTED: Final = 1
+_COLUMNS: Final = 7
+"""Of a row to sort: key, `_CLAIMED` or `_LISTED`, and the values of `_Claim` or `ObjectInfo`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +70,7 @@ class _Claim:
 
 @dataclass(frozen=True)
 class _Place:
-    """A key, the object there, and the records' claims to it."""
+    """A key, the listed object at it, and the claims of records to it."""
 
     key: str
     found: ObjectInfo | None
@@ -106,41 +110,36 @@ class Verifier:
             StoreUnavailable: If the object store is unavailable.
             BucketUnavailable: If the bucket is missing or access is denied.
         """
-        for found in each(self._look, self._doubtful(), threads=ASKERS):
+        for found in each(self._look, self._doubtful(), threads=METADATA_THREADS):
             yield from found
 
     def _doubtful(self) -> Iterator[_Place]:
-        """Yield the places for which the listing alone does not show that all is well."""
+        """Yield the places that may have a fault, as far as the listing shows."""
         ended = self.status.state in TERMINAL_STATES
-        not_ours_before = self.status.created_at - timedelta(seconds=CLOCKS_S)
+        oldest = self.status.created_at - timedelta(seconds=CLOCK_SKEW_S)
         for place in self._places():
             self.checked += len(place.claims)
             if not place.claims:
-                if ended and place.found and place.found.modified_at >= not_ours_before:
+                if ended and place.found and place.found.modified_at >= oldest:
                     yield place
             elif self._deep or place.found is None or not _fits(place.found, place.claims):
                 yield place
 
     def _places(self) -> Iterator[_Place]:
-        """Yield every claimed or listed key in order, by merging two sorted streams.
+        """Yield every claimed or listed key in order.
 
-        Both are sorted here, because not every store lists keys in order.
+        The listing is sorted too, because not every store lists keys in order.
         """
-        claimed = in_order(self._claims())  # read before the listing, which is then never older
         folders = output_folders(self._spec, self.status.job_id)
         bucket, objects = self._spec.output_bucket, self._services.objects
         listing = chain.from_iterable(objects.list(bucket, folder) for folder in folders)
-        listed = in_order(_row_of(found) for found in listing)
-        both = heapq.merge(
-            ((row[0].encode(), 0, _Claim(*row[1:])) for row in claimed),
-            ((row[0].encode(), 1, _info_of(row)) for row in listed),
-            key=itemgetter(0, 1),
-        )
-        for key, group in groupby(both, key=itemgetter(0)):
-            ones = [one for _, _, one in group]
-            claims = tuple(one for one in ones if isinstance(one, _Claim))
-            found = next((one for one in ones if isinstance(one, ObjectInfo)), None)
-            yield _Place(key.decode(), found, claims)
+        # Claims are read before the listing, so that the listing cannot be older.
+        rows = chain(self._claims(), map(_row_of, listing))
+        for key, group in groupby(in_order(rows, columns=_COLUMNS), key=itemgetter(0)):
+            pairs = [(row[1], row) for row in group]
+            claims = tuple(_Claim(*row[2:]) for kind, row in pairs if kind == _CLAIMED)
+            found = next((_info_of(row) for kind, row in pairs if kind == _LISTED), None)
+            yield _Place(key, found, claims)
 
     def _claims(self) -> Iterator[Row]:
         for record in reader.records(self._services, self.status.job_id):
@@ -175,17 +174,13 @@ class Verifier:
 
 
 def _row_of(found: ObjectInfo) -> Row:
-    return [found.key, found.size_bytes, found.etag, found.modified_at.isoformat()]
+    modified_at = found.modified_at.isoformat()
+    return (found.key, _LISTED, found.size_bytes, found.etag, modified_at, None, None)
 
 
-def _info_of(row: Row) -> ObjectInfo:
-    key, size_bytes, etag, modified_at = row
-    return ObjectInfo(
-        key=key,
-        size_bytes=size_bytes,
-        etag=etag,
-        modified_at=datetime.fromisoformat(modified_at),
-    )
+def _info_of(row: tuple[Any, ...]) -> ObjectInfo:
+    modified_at = datetime.fromisoformat(row[4])
+    return ObjectInfo(key=row[0], size_bytes=row[2], etag=row[3], modified_at=modified_at)
 
 
 def _fits(found: ObjectInfo, claims: tuple[_Claim, ...]) -> bool:
@@ -197,7 +192,7 @@ def _rows(record: ItemRecord) -> Iterator[Row]:
     for output, key in (("cutout", record.cutout_key), ("mask", record.mask_key)):
         if key is not None:
             size_bytes = (record.sizes or {}).get(output)
-            yield [key, record.index, record.image_key, output, size_bytes, verdict]
+            yield (key, _CLAIMED, record.index, record.image_key, output, size_bytes, verdict)
 
 
 def _finding(

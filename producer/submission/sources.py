@@ -60,7 +60,7 @@ def parse_prefix(url: str) -> tuple[str, str]:
 class PrefixSource:
     """The images under a prefix, in the store's order; one request per 1,000 objects.
 
-    Skips the job's own outputs, which may lie under the prefix, and everything under `_jobs/` and
+    Skips the job's own outputs, which may be under the prefix, and everything under `_jobs/` and
     `_preview/`.
     """
 

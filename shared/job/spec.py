@@ -9,10 +9,11 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final, Literal, Self, TypeAlias
 
-from pydantic import ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from shared.errors import InvalidOption
 from shared.job.document import Document, problems
+from shared.job.formats import OutputFormat
 from shared.job.thresholds import Thresholds
 
 SCHEMA: Final = 1
@@ -67,20 +68,54 @@ MAX_INTERACTIVE_ITEMS: Final = 64
 """Most images of an interactive job; nobody waits in front of a screen for more."""
 
 
-class PictureOptions(Document):
-    """The options that change pixels or verdicts; all of them are hashed."""
+_FIRST_OPTIONS: Final = frozenset({"edges", "stretch", "alpha", "truncated", "png"})
+"""Options of schema 1, which every document and hash contains."""
 
-    edges: Literal["estimate", "source", "seed"] = "estimate"
-    """Colours of soft edges: estimated, the source's, or darkened as in the original node."""
-    stretch: Literal["guarded", "seed"] = "guarded"
-    """`guarded`: an image without a subject gives an empty mask; `seed`: always stretch the mask
-    to full range, as the original node does."""
-    alpha: Literal["keep", "ignore"] = "keep"
-    """What to do with a source's own alpha: multiply it into the mask, or drop it."""
-    truncated: Literal["fail", "accept"] = "fail"
-    """What to do with a truncated file: fail, or use the part that is there."""
-    png: Literal["fast", "small"] = "fast"
-    """PNG compression level; the pixels are the same."""
+
+class PictureOptions(Document):
+    """The options that change pixels or verdicts; all of them are hashed.
+
+    Each is also an option of `rmbg submit` and `rmbg run`, with its description as help text.
+    """
+
+    edges: Literal["estimate", "source", "seed"] = Field(
+        default="estimate",
+        description="Colours of soft edges: estimate the subject's (estimate), keep the image's "
+        "(source), or darken them as the original ComfyUI node does (seed).",
+    )
+    stretch: Literal["guarded", "seed"] = Field(
+        default="guarded",
+        description="Mask of an image without a subject: leave it empty (guarded), or stretch it "
+        "to full range as the original ComfyUI node does (seed).",
+    )
+    alpha: Literal["keep", "ignore"] = Field(
+        default="keep",
+        description="Transparency of the image itself: multiply it into the mask (keep), or "
+        "ignore it.",
+    )
+    truncated: Literal["fail", "accept"] = Field(
+        default="fail",
+        description="Image files that end too early: fail them, or accept the part that is there.",
+    )
+    png: Literal["fast", "small"] = Field(
+        default="fast", description="PNG compression level; the pixels are the same."
+    )
+    format: OutputFormat = Field(
+        default=OutputFormat.PNG, description="File format of cutouts and masks."
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Json]:
+        """Leave out options that came after schema 1 and have their defaults.
+
+        So documents and hashes of jobs that do not use them stay as they were.
+        """
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in dump(self).items()
+            if name in _FIRST_OPTIONS or value != fields[name].default
+        }
 
 
 class JobSpec(Document):

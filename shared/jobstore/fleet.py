@@ -20,7 +20,7 @@ class Fleet:
     def register(self, info: WorkerInfo, *, ttl_s: float) -> None:
         """Register a worker for *ttl_s* seconds; a repetition extends the time."""
         self._connection.run(
-            "register", worker=info.worker_id, ttl_ms=to_ms(ttl_s), info=info.to_json()
+            "register", worker=info.worker_id, ttl_ms=to_ms(ttl_s), info=info.model_dump_json()
         )
 
     def unregister(self, worker_id: str) -> None:
@@ -29,7 +29,7 @@ class Fleet:
 
     def workers(self) -> list[WorkerInfo]:
         """Return the registered workers by id."""
-        return [WorkerInfo.from_json(info) for info in self._connection.run("workers")]
+        return [WorkerInfo.model_validate_json(info) for info in self._connection.run("workers")]
 
     def totals(self) -> Totals:
         """Return sums over all open jobs and all workers, at most a few seconds old.

@@ -44,19 +44,9 @@ from typing import Final
 DURABLE: Final = "rmbg:durable"
 
 
-def job(job_id: str) -> str:
-    """Return the key of a job's hash."""
-    return f"rmbg:job:{job_id}"
-
-
-def part(job_id: str, name: str) -> str:
-    """Return the key of another part of a job, as named in the table."""
-    return f"rmbg:job:{job_id}:{name}"
-
-
-def records(job_id: str, unit: str) -> str:
-    """Return the key of the records of an open ticket."""
-    return f"rmbg:job:{job_id}:records:{unit}"
+def job(job_id: str, *part: str) -> str:
+    """Return the key of a job's hash, or of another part as named in the table."""
+    return ":".join(("rmbg:job", job_id, *part))
 
 
 def staged(nonce: str) -> str:

@@ -61,7 +61,7 @@ class Queries:
     def manifest_chunk(self, job_id: str, chunk: int) -> bytes | None:
         """Return a packed chunk of the job's keys, or None if it is in the bucket, not in Redis."""
         with self._connection.commands() as client:
-            found = client.hget(layout.part(job_id, "manifest"), str(chunk))
+            found = client.hget(layout.job(job_id, "manifest"), str(chunk))
         return None if found is None else to_bytes(found)
 
     def accepted_shards(self, job_id: str) -> list[tuple[str, int]]:
@@ -70,7 +70,7 @@ class Queries:
         If two shards hold a record of the same item, the later one counts.
         """
         with self._connection.commands() as client:
-            shards = client.lrange(layout.part(job_id, "shards"), 0, -1)
+            shards = client.lrange(layout.job(job_id, "shards"), 0, -1)
         split = (to_bytes(shard).decode().split(":") for shard in shards)
         return [(unit, int(epoch)) for unit, epoch in split]
 
@@ -81,13 +81,13 @@ class Queries:
         never in neither.
         """
         with self._connection.commands() as client, client.pipeline(transaction=False) as pipe:
-            for unit in client.smembers(layout.part(job_id, "tickets")):
-                pipe.hvals(layout.records(job_id, to_bytes(unit).decode()))
+            for unit in client.smembers(layout.job(job_id, "tickets")):
+                pipe.hvals(layout.job(job_id, "records", to_bytes(unit).decode()))
             return [record.decode() for records in pipe.execute() for record in records]
 
     def failed_indexes(self, job_id: str) -> Iterator[int]:
         """Yield the indexes of the failed items in order; reads half a million bits at a time."""
-        key = layout.part(job_id, "failed")
+        key = layout.job(job_id, "failed")
         for start in range(0, _LONGEST_BITMAP_BYTES, _STEP_BYTES):
             with self._connection.commands() as client:
                 bits = to_bytes(client.getrange(key, start, start + _STEP_BYTES - 1))

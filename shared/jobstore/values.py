@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
 
+from pydantic import ConfigDict
+
+from shared.job.document import Document
 from shared.job.spec import JobSpec, JobState, Json
 from shared.job.ticket import Ticket
 
@@ -145,9 +148,10 @@ class RangeRecords:
     """JSON documents in item order."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class WorkerInfo:
-    """The description of a worker."""
+class WorkerInfo(Document):
+    """The description of a worker. Fields that a later version added are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
 
     worker_id: str
     slots: int
@@ -166,17 +170,6 @@ class WorkerInfo:
     def serves(self, model: str) -> bool:
         """Return whether it may serve *model*: it does, or has not tried yet."""
         return model in self.models or model not in self.refused
-
-    def to_json(self) -> str:
-        """Return one line of JSON."""
-        return json.dumps(asdict(self), separators=(",", ":"))
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> WorkerInfo:
-        """Read what `to_json` wrote, without the fields of later versions."""
-        body = json.loads(text)
-        known = {name: body[name] for name in cls.__dataclass_fields__ if name in body}
-        return cls(**known | {"models": tuple(known["models"])})
 
 
 @dataclass(frozen=True, kw_only=True)

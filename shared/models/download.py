@@ -25,6 +25,7 @@ READ_TIMEOUT_S: Final = 30.0
 NPM_TIMEOUT_S: Final = 900.0
 """For a package of 136 MB: 150 kB/s."""
 _BLOCK_BYTES: Final = 1 << 18
+_DENIED: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 Progress: TypeAlias = Callable[[int, int | None], None]
 """Called with the bytes so far and the total, or None if the total is unknown."""
@@ -76,7 +77,9 @@ def fetch_url(
             response.raise_for_status()
             _save(response, part, progress)
     except httpx.HTTPStatusError as err:
-        raise DownloadFailed(f"{redact(url)}: {_refusal(err.response)}") from err
+        code, reason = err.response.status_code, err.response.reason_phrase
+        hint = " (set HF_TOKEN if this is a gated model)" if code in _DENIED else ""
+        raise DownloadFailed(f"{redact(url)}: HTTP {code} {reason}{hint}") from err
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ImportError) as err:
         raise DownloadFailed(f"{redact(url)}: {str(err) or type(err).__name__}") from err
 
@@ -101,12 +104,6 @@ def _save(response: httpx.Response, part: Path, progress: Progress | None) -> No
             file.write(block)
             if progress is not None:
                 progress(file.tell(), total)
-
-
-def _refusal(response: httpx.Response) -> str:
-    text = f"HTTP {response.status_code} {response.reason_phrase}"
-    is_denied = response.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-    return f"{text} (set HF_TOKEN if this is a gated model)" if is_denied else text
 
 
 def fetch_npm(

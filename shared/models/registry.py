@@ -36,6 +36,8 @@ class Model:
     """Shown by `weights list` and written in every record."""
     commercial: bool
     """Whether the licence allows commercial use."""
+    architecture: str = "isnet"
+    """Package under `worker.inference.architectures` that builds its network."""
     sources: tuple[Source, ...]
     """Tried in this order; they may differ in format and number type, not in the network."""
 

@@ -83,7 +83,7 @@ def pull(
             else:
                 for other in model.sources:
                     _part(other, home).unlink(missing_ok=True)
-                logger.info("weights downloaded", extra={"model": model.name, "path": str(path)})
+                logger.info("weights downloaded", extra={"model": model.name})
                 return path
         raise _unavailable(model, home, faults)
 
@@ -162,7 +162,7 @@ def _fetch(
         part.unlink()
         if not is_resumed:
             raise
-        # The first bytes may be those of another file: once more, from the start.
+        # The kept bytes may be from another version of the file: start again from zero.
         return _fetch(source, home, base_url=base_url, hf_token=hf_token, progress=progress)
     return part.replace(path)
 

@@ -268,6 +268,6 @@ def test_an_unregistered_worker_is_removed_at_once(store, redis_client):
 
 
 def test_unknown_fields_of_a_later_version_are_ignored():
-    said = worker().to_json().removesuffix("}") + ',"colour":"blue"}'
+    text = worker().model_dump_json().removesuffix("}") + ',"colour":"blue"}'
 
-    assert WorkerInfo.from_json(said) == worker()
+    assert WorkerInfo.model_validate_json(text) == worker()

@@ -1,10 +1,11 @@
-"""Damaged pictures by the thousand against `decode`, in a process with limits.
+"""Fuzz `decode` with thousands of damaged images, in a process with limits.
 
     python tests/fuzz/fuzz_decode.py --seed 1 --files 100000
 
-Real files of every format are damaged at random, each from its own seed, and decoded. The rules:
-no crash, no hang, no memory over the limit, and every refusal one of ours with a reason. Prints
-one JSON line; exit 1 if a rule was broken. `--only SEED:N` decodes one file and shows what happens.
+Real files of every format are damaged at random, each with its own seed, and decoded. The rules:
+no crash, no hang, no memory over the limit, and every error is an `ItemError` with a reason. Prints
+one JSON line; exits with 1 if a rule was broken. `--only SEED:N` decodes one file and prints the
+result.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "tests")) if path not in sys.path]
 
-import numpy as np  # noqa: E402 - run by hand, the paths come first
+import numpy as np  # noqa: E402 - as a script, it sets the paths first
 from support import icc  # noqa: E402
 from support.pictures import (  # noqa: E402
     as_image,
@@ -44,14 +45,14 @@ from worker.imaging.decode import Limits, decode, peek  # noqa: E402
 
 LIMITS = Limits(max_pixels=1_000_000)
 MEMORY_BYTES = 256 * 2**20
-"""Far more than a picture of 1 MP needs; what is above it was taken on the word of a header."""
+"""Far more than an image of 1 MP needs; more is only allocated because of a false header."""
 
 LIMIT_S = 10.0
 EXTREMES = (0, 1, 2, 127, 128, 255, 256, 32767, 32768, 65535, 2**31 - 1, 2**31, 2**32 - 1)
 
 
 def sources() -> dict[str, bytes]:
-    """Return small whole files, each walking another path through the decoders."""
+    """Return small valid files, each with another code path in the decoders."""
     rgb = photo(24, 18)
     rgba = np.dstack([rgb, photo(24, 18, seed=1)[..., 0]])
     deep = rgb.astype(np.uint16) * 257
@@ -94,12 +95,12 @@ def sources() -> dict[str, bytes]:
         files["heif"] = encoded(photo(64, 64), "HEIF", exif=turned)
         files["heif-alpha"] = encoded(np.dstack([photo(64, 64), photo(64, 64)[..., 0]]), "HEIF")
     except ImportError:
-        pass  # without the extra, one format less
+        pass  # the optional extra is not installed
     return files
 
 
 def _two_frames(rgb: np.ndarray) -> dict:
-    # Pillow leaves a format's settings on the images it appends: each file gets its own.
+    # Pillow stores a format's settings in appended images, so each file gets its own image.
     return {"save_all": True, "append_images": [as_image(rgb[::-1])]}
 
 
@@ -108,14 +109,14 @@ def _corner(c: int, m: int, y: int, k: int) -> tuple[float, float, float]:
 
 
 def damaged(seed: int, number: int, files: dict[str, bytes]) -> tuple[str, bytes, str]:
-    """Return source name, damaged file and setting of case *number*; always the same ones."""
+    """Return source name, damaged file and setting of case *number*; deterministic."""
     chance = random.Random(f"{seed}:{number}")
     name = chance.choice(sorted(files))
     data = bytearray(files[name])
     for _ in range(chance.choice((1, 1, 1, 2, 3, 8))):
         data = bytearray(chance.choice(WAYS)(data, chance, files))
     if name.startswith("png") and chance.random() < 0.7:
-        data = bytearray(_with_right_checks(bytes(data)))
+        data = bytearray(_with_valid_checksums(bytes(data)))
     return name, bytes(data), chance.choice(("fail", "accept"))
 
 
@@ -131,7 +132,7 @@ def cut(data, chance, files):
 
 
 def splice(data, chance, files):
-    """Go on with another file, or with another place of the same."""
+    """Continue with another file, or with another position of the same one."""
     other = files[chance.choice(sorted(files))] if chance.random() < 0.5 else bytes(data)
     return data[: chance.randrange(len(data) + 1)] + other[chance.randrange(len(other) + 1) :]
 
@@ -144,7 +145,7 @@ def edit_header(data, chance, files):
 
 
 def edit_number(data, chance, files):
-    """Put an extreme into two or four bytes, as a length, an offset or a size."""
+    """Write an extreme value into two or four bytes: a length, an offset or a size."""
     kind = chance.choice(("<H", ">H", "<I", ">I"))
     size = struct.calcsize(kind)
     if len(data) > size:
@@ -167,8 +168,8 @@ def remove(data, chance, files):
 WAYS = (flip_bits, flip_bits, cut, splice, edit_header, edit_number, edit_number, repeat, remove)
 
 
-def _with_right_checks(data: bytes) -> bytes:
-    """Mend a PNG's checksums, so that the damage gets past them."""
+def _with_valid_checksums(data: bytes) -> bytes:
+    """Recompute the checksums of a PNG, so that they do not reveal the damage."""
     result, at = data[:8], 8
     while at + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, at)
@@ -181,7 +182,7 @@ def _with_right_checks(data: bytes) -> bytes:
 
 
 def try_cases(seed: int, first: int, last: int, progress: int, limit_s: float) -> dict:
-    """Decode the cases in this process; *progress* is a file that tells the current one."""
+    """Decode the cases in this process; write the number of the current one to *progress*."""
     files = sources()
     outcomes, causes = collections.Counter(), collections.Counter()
     failures, slowest = [], (0.0, "")
@@ -193,7 +194,7 @@ def try_cases(seed: int, first: int, last: int, progress: int, limit_s: float) -
         began = time.perf_counter()
         try:
             outcomes[outcome(data, truncated, causes)] += 1
-        except Exception as err:  # noqa: BLE001 - an escape is what is looked for
+        except Exception as err:  # noqa: BLE001 - any other exception is a failure
             failures.append({"case": f"{seed}:{number}", "source": name, "error": repr(err)})
         took = time.perf_counter() - began
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -209,30 +210,30 @@ def try_cases(seed: int, first: int, last: int, progress: int, limit_s: float) -
 
 
 def outcome(data: bytes, truncated: str, causes: collections.Counter) -> str:
-    """Decode one file and name what came of it.
+    """Decode one file and return the name of the outcome.
 
     Raises:
-        Exception: Whatever breaks the rules.
+        Exception: If a rule is broken.
     """
     try:
         decoded = decode(data, LIMITS, truncated=truncated)
     except ItemError as err:
         if not str(err).strip(" :"):
-            raise AssertionError("a refusal without a reason") from err
+            raise AssertionError("an ItemError without a reason") from err
         causes[type(err.__cause__).__name__] += 1
-        memory = ": memory" if "memory ran out" in str(err) else ""
+        memory = ": memory" if "out of memory" in str(err) else ""
         return type(err).__name__ + memory
     height, width, channels = decoded.image.shape
     if channels != 3 or height * width > LIMITS.max_pixels or decoded.image.dtype != np.uint8:
         raise AssertionError(f"decoded to {decoded.image.shape}")
     header = peek(data, LIMITS)
     if header.width * header.height < height * width:
-        raise AssertionError(f"the header said {header}, decoded to {decoded.image.shape}")
+        raise AssertionError(f"the header declares {header}, decoded to {decoded.image.shape}")
     return "decoded, noted" if decoded.notes else "decoded"
 
 
 def _limit_memory() -> int:
-    """Limit what may be taken from now on; return what is held."""
+    """Limit memory on top of what is allocated now; return the present peak in bytes."""
     text = Path("/proc/self/status").read_text()
     status = dict(line.split(":", 1) for line in text.splitlines())
     held = int(status["VmData"].split()[0]) * 1024
@@ -241,7 +242,7 @@ def _limit_memory() -> int:
 
 
 def hunt(seed: int, files: int, *, limit_s: float = LIMIT_S) -> dict:
-    """Try *files* cases in child processes; one that dies is reported and gone on from."""
+    """Run *files* cases in child processes; report a death and continue with the next case."""
     outcomes, causes = collections.Counter(), collections.Counter()
     failures, slowest, peak, first = [], (0.0, ""), 0, 0
     with tempfile.TemporaryFile() as progress:
@@ -288,12 +289,12 @@ def _how(code: int) -> str:
 
 
 def show(case: str) -> None:
-    """Decode one case here and say what came of it, traceback included."""
+    """Decode one case in this process and print the outcome or the traceback."""
     seed, number = map(int, case.split(":"))
     name, data, truncated = damaged(seed, number, sources())
-    kept = Path(tempfile.gettempdir(), f"case-{seed}-{number}.{name}")
-    kept.write_bytes(data)
-    sys.stdout.write(f"{name}, {truncated}, {len(data)} bytes, kept as {kept}\n")
+    path = Path(tempfile.gettempdir(), f"case-{seed}-{number}.{name}")
+    path.write_bytes(data)
+    sys.stdout.write(f"{name}, {truncated}, {len(data)} bytes, written to {path}\n")
     sys.stdout.write(outcome(data, truncated, collections.Counter()) + "\n")
 
 

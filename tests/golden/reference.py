@@ -1,7 +1,7 @@
-"""The original node's steps, written down one by one and slowly, to compare the product with.
+"""A reference implementation of the original node, to compare the product with.
 
-It shares no code with the product: torch for its own bilinear resize, the ONNX file in ONNX
-Runtime for the network, the rest in plain numpy.
+It shares no code with the product: torch for the bilinear resize, the ONNX file in ONNX Runtime
+for the network, numpy for the rest.
 """
 
 from functools import cache
@@ -31,7 +31,7 @@ def reference_output(image: np.ndarray, weights: Path) -> np.ndarray:
 
 
 def reference_mask(output: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return the node's mask `(height, width)` uint8 of one output."""
+    """Return the node's mask `(height, width)` uint8 for one output."""
     square = torch.from_numpy(output)[None, None]
     sized = F.interpolate(square, size=(height, width), mode="bilinear", align_corners=False)
     values = sized[0, 0].numpy()

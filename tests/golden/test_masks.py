@@ -1,4 +1,4 @@
-"""Masks of real photographs against the original node's, with the open IS-Net weights."""
+"""Masks of real photographs, compared with those of the original node; open IS-Net weights."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from worker.inference.segmenter import Segmenter
 
 pytestmark = [pytest.mark.weights, pytest.mark.timeout(600)]
 
-PICTURES = {
+PHOTOGRAPHS = {
     "square": lambda: photograph("astronaut"),
     "small, wide": lambda: photograph("cat"),
     "table": lambda: photograph("coffee"),
@@ -21,7 +21,7 @@ PICTURES = {
     "large": lambda: enlarged("motorcycle", 1500, 2222),
     "strip": lambda: photograph("temple")[150:250],
 }
-"""Photographs with a subject, of different sizes and shapes."""
+"""Photographs with a subject, in different sizes and shapes."""
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +29,14 @@ def weights():
     return isnet_weights()
 
 
-@pytest.fixture(scope="module", params=PICTURES)
-def picture(request):
-    return PICTURES[request.param]()
+@pytest.fixture(scope="module", params=PHOTOGRAPHS)
+def image(request):
+    return PHOTOGRAPHS[request.param]()
 
 
 @pytest.fixture(scope="module")
-def expected(picture, weights):
-    return reference_mask(reference_output(picture, weights), *picture.shape[:2])
+def expected(image, weights):
+    return reference_mask(reference_output(image, weights), *image.shape[:2])
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def exact(weights):
 @pytest.fixture(scope="module")
 def fast(weights):
     if not cpu_multiplies_bf16():
-        pytest.skip("this CPU does not multiply bf16")
+        pytest.skip("this CPU does not multiply bf16 in hardware")
     return Segmenter.load(weights, device="cpu", precision="bf16")
 
 
@@ -61,36 +61,36 @@ def levels_apart(mask, expected):
     return np.abs(mask.astype(int) - expected)
 
 
-def test_a_mask_is_the_nodes_to_one_level_in_fp32(picture, expected, exact):
+def test_a_mask_in_fp32_differs_from_the_nodes_by_at_most_one_level(image, expected, exact):
     assert expected.std() > 30
-    assert levels_apart(mask_of(exact, picture), expected).max() <= 1
+    assert levels_apart(mask_of(exact, image), expected).max() <= 1
 
 
-def test_a_mask_in_bf16_stays_within_its_tolerance(picture, expected, fast):
-    """Over the whole picture 0.2 of 255 in the mean and 10 at most.
+def test_a_mask_in_bf16_stays_within_its_tolerance(image, expected, fast):
+    """It differs by 0.2 of 255 in the mean over the image, and by 10 at most.
 
-    Most on the cat, whose fur fades out softly: 0.22 with every stage in bf16, see
+    The cat, whose fur fades out softly, differs most: 0.22 with every stage in bf16; see
     `worker.inference.architectures.isnet.network.lower`.
     """
-    apart = levels_apart(mask_of(fast, picture), expected)
+    apart = levels_apart(mask_of(fast, image), expected)
 
     assert apart.mean() <= 0.2
     assert apart.max() <= 10
 
 
-def test_a_mask_is_the_same_alone_and_in_any_company(exact):
-    """Neither batch mates nor the place in the batch change it by more than a level."""
-    images = [PICTURES[name]() for name in ("small, wide", "portrait crop")]
+def test_a_mask_does_not_depend_on_the_other_images_of_its_batch(exact):
+    """Neither these nor the position in the batch change it by more than a level."""
+    images = [PHOTOGRAPHS[name]() for name in ("small, wide", "portrait crop")]
     prepared = [exact.prepare(image) for image in images]
     sizes = [image.shape[:2] for image in images]
     alone = [mask_of(exact, image) for image in images]
-    together = exact._forward(prepared)
-    turned = exact._forward(prepared[::-1])[::-1]
+    together = exact.run_once(prepared)
+    reversed_ = exact.run_once(prepared[::-1])[::-1]
 
-    for outputs in (together, turned):
+    for outputs in (together, reversed_):
         for output, size, mask in zip(outputs, sizes, alone, strict=True):
-            company = exact.finish(output, *size, stretch="seed").mask
-            assert levels_apart(company, mask).max() <= 1
+            in_batch = exact.finish(output, *size, stretch="seed").mask
+            assert levels_apart(in_batch, mask).max() <= 1
 
 
 EMPTY = {
@@ -103,7 +103,7 @@ EMPTY = {
 
 
 @pytest.mark.parametrize("name", EMPTY)
-def test_an_empty_picture_has_an_empty_mask_unless_the_nodes_is_asked_for(exact, name):
+def test_an_image_without_a_subject_has_an_empty_mask_except_with_seed(exact, name):
     image = EMPTY[name]()
     (output,) = exact.forward([exact.prepare(image)])
     guarded = exact.finish(output, *image.shape[:2], stretch="guarded")
@@ -113,7 +113,7 @@ def test_an_empty_picture_has_an_empty_mask_unless_the_nodes_is_asked_for(exact,
     assert exact.finish(output, *image.shape[:2], stretch="seed").mask.max() == 255
 
 
-def test_the_output_is_float32_whatever_the_network_counts_in(fast):
+def test_the_output_is_float32_with_a_bf16_network(fast):
     (output,) = fast.forward([fast.prepare(photograph("cat"))])
 
     assert output.dtype == torch.float32

@@ -1,4 +1,4 @@
-"""On a GPU: the same masks as on a CPU, and a real lack of memory. Weights are made up."""
+"""On a GPU with random weights: the same masks as on a CPU, and real out-of-memory errors."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,15 +19,15 @@ pytestmark = [
 ]
 
 TOLERANCE = {"fp32": 1e-4, "bf16": 0.1, "fp16": 0.02}
-"""Greatest difference of an output, 0 to 1, from the CPU's in fp32."""
+"""Greatest difference of an output, 0 to 1, from the CPU's output in fp32."""
 CUDA = torch.device("cuda", 0)
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Made-up weights whose outputs are spread out like a real mask's, from near 0 to near 1.
+    """Return random weights, scaled so that outputs range from near 0 to near 1, like real ones.
 
-    As they are drawn, all outputs lie within a hundredth of 0.5, and any would pass for any.
+    Without scaling, all outputs are within 0.01 of 0.5, and wrong ones would pass the test.
     """
     torch.manual_seed(0)
     network = Network()
@@ -55,19 +55,19 @@ def outputs_of(segmenter, images):
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_outputs_are_those_of_a_cpu(weights, on_cpu, precision):
+def test_outputs_equal_those_of_a_cpu(weights, on_cpu, precision):
     images = [photograph(name) for name in NAMES[:4]]
     found = outputs_of(Segmenter.load(weights, device="cuda", precision=precision), images)
-    wanted = outputs_of(on_cpu, images)
+    expected = outputs_of(on_cpu, images)
 
     assert [output.dtype for output in found] == [torch.float32] * 4
-    for one, other in zip(found, wanted, strict=True):
+    for one, other in zip(found, expected, strict=True):
         assert float((one - other).abs().max()) <= TOLERANCE[precision]
 
 
 @pytest.mark.parametrize("size", [(1, 3000), (700, 1300), (2000, 1999), (5000, 4000)])
-def test_pictures_are_prepared_as_on_a_cpu(weights, on_cpu, size):
-    """Also the last, which is too large to be turned into floats there."""
+def test_images_are_prepared_as_on_a_cpu(weights, on_cpu, size):
+    """The last one is too large for float32 on the device."""
     image = enlarged("coffee", *size)
     found = Segmenter.load(weights, device="cuda").prepare(image).cpu()
     apart = (found.int() - on_cpu.prepare(image).int()).abs()
@@ -81,16 +81,16 @@ def test_masks_are_finished_as_on_a_cpu(weights, on_cpu, size):
     output = soft_output()
     cuda = Segmenter.load(weights, device="cuda")
     found = cuda.finish(output.to(CUDA), *size, stretch="seed").mask
-    wanted = on_cpu.finish(output, *size, stretch="seed").mask
-    apart = np.abs(found.astype(int) - wanted)
+    expected = on_cpu.finish(output, *size, stretch="seed").mask
+    apart = np.abs(found.astype(int) - expected)
 
     assert found.shape == size
     assert apart.max() <= 1
     assert np.count_nonzero(apart) <= 0.01 * apart.size
 
 
-def test_preparing_and_finishing_beside_the_network_changes_nothing(weights):
-    """Each thread has its stream; a missing wait would show as another picture's pixels."""
+def test_preparing_and_finishing_during_the_network_changes_no_mask(weights):
+    """Each thread has its own stream; a missing wait would show as pixels of another image."""
     cuda = Segmenter.load(weights, device="cuda")
     images = [enlarged(name, 900 + 100 * n, 1200) for n, name in enumerate(NAMES[:4])] * 8
 
@@ -108,10 +108,10 @@ def test_preparing_and_finishing_beside_the_network_changes_nothing(weights):
         assert np.array_equal(mask.result(), alone[number % 4])
 
 
-def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(weights):
-    """With a real limit: half of what a batch takes."""
+def test_a_batch_that_does_not_fit_is_halved_and_no_image_is_lost(weights):
+    """The memory limit is half of what a batch takes."""
 
-    class Noting(torch.nn.Module):
+    class Recording(torch.nn.Module):
         def __init__(self, network):
             super().__init__()
             self.network, self.tried = network, []
@@ -120,13 +120,13 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(weights):
             self.tried.append(len(x))
             return self.network(x)
 
-    network = Noting(build(load_state_dict(weights)))
+    network = Recording(build(load_state_dict(weights)).half())
     cuda = Segmenter(
         network, device=CUDA, dtype=torch.float16, weights_sha256="0" * 64, batch_size=16
     )
     images = [photograph(NAMES[n % 4]) for n in range(16)]
     torch.cuda.reset_peak_memory_stats()
-    wanted = outputs_of(cuda, images)
+    expected = outputs_of(cuda, images)
     half = torch.cuda.max_memory_allocated() / 2
     torch.cuda.empty_cache()
     whole = torch.cuda.get_device_properties(CUDA).total_memory
@@ -139,5 +139,5 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(weights):
 
     assert network.tried[0] == 16
     assert max(network.tried[-2:]) < 16
-    for one, other in zip(found, wanted, strict=True):
+    for one, other in zip(found, expected, strict=True):
         assert float((one - other).abs().max()) <= TOLERANCE["fp16"]

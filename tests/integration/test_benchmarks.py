@@ -49,9 +49,9 @@ def test_the_network_needs_319_gflop_per_image():
 @pytest.mark.weights
 def test_the_seed_loop_and_the_worker_return_the_same_mask(tmp_path):
     """Their order of arithmetic differs, and with it a mask by at most one level."""
-    picture = product(1, 256)
+    image = product(1, 256)
     source, target = tmp_path / "a.jpg", tmp_path / "a.png"
-    source.write_bytes(jpeg(picture))
+    source.write_bytes(jpeg(image))
     seed(isnet_weights(), "cpu")(source, target)
     with Image.open(source) as file:
         decoded = np.array(file.convert("RGB"))
@@ -89,7 +89,7 @@ def test_stages_and_network_are_measured_and_written_to_the_page(tmp_path):
     }
     found = {
         "stages": stages.measure(
-            isnet_weights(), tmp_path, device="cpu", pictures=1, rounds=1, side_px=96
+            isnet_weights(), tmp_path, device="cpu", images=1, rounds=1, side_px=96
         ),
         "network": network.measure(isnet_weights(), device="cpu", rounds=1, batches=(1,)),
     }

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -60,20 +61,23 @@ def exported(servers):
 
 def _exported(env, settings):
     store, client = S3Store(settings.objects), Client(settings)
-    keys = [f"in/{n}" for n in range(40)]
+    keys = [f"in/{n}" for n in range(200)]
     for n, key in enumerate(keys):
         store.put(BUCKET, key, b"%d" % n, content_type="image/jpeg")
-    order = {"quick": True, "batch_size": 4, "image_s": 0.1}
-    worker = WorkerProcess(env | {"RMBG_HTTP": ANY_PORT}, **order).wait_ready()
-    client.submit(keys, rem_mode=MODEL)
-    # The rate is measured over a few seconds of work, and the backlog depends on it.
-    until(lambda: "rmbg_backlog_seconds" in {each.name for each in samples(worker)}, within_s=60)
-    found = defaultdict(lambda: defaultdict(set))
-    for sample in samples(worker):
-        found[sample.name]["instance"] = found[sample.name]["job"] = set()
-        for label, value in sample.labels.items():
-            found[sample.name][label].add(value)
-    worker.close()
+    options = {"quick": True, "batch_size": 4, "image_s": 0.1}
+    with closing(WorkerProcess(env | {"RMBG_HTTP": ANY_PORT}, **options)) as worker:
+        worker.wait_ready()
+        client.submit(keys, rem_mode=MODEL)
+        # The rate is measured over a few seconds of work, and the backlog depends on it.
+        until(
+            lambda: "rmbg_backlog_seconds" in {sample.name for sample in samples(worker)},
+            within_s=60,
+        )
+        found = defaultdict(lambda: defaultdict(set))
+        for sample in samples(worker):
+            found[sample.name]["instance"] = found[sample.name]["job"] = set()
+            for label, value in sample.labels.items():
+                found[sample.name][label].add(value)
     return found
 
 

@@ -1,11 +1,11 @@
-"""`rmbg run` between its servers and its worker: which job it makes, and how it sees to its end."""
+"""The job of `rmbg run`: submitted, joined, watched and downloaded, with a scripted worker."""
 
 import os
 import time
 
 import pytest
 
-from producer.local.pictures import scan, upload
+from producer.local.images import scan, upload
 from producer.local.run import _Run
 from producer.submission.options import JobOptions
 from shared.errors import InvalidOption
@@ -13,8 +13,8 @@ from shared.job.spec import JobState
 
 pytestmark = pytest.mark.integration
 
-PICTURES = 40
-"""3 tickets, as no worker's rate is known."""
+IMAGES = 40
+"""They make 3 tickets, as no worker's rate is known."""
 LATEST_S = 30
 
 
@@ -22,14 +22,14 @@ LATEST_S = 30
 def src(tmp_path):
     folder = tmp_path / "src"
     folder.mkdir()
-    for n in range(PICTURES):
-        (folder / f"{n:02}.jpg").write_bytes(b"picture")
+    for n in range(IMAGES):
+        (folder / f"{n:02}.jpg").write_bytes(b"image")
     return folder
 
 
 @pytest.fixture
 def started(src, tmp_path, services):
-    """Starts a run over the pictures as they are now; returns it and its job."""
+    """Start a run over the images as they are now; return it and its job."""
 
     def start(**options):
         folder = scan(src, without=tmp_path / "out")
@@ -41,9 +41,9 @@ def started(src, tmp_path, services):
 
 
 def change(src):
-    """Give a picture other bytes of the same length, and the same time."""
+    """Give an image other bytes of the same length, with the same time."""
     time_ns = (src / "00.jpg").stat().st_mtime_ns
-    (src / "00.jpg").write_bytes(b"PICTURE")
+    (src / "00.jpg").write_bytes(b"IMAGE")
     os.utime(src / "00.jpg", ns=(time_ns, time_ns))
 
 
@@ -56,24 +56,26 @@ def test_a_resumed_run_joins_its_job(started, services):
     assert services.jobs.queries.status(first).state is JobState.RUNNING
 
 
-def test_a_run_over_other_pictures_cancels_what_an_earlier_one_left(started, src, services, hand):
-    """Its tickets are in the queue first, and nobody waits for them any more."""
+def test_a_run_over_other_images_cancels_the_unfinished_job_of_an_earlier_one(
+    started, src, services, hand
+):
+    """Its tickets would be processed first, and nobody waits for them."""
     _, first = started()
     change(src)
 
     _, second = started()
     ended = hand.run(second)
 
-    assert (ended.state, ended.done) == (JobState.DONE, PICTURES)
+    assert (ended.state, ended.done) == (JobState.DONE, IMAGES)
     assert hand.run(first).done == 0
     assert services.jobs.queries.status(first).state is JobState.CANCELLED
 
 
 @pytest.mark.parametrize("has_ended", [False, True])
-def test_a_run_that_was_cancelled_for_another_s_sake_can_be_made_again(
+def test_a_run_whose_job_was_cancelled_by_another_run_can_be_repeated(
     started, services, hand, has_ended
 ):
-    """Back to the first options after trying others; a cancelled job is never taken up."""
+    """For example with the first options again after others; a cancelled job is never joined."""
     _, first = started(save_prefix="one")
     hand.step()
     _, other = started(save_prefix="two")
@@ -83,11 +85,11 @@ def test_a_run_that_was_cancelled_for_another_s_sake_can_be_made_again(
     _, again = started(save_prefix="one")
 
     assert again != first
-    assert hand.run(again).done == PICTURES
+    assert hand.run(again).done == IMAGES
     assert services.jobs.queries.status(other).state is not JobState.RUNNING
 
 
-def test_a_job_that_has_all_but_its_documents_is_joined(started, services, hand):
+def test_a_job_whose_items_have_all_ended_is_joined(started, services, hand):
     _, first = started()
     while services.jobs.queries.status(first).state is JobState.RUNNING:
         hand.step()
@@ -97,29 +99,29 @@ def test_a_job_that_has_all_but_its_documents_is_joined(started, services, hand)
     assert second == first
 
 
-def test_a_picture_that_cannot_be_written_ends_the_run_at_once(started, tmp_path, services, hand):
-    """Not when the job has ended, hours later: a disk that is full stays so."""
+def test_an_image_that_cannot_be_written_ends_the_run_at_once(started, tmp_path, services, hand):
+    """The job may go on for hours, and a full disk stays full."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out/cutout").write_bytes(b"in the way")
     run, job_id = started()
-    begun_at = time.monotonic()
+    started_at = time.monotonic()
 
     def keep_alive(ended):
-        assert time.monotonic() < begun_at + LATEST_S, "the job goes on"
+        assert time.monotonic() < started_at + LATEST_S, "the job goes on"
         if not ended:
-            hand.begin(1)  # no other record comes that could bring the failure along
+            hand.begin(1)  # no other record comes that would raise the error
 
-    with pytest.raises(InvalidOption, match=r"out/cutout/.* cannot be written"):
-        run._attend(job_id, keep_alive)
+    with pytest.raises(InvalidOption, match=r"cannot write .*/out/cutout/"):
+        run._watch(job_id, keep_alive)
 
     assert services.jobs.queries.status(job_id).state is JobState.RUNNING
 
 
-def test_pictures_are_here_when_the_job_has_ended(started, tmp_path, hand):
+def test_all_images_are_downloaded_when_the_job_has_ended(started, tmp_path, hand):
     run, job_id = started()
 
-    status = run._attend(job_id, lambda ended: hand.step())
+    status = run._watch(job_id, lambda ended: hand.step())
 
     assert status.state is JobState.DONE
-    assert len(list((tmp_path / "out/cutout").iterdir())) == PICTURES
-    assert len(list((tmp_path / "out/mask").iterdir())) == PICTURES
+    assert len(list((tmp_path / "out/cutout").iterdir())) == IMAGES
+    assert len(list((tmp_path / "out/mask").iterdir())) == IMAGES

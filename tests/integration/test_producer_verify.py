@@ -1,4 +1,4 @@
-"""What `rmbg verify` finds in a real bucket, and what `--repair` makes of it."""
+"""`rmbg verify` against a real bucket, with and without `--repair`."""
 
 import json
 import uuid
@@ -21,8 +21,8 @@ BUCKET = "verified"
 COUNT = 12
 
 
-class Shelf:
-    """The bucket, with `S3Store`'s methods for it."""
+class Bucket:
+    """The methods of `S3Store` for one bucket."""
 
     def __init__(self, settings):
         self._store = S3Store(settings.objects)
@@ -32,7 +32,7 @@ class Shelf:
         self._store.put(self._bucket, key, data, content_type="image/png", metadata=metadata)
 
     def overwrite(self, key, data, **changes):
-        """Put other bytes there, under the metadata of what was there but for *changes*."""
+        """Replace the object's bytes and keep its metadata, except for *changes*."""
         self.put(key, data, self.metadata(key) | changes)
 
     def metadata(self, key):
@@ -59,7 +59,7 @@ def env(servers):
 
 @pytest.fixture(scope="module")
 def client(env):
-    """A client with a worker behind it."""
+    """A client, with a worker that serves its jobs."""
     process = WorkerProcess(env, quick=True).wait_ready()
     yield Client(ServiceSettings.from_env(env))
     process.close()
@@ -71,16 +71,16 @@ def run_rmbg(env):
 
 
 @pytest.fixture(scope="module")
-def shelf(env):
-    return Shelf(ServiceSettings.from_env(env))
+def contents(env):
+    return Bucket(ServiceSettings.from_env(env))
 
 
 @pytest.fixture(autouse=True)
-def clean(shelf):
-    """Each test begins with sources alone, in a bucket that all of this file use."""
-    shelf.delete(*shelf.etags(""))
+def clean(contents):
+    """Start each test with only the source images in the shared bucket."""
+    contents.delete(*contents.etags(""))
     for n in range(COUNT):
-        shelf.put(f"in/{n:02}", b"%d" % n)
+        contents.put(f"in/{n:02}", b"%d" % n)
 
 
 @pytest.fixture
@@ -100,23 +100,21 @@ def found_by(done):
     return {(one["fault"], one["key"]) for one in map(json.loads, done.stdout.splitlines())}
 
 
-def test_a_job_in_order_has_no_findings(client, keys, run_rmbg):
+def test_an_intact_job_has_no_faults(client, keys, run_rmbg):
     job = finish(client, keys)
 
     for args in ((), ("--deep",), ("--json",), ("--repair",)):
         done = run_rmbg("verify", job, *args)
         assert (done.returncode, done.stdout) == (0, b""), done
-        assert f"{2 * COUNT} pictures" in done.stderr.decode()
+        assert f"checked {2 * COUNT} outputs" in done.stderr.decode()
     assert client.status(job).generation == 1
 
 
-def test_pictures_in_folders_and_beside_them_are_found_however_the_store_sorts(
-    client, run_rmbg, shelf
-):
-    """The embedded store lists a folder before its namesakes with `-` and `.`, S3 after them."""
+def test_outputs_are_found_in_any_listing_order(client, run_rmbg, contents):
+    """The embedded store lists the folder `a/` before `a-` and `a.`, S3 lists it after them."""
     keys = ["in/a.jpg", "in/a-b", "in/a/b", "in/a/b.jpg", "in/a.b/c"]
     for key in keys:
-        shelf.put(key, key.encode())
+        contents.put(key, key.encode())
     job = finish(client, keys)
 
     done = run_rmbg("verify", job)
@@ -124,20 +122,18 @@ def test_pictures_in_folders_and_beside_them_are_found_however_the_store_sorts(
     assert (done.returncode, done.stdout) == (0, b""), done
 
 
-def test_what_is_lost_damaged_or_too_much_is_found_repaired_and_found_no_more(
-    client, keys, run_rmbg, shelf
-):
-    """An image of which a picture is faulty is done again whole; all others stay untouched."""
+def test_missing_damaged_and_extra_outputs_are_found_and_repaired(client, keys, run_rmbg, contents):
+    """Both outputs of a faulty image are written again; all other outputs stay unchanged."""
     job = finish(client, [*keys, "in/absent"])
     before = client.status(job)
     lost, damaged, extra = "out/mask/in/03.png", "out/cutout/in/05.png", "out/mask/in/99.png"
     untouched = {
-        key: tag for key, tag in shelf.etags().items() if key[-6:] not in ("03.png", "05.png")
+        key: tag for key, tag in contents.etags().items() if key[-6:] not in ("03.png", "05.png")
     }
-    shelf.delete(lost)
-    shelf.overwrite(damaged, b"torn")
-    metadata = shelf.metadata("out/mask/in/07.png")
-    shelf.put(extra, b"more", metadata)
+    contents.delete(lost)
+    contents.overwrite(damaged, b"damaged")
+    metadata = contents.metadata("out/mask/in/07.png")
+    contents.put(extra, b"more", metadata)
     expected = {("missing", lost), ("damaged", damaged), ("extra", extra)}
 
     done = run_rmbg("verify", job, "--json")
@@ -154,45 +150,45 @@ def test_what_is_lost_damaged_or_too_much_is_found_repaired_and_found_no_more(
     assert (after.done, after.failed) == (before.done, before.failed) == (COUNT, 1)
     assert (after.verdicts, after.error_classes) == (before.verdicts, before.error_classes)
     assert [record.index for record in client.results(job)] == list(range(COUNT + 1))
-    assert shelf.data(damaged) != b"torn"
-    shelf.delete(extra)
+    assert contents.data(damaged) != b"damaged"
+    contents.delete(extra)
     assert client.verify(job, deep=True) == []
-    assert untouched.items() <= shelf.etags().items()
+    assert untouched.items() <= contents.etags().items()
 
 
-def test_a_picture_that_only_the_record_shows_to_be_another_is_replaced(client, keys, shelf):
-    """By its own metadata it is whole, and made of the same source by the same parameters."""
+def test_an_output_with_consistent_metadata_but_another_size_is_replaced(client, keys, contents):
+    """The object's metadata alone show no damage; the size in the record does."""
     job = finish(client, keys)
     key = "out/cutout/in/01.png"
-    shelf.overwrite(key, b"drawn over by hand", **{"rmbg-bytes": "18"})
+    contents.overwrite(key, b"painted over by hand", **{"rmbg-bytes": "20"})
 
     [finding] = client.verify(job, repair=True)
     client.wait(job, 60)
 
     assert (finding.fault, finding.key) == ("damaged", key)
-    assert shelf.data(key) != b"drawn over by hand"
+    assert contents.data(key) != b"painted over by hand"
     assert client.verify(job) == []
 
 
 @pytest.mark.parametrize("existing", ["replace", "keep", "fail"])
-def test_what_the_job_wrote_itself_is_mended_under_every_rule_for_others(
-    client, keys, shelf, existing
+def test_repair_replaces_the_job_s_own_outputs_for_every_value_of_existing(
+    client, keys, contents, existing
 ):
     job = finish(client, keys, existing=existing, save_prefix=existing)
     key = f"{existing}/mask/in/01.png"
-    shelf.overwrite(key, b"torn", **{"rmbg-params": "0" * 16})
+    contents.overwrite(key, b"damaged", **{"rmbg-params": "0" * 16})
 
     assert [finding.key for finding in client.verify(job, repair=True)] == [key]
     assert client.wait(job, 60).failed == 0
 
     assert client.verify(job, deep=True) == []
-    assert shelf.data(key) != b"torn"
+    assert contents.data(key) != b"damaged"
 
 
-def test_other_parameters_are_found_only_by_a_deep_look(client, keys, shelf):
+def test_only_a_deep_check_finds_other_parameters(client, keys, contents):
     job = finish(client, keys)
     key = "out/cutout/in/01.png"
-    shelf.overwrite(key, shelf.data(key), **{"rmbg-params": "0" * 16})
+    contents.overwrite(key, contents.data(key), **{"rmbg-params": "0" * 16})
 
     assert client.verify(job) == []
     [finding] = client.verify(job, deep=True)
@@ -200,34 +196,34 @@ def test_other_parameters_are_found_only_by_a_deep_look(client, keys, shelf):
     assert "parameters" in finding.reason
 
 
-def test_pictures_of_other_jobs_are_no_fault_of_this_one(client, keys, shelf):
-    """Replaced by a later job, kept from an earlier one, or beside it under the same prefix."""
+def test_outputs_of_other_jobs_are_not_faults(client, keys, contents):
+    """A later job replaced them, an earlier one wrote them, or they only share the prefix."""
     earlier = finish(client, keys[:2])
     kept = finish(client, keys[:4], existing="keep", pictures=PictureOptions(png="small"))
     assert {record.existing for record in client.results(kept)} == {"kept", None}
     finish(client, keys[1:6], pictures=PictureOptions(truncated="accept"))
-    shelf.overwrite("out/mask/in/00.png", b"of nobody's concern to the job that kept it")
+    contents.overwrite("out/mask/in/00.png", b"not checked for the job that kept it")
 
     assert client.verify(kept, deep=True) == []
     assert [finding.key for finding in client.verify(earlier)] == ["out/mask/in/00.png"]
 
 
-def test_counted_names_are_looked_for_beside_those_of_other_jobs(client, keys, shelf):
+def test_numbered_outputs_of_several_jobs_are_told_apart(client, keys, contents):
     first = finish(client, keys[:3], naming="comfyui", save_prefix="c/x")
     second = finish(client, keys[:3], naming="comfyui", save_prefix="c/x", prompt=1)
-    shelf.delete("c/x_00002_.png", "c/x_mask_00006_.png")
+    contents.delete("c/x_00002_.png", "c/x_mask_00006_.png")
 
     assert [finding.key for finding in client.verify(first)] == ["c/x_00002_.png"]
     assert [finding.key for finding in client.verify(second)] == ["c/x_mask_00006_.png"]
 
 
-def test_a_job_without_pictures_has_nothing_to_be_verified(client, keys):
+def test_a_job_without_outputs_has_no_faults(client, keys):
     assert client.verify(finish(client, keys, image_output="Hide")) == []
 
 
-def test_all_is_missing_from_a_bucket_that_was_emptied(client, keys, shelf, run_rmbg):
+def test_every_output_is_missing_from_an_empty_bucket(client, keys, contents, run_rmbg):
     job = finish(client, keys)
-    shelf.delete(*shelf.etags())
+    contents.delete(*contents.etags())
 
     done = run_rmbg("verify", job)
 

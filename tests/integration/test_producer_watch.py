@@ -1,17 +1,15 @@
-"""Waiting for jobs, from the command line and from programs, and what the doctor says."""
+"""Wait for jobs from the command line and from Python, and run `rmbg doctor`."""
 
 import socket
 import subprocess
 import threading
-import time
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 
 import pytest
 import redis
 from support.command import RMBG, complaint, environment, rmbg
 
-from shared.errors import InvalidOption, JobConflict, ServiceUnavailable, UnknownJob
+from shared.errors import InvalidOption, JobConflict, NoKeys, ServiceUnavailable, UnknownJob
 from shared.job.spec import ImageOutput
 
 pytestmark = pytest.mark.integration
@@ -19,19 +17,19 @@ pytestmark = pytest.mark.integration
 
 @contextmanager
 def working(hand):
-    """Let a worker work in the background until the block ends."""
+    """Run a worker in the background until the block ends."""
     stop, faults = threading.Event(), []
 
     def work():
         try:
             while not stop.is_set():
-                with suppress(ServiceUnavailable):  # as workers do: the lease ends, and all goes on
+                with suppress(ServiceUnavailable):  # as in a worker, the lease expires
                     if hand.step():
                         continue
                 stop.wait(0.02)
         except BaseException as err:
             faults.append(err)
-            raise  # to be seen also where the test waits until its time is over
+            raise  # visible even if the test waits until its timeout
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -44,7 +42,7 @@ def working(hand):
 
 
 @pytest.mark.parametrize(("key", "code"), [("b.jpg", 0), ("b-bad.jpg", 1)])
-def test_watch_exits_with_1_if_images_failed(client, hand, run_rmbg, key, code):
+def test_watch_exits_with_1_if_an_image_failed(client, hand, run_rmbg, key, code):
     job = client.submit(["a.jpg", key])
     with working(hand):
         done = run_rmbg("watch", job)
@@ -52,19 +50,19 @@ def test_watch_exits_with_1_if_images_failed(client, hand, run_rmbg, key, code):
     assert done.returncode == code
     assert done.stdout == b""
     last = done.stderr.decode().splitlines()[-1]
-    assert last.startswith(f"{job} done: 2 of 2")
+    assert last.startswith(f"{job} done: 2 of 2 images")
 
 
-def test_submit_and_wait(hand, run_rmbg):
+def test_submit_with_wait_shows_progress_and_prints_only_the_id(hand, run_rmbg):
     with working(hand):
         done = run_rmbg("submit", "--wait", stdin=b"a.jpg\nbad.jpg\n")
 
     assert done.returncode == 1
-    assert len(done.stdout.splitlines()) == 1  # the id alone
-    assert b"done: 2 of 2, 1 failed" in done.stderr
+    assert len(done.stdout.splitlines()) == 1
+    assert b"done: 2 of 2 images, 1 failed" in done.stderr
 
 
-def test_a_program_submits_waits_and_reads(client, hand):
+def test_a_client_submits_waits_and_reads_records(client, hand):
     with working(hand):
         job = client.submit(["a.jpg", "bad.jpg"], save_prefix="x")
         status = client.wait(job, 60)
@@ -75,7 +73,7 @@ def test_a_program_submits_waits_and_reads(client, hand):
     assert [each.job_id for each in client.jobs()] == [job]
 
 
-def test_a_program_saves_unless_it_says_otherwise(client, services):
+def test_a_client_saves_outputs_by_default(client, services):
     job = client.submit(["a.jpg"])
     hidden = client.submit(["a.jpg"], image_output="Hide/Save")
 
@@ -83,21 +81,27 @@ def test_a_program_saves_unless_it_says_otherwise(client, services):
     assert services.jobs.queries.spec(hidden).image_output is ImageOutput.HIDE_SAVE
 
 
-def test_a_program_s_wrong_option_or_choice_gets_the_list(client):
-    with pytest.raises(InvalidOption, match="there are: rem_mode, save_prefix"):
+def test_the_error_for_an_invalid_option_of_a_client_lists_the_valid_ones(client):
+    with pytest.raises(InvalidOption, match="options: rem_mode, save_prefix"):
         client.submit(["a.jpg"], prefix="x")
     with pytest.raises(InvalidOption, match="source, comfyui"):
         client.submit(["a.jpg"], naming="comfy")
 
 
-def test_a_program_s_conflict_is_an_error_of_its_own(client):
+def test_a_client_refuses_a_submission_without_keys(client):
+    with pytest.raises(NoKeys, match="no image keys given"):
+        client.submit([])
+    assert client.jobs() == []
+
+
+def test_a_client_raises_job_conflict_for_other_keys_under_the_same_id(client):
     client.submit(["a.jpg"], job_id="j")
 
     with pytest.raises(JobConflict):
         client.submit(["b.jpg"], job_id="j")
 
 
-def test_following_from_a_program(client, hand):
+def test_a_client_follows_results_in_item_order(client, hand):
     with working(hand):
         job = client.submit([f"{n}.jpg" for n in range(40)])
         indexes = [record.index for record in client.results(job, follow=True)]
@@ -105,7 +109,7 @@ def test_following_from_a_program(client, hand):
     assert indexes == list(range(40))
 
 
-def test_one_picture_on_demand_overtakes_bulk_work(client, hand):
+def test_remove_overtakes_bulk_jobs(client, hand):
     client.submit([f"{n}.jpg" for n in range(800)])
     with working(hand):
         record = client.remove("shop/a.jpg", timeout_s=60)
@@ -114,15 +118,15 @@ def test_one_picture_on_demand_overtakes_bulk_work(client, hand):
     assert sum(job.done for job in client.jobs()) < 400
 
 
-def test_one_picture_on_demand_that_fails_gives_the_record_with_the_reason(client, hand):
+def test_remove_returns_the_record_of_a_failed_image(client, hand):
     with working(hand):
         record = client.remove("bad.jpg", timeout_s=60)
 
     assert (record.state, record.error["class"]) == ("failed", "ObjectMissing")
 
 
-def test_waiting_ends_with_a_timeout_and_the_job_goes_on(client, hand):
-    with pytest.raises(TimeoutError, match=r"a\.jpg \(job .*\) had not ended after 0\.2 s"):
+def test_a_timeout_ends_the_wait_but_not_the_job(client, hand):
+    with pytest.raises(TimeoutError, match=r"a\.jpg \(job .*\) has not ended after 0\.2 s"):
         client.remove("a.jpg", timeout_s=0.2)
     job = client.jobs()[0].job_id
     with pytest.raises(TimeoutError, match=job):
@@ -133,7 +137,7 @@ def test_waiting_ends_with_a_timeout_and_the_job_goes_on(client, hand):
     assert len(client.jobs()) == 1
 
 
-def test_cancel_and_retry_from_a_program(client, hand):
+def test_a_client_cancels_and_retries_jobs(client, hand):
     job = client.submit(["a.jpg"])
     client.cancel(job)
     with working(hand):
@@ -144,10 +148,10 @@ def test_cancel_and_retry_from_a_program(client, hand):
         assert client.retry(other) == 1
         assert client.wait(other, 60).failed == 0
     with pytest.raises(UnknownJob):
-        client.status("nobody-knows")
+        client.status("unknown-job")
 
 
-def test_doctor_is_content_with_everything_up(hand, run_rmbg):
+def test_doctor_finds_no_fault_if_everything_is_up(hand, run_rmbg):
     done = run_rmbg("doctor")
 
     assert done.returncode == 0, done
@@ -155,7 +159,7 @@ def test_doctor_is_content_with_everything_up(hand, run_rmbg):
     assert b"serves RMBG-1.4" in done.stdout
 
 
-def test_doctor_tells_each_fault_and_what_to_do(service_env):
+def test_doctor_explains_each_fault(service_env):
     env = dict(service_env) | {"RMBG_INPUT_BUCKETS": "not-there"}
 
     done = rmbg("doctor", env=env)
@@ -169,16 +173,20 @@ def test_doctor_tells_each_fault_and_what_to_do(service_env):
     assert "start `rmbg-worker`" in faults[1]
 
 
-def test_doctor_tells_which_models_a_worker_refuses(hand, run_rmbg):
+def test_doctor_names_the_models_that_a_worker_cannot_serve(hand, run_rmbg):
     hand.jobs.fleet.register(
-        replace(hand.info, models=(), refused={"RMBG-1.4": "no weights; `rmbg weights pull`"}),
+        hand.info.model_copy(
+            update={"models": (), "refused": {"RMBG-1.4": "no weights; `rmbg weights pull`"}}
+        ),
         ttl_s=60,
     )
 
     done = run_rmbg("doctor")
 
     assert done.returncode == 3
-    assert b"FAULT  worker hand: refuses RMBG-1.4: no weights; `rmbg weights pull`" in done.stdout
+    assert (
+        b"FAULT  worker hand: cannot serve RMBG-1.4: no weights; `rmbg weights pull`" in done.stdout
+    )
 
 
 COMMANDS = [
@@ -191,24 +199,24 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("args", COMMANDS)
-def test_redis_down_exits_with_3_in_time_and_says_which_and_where(service_env, args):
+def test_a_command_exits_with_3_and_names_the_address_if_redis_is_down(service_env, args):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     env = dict(service_env) | {"RMBG_REDIS_URL": f"redis://:s3cret@127.0.0.1:{port}/0"}
 
     done = rmbg(*args, stdin=b"a.jpg\n", env=env)
 
-    said = (done.stdout if args == ("doctor",) else done.stderr).decode()
+    text = (done.stdout if args == ("doctor",) else done.stderr).decode()
     assert done.returncode == 3
-    assert f"Redis at 127.0.0.1:{port}/1" in said
-    assert "RMBG_REDIS_URL" in said
-    assert "s3cret" not in said
-    assert "Traceback" not in said
+    assert f"Redis at 127.0.0.1:{port}/1" in text
+    assert "RMBG_REDIS_URL" in text
+    assert "s3cret" not in text
+    assert "Traceback" not in text
 
 
 @pytest.mark.parametrize("args", [("jobs",), ("doctor",)])
-def test_redis_that_takes_connections_and_never_answers_exits_with_3_in_time(service_env, args):
-    """The client's own timeouts add up to more than a minute there."""
+def test_a_command_exits_with_3_if_redis_accepts_connections_but_never_answers(service_env, args):
+    """The timeouts of the Redis client alone add up to more than a minute."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as mute:
         url = f"redis://:s3cret@127.0.0.1:{mute.getsockname()[1]}/0"
         env = dict(service_env) | {"RMBG_REDIS_URL": url}
@@ -216,12 +224,12 @@ def test_redis_that_takes_connections_and_never_answers_exits_with_3_in_time(ser
         done = rmbg(*args, stdin=b"a.jpg\n", env=env)
 
     assert done.returncode == 3
-    said = (done.stderr + done.stdout).decode()
-    assert "no answer within 6 s" in said
-    assert "s3cret" not in said
+    text = (done.stderr + done.stdout).decode()
+    assert "did not answer within 6 s" in text
+    assert "s3cret" not in text
 
 
-def test_a_wrong_password_is_told_without_showing_it(service_env):
+def test_the_error_for_a_wrong_password_does_not_show_it(service_env):
     url = service_env["RMBG_REDIS_URL"].replace("redis://", "redis://nobody:s3cret@")
 
     line = complaint(rmbg("jobs", env=dict(service_env) | {"RMBG_REDIS_URL": url}), 3)
@@ -229,8 +237,8 @@ def test_a_wrong_password_is_told_without_showing_it(service_env):
     assert "s3cret" not in line
 
 
-def test_watching_outlasts_nothing_when_redis_goes_away(client, service_env, service_settings):
-    """A watcher whose Redis stops answering exits with 3 and does not hang."""
+def test_watch_exits_with_2_if_redis_loses_the_job(client, service_env, service_settings):
+    """The watcher ends instead of waiting for a job that no longer exists."""
     job = client.submit(["a.jpg"])
     with subprocess.Popen(
         [RMBG, "watch", job], stderr=subprocess.PIPE, env=environment(dict(service_env))
@@ -238,8 +246,4 @@ def test_watching_outlasts_nothing_when_redis_goes_away(client, service_env, ser
         process.stderr.readline()
         with redis.Redis.from_url(service_settings.store_url) as raw:
             raw.delete(f"rmbg:job:{job}")
-        deadline = time.monotonic() + 30
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-
-    assert process.returncode == 2
+        assert process.wait(timeout=30) == 2

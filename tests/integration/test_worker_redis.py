@@ -100,7 +100,7 @@ def setup(service_env):
 
 
 def test_a_worker_replaces_half_open_connections(setup):
-    """Neither end is told, as when a firewall drops the state of a connection."""
+    """Neither end is notified, as when a firewall drops the state of a connection."""
     job_id, keys = setup.begin(200)
 
     setup.proxy.freeze()

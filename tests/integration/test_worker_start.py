@@ -16,7 +16,7 @@ ISNET = get("isnet-general-use")
 SOURCE = ISNET.sources[1]
 
 
-def run(*args, timeout_s=120, **variables):
+def run(*args, timeout_s=240, **variables):
     """Run `rmbg-worker` until it exits; neither Redis nor S3 is reachable."""
     unreachable = {
         "RMBG_REDIS_URL": "redis://127.0.0.1:9/0",
@@ -145,4 +145,4 @@ def test_check_needs_neither_redis_nor_s3():
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("ok: isnet-general-use on cpu, one image in ")
-    assert "ComfyUI/cutout/made.png.png" in done.stdout
+    assert "ComfyUI/cutout/synthetic.png.png" in done.stdout

@@ -1,37 +1,50 @@
 """Ticket processing, also while Redis, S3 or a model is unavailable; no worker process."""
 
 import json
+from contextlib import contextmanager
 from threading import Thread
 
 import pytest
-from support.consumer_harness import FailingJobStore
-from support.jobs import grant
+import redis
+from support.jobs import FailingConnection, grant
 from support.redelivery import end_parking
 from support.stand_ins import QuickImaging, Valve
 
 from shared.broker.queues import BULK, RECOVERY, SUSPECT
-from shared.errors import BucketUnavailable, RedisUnavailable, StoreUnavailable, WeightsInvalid
+from shared.errors import BucketUnavailable, StoreUnavailable, WeightsInvalid
 from shared.job.keys import report_key, results_key
 from shared.job.spec import ImageOutput
 
 pytestmark = pytest.mark.integration
 
 
-class WithoutManifests(FailingJobStore):
-    """A job store whose manifests cannot be read."""
+class UnreadableHashes:
+    """A Redis client that cannot read hash fields, where manifests are stored."""
 
-    def manifest_chunk(self, job_id, number):
-        raise RedisUnavailable("injected")
+    def hget(self, key, field):
+        raise redis.ConnectionError("injected")
 
 
-class InterruptedRenewal(FailingJobStore):
-    """A job store that calls `before_beat` before it renews leases."""
+class ConnectionWithoutManifests(FailingConnection):
+    """A connection that cannot read manifests once `is_failing` is set."""
+
+    is_failing = False
+
+    @contextmanager
+    def commands(self):
+        with super().commands() as client:
+            yield UnreadableHashes() if self.is_failing else client
+
+
+class InterruptedRenewal(FailingConnection):
+    """A connection that calls `before_beat` before it renews leases."""
 
     before_beat = staticmethod(lambda: None)
 
-    def beat(self, leases, *, ttl_s):
-        self.before_beat()
-        return super().beat(leases, ttl_s=ttl_s)
+    def run(self, name, *rows, **args):
+        if name == "beat":
+            self.before_beat()
+        return super().run(name, *rows, **args)
 
 
 def test_a_ticket_is_processed_sharded_and_merged(consumer):
@@ -59,9 +72,13 @@ def test_a_ticket_is_closed_when_redis_comes_back(consumer, script):
 
 
 def test_a_ticket_whose_manifest_cannot_be_read_is_released(consumers):
-    consumer = consumers(jobs=WithoutManifests)
+    consumer = consumers(connection=ConnectionWithoutManifests)
     job_id = consumer.submit(4)
+    manifest = f"rmbg:job:{job_id}:manifest"
+    consumer.connection.client.delete(manifest)
+    consumer.connection.client.set(manifest, "not a hash: reading it is an error")
 
+    consumer.connection.is_failing = True
     consumer.serve()
 
     assert consumer.deaths(job_id) == [None]
@@ -193,7 +210,7 @@ def test_the_report_of_a_hidden_job_shows_no_images(consumer):
 
 
 def test_a_ticket_released_during_a_renewal_of_its_lease_is_not_lost(consumers):
-    consumer = consumers(jobs=InterruptedRenewal)
+    consumer = consumers(connection=InterruptedRenewal)
     consumer.submit(4)
     claim = grant(consumer.store, consumer.published.pop(0))
     held = consumer.leases.hold(claim.lease)
@@ -202,7 +219,7 @@ def test_a_ticket_released_during_a_renewal_of_its_lease_is_not_lost(consumers):
         consumer.store.leases.release(claim.lease)
         consumer.leases.drop(held)
 
-    consumer.store.before_beat = release
+    consumer.connection.before_beat = release
     consumer.leases.beat()
 
     assert not held.is_lost

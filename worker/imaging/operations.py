@@ -10,7 +10,7 @@ from shared.job.thresholds import Thresholds
 from worker.imaging.compose import combine, compose
 from worker.imaging.decode import DecodedImage, Limits, decode, needs_isolation, peek, sniff
 from worker.imaging.decode.isolated.decoder import IsolatedDecoder
-from worker.imaging.encode.encoder import encode_png
+from worker.imaging.encode import ENCODERS
 from worker.imaging.quality import measure
 from worker.imaging.types import Cutout, Mask, RgbImage, SourceImage, Translucent
 from worker.imaging.verdict import judge
@@ -111,7 +111,7 @@ class ImageOperations:
         self, pixels: Cutout | Mask, texts: Mapping[str, str], options: PictureOptions
     ) -> bytes:
         """See `Imaging.encode`."""
-        return encode_png(pixels, texts=texts, level=options.png)
+        return ENCODERS[options.format](pixels, texts, options)
 
     def close(self) -> None:
         """See `Imaging.close`."""

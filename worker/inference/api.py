@@ -16,44 +16,41 @@ Output: TypeAlias = object
 
 
 class Segmenter(Protocol):
-    """A loaded model on its device: pictures in, masks out."""
+    """A loaded model on its device, from images to masks."""
 
     device: str
-    """As records name it: `cpu`, `cuda:0`."""
+    """Name of the device as in records: `cpu`, `cuda:0`."""
     weights_sha256: str
-    """Of the file that was loaded."""
+    """SHA-256 of the weights file."""
     batch_size: int
-    """Most pictures of one batch: on a CPU measured, on CUDA where it begins."""
+    """Maximum number of images per batch: measured on a CPU, the initial value on CUDA."""
 
     def prepare(self, image: RgbImage) -> Prepared:
-        """Make one picture ready for the network; safe in any thread.
+        """Preprocess one image for the network; thread-safe.
 
         Raises:
-            DeviceLost: As `forward`.
+            DeviceLost: See `forward`.
         """
-        ...
 
     def forward(self, batch: Sequence[Prepared]) -> Sequence[Output]:
-        """Run the network; called from one thread only; as many outputs as inputs, in order.
+        """Run the network; return one output per input, in order. Call it from one thread only.
 
         Raises:
             DeviceLost: If only a new process can use the device again.
         """
-        ...
 
     def finish(self, output: Output, height: int, width: int, *, stretch: str) -> Segmented:
-        """Turn one output into a ``(height, width)`` mask; safe in any thread.
+        """Convert one output to a ``(height, width)`` mask; thread-safe.
 
         Raises:
-            DeviceLost: As `forward`.
-            MemoryError: If there is no memory for it now.
+            DeviceLost: See `forward`.
+            MemoryError: If there is not enough memory at present.
         """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A loaded model and what records say of it."""
+    """A loaded model, with its name and licence for records."""
 
     name: str
     licence: str

@@ -1,4 +1,4 @@
-"""How many pictures a CPU should take at once: measured once, then remembered."""
+"""Measure once how many images a CPU should process in parallel, and store the result."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ logger = logging.getLogger(__name__)
 
 SIZES: Final = (1, 2, 4, 8)
 ROUNDS: Final = 3
-"""Turns of each size; the fastest counts."""
+"""Passes of each size; the fastest counts."""
 QUIET: Final = 0.8
-"""Least share of its threads' time that an undisturbed pass spends on processors (quiet: 0.91 to
-0.97). On a busy machine threads wait for each other, and times say nothing about sizes."""
+"""Minimum share of its threads' time that an undisturbed pass uses the CPU (idle machine: 0.91 to
+0.97). On a busy machine threads wait for each other, so that the times are not comparable."""
 GAIN: Final = 0.02
-"""Least share of time an image that a larger batch must save: it also waits to be filled. Little,
-as one that does not need all threads at every moment saves more where there is other work."""
+"""Minimum share of the time per image that a larger batch must save, as it takes longer to fill.
+Small, because independent passes save more where there is other work."""
 FILE_NAME: Final = "batch-sizes.json"
 
 
-def fastest_batch(
+def fastest_batch_size(
     run: Callable[[int], object],
     *,
     threads: int,
     wall_clock: Callable[[], float] = time.perf_counter,
     cpu_clock: Callable[[], float] = time.process_time,
 ) -> int | None:
-    """Return the number of pictures at once with which an image takes least time.
+    """Return the number of parallel images with the shortest time per image.
 
-    Larger batches are tried only while the one before paid: where two pictures do not, this takes
-    nine times as long as one picture does.
+    A larger number is tried only if the one before was faster. If two images are not, the whole
+    measurement takes nine times as long as one image.
 
     Args:
-        run: Runs so many pictures at once.
-        threads: That it keeps busy.
-        wall_clock: In seconds.
-        cpu_clock: Seconds of processor time, of all threads.
+        run: Runs this many images at once.
+        threads: Number of threads that *run* uses.
+        wall_clock: Returns seconds.
+        cpu_clock: Returns seconds of CPU time of all threads.
 
     Returns:
-        One of `SIZES`, at most *threads*: more would wait in turn. None where other work
+        One of `SIZES`, at most *threads*, since more could not run in parallel. None if other work
         disturbed a pass.
     """
     best = 1
     for size in (size for size in SIZES[1:] if size <= threads):
         taken_s: dict[int, list[float]] = {best: [], size: []}
         for one in (best, size) * ROUNDS:
-            begun_s, cpu_begun_s = wall_clock(), cpu_clock()
+            started_s, cpu_started_s = wall_clock(), cpu_clock()
             run(one)
-            wall_s, cpu_s = wall_clock() - begun_s, cpu_clock() - cpu_begun_s
+            wall_s, cpu_s = wall_clock() - started_s, cpu_clock() - cpu_started_s
             if cpu_s < QUIET * threads * wall_s:
                 return None
             taken_s[one].append(wall_s / one)
@@ -62,14 +62,14 @@ def fastest_batch(
     return best
 
 
-def remembered_batch(home: Path, circumstances: str, measure: Callable[[], int | None]) -> int:
-    """Return what was measured in these circumstances before, or measure and remember it.
+def stored_batch_size(home: Path, circumstances: str, measure: Callable[[], int | None]) -> int:
+    """Return the stored size for these circumstances; measure and store it if there is none.
 
     Args:
-        home: `RMBG_HOME`; where it cannot be written to, every start measures.
-        circumstances: What the answer depends on: processor, threads, precision, versions.
-        measure: Asked only if nothing is known. Where it cannot say, the answer is 1, and the
-            next start asks again.
+        home: `RMBG_HOME`; if it is not writable, every start measures.
+        circumstances: What the result depends on: processor, threads, precision, versions.
+        measure: Called only if nothing is stored. If it returns None, the result is 1, and the
+            next start measures again.
     """
     path = home / FILE_NAME
     known = _read(path)
@@ -77,7 +77,9 @@ def remembered_batch(home: Path, circumstances: str, measure: Callable[[], int |
         return known[circumstances]
     size = measure()
     if size is None:
-        logger.info("batch size not measured", extra={"cause": "other work on this machine"})
+        logger.info(
+            "batch size not measured", extra={"cause": "the machine is busy with other work"}
+        )
         return 1
     logger.info("batch size measured", extra={"batch_size": size, "cause": circumstances})
     part = path.with_name(f".{FILE_NAME}.{os.getpid()}")
@@ -85,12 +87,12 @@ def remembered_batch(home: Path, circumstances: str, measure: Callable[[], int |
         part.write_text(json.dumps(known | {circumstances: size}, indent=2) + "\n")
         part.replace(path)
     except OSError as err:
-        logger.info("batch size not remembered", extra={"cause": str(err)})
+        logger.info("batch size not stored", extra={"cause": str(err)})
     return size
 
 
 def processor() -> str:
-    """Return the processor's name as the kernel gives it, or nothing where it gives none."""
+    """Return the processor's name according to the kernel, or an empty string."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -100,7 +102,7 @@ def processor() -> str:
 
 
 def _read(path: Path) -> dict[str, int]:
-    """Return what is remembered; nothing where the file is missing or not one of ours."""
+    """Return the stored sizes; nothing if the file is missing or has another format."""
     try:
         known = json.loads(path.read_text())
     except (OSError, ValueError):

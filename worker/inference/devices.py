@@ -1,4 +1,4 @@
-"""Which device and which arithmetic: what was asked for, or a refusal, never a substitute."""
+"""Select device and precision: the configured ones or an error, never a substitute."""
 
 from __future__ import annotations
 
@@ -18,32 +18,34 @@ def pick_device(name: str) -> torch.device:
     """Return the device of this name: `auto`, `cpu`, `cuda` (the first one) or `cuda:N`.
 
     Raises:
-        DeviceMissing: If it is not there. Only `auto` takes the CPU where CUDA is missing.
-        InvalidOption: If there is no such name.
+        DeviceMissing: If it does not exist. Only `auto` falls back on the CPU.
+        InvalidOption: If the name is unknown.
     """
     if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", name) is None:
-        raise InvalidOption(f"device {name!r}; it is one of auto, cpu, cuda, cuda:N")
+        raise InvalidOption(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N")
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "cpu" or (name == "auto" and not found):
         return torch.device("cpu")
     number = int(name.partition(":")[2] or 0)
     if number >= found:
-        raise DeviceMissing(f"device {name!r}: torch {torch.__version__} sees {found} CUDA devices")
+        raise DeviceMissing(
+            f"device {name!r} not found: torch {torch.__version__} sees {found} CUDA devices"
+        )
     return torch.device("cuda", number)
 
 
 def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Return the type to count in; `auto` is the fastest whose masks stay within tolerance.
+    """Return the data type of a precision; `auto` is the fastest with masks within tolerance.
 
     That is fp16 on CUDA, bf16 on a CPU that multiplies it in hardware, else fp32.
 
     Raises:
-        InvalidOption: If there is no such precision, or not on this device.
+        InvalidOption: If the precision is unknown or not available on this device.
     """
     if precision not in PRECISIONS:
-        raise InvalidOption(f"precision {precision!r}; it is one of {', '.join(PRECISIONS)}")
+        raise InvalidOption(f"unknown precision {precision!r}; use one of {', '.join(PRECISIONS)}")
     if precision == "fp16" and device.type == "cpu":
-        raise InvalidOption("precision 'fp16' needs CUDA; a CPU takes fp32 or bf16")
+        raise InvalidOption("precision 'fp16' needs CUDA; use fp32 or bf16 on a CPU")
     if precision != "auto":
         return _DTYPES[precision]
     if device.type == "cuda":
@@ -52,24 +54,24 @@ def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def precision_name(dtype: torch.dtype) -> str:
-    """Return the name under which `pick_dtype` knows *dtype*."""
+    """Return the name of *dtype* in `pick_dtype`."""
     return next(name for name, known in _DTYPES.items() if known == dtype)
 
 
 def cpu_multiplies_bf16() -> bool:
-    """Say whether this CPU has AVX512-BF16 or AMX; without, bf16 is slower than fp32.
+    """Return whether this CPU has AVX512-BF16 or AMX; without, bf16 is slower than fp32.
 
-    Torch has no public question for it in every version that is supported here, so a version
-    that knows neither private one counts as a CPU without.
+    Not all supported versions of torch have a public function for it. With a version that has
+    neither of these private ones, the result is False.
     """
-    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(ask() for name in questions if (ask := getattr(torch.cpu, name, None)))
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(check() for name in names if (check := getattr(torch.cpu, name, None)))
 
 
 def wait_for(device: torch.device) -> None:
-    """Return when *device* has done all that this thread has asked it for on its current stream.
+    """Wait until *device* has completed this thread's current stream.
 
-    Sleeps meanwhile: by default CUDA's waits keep a core busy that others could decode on.
+    Sleeps, because by default CUDA waits in a busy loop and occupies a core that could decode.
     """
     if device.type == "cuda":
         done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # torch

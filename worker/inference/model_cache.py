@@ -1,4 +1,4 @@
-"""The models this worker has in memory, loaded on demand, two at a time."""
+"""Keep the models of this worker in memory, loaded on demand, at most two."""
 
 from __future__ import annotations
 
@@ -16,36 +16,35 @@ from worker.inference.api import Model
 logger = logging.getLogger(__name__)
 
 REFUSED_FOR_S: Final = 60.0
-"""How long a refusal is believed, in seconds."""
+"""Time for which a failed load is cached, in seconds."""
 RESIDENT: Final = 2
-"""Models kept in memory: jobs of two models may take turns without loading either again."""
+"""Models kept in memory, so that jobs of two models can alternate without reloading."""
 
 
 class ModelRefused(ConfigError):
-    """This worker cannot serve the model; others may. Its text is the reason."""
+    """This worker cannot serve the model; others may. The text is the reason."""
 
 
 class ModelCache:
-    """Loads models once and keeps the two used last. Safe to use from several threads."""
+    """Loads models on demand and keeps the two used last. Thread-safe."""
 
     def __init__(self, load: Callable[[str], Model]) -> None:
         self._load = load
         self._models: OrderedDict[str, Model] = OrderedDict()
         self._refused: dict[str, tuple[float, str]] = {}
         self._loading = threading.Lock()
-        self._lock = threading.Lock()  # of the tables alone: whoever looks must not wait for a load
+        self._lock = threading.Lock()  # guards the tables, so that readers do not wait for a load
 
     def get(self, name: str) -> Model:
-        """Return the model, loading it first where needed; others wait meanwhile.
+        """Return the model; load it first if needed, while other callers wait.
 
-        A refusal is remembered for `REFUSED_FOR_S`: weights may come within reach, but not with
-        every ticket that asks.
+        A failed load is cached for `REFUSED_FOR_S`, so that not every ticket repeats it.
 
         Raises:
-            ModelRefused: If it cannot be served here.
+            ModelRefused: If this worker cannot serve it.
         """
         with self._loading:
-            model = self._known(name) or self._loaded(name)
+            model = self._cached(name) or self._load_model(name)
             with self._lock:
                 self._models[name] = model
                 self._models.move_to_end(name)
@@ -61,18 +60,18 @@ class ModelCache:
 
     @property
     def refused(self) -> dict[str, str]:
-        """Models that were asked for and cannot be served here, with the reasons."""
+        """Models that this worker failed to load, with reasons."""
         with self._lock:
             return {name: reason for name, (_, reason) in self._refused.items()}
 
-    def _known(self, name: str) -> Model | None:
+    def _cached(self, name: str) -> Model | None:
         with self._lock:
             since_s, reason = self._refused.get(name, (-math.inf, ""))
             if time.monotonic() - since_s < REFUSED_FOR_S:
                 raise ModelRefused(reason)
             return self._models.get(name)
 
-    def _loaded(self, name: str) -> Model:
+    def _load_model(self, name: str) -> Model:
         try:
             model = self._load(name)
         except ConfigError as err:

@@ -1,4 +1,4 @@
-"""Passes of a CPU side by side: a batch's pictures at once, each on its share of the threads."""
+"""Run the images of a batch in parallel passes on a CPU, each on its share of the threads."""
 
 from __future__ import annotations
 
@@ -17,60 +17,57 @@ if TYPE_CHECKING:
 
 
 class Streams:
-    """Runs each picture of a batch in a pass of its own, some at once.
+    """Runs each image of a batch in a pass of its own, several at once.
 
-    One pass over all threads waits after each layer for the slowest of them, and something else
-    always wants a core for a moment: pictures are decoded, files written. Passes that do not wait
-    for each other took 0.41 instead of 0.44 s an image on two cores, and 0.46 instead of 0.51
-    where other work took an eighth of them (docs/adr/0010).
+    A single pass over all threads waits after each layer for the slowest thread, and other work
+    (decoding, writing files) regularly takes a core for a moment. Independent passes took 0.41 s
+    instead of 0.44 s per image on two cores, and 0.46 s instead of 0.51 s where other work took an
+    eighth of the cores (docs/adr/0010).
 
     Args:
-        run: One pass. Called from several threads at once.
-        threads: To be shared out.
+        run: One pass; called from several threads at once.
+        threads: Threads to divide among the passes.
     """
 
     def __init__(self, run: Pass, threads: int) -> None:
         self._run = run
         self._threads = threads
         self.at_once = threads
-        """Most passes at a time, from 1 to *threads*; not to be set while a batch runs."""
+        """Maximum number of passes at once, from 1 to *threads*; do not set it during a batch."""
         self._pool = ThreadPoolExecutor(threads, "stream")
 
-    def __call__(self, pictures: Sequence[Tensor]) -> list[Tensor]:
-        """Run all; returns when all passes have ended, also those that failed.
+    def __call__(self, images: Sequence[Tensor]) -> list[Tensor]:
+        """Return what *run* returned for each image, in order, after all passes have ended.
 
-        What is left over when passes have been filled evenly shares all threads: a picture that
-        is alone has them all.
-
-        Returns:
-            What *run* returned for each picture, in the order of *pictures*.
+        Images left over after full groups of `at_once` divide all threads among themselves: a
+        single image gets all of them.
 
         Raises:
-            BaseException: The first picture's that failed.
+            BaseException: The error of the first image that failed.
         """
-        even = len(pictures) - len(pictures) % self.at_once
-        return self._side_by_side(pictures[:even]) + self._side_by_side(pictures[even:])
+        even = len(images) - len(images) % self.at_once
+        return self._run_group(images[:even]) + self._run_group(images[even:])
 
-    def _side_by_side(self, pictures: Sequence[Tensor]) -> list[Tensor]:
-        lanes = min(self.at_once, len(pictures))
-        if lanes <= 1:
-            return [out for picture in pictures for out in self._pass(picture, self._threads)]
-        share, gate = self._threads // lanes, Semaphore(lanes)
+    def _run_group(self, images: Sequence[Tensor]) -> list[Tensor]:
+        at_once = min(self.at_once, len(images))
+        if at_once <= 1:
+            return [output for image in images for output in self._pass(image, self._threads)]
+        share, free = self._threads // at_once, Semaphore(at_once)
 
-        def run(picture: Tensor) -> list[Tensor]:
-            with gate:
-                return self._pass(picture, share)
+        def run(image: Tensor) -> list[Tensor]:
+            with free:
+                return self._pass(image, share)
 
-        passes = [self._pool.submit(run, picture) for picture in pictures]
+        passes = [self._pool.submit(run, image) for image in images]
         wait(passes)
         outputs: list[Tensor] = []
         while passes:
-            # Taken out, as a failure and its future would keep each other, and all that the pass
-            # held, until some later collection of garbage; fewer pictures are tried at once.
+            # Removed from the list, because an exception and its future would keep each other and
+            # the memory of the pass alive until garbage collection; a retry needs that memory.
             outputs += passes.pop(0).result()
         return outputs
 
-    def _pass(self, picture: Tensor, threads: int) -> list[Tensor]:
-        # Torch counts threads for each calling thread, and gives a new one the last number set.
+    def _pass(self, image: Tensor, threads: int) -> list[Tensor]:
+        # Torch keeps the number per calling thread; a new thread starts with the last one set.
         torch.set_num_threads(threads)
-        return self._run([picture])
+        return self._run([image])

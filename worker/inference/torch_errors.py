@@ -1,4 +1,4 @@
-"""What torch raises, sorted by what is done about it."""
+"""Translate errors of torch into `MemoryError` and `DeviceLost`."""
 
 from __future__ import annotations
 
@@ -21,33 +21,27 @@ _MEMORY_SIGNS: Final = (
     "CUDNN_STATUS_NOT_INITIALIZED",
     "unable to find an engine",
 )
-"""In the texts of torch's plain `RuntimeError`s: CUDA's, the CPU allocator's, the libraries'. The
-last two are cuDNN's where it has no memory for itself. One taken for such by mistake costs a few
-smaller tries before it is the device's fault all the same."""
+"""Parts of torch's `RuntimeError` texts, from CUDA, the CPU allocator and libraries. The last two
+come from cuDNN when it has no memory for itself. A false match costs a few smaller attempts before
+it ends as `DeviceLost`."""
 
 
 @contextmanager
 def translated(device: str, doing: str) -> Iterator[None]:
-    """Make one of two errors of what torch raises in here.
+    """Translate errors of torch inside the context.
 
     Args:
-        device: As records name it.
-        doing: Where it failed, for people.
+        device: Name of the device, as in records.
+        doing: What failed, for the message.
 
     Raises:
-        MemoryError: If there was no memory, so that less at a time or another place may do.
-        DeviceLost: Else; the pictures are not to blame.
+        MemoryError: If out of memory, so that a smaller batch or another device may succeed.
+        DeviceLost: For all other errors; the images are not the cause.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as err:
-        if _is_out_of_memory(err):
-            raise MemoryError(f"{device}, {doing}: {err}") from err
+        is_out_of_memory = isinstance(err, MemoryError | torch.OutOfMemoryError)
+        if is_out_of_memory or any(sign in str(err) for sign in _MEMORY_SIGNS):
+            raise MemoryError(f"{device} is out of memory {doing}: {err}") from err
         raise DeviceLost(f"{device} failed {doing}: {err}") from err
-
-
-def _is_out_of_memory(err: BaseException) -> bool:
-    """Say whether *err* is a lack of memory, by its class or by its text."""
-    if isinstance(err, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(err, RuntimeError) and any(sign in str(err) for sign in _MEMORY_SIGNS)

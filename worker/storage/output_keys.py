@@ -22,6 +22,7 @@ def keys_of(item: ItemRef, *, width: int, height: int) -> dict[str, str]:
             image_key=item.image_key,
             width=width,
             height=height,
+            ext=item.spec.options.format.extension,
         )
         for output in OUTPUTS
     }
@@ -35,4 +36,4 @@ def review_key(item: ItemRef) -> str:
     """
     if item.spec.review_prefix is None:
         raise InvalidKey(f"job {item.job_id} has no review prefix")
-    return f"{item.spec.review_prefix}/{item.image_key}.png"
+    return f"{item.spec.review_prefix}/{item.image_key}.{item.spec.options.format.extension}"

@@ -118,7 +118,8 @@ class OutputWriter:
         }
         if item.spec.review_prefix is not None and record.verdict in DOUBTFUL:
             bucket, key = item.spec.output_bucket, review_key(item)
-            self._store.put(bucket, key, outputs["cutout"], content_type="image/png")
+            media_type = item.spec.options.format.media_type
+            self._store.put(bucket, key, outputs["cutout"], content_type=media_type)
         conflicts = {conflict for conflict, _ in written.values()}
         return record.model_copy(
             update={
@@ -146,7 +147,7 @@ class OutputWriter:
                     bucket,
                     key,
                     body,
-                    content_type="image/png",
+                    content_type=item.spec.options.format.media_type,
                     metadata=metadata,
                     if_absent=match is None,
                     if_match=match,

@@ -13,6 +13,7 @@ from producer.progress import (
     Lines,
     count,
     describe,
+    describe_waiting,
     duration,
     exit_code,
     screen_for,
@@ -188,6 +189,35 @@ def test_the_description_contains_rate_time_left_and_reason_for_waiting():
 @pytest.mark.parametrize(("number", "text"), [(0, "0 images"), (1, "1 image"), (2, "2 images")])
 def test_a_count_of_one_is_singular(number, text):
     assert count(number, "image") == text
+
+
+@pytest.mark.parametrize(
+    ("waiting_for", "text"),
+    [
+        (None, None),
+        ("no worker", "starting the worker (loading m)"),
+        ("no worker serves m: no weights", "waiting: no worker serves m: no weights"),
+    ],
+)
+def test_a_run_says_that_its_worker_is_starting(waiting_for, text):
+    """`rmbg run` has a worker of its own, which is not ready while it loads the model."""
+    assert describe_waiting(replace(RUNNING, waiting_for=waiting_for), model="m") == text
+
+
+@pytest.mark.parametrize("kind", ["lines", "bar"])
+def test_both_screens_say_that_the_worker_is_starting(kind):
+    out = Terminal() if kind == "bar" else io.StringIO()
+    screen = screen_for(out, model="m")
+    screen.show(WAITING)
+    screen.close(DONE)
+
+    assert "starting the worker (loading m)" in out.getvalue()
+    assert "no worker" not in out.getvalue()
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
 
 @pytest.mark.parametrize(

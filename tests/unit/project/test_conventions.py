@@ -15,21 +15,7 @@ SLEEPERS = {
     "support/until.py",  # the one place that waits
 }
 """Files that may call `time.sleep`, and what takes that time."""
-TO_DO_SLEEPS = {
-    "integration/test_producer_watch.py",
-    "integration/test_servers.py",
-    "unit/worker/imaging/decode/test_isolated.py",
-    "unit/worker/inference/test_streams.py",
-}
-"""Files that still call `time.sleep`; remove each name when its file is rewritten."""
-TO_DO_PATCHES = {
-    "integration/test_producer_submit.py",
-    "unit/worker/imaging/decode/test_formats.py",
-    "unit/worker/imaging/encode/test_png.py",
-    "unit/worker/imaging/test_foreground.py",
-    "unit/worker/inference/test_on_device.py",
-    "unit/worker/inference/test_segmenter.py",
-}
+TO_DO_PATCHES = set()
 """Files that still patch our modules; remove each name when its file is rewritten."""
 PATCHERS = {"setattr", "delattr"}
 
@@ -112,7 +98,7 @@ def test_no_test_patches_our_modules():
 
 def test_no_test_sleeps():
     """A test waits for a condition with `support.until`, for an event, or on a fake clock."""
-    assert files_with(sleeps) - TO_DO_SLEEPS == SLEEPERS
+    assert files_with(sleeps) == SLEEPERS
 
 
 @pytest.mark.parametrize(

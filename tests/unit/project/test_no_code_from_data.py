@@ -1,4 +1,4 @@
-"""Nothing that came from outside is ever executed: read off the sources of all three packages."""
+"""No external data is ever executed: checks of the source code of all three packages."""
 
 import ast
 from pathlib import Path
@@ -22,12 +22,12 @@ UNPICKLERS = {
     "shelve",
 }
 HARMLESS = {"pickle.UnpicklingError"}
-"""The error that a refused file raises; with nothing else of that module can harm be done."""
+"""The error raised for a refused file, which is harmless."""
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 
 
 def imports(tree):
-    """Return all that is imported, as `module` or `module.name`."""
+    """Yield every import as `module` or `module.name`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -36,7 +36,7 @@ def imports(tree):
 
 
 def calls(tree):
-    """Return each call's name as written, and its keyword arguments."""
+    """Yield the name of each call as written, and its keyword arguments."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             values = {word.arg: ast.unparse(word.value) for word in node.keywords}
@@ -44,7 +44,7 @@ def calls(tree):
 
 
 def unpickles(text):
-    """Tell what in a source could run what it reads."""
+    """Return the names in a source that could execute data."""
     tree = ast.parse(text)
     found = [name for name in imports(tree) if name.split(".")[0] in UNPICKLERS]
     faults = [name for name in found if name not in HARMLESS]
@@ -67,16 +67,16 @@ def unpickles(text):
         *("yaml.load(f)", "subprocess.run(x, shell=True)", "def f():\n    import shelve"),
     ],
 )
-def test_this_test_sees_what_it_looks_for(text):
+def test_code_that_executes_data_is_found(text):
     assert unpickles(text)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_source_can_run_what_it_reads(path):
+def test_no_source_executes_data(path):
     assert unpickles(path.read_text()) == []
 
 
-def test_messages_are_json_and_nothing_else():
+def test_only_json_messages_are_accepted():
     app = make_app("redis://127.0.0.1:9/0")
 
     assert app.conf.accept_content == ["json"]

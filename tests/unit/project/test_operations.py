@@ -22,6 +22,7 @@ IN_WORDS = {
         lambda s: s.services.objects.secret_access_key is None,
     ),
     "RMBG_WEIGHTS_URL": ("", lambda s: s.services.weights_url is None),
+    "HF_TOKEN": ("", lambda s: s.services.hf_token is None),
     "RMBG_WEIGHTS": ("", lambda s: s.weights is None),
     "RMBG_CPU_THREADS": (
         "one per core available to the container",
@@ -38,7 +39,7 @@ def documented():
     for line in (ROOT / "docs/operations.md").read_text().splitlines():
         if line.startswith("### "):
             heading = line.removeprefix("### ")
-        if row := re.fullmatch(r"\| `(RMBG_\w+)` \|(.*?)\|(.*?)\|(.*)\|", line):
+        if row := re.fullmatch(r"\| `(RMBG_\w+|HF_TOKEN)` \|(.*?)\|(.*?)\|(.*)\|", line):
             name, _unit, default, meaning = row.groups()
             assert name not in found, name
             assert meaning.strip() or default.strip(), name

@@ -1,4 +1,4 @@
-"""What is shipped, under which name and version."""
+"""Names, versions and contents of the distribution."""
 
 import re
 import tomllib
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-def test_the_version_is_the_changelogs_first():
+def test_the_version_is_the_newest_in_the_changelog():
     headings = re.findall(
         r"^## \[?([0-9][^\]\s]*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
     )
@@ -19,17 +19,17 @@ def test_the_version_is_the_changelogs_first():
     assert headings[0] == version("rmbg-queue") == PROJECT["project"]["version"]
 
 
-def test_the_wheel_is_made_of_the_three_packages():
+def test_the_wheel_contains_the_three_packages():
     wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
 
     assert sorted(wheel["packages"]) == ["producer", "shared", "worker"]
 
 
-def test_it_cannot_be_uploaded_by_accident():
+def test_it_cannot_be_uploaded_to_a_public_index():
     assert "Private :: Do Not Upload" in PROJECT["project"]["classifiers"]
 
 
-def test_no_package_holds_tests():
+def test_no_package_contains_tests():
     shipped = [
         path for name in ("producer", "shared", "worker") for path in (ROOT / name).rglob("*.py")
     ]
@@ -39,7 +39,7 @@ def test_no_package_holds_tests():
 
 
 @pytest.mark.parametrize("name", ["celery", "kombu", "torch"])
-def test_what_breaks_between_versions_is_bounded_above(name):
+def test_dependencies_that_break_between_versions_have_an_upper_bound(name):
     listed = (
         PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["worker"]
     )
@@ -49,7 +49,7 @@ def test_what_breaks_between_versions_is_bounded_above(name):
     assert re.search(r"<\d", found)
 
 
-def test_every_requirement_has_its_exact_version_in_the_constraints():
+def test_every_requirement_has_an_exact_version_in_the_constraints():
     pinned = re.findall(
         r"^([A-Za-z0-9_.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE
     )

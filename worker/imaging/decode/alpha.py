@@ -1,4 +1,4 @@
-"""Flatten an image that has alpha for the network, which takes no alpha."""
+"""Flatten images with alpha for the network, which takes RGB only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def flatten(rgb: Image.Image, alpha: Image.Image) -> tuple[Image.Image, str]:
     level = GREY if _mean_luma(rgb, alpha) > _BRIGHT else WHITE
     background = Image.new("RGB", rgb.size, (level, level, level))
     background.paste(rgb, mask=alpha)
-    return background, f"own alpha; flattened on {'white' if level == WHITE else 'grey'}"
+    return background, f"has alpha; flattened on {'white' if level == WHITE else 'grey'}"
 
 
 def _mean_luma(rgb: Image.Image, alpha: Image.Image) -> float:

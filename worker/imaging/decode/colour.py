@@ -66,7 +66,7 @@ class Conversion:
         return self._transform is not None
 
     def apply(self, image: Image.Image) -> Image.Image:
-        """Return *image*, of the mode given before, as RGB in sRGB."""
+        """Return *image*, which must have the mode of this conversion, as RGB in sRGB."""
         if self._transform is None:
             return image.convert("RGB")
         source = image if image.mode == self._transform.input_mode else image.convert("RGB")

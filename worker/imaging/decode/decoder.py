@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
     from worker.imaging.decode.limits import Limits
-    from worker.imaging.decode.sniff import Format
     from worker.imaging.types import Mask, RgbImage, SourceImage
 
 Truncated: TypeAlias = Literal["fail", "accept"]
@@ -90,8 +89,11 @@ def decode(
         is_truncated = _load(image, accept=truncated == "accept")
         if is_truncated and image_format == "JPEG":
             return _truncated_jpeg(data)
-        notes = (_TRUNCATED,) if is_truncated else ()
-        return _finish(image, image_format, notes=notes, is_16_bit=_is_16_bit(data))
+        return _finish(
+            image,
+            notes=(_TRUNCATED,) if is_truncated else (),
+            is_16_bit=image_format == "PNG" and data[24:25] == b"\x10",  # bits per sample
+        )
 
 
 def _plain_jpeg(
@@ -146,14 +148,12 @@ def _truncated_jpeg(data: bytes) -> DecodedImage:
 def _repaired_jpeg(data: bytes) -> DecodedImage:
     with opened(io.BytesIO(data), "JPEG") as image:
         image.load()
-        return _finish(image, "JPEG", notes=(_TRUNCATED,), is_16_bit=False)
+        return _finish(image, notes=(_TRUNCATED,), is_16_bit=False)
 
 
-def _finish(
-    image: ImageFile, image_format: Format, *, notes: tuple[str, ...], is_16_bit: bool
-) -> DecodedImage:
+def _finish(image: ImageFile, *, notes: tuple[str, ...], is_16_bit: bool) -> DecodedImage:
     """Convert samples, colours, alpha and orientation of a loaded image to the common form."""
-    base, alpha = split(image, is_16_bit=is_16_bit and image_format == "PNG")
+    base, alpha = split(image, is_16_bit=is_16_bit)
     conversion = _conversion(image, base.mode)
     value, exif_notes = orientation(image)
     rgb = conversion.apply(base)
@@ -182,8 +182,3 @@ def _frame_notes(image: ImageFile) -> tuple[str, ...]:
     except FOREIGN:
         several = True  # the second frame is damaged; only the first is used
     return ("the file holds several frames or pages; the first is used",) if several else ()
-
-
-def _is_16_bit(data: bytes) -> bool:
-    """Return whether a PNG holds 16 bits per sample (byte 9 of its header)."""
-    return data[24:25] == b"\x10"

@@ -16,7 +16,7 @@ END: Final = b"\xff\xd9"
 """End marker."""
 _TABLES: Final = b"\xff\xc4"
 _START_OF_SCAN: Final = re.compile(rb"\xff\xda\0(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
-"""Marker, length and number of components. They must agree, which excludes compressed data."""
+"""Marker, length and number of components; they must agree, unlike in compressed data."""
 
 MAX_SCANS: Final = 100
 """Encoders write up to about 64. Each scan costs a pass over the image, however short it is:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _TAG: Final = 0x0112
 UPRIGHT: Final = 1
-_LAST: Final = 8
 _TO_UPRIGHT: Final[dict[int, Callable[[npt.NDArray[np.uint8]], object]]] = {
     2: lambda pixels: cv2.flip(pixels, 1),
     3: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
@@ -46,7 +45,7 @@ def orientation(image: ImageFile) -> tuple[int, tuple[str, ...]]:
         value = image.getexif().get(_TAG, UPRIGHT)
     except FOREIGN:
         return UPRIGHT, (DAMAGED,)
-    if isinstance(value, int) and UPRIGHT <= value <= _LAST:
+    if isinstance(value, int) and value in _TO_UPRIGHT:
         return value, ()
     return UPRIGHT, ()
 

@@ -75,7 +75,9 @@ def sniff(data: bytes) -> Format:
         raise UndecodableImage("the file is empty (0 bytes)")
     for magic, image_format in _MAGIC:
         if data.startswith(magic):
-            return _reject_cr2(data, image_format)
+            if image_format == "TIFF" and data[8:10] == b"CR":
+                raise UnsupportedImage("camera raw files (CR2) are not supported")
+            return image_format
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "WEBP"
     if data.startswith(b"BM") and int.from_bytes(data[14:18], "little") in _BMP_HEADERS:
@@ -83,12 +85,6 @@ def sniff(data: bytes) -> Format:
     if data[4:8] == b"ftyp":
         return _format_of_brands(data)
     raise _error(data)
-
-
-def _reject_cr2(data: bytes, image_format: Format) -> Format:
-    if image_format == "TIFF" and data[8:10] == b"CR":
-        raise UnsupportedImage("camera raw files (CR2) are not supported")
-    return image_format
 
 
 def _format_of_brands(data: bytes) -> Format:

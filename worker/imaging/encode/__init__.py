@@ -1,1 +1,20 @@
-"""Encode pixels as image files."""
+"""Encode pixels as the bytes of a file; one encoder for each output format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
+
+from shared.job.formats import OutputFormat
+from shared.job.spec import PictureOptions
+from worker.imaging.encode.encoder import encode_png
+from worker.imaging.types import Cutout, Mask
+
+Encoder: TypeAlias = Callable[[Cutout | Mask, Mapping[str, str], PictureOptions], bytes]
+"""Pixels, text chunks and options to a file; the same arguments give the same bytes."""
+
+ENCODERS: Final[Mapping[OutputFormat, Encoder]] = {
+    OutputFormat.PNG: lambda pixels, texts, options: encode_png(
+        pixels, texts=texts, level=options.png
+    ),
+}

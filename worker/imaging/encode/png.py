@@ -134,7 +134,7 @@ def _band_rows(rows: npt.NDArray[np.uint8], band_bytes: int) -> int:
 
 def _candidates(framed: npt.NDArray[np.int16], pixel_bytes: int) -> npt.NDArray[np.uint8]:
     """Return a band filtered by all five filters: (5, h, bytes per row), by filter type."""
-    here = framed[1:, pixel_bytes:]
+    values = framed[1:, pixel_bytes:]
     left, above = framed[1:, :-pixel_bytes], framed[:-1, pixel_bytes:]
     corner = framed[:-1, :-pixel_bytes]
     to_left, to_above = above - corner, left - corner  # distances of Paeth's prediction
@@ -145,9 +145,9 @@ def _candidates(framed: npt.NDArray[np.int16], pixel_bytes: int) -> npt.NDArray[
     np.copyto(paeth, left, where=(to_left <= to_above) & (to_left <= to_corner))
     nothing = np.zeros((1, 1), np.int16)
     predictions: list[npt.NDArray[np.int16]] = [nothing, left, above, (left + above) >> 1, paeth]
-    filtered = np.empty((5, *here.shape), np.uint8)
+    filtered = np.empty((5, *values.shape), np.uint8)
     for kind, prediction in enumerate(predictions):
-        np.subtract(here, prediction, out=filtered[kind], casting="unsafe")
+        np.subtract(values, prediction, out=filtered[kind], casting="unsafe")
     return filtered
 
 

@@ -1,8 +1,8 @@
-"""Preprocess and postprocess on the device itself: whole pictures up, finished masks down.
+"""Preprocess and postprocess on the device: upload whole images, download finished masks.
 
-The same arithmetic as `preprocess` and `postprocess`, in torch's own operators; those two are what
-a CPU does. Pool threads call this while the network runs: each thread has a stream of its own, on
-which its copies go beside the network's work.
+The same arithmetic as `preprocess` and `postprocess`, which run on the CPU, with torch operators.
+Pool threads call this while the network runs. Each thread has its own CUDA stream, so that its
+copies overlap with the network.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ if TYPE_CHECKING:
 
 
 AT_ONCE: Final = 2
-"""Pictures prepared or finished at a time: each takes up to 16 bytes a pixel of the device."""
+"""Images prepared or finished at once: each takes up to 16 bytes per pixel of device memory."""
 
 
 class OnDevice:
-    """Resizes pictures and masks on *device*; safe in any thread.
+    """Resizes images and masks on *device*; thread-safe.
 
-    Everything handed over is finished: whoever takes it may use it on any stream.
+    All results are complete when they are returned and can be used on any stream.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._mine = threading.local()
-        self._turns = threading.Semaphore(AT_ONCE)
+        self._local = threading.local()
+        self._slots = threading.Semaphore(AT_ONCE)
 
     @torch.inference_mode()
     def prepare(self, image: RgbImage) -> Tensor:
-        """Upload a picture and resize it; see `worker.inference.pixels.preprocess.prepare`.
+        """Upload an image and resize it; see `worker.inference.pixels.preprocess.prepare`.
 
         Returns:
             `(3, 1024, 1024)` uint8 on the device.
 
         Raises:
-            RuntimeError: What torch raises, also where the device has no memory for it.
+            RuntimeError: Any error of torch, also when the device is out of memory.
         """
         with self._stream():
             host = self._on_host(image.shape)
             np.copyto(host.numpy(), image)
-            with self._turns:
+            with self._slots:
                 whole = host.to(self._device).permute(2, 0, 1)[None].float()
                 small = F.interpolate(whole, (SIDE_PX, SIDE_PX), mode="bilinear")[0]
                 prepared = small.to(torch.uint8)
@@ -69,14 +69,14 @@ class OnDevice:
 
         Args:
             output: `(1024, 1024)` float32 from 0 to 1, on the device.
-            height: Rows of the picture, in pixels.
-            width: Columns of the picture, in pixels.
+            height: Rows of the image, in pixels.
+            width: Columns of the image, in pixels.
             stretch: `guarded` or `seed`.
 
         Raises:
-            RuntimeError: What torch raises, also where the device has no memory for it.
+            RuntimeError: Any error of torch, also when the device is out of memory.
         """
-        with self._stream(), self._turns:
+        with self._stream(), self._slots:
             resized = F.interpolate(output[None, None], (height, width), mode="bilinear")[0, 0]
             range_ = torch.stack(torch.aminmax(resized))
             wait_for(self._device)
@@ -88,18 +88,18 @@ class OnDevice:
         return Segmented(mask.numpy(), low, high)
 
     def _on_host(self, shape: tuple[int, ...]) -> Tensor:
-        """Return memory that the device copies from and to by itself, where it can.
+        """Return host memory, pinned for CUDA so that the device can access it directly.
 
-        Copies wait all the same: after one that does not, torch asks the device about it when the
-        memory is freed, and ends the process if the device has failed meanwhile.
+        Copies are still synchronous. After an asynchronous one, torch queries the device when the
+        memory is freed, and aborts the process if the device has failed in the meantime.
         """
         return torch.empty(shape, dtype=torch.uint8, pin_memory=self._device.type == "cuda")
 
     def _stream(self) -> AbstractContextManager[object]:
         if self._device.type != "cuda":
             return nullcontext()
-        if not hasattr(self._mine, "stream"):
-            # Otherwise leaving the stream would select, and so set up, the first device.
+        if not hasattr(self._local, "stream"):
+            # Without this, leaving the stream context would select and initialise the first device.
             torch.cuda.set_device(self._device)
-            self._mine.stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # torch
-        return torch.cuda.stream(self._mine.stream)
+            self._local.stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # torch
+        return torch.cuda.stream(self._local.stream)

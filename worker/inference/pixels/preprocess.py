@@ -1,4 +1,4 @@
-"""From a picture of any size to the 1024 x 1024 one that the network looks at."""
+"""Resize an image of any size to the 1024 x 1024 input of the network."""
 
 from __future__ import annotations
 
@@ -16,24 +16,28 @@ if TYPE_CHECKING:
     from worker.imaging.types import RgbImage
 
 MAX_FLOAT_PIXELS: Final = 16_000_000
-"""Pictures over this many pixels are thinned out before they are turned into floats, which take
-12 bytes a pixel: 1.2 GB at the greatest size that is decoded."""
+"""Larger images are subsampled before conversion to float32, which takes 12 bytes per pixel: 1.2 GB
+at the greatest size that is decoded."""
 
 
-def prepare(image: RgbImage) -> torch.Tensor:
-    """Resize to 1024 x 1024 as the original node does, and cut the fraction off.
+def prepare(image: RgbImage, *, max_float_pixels: int = MAX_FLOAT_PIXELS) -> torch.Tensor:
+    """Resize to 1024 x 1024 like the original node, and truncate.
 
-    Bilinear between pixel centres, without antialiasing, in float32, truncated: rounding, as
-    the usual uint8 resizers do, would brighten the picture by half a level.
+    Bilinear between pixel centres, without antialiasing, in float32, truncated: rounding, as in
+    the usual uint8 resizers, would brighten the image by half a level.
+
+    Args:
+        image: (H, W, 3) uint8.
+        max_float_pixels: Images with more pixels are subsampled first, with the same result.
 
     Returns:
-        `(3, 1024, 1024)` uint8 on the CPU, laid out channels last. It equals
-        `torch.nn.functional.interpolate` followed by truncation except at a few pixels in a
-        million, where the two round a sum to either side of a whole number (one level).
+        `(3, 1024, 1024)` uint8 on the CPU, in channels-last layout. It equals
+        `torch.nn.functional.interpolate` followed by truncation, except for a few pixels in a
+        million where rounding errors fall on either side of an integer (one level).
     """
     height, width, _ = image.shape
-    if height * width > MAX_FLOAT_PIXELS:
-        small = _resize_thinned(image).astype(np.uint8)
+    if height * width > max_float_pixels:
+        small = _resize_subsampled(image).astype(np.uint8)
     else:
         floats = image.astype(np.float32)
         resized = cv2.resize(floats, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_LINEAR)
@@ -41,8 +45,8 @@ def prepare(image: RgbImage) -> torch.Tensor:
     return torch.from_numpy(small).permute(2, 0, 1)
 
 
-def _resize_thinned(image: RgbImage) -> npt.NDArray[np.float32]:
-    """Resize as `cv2.resize` would, from nothing but the two rows and columns a pixel needs."""
+def _resize_subsampled(image: RgbImage) -> npt.NDArray[np.float32]:
+    """Resize like `cv2.resize`, reading only the two rows and columns that each pixel needs."""
     height, width, _ = image.shape
     above, below, down = _neighbours(height)
     left, right, across = _neighbours(width)
@@ -56,10 +60,10 @@ def _resize_thinned(image: RgbImage) -> npt.NDArray[np.float32]:
 def _neighbours(
     length_px: int,
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-    """Return for each of 1024 places the pixel before it, the one after, and the latter's share."""
+    """Return for each of 1024 positions the pixels before and after, and the latter's weight."""
     scale = np.float32(length_px / SIDE_PX)
     centres = (np.arange(SIDE_PX, dtype=np.float32) + 0.5) * scale - 0.5
-    places = np.clip(centres, 0, None).astype(np.float32)
-    before = places.astype(np.intp)
+    positions = np.clip(centres, 0, None).astype(np.float32)
+    before = positions.astype(np.intp)
     after = np.minimum(before + 1, length_px - 1)
-    return before, after, (places - before).astype(np.float32)
+    return before, after, (positions - before).astype(np.float32)

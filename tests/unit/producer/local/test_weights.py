@@ -29,7 +29,8 @@ class Terminal(io.StringIO):
 def settings(tmp_path):
     """Settings with an empty cache and a mirror that has the model."""
     with FileServer({"/net.onnx": File(BODY)}) as server:
-        yield ServiceSettings(home=tmp_path / "home", weights_url=server.url)
+        variables = {"RMBG_HOME": str(tmp_path / "home"), "RMBG_WEIGHTS_URL": server.url}
+        yield ServiceSettings.from_env(variables)
 
 
 def test_a_terminal_shows_a_progress_bar(settings):

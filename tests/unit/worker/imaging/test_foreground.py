@@ -76,7 +76,7 @@ def test_the_smallest_images_are_estimated(shape, rng):
 
 
 def test_a_uniform_image_under_a_fully_soft_mask_keeps_its_colour(rng):
-    """Without any hard pixel, the source's colours are all there is."""
+    """Without any hard pixel, there are only the source's colours."""
     flat = np.full((64, 64, 3), 90, np.uint8)
 
     assert np.array_equal(foreground(flat, np.full((64, 64), 77, np.uint8)), flat)

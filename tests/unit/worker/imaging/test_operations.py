@@ -11,6 +11,7 @@ from worker.imaging.decode import DecodedImage
 from worker.imaging.operations import ImageOperations, Imaging, final_mask
 from worker.imaging.types import Opaque, Translucent
 
+LIMITS = {"max_pixels": 1_000_000, "max_bytes": 1_000_000}
 OPTIONS = PictureOptions()
 ALPHA = np.full((32, 48), 128, np.uint8)
 

@@ -1,4 +1,4 @@
-"""Models in memory: loaded once, two at a time, refusals remembered."""
+"""Models in memory: loaded once, at most two, failures cached."""
 
 import sys
 import threading
@@ -17,7 +17,7 @@ def model_of(name):
 
 
 class Loads:
-    """Loads stand-ins and notes their names; those that begin with `no` are refused."""
+    """Records the names of loaded models; loading fails for names that begin with `no`."""
 
     def __init__(self):
         self.names = []
@@ -49,7 +49,7 @@ def test_the_two_used_last_stay_in_memory():
     assert loads.names == ["a", "b", "c", "b"]
 
 
-def test_a_refusal_is_remembered_with_its_reason():
+def test_a_failed_load_is_cached_with_its_reason():
     loads = Loads()
     cache = ModelCache(loads)
 
@@ -62,7 +62,7 @@ def test_a_refusal_is_remembered_with_its_reason():
     assert cache.loaded == ()
 
 
-def test_two_threads_that_want_a_model_at_once_load_it_once():
+def test_threads_that_need_a_model_at_once_load_it_once():
     loads = Loads()
     cache, start, got = ModelCache(loads), threading.Barrier(8), []
 
@@ -82,47 +82,47 @@ def test_two_threads_that_want_a_model_at_once_load_it_once():
 
 @pytest.fixture
 def quick_switches():
-    """Threads take turns so often that whatever is not guarded shows."""
+    """Switch threads so often that missing locks show."""
     usual_s = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(usual_s)
 
 
-def test_who_looks_is_not_disturbed_by_refusals_meanwhile(quick_switches):
-    """A worker's registration and its log line read what ticket threads write."""
+def test_failed_loads_can_be_read_while_others_are_added(quick_switches):
+    """A worker's registration reads what ticket threads write."""
     cache = ModelCache(Loads())
 
-    def refuse():
+    def fail():
         for n in range(2000):
             with pytest.raises(ModelRefused):
                 cache.get(f"no{n}")
 
     with ThreadPoolExecutor(1) as pool:
-        refusing = pool.submit(refuse)
-        while not refusing.done():
+        failing = pool.submit(fail)
+        while not failing.done():
             assert len(cache.refused) <= 2000
-        refusing.result()
+        failing.result()
 
     assert len(cache.refused) == 2000
 
 
-def test_who_looks_does_not_wait_for_a_load():
-    loading, go_on = threading.Event(), threading.Event()
+def test_reading_does_not_wait_for_a_load():
+    loading, proceed = threading.Event(), threading.Event()
 
     def load(name):
         loading.set()
-        assert go_on.wait(30)
+        assert proceed.wait(30)
         return model_of(name)
 
     cache = ModelCache(load)
     with ThreadPoolExecutor(2) as pool:
         model = pool.submit(cache.get, "a")
         assert loading.wait(10)
-        looking = pool.submit(lambda: (cache.loaded, cache.refused))
+        reading = pool.submit(lambda: (cache.loaded, cache.refused))
 
-        assert looking.result(10) == ((), {})
-        go_on.set()
+        assert reading.result(10) == ((), {})
+        proceed.set()
         model.result(10)
 
     assert cache.loaded == ("a",)

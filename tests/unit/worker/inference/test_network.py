@@ -1,3 +1,5 @@
+"""IS-Net: architecture, folded batch norm and fused blocks."""
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from worker.inference.architectures.isnet.network import Network, RsuFlat, convo
 
 @pytest.fixture(scope="module")
 def published():
-    """A network of the published shape with made-up weights and statistics."""
+    """Return a network of the published architecture with random weights and statistics."""
     torch.manual_seed(0)
     network = Network().eval()
     for name, tensor in network.state_dict().items():
@@ -51,11 +53,11 @@ def test_a_saved_state_loads_unchanged_and_strictly(published, tmp_path):
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_convolutions_are_listed_in_the_order_in_which_they_run(published):
-    """Mapping an ONNX export on the network relies on it; sides 2 to 6 are not run at all."""
-    ran = []
+def test_convolutions_are_listed_in_order_of_execution(published):
+    """Reading an ONNX export relies on it; side outputs 2 to 6 are not executed."""
+    executed = []
     hooks = [
-        conv.register_forward_hook(lambda *_args, name=name: ran.append(name))
+        conv.register_forward_hook(lambda *_args, name=name: executed.append(name))
         for name, conv in convolutions(published).items()
     ]
     with torch.inference_mode():
@@ -65,13 +67,13 @@ def test_convolutions_are_listed_in_the_order_in_which_they_run(published):
 
     listed = list(convolutions(published))
     assert len(listed) == 119
-    assert ran == listed[:-5]
+    assert executed == listed[:-5]
     assert listed[-5:] == ["side2", "side3", "side4", "side5", "side6"]
 
 
 @pytest.mark.parametrize("side_px", [64, 100])
 def test_the_output_has_the_size_of_the_input(published, side_px):
-    """Also where pooling has to round up."""
+    """Also if pooling rounds up."""
     with torch.inference_mode():
         output = published(torch.rand(1, 3, side_px, side_px) - 0.5)
 
@@ -79,8 +81,8 @@ def test_the_output_has_the_size_of_the_input(published, side_px):
     assert 0 <= output.min() < output.max() <= 1
 
 
-def test_the_flat_stage_reaches_as_far_as_its_dilations():
-    """1 + 1 + 2 + 4 + 8 down and 4 + 2 + 1 up: the farthest pixel that feels one pixel's change."""
+def test_the_receptive_field_of_the_flat_stage_follows_from_its_dilations():
+    """A pixel affects others up to 1 + 1 + 2 + 4 + 8 (encoder) + 4 + 2 + 1 (decoder) away."""
     stage = RsuFlat(1, 4, 1, norm=False)
     for parameter in stage.parameters():
         torch.nn.init.uniform_(parameter, 0.01, 0.02)
@@ -94,17 +96,17 @@ def test_the_flat_stage_reaches_as_far_as_its_dilations():
 
 
 def test_folding_batch_norm_does_not_change_the_output(published):
-    picture = torch.rand(1, 3, 128, 128) - 0.5
+    image = torch.rand(1, 3, 128, 128) - 0.5
     with torch.inference_mode():
-        unfolded = published(picture)
-        folded = build(published.state_dict())(picture)
+        unfolded = published(image)
+        folded = build(published.state_dict())(image)
 
     assert unfolded.std() > 0.005
     assert (folded - unfolded).abs().max() < 1e-4
 
 
 def test_a_folded_state_can_be_built_again(published):
-    """Weights that were folded elsewhere, as in an ONNX export, need no batch norm."""
+    """Weights from an ONNX export are already folded."""
     folded = fold(published.state_dict())
 
     assert all(torch.equal(folded[name], t) for name, t in build(folded).state_dict().items())
@@ -119,9 +121,9 @@ def test_a_folded_state_can_be_built_again(published):
         (lambda s: s.update({"side1.bias": torch.zeros(2)}), r"side1.bias is \(2,\), not \(1,\)"),
         (lambda s: s.clear(), "and 235 more"),
     ],
-    ids=["missing", "missing norm", "left over", "shape", "empty"],
+    ids=["missing", "missing norm", "unknown", "shape", "empty"],
 )
-def test_a_state_of_another_network_is_refused(published, damage, reason):
+def test_a_state_of_another_network_is_rejected(published, damage, reason):
     state = dict(published.state_dict())
     damage(state)
 
@@ -129,12 +131,12 @@ def test_a_state_of_another_network_is_refused(published, damage, reason):
         build(state)
 
 
-def test_fusing_replaces_every_block_and_not_the_output(published):
-    pictures = torch.rand(2, 3, 128, 128) - 0.5
+def test_fusing_replaces_every_block_and_keeps_the_output(published):
+    images = torch.rand(2, 3, 128, 128) - 0.5
     fused = fuse(build(published.state_dict()))
     with torch.inference_mode():
-        plain = build(published.state_dict())(pictures)
-        outputs = fused(pictures)
+        plain = build(published.state_dict())(images)
+        outputs = fused(images)
 
     blocks = [module for module in fused.modules() if isinstance(module, FusedBlock)]
     assert len(blocks) == 112
@@ -143,7 +145,7 @@ def test_fusing_replaces_every_block_and_not_the_output(published):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_halving_is_torchs_pooling_to_the_bit_and_keeps_channels_last(dtype):
+def test_halve_equals_max_pooling_and_keeps_channels_last(dtype):
     torch.manual_seed(0)
     maps = torch.randn(2, 24, 32, 64).to(dtype).contiguous(memory_format=torch.channels_last)
     maps[0, 0, 3, 5] = float("nan")
@@ -155,8 +157,8 @@ def test_halving_is_torchs_pooling_to_the_bit_and_keeps_channels_last(dtype):
     assert halved.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_where_the_operators_are_missing_the_network_stays_plain(published, monkeypatch):
-    """They are torch's private ones, and a later version may do without them."""
+def test_without_the_operators_the_network_is_not_fused(published, monkeypatch):
+    """They are private to torch, and a later version may remove them."""
     monkeypatch.setattr(torch.ops.mkldnn, "_convolution_pointwise", None)
     network = fuse(build(published.state_dict()))
 

@@ -1,4 +1,4 @@
-"""Preprocess and postprocess in the device's arithmetic, run on the CPU: the same results."""
+"""The device's preprocessing and postprocessing, run on the CPU, gives the same results."""
 
 import numpy as np
 import pytest
@@ -16,12 +16,12 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def there():
+def on_cpu():
     return OnDevice(CPU)
 
 
 class Broken(OnDevice):
-    """A device whose every call fails with *error*."""
+    """A device on which every call fails with *error*."""
 
     def __init__(self, error):
         super().__init__(CPU)
@@ -35,18 +35,18 @@ class Broken(OnDevice):
 
 
 class Counting(OnDevice):
-    """Notes what it was asked for."""
+    """Records the sizes that it is called with."""
 
     def __init__(self):
         super().__init__(CPU)
-        self.asked = []
+        self.calls = []
 
     def prepare(self, image):
-        self.asked.append(image.shape[:2])
+        self.calls.append(image.shape[:2])
         return super().prepare(image)
 
     def finish(self, output, height, width, *, stretch):
-        self.asked.append((height, width))
+        self.calls.append((height, width))
         return super().finish(output, height, width, stretch=stretch)
 
 
@@ -71,18 +71,18 @@ def mask_of(segmenter, image):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_photograph_is_prepared_as_on_a_cpu(there, name):
+def test_a_photograph_is_prepared_as_on_a_cpu(on_cpu, name):
     image = photograph(name)
-    apart = (there.prepare(image).int() - preprocess.prepare(image).int()).abs()
+    apart = (on_cpu.prepare(image).int() - preprocess.prepare(image).int()).abs()
 
     assert apart.max() <= 1
     assert apart.count_nonzero() <= 2e-5 * apart.numel()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (2500, 3), (1024, 1024), (2000, 1999)])
-def test_any_shape_is_prepared_as_on_a_cpu(there, size):
+def test_any_shape_is_prepared_as_on_a_cpu(on_cpu, size):
     image = enlarged("coffee", *size)
-    prepared = there.prepare(image)
+    prepared = on_cpu.prepare(image)
     apart = (prepared.int() - preprocess.prepare(image).int()).abs()
 
     assert (prepared.shape, prepared.dtype) == ((3, 1024, 1024), torch.uint8)
@@ -90,27 +90,27 @@ def test_any_shape_is_prepared_as_on_a_cpu(there, size):
     assert apart.count_nonzero() <= 2e-5 * apart.numel()
 
 
-def test_a_picture_that_may_not_be_written_to_is_prepared_in_silence(there):
-    """Pillow hands out such; torch would warn of them, and warnings are errors here."""
+def test_a_read_only_image_is_prepared_without_a_warning(on_cpu):
+    """Pillow returns such arrays, torch warns about them, and warnings are errors in tests."""
     image = photograph("coffee").copy()
     image.flags.writeable = False
 
-    assert there.prepare(image).shape == (3, 1024, 1024)
+    assert on_cpu.prepare(image).shape == (3, 1024, 1024)
 
 
 @pytest.mark.parametrize("size", [(1024, 1024), (300, 451), (2000, 1777), (2, 900), (4000, 3)])
 @pytest.mark.parametrize("stretch", ["guarded", "seed"])
-def test_a_mask_is_finished_as_on_a_cpu(there, size, stretch):
+def test_a_mask_is_finished_as_on_a_cpu(on_cpu, size, stretch):
     output = soft_output()
-    found = there.finish(output, *size, stretch=stretch)
-    wanted = postprocess.finish(output.numpy(), *size, stretch=stretch)
-    apart = np.abs(found.mask.astype(int) - wanted.mask)
+    found = on_cpu.finish(output, *size, stretch=stretch)
+    expected = postprocess.finish(output.numpy(), *size, stretch=stretch)
+    apart = np.abs(found.mask.astype(int) - expected.mask)
 
     assert (found.mask.shape, found.mask.dtype) == (size, np.uint8)
     assert (found.mask.min(), found.mask.max()) == (0, 255)
     assert apart.max() <= 1
     assert np.count_nonzero(apart) <= 0.01 * apart.size
-    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=1e-6)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -123,57 +123,56 @@ def test_a_mask_is_finished_as_on_a_cpu(there, size, stretch):
         (0.0, EMPTY_BELOW * 1.01, "guarded", 255),
     ],
 )
-def test_flat_and_faint_outputs_end_as_on_a_cpu(there, low, high, stretch, brightest):
+def test_flat_and_faint_outputs_are_finished_as_on_a_cpu(on_cpu, low, high, stretch, brightest):
     output = torch.linspace(low, high, 1024 * 1024).reshape(1024, 1024)
 
-    assert there.finish(output, 64, 64, stretch=stretch).mask.max() == brightest
+    assert on_cpu.finish(output, 64, 64, stretch=stretch).mask.max() == brightest
 
 
-def test_the_output_is_not_changed_by_finishing(there):
+def test_finishing_does_not_change_the_output(on_cpu):
     output = soft_output()
     before = output.clone()
-    there.finish(output, 1024, 1024, stretch="seed")
+    on_cpu.finish(output, 1024, 1024, stretch="seed")
 
     assert torch.equal(output, before)
 
 
-def test_a_segmenter_has_pictures_prepared_and_masks_finished_there():
+def test_a_segmenter_prepares_and_finishes_on_its_device():
     device = Counting()
     image = photograph("flower")
     mask = mask_of(segmenter(device), image)
 
-    assert device.asked == [image.shape[:2]] * 2
+    assert device.calls == [image.shape[:2]] * 2
     assert np.abs(mask.astype(int) - mask_of(segmenter(None), image)).max() <= 1
 
 
-def test_huge_pictures_stay_away_from_the_device(monkeypatch):
-    """As floats they would take gigabytes of it, and several come at a time."""
+def test_very_large_images_are_processed_on_the_cpu():
+    """As floats, several at once would take gigabytes of device memory."""
     device = Counting()
-    image = photograph("flower")
-    monkeypatch.setattr(preprocess, "MAX_FLOAT_PIXELS", image[..., 0].size - 1)
+    image = enlarged("flower", preprocess.MAX_FLOAT_PIXELS // 4000 + 1, 4000)
 
     assert np.array_equal(mask_of(segmenter(device), image), mask_of(segmenter(None), image))
-    assert device.asked == []
+    assert device.calls == []
 
 
-def test_where_the_device_has_no_memory_the_cpu_does_it():
+def test_the_cpu_takes_over_when_the_device_is_out_of_memory():
     image = photograph("flower")
     full = segmenter(Broken("CUDA out of memory. Tried to allocate 2 GiB"))
 
     assert np.array_equal(mask_of(full, image), mask_of(segmenter(None), image))
 
 
-def test_any_other_failure_is_the_devices_fault():
+def test_any_other_failure_means_that_the_device_is_lost():
     broken = segmenter(Broken("CUDA error: an illegal memory access was encountered"))
 
-    with pytest.raises(DeviceLost, match="cpu failed beside the network: CUDA error: an ill"):
+    with pytest.raises(DeviceLost, match="cpu failed outside the network: CUDA error: an ill"):
         broken.prepare(photograph("flower"))
     with pytest.raises(DeviceLost, match="illegal"):
         broken.finish(soft_output(), 9, 9, stretch="seed")
 
 
 class Unreadable(torch.Tensor):
-    """An output that cannot be fetched from its device any more."""
+    """An output that cannot be copied from its device."""
 
     @classmethod
     def __torch_function__(cls, func, types, args=(), kwargs=None):
@@ -183,16 +182,16 @@ class Unreadable(torch.Tensor):
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "raised"),
     [
         ("CUDA error: an illegal memory access was encountered", DeviceLost),
         ("DefaultCPUAllocator: can't allocate memory", MemoryError),
     ],
 )
-def test_an_output_that_cannot_be_fetched_is_not_the_pictures_fault(error, told):
-    """Such as a huge picture's, whose mask is finished here, after the device has failed."""
+def test_an_output_that_cannot_be_copied_is_no_item_error(error, raised):
+    """Happens with a very large image, whose mask the CPU finishes, after a device failure."""
     output = soft_output().as_subclass(Unreadable)
     Unreadable.error = error
 
-    with pytest.raises(told):
+    with pytest.raises(raised):
         segmenter(None).finish(output, 9, 9, stretch="seed")

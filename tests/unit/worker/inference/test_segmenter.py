@@ -1,3 +1,5 @@
+"""Preprocessing, batches and postprocessing around the network, and selection of the device."""
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,8 @@ from support.photographs import NAMES, enlarged, photograph
 
 from shared.errors import DeviceLost, DeviceMissing, InvalidOption
 from worker.inference.architectures.isnet.network import Network
-from worker.inference.batch_limit import GOOD_BATCHES
+from worker.inference.batch_runner import GOOD_BATCHES
 from worker.inference.devices import cpu_multiplies_bf16, pick_device, pick_dtype
-from worker.inference.pixels import preprocess
 from worker.inference.pixels.postprocess import EMPTY_BELOW, finish
 from worker.inference.pixels.preprocess import prepare
 from worker.inference.segmenter import Segmenter
@@ -18,7 +19,7 @@ CPU = torch.device("cpu")
 
 
 class Brightness(torch.nn.Module):
-    """A network in miniature: foreground is what is bright. Notes the size of each batch."""
+    """A trivial network: brightness is foreground. Records the size of each batch."""
 
     def __init__(self, fits=99, error="CUDA out of memory. Tried to allocate 2 GiB"):
         super().__init__()
@@ -38,18 +39,18 @@ def segmenter(network, *, batch_size=8, dtype=torch.float32):
     )
 
 
-def pictures(*levels):
+def images(*levels):
     return [prepare(np.full((8, 8, 3), level, np.uint8)) for level in levels]
 
 
 def reference_prepare(image):
-    """The node's way: floats, torch's own resize, the fraction cut off."""
+    """Prepare like the node: convert to float, resize with torch, truncate."""
     floats = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None]
     return F.interpolate(floats, size=(1024, 1024), mode="bilinear")[0].to(torch.uint8)
 
 
-def assert_prepared_alike(image):
-    """Equal but for one level at two pixels in 100,000, where rounding falls either side."""
+def assert_prepared_like_the_node(image):
+    """Allow a difference of one level at two pixels in 100,000, from rounding errors."""
     apart = (prepare(image).int() - reference_prepare(image).int()).abs()
 
     assert apart.max() <= 1
@@ -57,17 +58,17 @@ def assert_prepared_alike(image):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_photographs_are_prepared_as_the_node_prepares_them(name):
-    assert_prepared_alike(photograph(name))
+def test_photographs_are_prepared_as_in_the_node(name):
+    assert_prepared_like_the_node(photograph(name))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (2500, 3), (1024, 1024), (2000, 1999)])
-def test_any_shape_is_prepared_as_the_node_prepares_it(size):
-    assert_prepared_alike(enlarged("coffee", *size))
+def test_any_shape_is_prepared_as_in_the_node(size):
+    assert_prepared_like_the_node(enlarged("coffee", *size))
 
 
-def test_a_plain_picture_keeps_its_level():
-    """Truncation must not lose a level where the weights add up to just under one."""
+def test_a_uniform_image_keeps_its_level():
+    """Truncation must not lose a level if the weights add up to just under one."""
     for level in range(0, 256, 5):
         image = np.full((37, 91, 3), level, np.uint8)
 
@@ -75,57 +76,56 @@ def test_a_plain_picture_keeps_its_level():
 
 
 @pytest.mark.parametrize("size", [(700, 1300), (3001, 2000)])
-def test_huge_pictures_are_thinned_out_to_the_same_result(monkeypatch, size):
-    """They take another way, which must lead to the same place; the limit is lowered here."""
+def test_subsampled_images_are_prepared_to_the_same_result(size):
     image = enlarged("flower", *size)
-    straight = prepare(image)
-    monkeypatch.setattr(preprocess, "MAX_FLOAT_PIXELS", 1000)
-    thinned = prepare(image)
 
-    assert thinned.shape == (3, 1024, 1024)
-    assert (thinned.int() - straight.int()).abs().max() <= 1
-    assert (thinned != straight).sum() <= 2e-5 * straight.numel()
+    direct = prepare(image)
+    subsampled = prepare(image, max_float_pixels=1000)
+
+    assert subsampled.shape == (3, 1024, 1024)
+    assert (subsampled.int() - direct.int()).abs().max() <= 1
+    assert (subsampled != direct).sum() <= 2e-5 * direct.numel()
 
 
-def test_the_network_sees_the_picture_from_minus_a_half_to_a_half():
-    seen = []
+def test_the_network_gets_values_from_minus_a_half_to_a_half():
+    inputs = []
 
-    class Eye(Brightness):
+    class Recording(Brightness):
         def forward(self, x):
-            seen.append(x)
+            inputs.append(x)
             return super().forward(x)
 
-    segmenter(Eye()).forward(pictures(0, 255, 51))
+    segmenter(Recording()).forward(images(0, 255, 51))
 
-    (x,) = seen
+    (x,) = inputs
     assert x.shape == (3, 3, 1024, 1024)
     assert x.is_contiguous(memory_format=torch.channels_last)
     assert x[:, 0, 5, 5].tolist() == pytest.approx([-0.5, 0.5, -0.3])
 
 
-def test_outputs_come_in_the_order_of_the_batch():
-    outputs = segmenter(Brightness()).forward(pictures(0, 102, 255))
+def test_outputs_are_in_the_order_of_the_batch():
+    outputs = segmenter(Brightness()).forward(images(0, 102, 255))
 
     assert [float(o[7, 7]) for o in outputs] == pytest.approx([0, 0.4, 1])
     assert {(o.shape, o.dtype, o.device) for o in outputs} == {((1024, 1024), torch.float32, CPU)}
 
 
-def test_an_empty_batch_gives_nothing_and_runs_nothing():
+def test_an_empty_batch_gives_no_outputs_and_runs_nothing():
     network = Brightness()
 
     assert segmenter(network).forward([]) == []
     assert network.tried == []
 
 
-def test_no_gradients_are_kept():
+def test_outputs_require_no_gradients():
     weighted = torch.nn.Conv2d(3, 1, 1)
 
-    assert not segmenter(weighted).forward(pictures(9))[0].requires_grad
+    assert not segmenter(weighted).forward(images(9))[0].requires_grad
 
 
 def test_a_batch_over_the_limit_is_run_in_parts():
     network = Brightness()
-    outputs = segmenter(network, batch_size=2).forward(pictures(0, 51, 102, 153, 204))
+    outputs = segmenter(network, batch_size=2).forward(images(0, 51, 102, 153, 204))
 
     assert network.tried == [2, 2, 1]
     assert [float(o[0, 0]) for o in outputs] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
@@ -143,66 +143,66 @@ def test_a_batch_over_the_limit_is_run_in_parts():
         "std::bad_alloc",
     ],
 )
-def test_out_of_memory_halves_the_batch_and_loses_nothing(error):
+def test_out_of_memory_halves_the_batch_and_loses_no_image(error):
     network = Brightness(fits=2, error=error)
-    outputs = segmenter(network).forward(pictures(0, 51, 102, 153, 204))
+    outputs = segmenter(network).forward(images(0, 51, 102, 153, 204))
 
     assert network.tried == [5, 2, 2, 1]
     assert [float(o[0, 0]) for o in outputs] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
 
 
-def test_operators_are_told_that_a_batch_was_halved(caplog):
-    segmenter(Brightness(fits=2)).forward(pictures(0, 1, 2, 3))
+def test_a_halved_batch_is_logged_as_a_warning(caplog):
+    segmenter(Brightness(fits=2)).forward(images(0, 1, 2, 3))
 
-    (line,) = caplog.records
-    assert (line.levelname, line.message) == ("WARNING", "batch halved")
-    assert (line.batch_size, line.cause) == (4, "cpu has no memory for it")
+    (record,) = caplog.records
+    assert (record.levelname, record.message) == ("WARNING", "batch halved")
+    assert (record.batch_size, record.cause) == (4, "cpu is out of memory")
 
 
 @pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
-def test_out_of_memory_is_known_by_its_class_too(error):
+def test_out_of_memory_is_also_recognised_by_its_class(error):
     class Full(Brightness):
         def forward(self, x):
             if len(x) > 1:
                 raise error
             return super().forward(x)
 
-    assert len(segmenter(Full()).forward(pictures(0, 255))) == 2
+    assert len(segmenter(Full()).forward(images(0, 255))) == 2
 
 
-def test_the_batch_recovers_slowly():
-    """By one after so many full batches, never over where it began."""
+def test_the_batch_size_recovers_slowly():
+    """It grows by one after `GOOD_BATCHES` full batches, up to its initial value."""
     network = Brightness(fits=1)
-    worker = segmenter(network, batch_size=3)
-    worker.forward(pictures(1, 2, 3))
+    tight = segmenter(network, batch_size=3)
+    tight.forward(images(1, 2, 3))
     network.fits = 99
     network.tried.clear()
-    worker.forward(pictures(1) * (GOOD_BATCHES - 3))
+    tight.forward(images(1) * (GOOD_BATCHES - 3))
     assert set(network.tried) == {1}
 
     network.tried.clear()
-    worker.forward(pictures(1) * (2 * GOOD_BATCHES + 30))
+    tight.forward(images(1) * (2 * GOOD_BATCHES + 30))
     assert network.tried == [2] * GOOD_BATCHES + [3] * 10
 
 
-def test_one_picture_that_does_not_fit_is_the_devices_fault():
+def test_no_memory_for_a_single_image_means_that_the_device_is_lost():
     network = Brightness(fits=0)
 
-    with pytest.raises(DeviceLost, match="no memory for one picture"):
-        segmenter(network).forward(pictures(0, 1, 2, 3))
+    with pytest.raises(DeviceLost, match="no memory for one image"):
+        segmenter(network).forward(images(0, 1, 2, 3))
     assert network.tried == [4, 2, 1]
 
 
-def test_any_other_failure_of_the_network_is_the_devices_fault():
+def test_any_other_failure_of_the_network_means_that_the_device_is_lost():
     network = Brightness(fits=0, error="CUDA error: an illegal memory access was encountered")
 
     with pytest.raises(DeviceLost, match="cpu failed in the network: CUDA error: an illegal"):
-        segmenter(network).forward(pictures(0, 1))
+        segmenter(network).forward(images(0, 1))
     assert network.tried == [2]
 
 
-def test_a_device_that_fails_while_outputs_are_looked_at_is_to_blame_not_the_picture():
-    class Torn(torch.Tensor):
+def test_a_failure_while_outputs_are_checked_means_that_the_device_is_lost():
+    class Unreadable(torch.Tensor):
         @classmethod
         def __torch_function__(cls, func, types, args=(), kwargs=None):
             if func is torch.Tensor.sum:
@@ -211,14 +211,14 @@ def test_a_device_that_fails_while_outputs_are_looked_at_is_to_blame_not_the_pic
 
     class Failing(Brightness):
         def forward(self, x):
-            return super().forward(x).as_subclass(Torn)
+            return super().forward(x).as_subclass(Unreadable)
 
     with pytest.raises(DeviceLost, match="launch failure"):
-        segmenter(Failing()).forward(pictures(7))
+        segmenter(Failing()).forward(images(7))
 
 
-def test_an_output_that_is_no_number_is_the_devices_fault():
-    """Else one would become a mask of any value."""
+def test_an_output_that_is_not_finite_means_that_the_device_is_lost():
+    """Otherwise it would become an arbitrary mask."""
 
     class Overflow(Brightness):
         def forward(self, x):
@@ -226,8 +226,8 @@ def test_an_output_that_is_no_number_is_the_devices_fault():
             output[:, :, 3, 3] = torch.nan
             return output
 
-    with pytest.raises(DeviceLost, match="no number"):
-        segmenter(Overflow()).forward(pictures(7))
+    with pytest.raises(DeviceLost, match="not finite"):
+        segmenter(Overflow()).forward(images(7))
 
 
 def ramp(low, high):
@@ -235,14 +235,14 @@ def ramp(low, high):
 
 
 def reference_finish(output, height, width):
-    """The node's way, with torch's own resize."""
+    """Finish like the node: resize with torch, stretch, truncate."""
     sized = F.interpolate(torch.from_numpy(output)[None, None], (height, width), mode="bilinear")
     sized = (sized - sized.min()) / (sized.max() - sized.min())
     return (sized[0, 0] * 255).numpy().astype(np.uint8)
 
 
 @pytest.mark.parametrize("size", [(1024, 1024), (300, 451), (2000, 1777), (2, 900), (4000, 3)])
-def test_a_mask_is_stretched_by_its_own_range_at_the_pictures_size(size):
+def test_a_mask_is_stretched_by_its_range_at_the_size_of_the_image(size):
     output = soft_output().numpy()
     mask = finish(output, *size, stretch="guarded").mask
     apart = np.abs(mask.astype(int) - reference_finish(output, *size))
@@ -253,7 +253,7 @@ def test_a_mask_is_stretched_by_its_own_range_at_the_pictures_size(size):
     assert np.count_nonzero(apart) <= 0.01 * apart.size
 
 
-def test_the_range_before_stretching_is_kept():
+def test_the_range_before_stretching_is_returned():
     segmented = finish(ramp(0.25, 0.75), 1024, 1024, stretch="guarded")
 
     assert (segmented.low, segmented.high) == (0.25, 0.75)
@@ -263,8 +263,8 @@ def test_the_range_before_stretching_is_kept():
 
 @pytest.mark.parametrize("stretch", ["guarded", "seed"])
 @pytest.mark.parametrize("level", [0.0, 0.6, 1.0])
-def test_a_flat_output_is_an_empty_mask(level, stretch):
-    """The node divides nothing by nothing here."""
+def test_a_constant_output_gives_an_empty_mask(level, stretch):
+    """The node divides 0 by 0 here."""
     segmented = finish(np.full((1024, 1024), level, np.float32), 30, 40, stretch=stretch)
 
     assert segmented.mask.shape == (30, 40)
@@ -272,11 +272,11 @@ def test_a_flat_output_is_an_empty_mask(level, stretch):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1)])
-def test_the_smallest_pictures_have_masks(size):
+def test_the_smallest_images_have_masks(size):
     assert finish(ramp(0, 1), *size, stretch="seed").mask.shape == size
 
 
-def test_an_empty_pictures_noise_is_left_empty_but_stretched_where_the_node_is_asked_for():
+def test_noise_gives_an_empty_mask_with_guarded_and_is_stretched_with_seed():
     noise = ramp(0.0, EMPTY_BELOW * 0.99)
 
     assert not finish(noise, 64, 64, stretch="guarded").mask.any()
@@ -287,8 +287,8 @@ def test_a_faint_subject_is_stretched():
     assert finish(ramp(0.0, EMPTY_BELOW * 1.01), 64, 64, stretch="guarded").mask.max() == 255
 
 
-def test_whatever_the_range_the_least_is_0_and_the_greatest_255():
-    """Never 254 by a rounding error, nor 256, which would wrap round to 0."""
+def test_every_range_is_stretched_to_exactly_0_to_255():
+    """Rounding errors must not give 254, nor 256, which would wrap around to 0."""
     rng = np.random.default_rng(3)
     for low, high in rng.uniform(0, 1, (300, 2)).astype(np.float32):
         output = np.full((1024, 1024), low, np.float32)
@@ -298,35 +298,35 @@ def test_whatever_the_range_the_least_is_0_and_the_greatest_255():
         assert {int(mask[0, 0]), int(mask[-1, -1])} == {0, 255}
 
 
-def test_the_output_is_not_changed_by_finishing():
-    """Two jobs may finish the same output at the same size, where nothing is resized."""
+def test_finishing_does_not_change_the_output():
+    """Not even at its own size, where it is not resized."""
     output = ramp(0.1, 0.9)
     finish(output, 1024, 1024, stretch="seed")
 
     assert np.array_equal(output, ramp(0.1, 0.9))
 
 
-def test_cuda_without_cuda_is_refused_and_never_the_cpu():
+def test_cuda_without_a_gpu_is_an_error_and_not_replaced_by_the_cpu():
     if torch.cuda.is_available():
-        pytest.skip("CUDA is here")
+        pytest.skip("CUDA is available")
     for name in ("cuda", "cuda:1"):
         with pytest.raises(DeviceMissing, match=name):
             pick_device(name)
     assert pick_device("auto") == pick_device("cpu") == CPU
 
 
-def test_a_cuda_device_past_the_last_one_is_refused():
+def test_a_cuda_device_with_too_high_a_number_is_an_error():
     with pytest.raises(DeviceMissing, match="cuda:99"):
         pick_device("cuda:99")
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "", "CPU", "mps"])
-def test_a_device_name_that_is_none_is_refused(name):
-    with pytest.raises(InvalidOption, match="auto, cpu, cuda, cuda:N"):
+def test_an_unknown_device_name_is_an_error(name):
+    with pytest.raises(InvalidOption, match="auto, cpu, cuda or cuda:N"):
         pick_device(name)
 
 
-def test_precision_is_the_fastest_that_keeps_the_tolerance_unless_asked():
+def test_auto_precision_is_the_fastest_within_tolerance():
     native = torch.bfloat16 if cpu_multiplies_bf16() else torch.float32
 
     assert pick_dtype("auto", CPU) == native
@@ -339,8 +339,8 @@ def test_precision_is_the_fastest_that_keeps_the_tolerance_unless_asked():
         pick_dtype("int8", CPU)
 
 
-def test_a_loaded_segmenter_says_what_it_is(tmp_path):
-    """All the way from a published file to a mask, with made-up weights."""
+def test_a_segmenter_is_loaded_from_a_weights_file(tmp_path):
+    """From a file in the published format to a mask, with random weights."""
     torch.manual_seed(0)
     torch.save(Network().state_dict(), tmp_path / "model.pth")
     loaded = Segmenter.load(tmp_path / "model.pth", device="cpu", precision="fp32")

@@ -1,9 +1,9 @@
-"""Streams: a CPU's pictures side by side, each on its share of the threads."""
+"""Streams: parallel passes on a CPU, each on its share of the threads."""
 
 import gc
 import threading
-import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 import torch
@@ -13,22 +13,20 @@ from worker.inference.architectures.isnet.network import Network
 from worker.inference.segmenter import Segmenter
 from worker.inference.streams import Streams
 
-MEET_S = 20
-
-
+DEADLINE_S = 20
 THREADS = 4
 
 
 @pytest.fixture(autouse=True)
-def torch_as_it_was():
-    """Threads that torch does not know get the number that was set last, in other tests too."""
+def restored_threads():
+    """Restore torch's number of threads, which new threads of other tests would get."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
 
 
 class Running:
-    """Counts passes that run at the same time."""
+    """Counts concurrent passes."""
 
     def __init__(self):
         self.now = self.most = 0
@@ -49,49 +47,52 @@ def levels(*values):
 
 
 def in_a_new_thread(call):
-    found = []
-    thread = threading.Thread(target=lambda: found.append(call()))
+    results = []
+    thread = threading.Thread(target=lambda: results.append(call()))
     thread.start()
-    thread.join(MEET_S)
-    return found[0]
+    thread.join(DEADLINE_S)
+    return results[0]
 
 
-def test_pictures_run_at_the_same_time():
-    """Each waits for the other: one after the other, neither would end."""
-    meeting = threading.Barrier(2)
+def test_images_run_concurrently():
+    """Each pass waits for the other one."""
+    both = threading.Barrier(2)
 
-    def run(pictures):
-        meeting.wait(MEET_S)
-        return list(pictures)
+    def run(batch):
+        both.wait(DEADLINE_S)
+        return list(batch)
 
     assert len(Streams(run, THREADS)(levels(1, 2))) == 2
 
 
 @pytest.mark.parametrize(
-    ("pictures", "threads"), [(1, {4}), (2, {2}), (3, {1}), (8, {1}), (9, {1, 4}), (10, {1, 2})]
+    ("images", "passes_by_share"),
+    [(1, {4: 1}), (2, {2: 2}), (3, {1: 3}), (8, {1: 4}), (9, {1: 4, 4: 1}), (10, {1: 4, 2: 2})],
 )
-def test_threads_are_shared_out_and_never_more_than_there_are(pictures, threads):
-    seen = []
-    running = Running()
+def test_concurrent_passes_divide_the_threads_and_never_use_more(images, passes_by_share):
+    """Passes with the same share wait for each other, so that all of them are concurrent."""
+    meetings = {share: threading.Barrier(passes) for share, passes in passes_by_share.items()}
+    running, seen = Running(), []
 
     def run(batch):
         with running:
-            time.sleep(0.05)
-            seen.append((torch.get_num_threads(), running.now))
+            share = torch.get_num_threads()
+            meetings[share].wait(DEADLINE_S)
+            seen.append((share, running.now))
         return list(batch)
 
-    Streams(run, THREADS)(levels(*range(pictures)))
+    Streams(run, THREADS)(levels(*range(images)))
 
-    assert {share for share, _ in seen} == threads
-    assert max(share * at_once for share, at_once in seen) <= THREADS
+    assert {share for share, _ in seen} == set(passes_by_share)
+    assert max(share * now for share, now in seen) <= THREADS
 
 
-def test_no_more_run_at_once_than_it_was_told():
-    running, shares = Running(), []
+def test_no_more_passes_than_configured_run_at_once():
+    running, shares, both = Running(), [], threading.Barrier(2)
 
     def run(batch):
         with running:
-            time.sleep(0.05)
+            both.wait(DEADLINE_S)
             shares.append(torch.get_num_threads())
         return list(batch)
 
@@ -103,72 +104,84 @@ def test_no_more_run_at_once_than_it_was_told():
     assert shares == [2] * 4
 
 
-def test_a_picture_alone_has_all_threads_also_after_others_had_their_shares():
-    """Torch gives a thread that it does not know the number that was set last, by any other."""
+def test_a_single_image_gets_all_threads_after_others_had_their_shares():
+    """Torch gives a new thread the number that any other thread set last."""
     streams = Streams(lambda _: [torch.get_num_threads()], THREADS)
     streams(levels(1, 2))
 
     assert in_a_new_thread(lambda: streams(levels(3))) == [4]
 
 
-def test_outputs_come_in_the_order_of_the_batch_however_long_each_takes():
+def test_outputs_are_in_the_order_of_the_batch_if_passes_end_in_reverse():
+    ended = [threading.Event() for _ in range(THREADS + 1)]
+    ended[THREADS].set()
+
     def run(batch):
-        (level,) = batch
-        time.sleep(0.1 - 0.01 * float(level[0, 0]))
-        return [level * 10]
+        number = int(batch[0][0, 0])
+        assert ended[number + 1].wait(DEADLINE_S)
+        ended[number].set()
+        return [batch[0] * 10]
 
-    outputs = Streams(run, THREADS)(levels(0, 3, 9, 6, 8))
+    outputs = Streams(run, THREADS)(levels(*range(THREADS)))
 
-    assert [float(output[0, 0]) for output in outputs] == [0, 30, 90, 60, 80]
+    assert [float(output[0, 0]) for output in outputs] == [0, 10, 20, 30]
 
 
-def test_a_failure_is_told_when_all_passes_have_ended():
-    """Otherwise a batch tried again would run beside what is left of the first try."""
-    ended = []
+def test_an_error_is_raised_after_all_passes_have_ended():
+    """Otherwise a retry of the batch would run while passes of the first attempt still do."""
+    failed, proceed, ended = threading.Event(), threading.Event(), []
 
     def run(batch):
         if batch[0][0, 0] == 1:
-            raise MemoryError("no room for 1")
-        time.sleep(0.2)
+            failed.set()
+            raise MemoryError("no memory for 1")
+        assert proceed.wait(DEADLINE_S)
         ended.append(1)
         return list(batch)
 
-    with pytest.raises(MemoryError, match="no room for 1"):
-        Streams(run, THREADS)(levels(1, 2, 3))
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(Streams(run, THREADS), levels(1, 2, 3))
+        assert failed.wait(DEADLINE_S)
+        raised_early = wait([call], timeout=0.2).done
+        proceed.set()
+
+        with pytest.raises(MemoryError, match="no memory for 1"):
+            call.result(DEADLINE_S)
+    assert not raised_early
     assert len(ended) == 2
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Made-up weights."""
+    """Return a file of random weights."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "model.pth"
     torch.save(Network().state_dict(), path)
     return path
 
 
-def test_a_loaded_segmenter_takes_no_more_threads_than_it_may_nor_than_torch_has(weights):
+def test_a_loaded_segmenter_uses_at_most_the_threads_of_torch_and_of_its_limit(weights):
     taken = [Segmenter.load(weights, device="cpu", threads=n).threads for n in (None, 1, 10_000)]
 
     assert taken == [torch.get_num_threads(), 1, torch.get_num_threads()]
 
 
-def test_a_model_loaded_beside_a_batch_has_all_threads_too(weights):
-    """It is loaded by a thread that torch does not know, which is told one picture's share."""
+def test_a_model_loaded_after_a_batch_uses_all_threads(weights):
+    """The new thread that loads it gets the share of one image from torch."""
     Streams(list, THREADS)(levels(1, 2, 3, 4))
     loaded = in_a_new_thread(lambda: Segmenter.load(weights, device="cpu"))
 
     assert loaded.threads == torch.get_num_threads()
 
 
-def test_what_failed_passes_held_is_gone_at_once():
-    """Fewer pictures are tried next, and there was no memory for these."""
+def test_the_memory_of_failed_passes_is_released_at_once():
+    """The retry with fewer images needs it."""
     held = []
 
     def run(batch):
         activations = torch.zeros(9)
         held.append(weakref.ref(activations))
-        raise MemoryError(f"no room for {len(activations)}")
+        raise MemoryError(f"no memory for {len(activations)}")
 
     gc.disable()
     try:
@@ -179,10 +192,10 @@ def test_what_failed_passes_held_is_gone_at_once():
         gc.enable()
 
 
-def test_a_loaded_segmenter_answers_the_same_side_by_side_as_alone(weights):
-    """A picture's mask must not depend on the company it had."""
+def test_parallel_passes_give_the_same_outputs_as_single_images(weights):
+    """An image's mask must not depend on the other images of its batch."""
     segmenter = Segmenter.load(weights, device="cpu")
-    segmenter.run_side_by_side(segmenter.threads)
+    segmenter.set_parallel_images(segmenter.threads)
     prepared = [segmenter.prepare(photograph(name)) for name in NAMES[:3]]
     alone = [segmenter.forward([one])[0] for one in prepared]
     together = segmenter.forward(prepared)
@@ -190,25 +203,25 @@ def test_a_loaded_segmenter_answers_the_same_side_by_side_as_alone(weights):
     assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
-@pytest.mark.parametrize(("at_once", "batch_size"), [(1, 1), (2, 4)])
-def test_a_batch_has_two_pictures_for_each_of_several_passes(weights, at_once, batch_size):
+@pytest.mark.parametrize(("images", "batch_size"), [(1, 1), (2, 4)])
+def test_a_batch_has_two_images_per_parallel_pass(weights, images, batch_size):
     segmenter = Segmenter.load(weights, device="cpu", threads=2)
 
-    segmenter.run_side_by_side(at_once)
+    segmenter.set_parallel_images(images)
 
     assert segmenter.batch_size == batch_size
 
 
-def test_a_batch_on_a_cpu_that_does_not_fit_is_halved():
-    """Side by side as in one pass: the fewer at once, the less memory they take."""
-    running = Running()
+def test_a_batch_of_parallel_passes_that_does_not_fit_is_halved():
+    """Fewer concurrent passes take less memory; here only a pass with all threads fits."""
+    both, failures = threading.Barrier(2), []
 
     class Tight(torch.nn.Module):
         def forward(self, x):
-            with running:
-                time.sleep(0.3)
-                if running.now > 1:
-                    raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+            if torch.get_num_threads() == 1:
+                both.wait(DEADLINE_S)
+                failures.append(1)
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
             return x.mean(1, keepdim=True).float()
 
     segmenter = Segmenter(
@@ -222,4 +235,4 @@ def test_a_batch_on_a_cpu_that_does_not_fit_is_halved():
     outputs = segmenter.forward([torch.zeros(3, 8, 8, dtype=torch.uint8)] * 4)
 
     assert len(outputs) == 4
-    assert running.most == 2
+    assert len(failures) == 2

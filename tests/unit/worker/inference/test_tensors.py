@@ -1,3 +1,5 @@
+"""Weights files of every format, complete and damaged."""
+
 import pickle
 
 import numpy as np
@@ -19,7 +21,7 @@ def folded():
 
 
 def write_onnx(path, arrays):
-    """Write a graph of nothing but convolutions with these (weight, bias)."""
+    """Write a graph that contains only convolutions with these pairs of weight and bias."""
     nodes, initializers = [], []
     for n, pair in enumerate(arrays):
         names = [f"onnx::Conv_{n}_{part}" for part in range(len(pair))]
@@ -38,7 +40,7 @@ def arrays_of(network, dtype):
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_published_formats_are_read_as_they_are(tmp_path, folded, suffix):
+def test_pth_and_safetensors_files_are_read_unchanged(tmp_path, folded, suffix):
     path = tmp_path / f"model{suffix}"
     save = torch.save if suffix == ".pth" else safetensors.torch.save_file
     save(folded.state_dict(), path)
@@ -49,7 +51,7 @@ def test_published_formats_are_read_as_they_are(tmp_path, folded, suffix):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_onnx_convolutions_become_the_networks_in_order(tmp_path, folded, dtype):
+def test_onnx_convolutions_are_assigned_in_order(tmp_path, folded, dtype):
     write_onnx(tmp_path / "net.onnx", arrays_of(folded, dtype))
     state = load_state_dict(tmp_path / "net.onnx")
     network = build(state)
@@ -60,14 +62,14 @@ def test_onnx_convolutions_become_the_networks_in_order(tmp_path, folded, dtype)
         assert np.array_equal(network.state_dict()[name].numpy(), expected)
 
 
-def test_an_onnx_file_with_too_few_convolutions_is_refused(tmp_path, folded):
+def test_an_onnx_file_with_too_few_convolutions_is_rejected(tmp_path, folded):
     write_onnx(tmp_path / "net.onnx", arrays_of(folded, np.float16)[:-1])
 
-    with pytest.raises(WeightsInvalid, match="118 convolutions, where 119 belong"):
+    with pytest.raises(WeightsInvalid, match="118 convolutions; the network has 119"):
         load_state_dict(tmp_path / "net.onnx")
 
 
-def test_an_onnx_file_with_another_convolution_is_refused_by_place_and_shape(tmp_path, folded):
+def test_an_onnx_file_with_another_convolution_is_rejected_with_name_and_shape(tmp_path, folded):
     arrays = arrays_of(folded, np.float16)
     arrays[2] = (arrays[2][0][:, :-1], arrays[2][1])
     write_onnx(tmp_path / "net.onnx", arrays)
@@ -76,13 +78,13 @@ def test_an_onnx_file_with_another_convolution_is_refused_by_place_and_shape(tmp
         load_state_dict(tmp_path / "net.onnx")
 
 
-def test_an_onnx_convolution_without_bias_is_refused(tmp_path, folded):
-    """Batch norm was not folded in, so it would be lost."""
+def test_an_onnx_convolution_without_bias_is_rejected(tmp_path, folded):
+    """Its batch norm is not folded in and would be lost."""
     arrays = arrays_of(folded, np.float16)
     arrays[0] = arrays[0][:1]
     write_onnx(tmp_path / "net.onnx", arrays)
 
-    with pytest.raises(WeightsInvalid, match="the place of conv_in has"):
+    with pytest.raises(WeightsInvalid, match="the position of conv_in has"):
         load_state_dict(tmp_path / "net.onnx")
 
 
@@ -91,7 +93,7 @@ class Bomb:
         return (print, ("executed",))
 
 
-def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path, capsys):
+def test_a_pickle_with_code_is_rejected_and_not_executed(tmp_path, capsys):
     torch.save({"conv_in.weight": Bomb()}, tmp_path / "model.pth")
     (tmp_path / "old.pth").write_bytes(pickle.dumps(Bomb(), protocol=2))
 
@@ -101,17 +103,17 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path, capsys):
     assert "executed" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("held", [[1, 2], {"conv_in.weight": 3}], ids=["list", "no tensors"])
-def test_a_pth_file_that_is_no_state_dict_is_refused(tmp_path, held):
-    torch.save(held, tmp_path / "model.pth")
+@pytest.mark.parametrize("content", [[1, 2], {"conv_in.weight": 3}], ids=["list", "no tensors"])
+def test_a_pth_file_without_a_state_dict_is_rejected(tmp_path, content):
+    torch.save(content, tmp_path / "model.pth")
 
-    with pytest.raises(WeightsInvalid, match="no state dict"):
+    with pytest.raises(WeightsInvalid, match="not a state dict"):
         load_state_dict(tmp_path / "model.pth")
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".onnx"])
 @pytest.mark.parametrize("body", [b"", b"<html>not found</html>", b"PK\x03\x04" + b"\0" * 99])
-def test_damaged_files_are_refused_by_name(tmp_path, suffix, body):
+def test_damaged_files_are_rejected_with_their_name(tmp_path, suffix, body):
     path = tmp_path / f"model{suffix}"
     path.write_bytes(body)
 
@@ -119,7 +121,7 @@ def test_damaged_files_are_refused_by_name(tmp_path, suffix, body):
         load_state_dict(path)
 
 
-def test_a_truncated_pth_file_is_refused(tmp_path):
+def test_a_truncated_pth_file_is_rejected(tmp_path):
     path = tmp_path / "model.pth"
     torch.save({"x": torch.zeros(1000)}, path)
     path.write_bytes(path.read_bytes()[:-500])
@@ -129,6 +131,6 @@ def test_a_truncated_pth_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.pth", "model.safetensors", "model.onnx", "model.bin"])
-def test_a_missing_or_unknown_file_is_refused(tmp_path, name):
+def test_a_missing_or_unknown_file_is_rejected(tmp_path, name):
     with pytest.raises(WeightsInvalid, match=name):
         load_state_dict(tmp_path / name)

@@ -1,4 +1,4 @@
-"""What malloc does with large blocks, seen in a process of its own: its settings last as long."""
+"""The page faults of large blocks, in a process of its own, as malloc's settings are permanent."""
 
 import os
 import subprocess
@@ -43,11 +43,11 @@ def faults(how, **env):
     return int(subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout)
 
 
-def test_large_blocks_that_are_freed_and_taken_again_cost_no_page_faults():
+def test_reusing_freed_large_blocks_causes_no_page_faults():
     assert faults("kept") < PAGES / 100
 
 
-def test_what_the_environment_says_of_malloc_stands():
-    asked_for = {"MALLOC_MMAP_THRESHOLD_": "1000000"}
+def test_malloc_variables_of_the_environment_take_precedence():
+    environ = {"MALLOC_MMAP_THRESHOLD_": "1000000"}
 
-    assert faults("kept", **asked_for) > 10 * faults("kept")
+    assert faults("kept", **environ) > 10 * faults("kept")

@@ -151,4 +151,4 @@ class IsolatedDecoder:
 
 
 class _DiedError(Exception):
-    """A process ended during a request; the text tells how."""
+    """A process ended during a request; the text is its exit status."""

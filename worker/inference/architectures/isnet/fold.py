@@ -1,4 +1,4 @@
-"""From published weights to a network without batch norm: each one folded into its convolution."""
+"""Build the network from published weights, with batch norm folded into the convolutions."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _NORM_PARTS: Final = ("weight", "bias", "running_mean", "running_var")
 
 
 def build(state: Mapping[str, Tensor]) -> Network:
-    """Make the network that *state* describes, folded, in float32 and in evaluation mode.
+    """Return the network with the weights *state*, folded, in float32 and in evaluation mode.
 
     Args:
-        state: Tensors under the names of the published `model.pth`, with batch norm or already
-            without; see `worker.inference.architectures.isnet.tensors`.
+        state: Tensors under the names of the published `model.pth`, with or without batch norm;
+            see `worker.inference.architectures.isnet.tensors`.
 
     Raises:
-        WeightsInvalid: If a tensor is missing, left over or of another shape.
+        WeightsInvalid: If a tensor is missing, unknown or of another shape.
     """
     check(state, norm=any(".bn_s1." in name for name in state))
     with torch.device("meta"):
@@ -36,9 +36,9 @@ def build(state: Mapping[str, Tensor]) -> Network:
 
 
 def fold(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Fold batch norm into weight and bias of the convolution before it, counted in float64.
+    """Fold batch norm into weight and bias of the convolution before it, in float64 arithmetic.
 
-    A state without batch norm comes back as it is, in float32.
+    A state without batch norm is returned unchanged, in float32.
     """
     folded = {name: t.float() for name, t in state.items() if ".bn_s1." not in name}
     for block in (
@@ -54,11 +54,11 @@ def fold(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def check(state: Mapping[str, Tensor], *, norm: bool) -> None:
-    """Compare *state* with what the network has, with batch norm or without.
+    """Compare *state* with the tensors of the network, with or without batch norm.
 
     Raises:
-        WeightsInvalid: If a tensor is missing, left over or of another shape; names the first
-            three and their number.
+        WeightsInvalid: If a tensor is missing, unknown or of another shape; names the first three
+            and counts the others.
     """
     with torch.device("meta"):
         expected = Network(norm=norm).state_dict()
@@ -71,4 +71,4 @@ def check(state: Mapping[str, Tensor], *, norm: bool) -> None:
     ]
     if wrong:
         more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-        raise WeightsInvalid(f"not weights of this network: {', '.join(wrong[:_SHOWN])}{more}")
+        raise WeightsInvalid(f"weights of another network: {', '.join(wrong[:_SHOWN])}{more}")

@@ -1,9 +1,9 @@
-"""Blocks for the CPU: convolution and ReLU in one pass of oneDNN, weights laid out beforehand.
+"""Blocks for the CPU: convolution and ReLU fused in oneDNN, with reordered weights.
 
-Torch's operators for it are private (its own compiler uses them), so `fuse` tries them first and
-leaves the network alone where they are missing. Measured with AVX512-BF16 in CPU time of one
-thread, on a machine busy with other work, medians of 7: 1.03 s an image with plain blocks, 0.92 s
-with these (least values 0.91 and 0.90), where a matrix product of the same arithmetic takes 0.91 s.
+The torch operators are private (torch's own compiler uses them), so `fuse` tests them first and
+leaves the network unchanged if they are missing. Measured with AVX512-BF16 in CPU time of one
+thread, on a machine busy with other work, medians of 7: 1.03 s per image with plain blocks, 0.92 s
+with these (minima 0.91 and 0.90); a matrix product of the same arithmetic takes 0.91 s.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from worker.inference.architectures.isnet.network import Block, Network
 
 MIN_SPLIT_CHANNELS: Final = 64
-"""Where two maps of at least so many channels meet, each is convolved on its own and the second
-added to the first, which saves writing them side by side; below, halves are too narrow to pay."""
+"""Two inputs of at least this many channels are convolved separately and added, which saves
+concatenating them; with fewer channels that is not faster."""
 
 
 def fuse(network: Network) -> Network:
-    """Replace each block and pooling of a folded *network*, already in its type, if possible.
+    """Replace each block and pooling of *network* in place, if possible; return *network*.
 
-    The same network comes back, with the same outputs up to rounding; it can no longer be moved,
-    converted, saved or trained. For CPUs alone.
+    For CPUs only. *network* must be folded and in its final data type. Outputs are the same up to
+    rounding. Afterwards it can no longer be moved, converted, saved or trained.
     """
     parameter = next(network.parameters())
     if not _is_supported(parameter.dtype):
@@ -39,7 +39,7 @@ def fuse(network: Network) -> Network:
 
 
 class FusedBlock(nn.Module):
-    """A `Block` without batch norm, as one or two calls of oneDNN."""
+    """A `Block` without batch norm, as one or two oneDNN calls."""
 
     def __init__(self, block: Block) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class FusedBlock(nn.Module):
         self._bias = conv.bias
         self._dilation = list(conv.dilation)
         weights = conv.weight.chunk(block.parts, 1) if self._split else (conv.weight,)
-        self._weights = [_lay_out(weight, self._dilation) for weight in weights]
+        self._weights = [_reorder(weight, self._dilation) for weight in weights]
 
     def forward(self, *parts: Tensor) -> Tensor:
         """See `Block.forward`."""
@@ -79,29 +79,29 @@ class FusedBlock(nn.Module):
 
 
 class Halve(nn.Module):
-    """Pools 2 x 2 points to the largest, for maps of even height and width.
+    """Max pooling of 2 x 2, for maps of even height and width.
 
-    Torch's own also notes where each largest point was. With this a pass in bf16 takes 1 % less,
-    to the same output (medians of 20 in turn, four times: 0.0, 1.0, 1.2, 1.4 %).
+    Torch's own also records the position of each maximum. A pass in bf16 takes 1 % less with this,
+    with the same output (medians of 20 alternating passes, four times: 0.0, 1.0, 1.2, 1.4 %).
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Turn `(N, C, h, w)` into `(N, C, h / 2, w / 2)`, laid out as it was."""
+        """Map `(N, C, h, w)` to `(N, C, h / 2, w / 2)`, in the same layout."""
         narrow = torch.maximum(x[..., 0::2], x[..., 1::2])
         return torch.maximum(narrow[..., 0::2, :], narrow[..., 1::2, :])
 
 
-def _lay_out(weight: Tensor, dilation: list[int]) -> Tensor:
-    laid_out: Tensor = torch.ops.mkldnn._reorder_convolution_weight(  # noqa: SLF001
+def _reorder(weight: Tensor, dilation: list[int]) -> Tensor:
+    reordered: Tensor = torch.ops.mkldnn._reorder_convolution_weight(  # noqa: SLF001
         weight.contiguous(memory_format=torch.channels_last), dilation, [1, 1], dilation, 1, None
     )
-    return laid_out
+    return reordered
 
 
 def _convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, dilation: list[int], *, then: str
 ) -> Tensor:
-    """Convolve 3 x 3, padded as far as dilated, so that the size stays."""
+    """Convolve 3 x 3, with as much padding as dilation, so that the size stays the same."""
     result: Tensor = torch.ops.mkldnn._convolution_pointwise(  # noqa: SLF001
         x, weight, bias, dilation, [1, 1], dilation, 1, then, [], ""
     )
@@ -109,7 +109,7 @@ def _convolve(
 
 
 def _is_supported(dtype: torch.dtype) -> bool:
-    """Try both ways of a block on a small map, against the plain one."""
+    """Compare a fused block with a plain one on small maps."""
     plain = Block(MIN_SPLIT_CHANNELS, 8, parts=2, norm=False).to(dtype)
     parts = [torch.ones(1, MIN_SPLIT_CHANNELS, 8, 8, dtype=dtype) for _ in range(2)]
     try:

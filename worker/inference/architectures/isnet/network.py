@@ -1,7 +1,7 @@
-"""The network of RMBG-1.4 and IS-Net: a U of small Us, from a picture to a map of foreground.
+"""The network of RMBG-1.4 and IS-Net: a U-Net of small U-Nets that maps an image to foreground.
 
-Its shape and the names of its parameters are those of the published `model.pth` (the paper is
-"Highly Accurate Dichotomous Image Segmentation", Qin 2022, arXiv 2203.03041).
+Architecture and parameter names are those of the published `model.pth` (paper: "Highly Accurate
+Dichotomous Image Segmentation", Qin 2022, arXiv 2203.03041).
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ SIDE_PX: Final = 1024
 """Height and width of the network's input and output, in pixels."""
 
 BATCH_NORM_EPS: Final = 1e-5
-"""What batch norm adds to the variance; torch's default, with which the weights were trained."""
+"""Added to the variance in batch norm; torch's default, used in training."""
 
 
 class Block(nn.Module):
-    """Convolution 3 x 3, batch norm, ReLU; the size stays.
+    """Convolution 3 x 3, batch norm, ReLU; height and width stay the same.
 
     Args:
-        inputs: Channels of each part.
+        inputs: Channels of each input.
         outputs: Channels of the result.
-        parts: How many maps it takes, side by side: 1, or 2 where two ways meet.
-        dilation: Distance of the convolution's nine points, in pixels.
-        norm: With batch norm or without.
+        parts: Number of inputs that are concatenated: 1, or 2 with a skip connection.
+        dilation: Dilation of the convolution, in pixels.
+        norm: Whether to include batch norm.
     """
 
     def __init__(
@@ -39,14 +39,14 @@ class Block(nn.Module):
         self.bn_s1 = nn.BatchNorm2d(outputs, eps=BATCH_NORM_EPS) if norm else nn.Identity()
 
     def forward(self, *parts: Tensor) -> Tensor:
-        """Turn maps `(N, inputs, h, w)` into one `(N, outputs, h, w)`, nowhere negative."""
+        """Map inputs `(N, inputs, h, w)` to one non-negative `(N, outputs, h, w)`."""
         joined = parts[0] if self.parts == 1 else torch.cat(parts, 1)
         normed: Tensor = self.bn_s1(self.conv_s1(joined))
         return F.relu_(normed)
 
 
 class Rsu(nn.Module):
-    """A small U that pools on its way down: RSU-L with L = *depth*.
+    """A small U-Net with pooling: RSU-L with L = *depth*.
 
     Other arguments as for `Block`; *inputs* and *parts* are those of its first block.
     """
@@ -67,7 +67,7 @@ class Rsu(nn.Module):
         self.add_module("rebnconv1d", Block(mid, outputs, parts=2, norm=norm))
 
     def forward(self, *parts: Tensor) -> Tensor:
-        """Turn maps `(N, inputs, h, w)` into one `(N, outputs, h, w)`."""
+        """Map inputs `(N, inputs, h, w)` to one `(N, outputs, h, w)`."""
         whole = self.rebnconvin(*parts)
         skips: list[Tensor] = [self._block("1")(whole)]
         for level in range(2, self.depth):
@@ -83,7 +83,7 @@ class Rsu(nn.Module):
 
 
 class RsuFlat(nn.Module):
-    """A small U that dilates instead of pooling, for maps that are small already: RSU-4F."""
+    """A small U-Net with dilation instead of pooling, for small maps: RSU-4F."""
 
     def __init__(self, inputs: int, mid: int, outputs: int, *, parts: int = 1, norm: bool) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class RsuFlat(nn.Module):
         self.rebnconv1d = Block(mid, outputs, parts=2, norm=norm)
 
     def forward(self, *parts: Tensor) -> Tensor:
-        """Turn maps `(N, inputs, h, w)` into one `(N, outputs, h, w)`."""
+        """Map inputs `(N, inputs, h, w)` to one `(N, outputs, h, w)`."""
         whole = self.rebnconvin(*parts)
         first = self.rebnconv1(whole)
         second = self.rebnconv2(first)
@@ -109,19 +109,19 @@ class RsuFlat(nn.Module):
 
 
 class Network(nn.Module):
-    """The whole network: six stages down, five up.
+    """The whole network: six encoder stages, five decoder stages.
 
-    Sub-modules are registered in the order in which a full pass would run them, which is the
-    order of the convolutions in an ONNX export; `isnet.tensors` relies on it.
+    Sub-modules are registered in the order of execution in a full pass, which is the order of the
+    convolutions in an ONNX export; `isnet.tensors` relies on it.
 
     Args:
-        norm: With batch norm, as published; without, for weights it has been folded into.
+        norm: Whether to include batch norm, as published; False for folded weights.
     """
 
     def __init__(self, *, norm: bool = True) -> None:
         super().__init__()
         self.deepest_dtype: torch.dtype | None = None
-        """What `stage6` counts in, where that is not what the rest does; see `lower`."""
+        """Data type of `stage6` if it differs from the other stages; see `lower`."""
         self.halve = _halving()
         self.conv_in = nn.Conv2d(3, 64, 3, stride=2, padding=1)
         self.stage1 = Rsu(7, 64, 32, 64, norm=norm)
@@ -140,7 +140,7 @@ class Network(nn.Module):
             self.add_module(f"side{number}", nn.Conv2d(width, 1, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map a picture to foreground; the five other side outputs are not computed.
+        """Map images to foreground; the other five side outputs are not computed.
 
         Args:
             x: `(N, 3, 1024, 1024)` in the parameters' dtype, from -0.5 to 0.5.
@@ -161,11 +161,11 @@ class Network(nn.Module):
 
 
 def lower(network: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Convert *network* in place; in bf16 its deepest stage stays in float32.
+    """Convert *network* to *dtype* in place; with bf16 the deepest stage stays in float32.
 
-    That stage decides about large areas, so its rounding spreads over the whole mask, while its
-    maps are small: it is 1 % of the arithmetic. On the picture that bf16 moves most, the mean
-    difference falls from 0.22 to 0.15 of 255. A second time nothing changes.
+    That stage affects large areas, so that its rounding errors spread over the whole mask, but it
+    is only 1 % of the arithmetic. On the image that bf16 changes most, the mean difference falls
+    from 0.22 to 0.15 of 255. Repeating the call changes nothing.
     """
     if not isinstance(network, Network) or dtype != torch.bfloat16:
         return network.to(dtype)
@@ -178,7 +178,7 @@ def lower(network: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 def convolutions(network: Network) -> dict[str, nn.Conv2d]:
-    """Return the 119 convolutions by their state-dict prefix, in order of execution."""
+    """Return the 119 convolutions by state-dict prefix, in order of execution."""
     return {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d)}
 
 

@@ -1,4 +1,4 @@
-"""From a weights file (.pth, .safetensors, .onnx) to tensors under the published names."""
+"""Read weights files (.pth, .safetensors, .onnx) as tensors under the published names."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_SUFFIXES: Final = (".pth", ".safetensors", ".onnx")
-
 
 def load_state_dict(path: Path) -> dict[str, Tensor]:
     """Read the tensors of *path*, on the CPU, under the names of the published `model.pth`.
@@ -30,17 +28,17 @@ def load_state_dict(path: Path) -> dict[str, Tensor]:
     may not point to other files.
 
     Returns:
-        From `.pth` and `.safetensors` what they hold. From `.onnx` float32 weights and biases of
-        the convolutions alone: exporters fold batch norm into them.
+        The content of `.pth` and `.safetensors` files. From `.onnx`, only the weights and biases
+        of the convolutions in float32: exporters fold batch norm into them.
 
     Raises:
-        WeightsInvalid: If the file cannot be read, is of another kind, or its convolutions are
-            not the network's. Whether all tensors are there is for `isnet.fold.build`.
+        WeightsInvalid: If the file cannot be read, has another format, or its convolutions differ
+            from the network's. `isnet.fold.build` checks that all tensors are there.
     """
     readers = {".pth": _read_pth, ".safetensors": _read_safetensors, ".onnx": _read_onnx}
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise WeightsInvalid(f"{path}: weights end in {', '.join(_SUFFIXES)}")
+        raise WeightsInvalid(f"{path}: not a weights file; supported are {', '.join(readers)}")
     try:
         return reader(path)
     except _FOREIGN_ERRORS as err:
@@ -59,14 +57,16 @@ _FOREIGN_ERRORS: Final = (
     safetensors.SafetensorError,
     DecodeError,
 )
-"""What torch, safetensors and protobuf were seen to raise on damaged files."""
+"""Exceptions that torch, safetensors and protobuf raise on damaged files."""
 
 
 def _read_pth(path: Path) -> dict[str, Tensor]:
-    held: Any = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(held, dict) or not all(isinstance(t, torch.Tensor) for t in held.values()):
-        raise WeightsInvalid(f"{path}: holds no state dict but {type(held).__name__}")
-    return dict(held)
+    content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict) or not all(
+        isinstance(t, torch.Tensor) for t in content.values()
+    ):
+        raise WeightsInvalid(f"{path}: contains {type(content).__name__}, not a state dict")
+    return dict(content)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -80,13 +80,13 @@ def _read_onnx(path: Path) -> dict[str, Tensor]:
     with torch.device("meta"):
         expected = convolutions(Network(norm=False))
     if len(found) != len(expected):
-        raise WeightsInvalid(f"{path}: {len(found)} convolutions, where {len(expected)} belong")
+        raise WeightsInvalid(f"{path}: {len(found)} convolutions; the network has {len(expected)}")
     state = {}
     for (name, conv), inputs in zip(expected.items(), found, strict=True):
         shapes = [tuple(values[i].dims) if i in values else None for i in inputs]
         if shapes != [tuple(conv.weight.shape), (conv.out_channels,)]:
             raise WeightsInvalid(
-                f"{path}: the convolution in the place of {name} has weight and bias {shapes},"
+                f"{path}: the convolution at the position of {name} has weight and bias {shapes},"
                 f" not {[tuple(conv.weight.shape), (conv.out_channels,)]}"
             )
         for part, source in zip(("weight", "bias"), inputs, strict=True):

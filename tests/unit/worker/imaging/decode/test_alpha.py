@@ -36,7 +36,7 @@ def test_an_image_is_flattened_on_white():
     decoded = decode(encoded(plain((200, 100, 50, 128)), "PNG"), LIMITS)
 
     assert np.abs(decoded.image[8, 8] - np.array([227.4, 177.2, 152.1])).max() <= 1
-    assert decoded.notes == ("own alpha; flattened on white",)
+    assert decoded.notes == ("has alpha; flattened on white",)
 
 
 def test_a_bright_subject_is_flattened_on_grey():
@@ -48,7 +48,7 @@ def test_a_bright_subject_is_flattened_on_grey():
 
     assert decoded.image[8, 2].tolist() == [128, 128, 128]
     assert decoded.image[8, 12].tolist() == [250, 250, 250]
-    assert decoded.notes == ("own alpha; flattened on grey",)
+    assert decoded.notes == ("has alpha; flattened on grey",)
 
 
 def test_a_colour_under_alpha_0_is_not_flattened_in():

@@ -78,11 +78,11 @@ def killer(fresh):
 def test_a_child_decodes_to_the_same_pixels(shared, image_format):
     data = encoded(photo(), image_format)
 
-    isolated, here = shared.decode(data), decode(data, LIMITS)
+    isolated, direct = shared.decode(data), decode(data, LIMITS)
 
-    assert np.array_equal(isolated.image, here.image)
+    assert np.array_equal(isolated.image, direct.image)
     assert isolated.image.flags.writeable
-    assert isolated.notes == here.notes
+    assert isolated.notes == direct.notes
 
 
 def test_a_child_returns_alpha_colours_and_notes(shared):
@@ -90,13 +90,13 @@ def test_a_child_returns_alpha_colours_and_notes(shared):
     turned = stored(np.dstack([quadrants(), alpha]), 8)
     data = encoded(turned, "WEBP", lossless=True, exact=True, exif=exif(8))
 
-    isolated, here = shared.decode(data), decode(data, LIMITS)
+    isolated, direct = shared.decode(data), decode(data, LIMITS)
 
     assert np.array_equal(isolated.alpha, alpha)
-    assert np.array_equal(isolated.straight, here.straight)
-    assert np.array_equal(isolated.image, here.image)
-    assert isolated.notes == here.notes
-    assert isolated.notes[0].startswith("own alpha")
+    assert np.array_equal(isolated.straight, direct.straight)
+    assert np.array_equal(isolated.image, direct.image)
+    assert isolated.notes == direct.notes
+    assert isolated.notes[0].startswith("has alpha")
 
 
 def test_a_child_returns_errors_with_class_and_reason(shared):

@@ -1,4 +1,4 @@
-"""From a folder to a bucket and back, as `rmbg run` does it."""
+"""Upload from a folder and download to another, as in `rmbg run`."""
 
 import os
 import threading
@@ -10,13 +10,13 @@ from support.memory_store import MemoryStore
 
 from producer.bounded import AHEAD, each
 from producer.local.collect import Collector
-from producer.local.pictures import scan, upload
+from producer.local.images import scan, upload
 from shared.errors import InvalidOption
 from shared.job.record import ItemRecord
 from shared.job.spec import Naming
 
 MOMENT_S = 0.3
-"""How long a thread is held, so that whoever would go on too far does."""
+"""How long a thread is held, so that code that goes too far has time to do it."""
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def src(tmp_path):
 
 @pytest.fixture
 def scanned(src, tmp_path):
-    """Looks at the folder as it is now."""
+    """Scan the folder as it is now."""
     return lambda: scan(src, without=tmp_path / "out")
 
 
@@ -40,7 +40,7 @@ def store():
 
 @pytest.fixture
 def collector(store, tmp_path):
-    """Writes to `out`; both pictures of every record below are in its bucket."""
+    """A collector that writes to `out`; both images of every record below are in its bucket."""
     for key in ("cutout", "mask"):
         store.put("cutouts", key, b"png", content_type="image/png")
     return Collector(store, "cutouts", tmp_path / "out", Naming.SOURCE)
@@ -52,8 +52,8 @@ def record(image_key="a.jpg"):
     )
 
 
-def test_a_changed_picture_of_the_same_length_replaces_the_earlier_one(src, scanned, store):
-    """An old picture is never passed off as this job's."""
+def test_a_changed_image_of_the_same_length_replaces_the_earlier_one(src, scanned, store):
+    """An image of an earlier job is never used in its place."""
     upload(scanned(), store, "inbox")
     (src / "a.jpg").write_bytes(b"B")
 
@@ -62,7 +62,7 @@ def test_a_changed_picture_of_the_same_length_replaces_the_earlier_one(src, scan
     assert store.get("inbox", "a.jpg").data == b"B"
 
 
-def test_what_is_there_already_is_not_put_again(scanned, store):
+def test_an_image_that_is_in_the_bucket_is_not_uploaded_again(scanned, store):
     upload(scanned(), store, "inbox")
     calls = []
     store.before = lambda call, bucket, key: calls.append((call, key))
@@ -72,8 +72,8 @@ def test_what_is_there_already_is_not_put_again(scanned, store):
     assert calls == [("list", "")]
 
 
-def test_what_is_no_file_is_named_and_not_taken_for_a_picture(src, scanned):
-    """To read a pipe would wait for ever."""
+def test_a_name_that_is_no_readable_file_is_skipped_and_named(src, scanned):
+    """Reading a pipe would block."""
     (src / "dangling.jpg").symlink_to("/nowhere")
     os.mkfifo(src / "pipe.jpg")
     os.mkfifo(src / "pipe.txt")
@@ -83,14 +83,14 @@ def test_what_is_no_file_is_named_and_not_taken_for_a_picture(src, scanned):
 
     assert folder.keys == ("a.jpg", "linked.jpg")
     assert folder.skipped == (
-        "dangling.jpg (no file, or out of reach)",
-        "pipe.jpg (no file, or out of reach)",
+        "dangling.jpg (not a readable file)",
+        "pipe.jpg (not a readable file)",
     )
     assert folder.ignored == 1
 
 
-def test_a_linked_folder_is_named_and_not_entered(src, tmp_path, scanned):
-    """A link may lead round in circles; a link to OUT_DIR is as uninteresting as OUT_DIR."""
+def test_a_linked_folder_is_skipped_and_named(src, tmp_path, scanned):
+    """A link may form a cycle; a link to OUT_DIR is left out without a warning, like OUT_DIR."""
     (tmp_path / "out").mkdir()
     (src / "round").symlink_to(src)
     (src / "results").symlink_to(tmp_path / "out")
@@ -101,8 +101,8 @@ def test_a_linked_folder_is_named_and_not_entered(src, tmp_path, scanned):
     assert folder.skipped == ("round (a link to a folder)",)
 
 
-def test_a_folder_that_cannot_be_read_is_named(src, scanned):
-    """One whose path is longer than a path may be, since nothing else is refused to root."""
+def test_a_folder_that_cannot_be_read_is_skipped_and_named(src, scanned):
+    """Its path is longer than the system allows, as nothing else is refused to root."""
     here = os.open(src, os.O_RDONLY)
     for _ in range(20):
         os.mkdir("d" * 250, dir_fd=here)
@@ -117,8 +117,8 @@ def test_a_folder_that_cannot_be_read_is_named(src, scanned):
     assert missed.endswith("dd (File name too long)")
 
 
-def test_a_picture_that_cannot_be_read_fails_alone(src, scanned, store):
-    """Not even an earlier picture stays in its place; the others go their way."""
+def test_an_image_that_cannot_be_read_fails_alone(src, scanned, store):
+    """An earlier image under its key is deleted; the other images are uploaded."""
     (src / "gone.jpg").write_bytes(b"old")
     upload(scanned(), store, "inbox")
     folder = scanned()
@@ -133,8 +133,8 @@ def test_a_picture_that_cannot_be_read_fails_alone(src, scanned, store):
 
 
 @pytest.mark.parametrize("change", ["bytes", "name", "gone"])
-def test_other_pictures_have_another_digest(src, scanned, store, change):
-    """Whatever their lengths and times are, as these can be the same."""
+def test_other_images_have_another_digest(src, scanned, store, change):
+    """Lengths and times do not matter, as they can be the same."""
     (src / "b.jpg").write_bytes(b"B")
     before = upload(scanned(), store, "inbox")
     time_ns = (src / "b.jpg").stat().st_mtime_ns
@@ -149,7 +149,7 @@ def test_other_pictures_have_another_digest(src, scanned, store, change):
     assert upload(scanned(), store, "inbox").digest != before.digest
 
 
-def test_pictures_that_were_only_touched_have_the_same_digest(src, scanned, store):
+def test_images_with_other_times_have_the_same_digest(src, scanned, store):
     before = upload(scanned(), store, "inbox")
     os.utime(src / "a.jpg", (1, 1))
 
@@ -157,10 +157,10 @@ def test_pictures_that_were_only_touched_have_the_same_digest(src, scanned, stor
 
 
 @pytest.mark.parametrize("length", [246, 251])
-def test_names_as_long_as_a_file_system_takes_are_written(collector, tmp_path, length):
+def test_names_of_the_greatest_length_are_written(collector, tmp_path, length):
     name = "x" * (length - 4) + ".jpg"
 
-    collector.pictures([record(name)])
+    collector.images([record(name)])
 
     assert (tmp_path / "out/cutout" / f"{name}.png").read_bytes() == b"png"
     assert len(list((tmp_path / "out/mask").iterdir())) == 1
@@ -170,21 +170,21 @@ def test_a_file_that_cannot_be_written_is_named(collector, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mask").write_bytes(b"in the way")
 
-    with pytest.raises(InvalidOption, match=r"out/mask/a\.jpg\.png cannot be written: File exists"):
-        collector.pictures([record()])
+    with pytest.raises(InvalidOption, match=r"cannot write .*/out/mask/a\.jpg\.png: File exists"):
+        collector.images([record()])
 
 
-def test_a_part_that_cannot_become_the_file_is_taken_away(collector, tmp_path):
+def test_the_temporary_file_is_removed_if_it_cannot_be_renamed(collector, tmp_path):
     (tmp_path / "out/results.jsonl").mkdir(parents=True)
 
-    with pytest.raises(InvalidOption, match=r"results\.jsonl cannot be written"):
+    with pytest.raises(InvalidOption, match=r"cannot write .*/results\.jsonl"):
         collector.results([record()])
 
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["results.jsonl"]
 
 
 def test_results_are_written_without_holding_them(collector, tmp_path):
-    """1.4 kB each, were they held: 1.4 GB of a million pictures."""
+    """Held records would take 1.4 kB each: 1.4 GB for a million images."""
     count = 5000
     tracemalloc.start()
     try:
@@ -197,12 +197,12 @@ def test_results_are_written_without_holding_them(collector, tmp_path):
     assert peak_bytes < 100 * count
 
 
-def test_few_things_are_taken_ahead_of_the_slowest():
-    """A million pictures wait in the folder, not in memory."""
+def test_few_items_are_taken_ahead_of_the_slowest():
+    """A million images wait in the folder, not in memory."""
     taken = []
     too_many = threading.Event()
 
-    def things():
+    def items():
         for n in range(100):
             taken.append(n)
             if len(taken) > AHEAD * 2:
@@ -214,19 +214,19 @@ def test_few_things_are_taken_ahead_of_the_slowest():
             too_many.wait(MOMENT_S)
         return str(n)
 
-    working = each(slow_at_0, things(), threads=2)
+    working = each(slow_at_0, items(), threads=2)
 
     assert next(working) == "0"
     assert taken == list(range(AHEAD * 2))
     assert list(working) == [str(n) for n in range(1, 100)]
 
 
-def test_after_an_error_what_waits_is_not_begun():
-    begun = []
+def test_items_that_wait_are_not_started_after_an_error():
+    started = []
     never = threading.Event()
 
     def fail_at_0(n):
-        begun.append(n)
+        started.append(n)
         never.wait(MOMENT_S)
         if n == 0:
             raise ValueError("0")
@@ -234,4 +234,4 @@ def test_after_an_error_what_waits_is_not_begun():
     with pytest.raises(ValueError, match="0"):
         list(each(fail_at_0, range(100), threads=1))
 
-    assert len(begun) < AHEAD
+    assert len(started) < AHEAD

@@ -1,4 +1,4 @@
-"""From a folder to a bucket: which files are pictures, and how they get there."""
+"""Find the images in a folder and upload them to a bucket."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from shared.errors import InvalidKey
 from shared.objects import ObjectStore
 
 UPLOADS: Final = 8
-"""Uploads at a time; each holds one file in memory."""
+"""Uploads at the same time; each holds one file in memory."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """The pictures below a folder, in the order of their keys."""
+    """The images below a folder, in the order of their keys."""
 
     root: Path
     keys: tuple[str, ...]
-    """Paths below *root* with `/` between the parts."""
+    """Paths below `root`, separated by `/`."""
     ignored: int
-    """Other files, which are left alone."""
+    """Number of other files."""
     skipped: tuple[str, ...] = ()
-    """What somebody may miss, each with the reason: pictures by name that are no files, folders
-    that were not entered."""
+    """Paths with the reason why they were skipped: folders that were not entered, and names of
+    images that are no readable files."""
 
 
 @dataclass(frozen=True)
 class Uploaded:
-    """What became of a folder's pictures."""
+    """Result of an upload."""
 
     digest: str
-    """Hash of all names and bytes: another one means other pictures."""
+    """Hash of all names and bytes; it identifies the set of images."""
     unread: tuple[str, ...]
-    """What could not be read, each with the reason."""
+    """Files that could not be read, with the reason."""
 
 
 def scan(root: Path, *, without: Path) -> Folder:
-    """Return the pictures below *root*, known by their extension; *without* is not entered.
+    """Return the images below *root*, found by extension; do not enter the folder *without*.
 
-    Only files count, and links to files: reading a pipe would wait for ever. Links to folders
-    are not followed, as they may lead round in circles.
+    Only files and links to files are used, as reading a pipe would block. Links to folders are
+    not followed, as they may form a cycle.
     """
     keys: list[str] = []
     skipped: list[str] = []
@@ -57,26 +57,26 @@ def scan(root: Path, *, without: Path) -> Folder:
         key = path.relative_to(root).as_posix()
         if not is_image(path.name):
             ignored += 1
-        elif os.path.isfile(path):  # noqa: PTH113 - `Path.is_file` raises where it may not look
+        elif os.path.isfile(path):  # noqa: PTH113 - `Path.is_file` raises if access is denied
             keys.append(key)
         else:
-            skipped.append(f"{key} (no file, or out of reach)")
+            skipped.append(f"{key} (not a readable file)")
     return Folder(root, tuple(sorted(keys)), ignored, tuple(sorted(skipped)))
 
 
 def upload(folder: Folder, objects: ObjectStore, bucket: str) -> Uploaded:
-    """Put every picture whose bytes are not there yet; a repetition goes on from there.
+    """Upload every image that the bucket does not hold yet with the same bytes.
 
-    All files are read: another picture may have the length and the time of the one before it.
-    A file whose name no bucket takes is left out, and its item fails with the reason. One that
-    cannot be read is taken out of the bucket, so that its item fails as `ObjectMissing` instead
-    of passing off an earlier picture as this one.
+    All files are read, as a changed image may have the length and the time of the earlier one.
+    A file whose name is no valid key is left out, and its item fails with the reason. A file
+    that cannot be read is deleted from the bucket, so that its item fails with `ObjectMissing`
+    and an earlier image is not used in its place.
 
     Raises:
-        StoreUnavailable: If the store cannot be asked.
+        StoreUnavailable: If the object store does not answer.
     """
-    there = {found.key: found.etag for found in objects.list(bucket, "")}
-    put = partial(_put, folder.root, objects, bucket, there)
+    uploaded = {found.key: found.etag for found in objects.list(bucket, "")}
+    put = partial(_put, folder.root, objects, bucket, uploaded)
     digest = hashlib.sha256()
     unread: list[str] = []
     tried = each(put, folder.keys, threads=UPLOADS)
@@ -88,36 +88,36 @@ def upload(folder: Folder, objects: ObjectStore, bucket: str) -> Uploaded:
 
 
 def _put(
-    root: Path, objects: ObjectStore, bucket: str, there: dict[str, str], key: str
+    root: Path, objects: ObjectStore, bucket: str, uploaded: dict[str, str], key: str
 ) -> tuple[str, str | None]:
-    """Put one picture; return its MD5, and why it cannot be read or None."""
+    """Upload one image; return its MD5, and the reason if it cannot be read, else None."""
     try:
         data = (root / key).read_bytes()
     except OSError as err:
-        if key in there:
+        if key in uploaded:
             objects.delete(bucket, [key])
         return "", err.strerror or str(err)
     md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    # The embedded server's ETag of an object that was put in one go.
-    if md5 != there.get(key):
+    # The embedded server's ETag of an object is its MD5, unless it was a multipart upload.
+    if md5 != uploaded.get(key):
         with suppress(InvalidKey):
             objects.put(bucket, key, data, content_type="application/octet-stream")
     return md5, None
 
 
 def _files(root: Path, without: Path, skipped: list[str]) -> Iterator[Path]:
-    """Yield all that is no folder; add the folders that are not entered to *skipped*."""
+    """Yield every path that is no folder; add folders that are not entered to *skipped*."""
 
-    def miss(path: Path, reason: str) -> None:
+    def skip(path: Path, reason: str) -> None:
         skipped.append(f"{path.relative_to(root).as_posix()} ({reason})")
 
     def unread(err: OSError) -> None:
-        miss(Path(err.filename), err.strerror or str(err))
+        skip(Path(err.filename), err.strerror or str(err))
 
     for folder, names, files in os.walk(root, onerror=unread):
         here = Path(folder)
         names[:] = [name for name in names if (here / name).resolve() != without]
         for name in names:
             if os.path.islink(here / name):  # noqa: PTH114 - as above
-                miss(here / name, "a link to a folder")
+                skip(here / name, "a link to a folder")
         yield from (here / name for name in files)

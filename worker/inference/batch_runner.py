@@ -1,0 +1,101 @@
+"""Run batches in parts that fit into device memory."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING, Final
+
+from shared.errors import DeviceLost
+from worker.inference.torch_errors import translated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+GOOD_BATCHES: Final = 32
+"""Consecutive full batches after which the limit grows by one: other processes may have released
+memory, and one failed attempt in 32 batches costs about 3 %."""
+
+
+class BatchRunner:
+    """Runs a network over batches; halves the batch when out of memory, and recovers slowly.
+
+    Args:
+        run: Runs one batch, or a part of it.
+        free_cached_memory: Called after a batch that did not fit.
+        device: Name of the device, for errors.
+        precision: Name of the precision, for errors.
+        batch_size: Maximum batch size, at least 1.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[Tensor]], list[Tensor]],
+        free_cached_memory: Callable[[], None],
+        *,
+        device: str,
+        precision: str,
+        batch_size: int,
+    ) -> None:
+        self._run = run
+        self._free_cached_memory = free_cached_memory
+        self._device = device
+        self._precision = precision
+        self.set_batch_size(batch_size)
+
+    def set_batch_size(self, batch_size: int) -> None:
+        """Set the maximum batch size, and try it with the next batch."""
+        self._batch_size = self._limit = batch_size
+        self._good_batches = 0
+
+    def __call__(self, batch: Sequence[Tensor]) -> list[Tensor]:
+        """Return the outputs for *batch*, in order.
+
+        Raises:
+            DeviceLost: If the device fails, returns a value that is not finite, or has no memory
+                for a single image; the images are not the cause.
+        """
+        outputs: list[Tensor] = []
+        while len(outputs) < len(batch):
+            part = batch[len(outputs) : len(outputs) + self._limit]
+            done = self._try(part)
+            if done is None:
+                self._limit = max(1, len(part) // 2)
+                self._good_batches = 0
+                facts = {"batch_size": len(part), "cause": f"{self._device} is out of memory"}
+                logger.warning("batch halved", extra=facts)
+                with translated(self._device, "outside the network"):
+                    self._free_cached_memory()
+            else:
+                self._grow(len(part))
+                outputs += done
+        return outputs
+
+    def _grow(self, fitted: int) -> None:
+        """Raise the limit after enough batches that reached it; *fitted* images fitted."""
+        if fitted < self._limit or self._limit == self._batch_size:
+            return
+        self._good_batches += 1
+        if self._good_batches == GOOD_BATCHES:
+            self._limit += 1
+            self._good_batches = 0
+
+    def _try(self, part: Sequence[Tensor]) -> list[Tensor] | None:
+        """Return the outputs, or None if *part* does not fit but half of it may."""
+        try:
+            with translated(self._device, "in the network"):
+                outputs = self._run(part)
+                is_finite = all(math.isfinite(float(output.sum())) for output in outputs)
+        except MemoryError as err:
+            if len(part) == 1:
+                raise DeviceLost(f"{self._device} has no memory for one image: {err}") from err
+            return None
+        if not is_finite:
+            raise DeviceLost(
+                f"{self._device} returned a value that is not finite ({self._precision})"
+            )
+        return outputs
