@@ -41,7 +41,7 @@ def store():
 @pytest.fixture
 def collector(store, tmp_path):
     """A collector that writes to `out`; both images of every record below are in its bucket."""
-    for key in ("cutout", "mask"):
+    for key in ("cutout.png", "mask.png"):
         store.put("cutouts", key, b"png", content_type="image/png")
     return Collector(store, "cutouts", tmp_path / "out", Naming.SOURCE)
 

@@ -44,7 +44,7 @@ def harness(harnesses):
 
 @pytest.fixture
 def quicks(harnesses):
-    """Make harnesses over any bytes, for what is not about pictures."""
+    """Make harnesses that take any bytes for an image, for tests that are not about pixels."""
 
     def make(**details):
         made = harnesses(imaging=QuickImaging(), **details)
@@ -64,7 +64,7 @@ def states(outcomes):
 
 
 def hold_device(harness):
-    """Let the next forward pass wait; return the valve, once a pass has come to it."""
+    """Block the next forward pass; return the valve once a pass waits there."""
     harness.segmenter.before = valve = Valve()
     harness.offer(harness.image("first.jpg"))
     valve.wait_for_one()
@@ -75,10 +75,10 @@ def opened(harness, key):
     return Image.open(io.BytesIO(harness.store.get("cutouts", key).data))
 
 
-# --- one picture
+# --- one image
 
 
-def test_a_picture_becomes_a_cutout_a_mask_and_a_record(harness):
+def test_an_image_becomes_a_cutout_a_mask_and_a_record(harness):
     record = harness.record(harness.image("shop/a.jpg", width=60, height=40))
 
     assert (record.state, record.image_key, record.index) == ("done", "shop/a.jpg", 0)
@@ -93,13 +93,13 @@ def test_a_picture_becomes_a_cutout_a_mask_and_a_record(harness):
     assert np.array_equal(np.asarray(cutout)[..., 3], np.asarray(mask))
 
 
-def test_the_verdict_is_told_beside_the_record(harness):
+def test_the_record_holds_the_verdict(harness):
     [outcome] = harness.run(harness.image("a.jpg"))
 
     assert outcome.record.verdict == outcome.record.qc["verdict"]
 
 
-def test_pictures_carry_the_jobs_texts_and_who_made_them(harness):
+def test_outputs_carry_the_texts_of_the_job_and_the_model(harness):
     prompt, extra = {"3": {"class_type": "LoadImage"}}, {"workflow": {"nodes": [1]}}
     job = spec(rem_mode="isnet-general-use", prompt=prompt, extra_pnginfo=extra)
 
@@ -117,7 +117,7 @@ def test_pictures_carry_the_jobs_texts_and_who_made_them(harness):
         }
 
 
-def test_hidden_pictures_are_judged_and_nothing_is_written(harness):
+def test_a_hidden_output_is_judged_and_not_written(harness):
     record = harness.record(harness.image("a.jpg"), job=spec(image_output=ImageOutput.HIDE))
 
     assert (record.state, record.cutout_key, record.mask_key) == ("done", None, None)
@@ -125,7 +125,7 @@ def test_hidden_pictures_are_judged_and_nothing_is_written(harness):
     assert harness.store.keys("cutouts") == []
 
 
-def test_a_preview_is_written_where_it_will_be_deleted(harness):
+def test_a_preview_is_written_under_the_prefix_of_previews(harness):
     job = spec(image_output=ImageOutput.PREVIEW, date="2026-11-23")
 
     harness.record(harness.image("a.jpg"), job=job)
@@ -134,7 +134,7 @@ def test_a_preview_is_written_where_it_will_be_deleted(harness):
     assert harness.store.keys("cutouts") == [f"{where}/cutout/a.jpg.png", f"{where}/mask/a.jpg.png"]
 
 
-def test_counted_names_use_the_pictures_size_and_number(harness):
+def test_counted_names_use_the_size_and_number_of_the_image(harness):
     job = spec(naming=Naming.COMFYUI, counter_base=5, save_prefix="out/%width%w")
 
     harness.record(harness.image("a.jpg", width=60, height=40), job=job)
@@ -143,9 +143,9 @@ def test_counted_names_use_the_pictures_size_and_number(harness):
 
 
 def test_a_doubtful_cutout_is_copied_for_review(harness):
-    """A plain bright picture: the stand-in finds no subject in it."""
+    """The stand-in finds no subject in a plain bright image."""
     bright = encoded(plain((255, 255, 255), 40, 40), "PNG")
-    harness.store.put("inbox", "empty.png", bright, content_type="image/png")
+    harness.put("empty.png", bright)
     job = spec(review_prefix="look")
 
     harness.run("empty.png", job=job)
@@ -154,20 +154,20 @@ def test_a_doubtful_cutout_is_copied_for_review(harness):
     assert copy == harness.store.get("cutouts", "ComfyUI/cutout/empty.png.png").data
 
 
-def test_a_picture_without_doubt_is_not_copied(quick):
+def test_a_cutout_without_doubt_is_not_copied(quick):
     quick.record(quick.image("a.jpg"), job=spec(review_prefix="look"))
 
     assert not [key for key in quick.store.keys("cutouts") if key.startswith("look")]
 
 
 def transparent():
-    picture = np.dstack([photo(40, 40), np.full((40, 40), 255, np.uint8)])
-    picture[:, :20, 3] = 0
-    return encoded(picture, "PNG", "RGBA")
+    image = np.dstack([photo(40, 40), np.full((40, 40), 255, np.uint8)])
+    image[:, :20, 3] = 0
+    return encoded(image, "PNG", "RGBA")
 
 
-def test_a_sources_own_transparency_stays_in_the_mask_or_is_ignored(harness):
-    harness.store.put("inbox", "half.png", transparent(), content_type="image/png")
+def test_the_transparency_of_a_source_is_kept_or_ignored_as_configured(harness):
+    harness.put("half.png", transparent())
     ignored = spec(options=PictureOptions(alpha="ignore"), save_prefix="ignored")
 
     kept = opened(harness, harness.record("half.png").mask_key)
@@ -178,54 +178,54 @@ def test_a_sources_own_transparency_stays_in_the_mask_or_is_ignored(harness):
     assert np.asarray(dropped)[:, 20:].any()
 
 
-# --- company
+# --- batches and order
 
 
-def test_a_mask_is_the_same_alone_and_in_company(harnesses):
-    """Whatever shares its batch; pictures of many sizes."""
-    alone, together = harnesses(), harnesses()
+def test_a_mask_does_not_depend_on_its_batch(harnesses):
+    """Images of many sizes run one by one and in one batch."""
+    single, batched = harnesses(), harnesses()
     sizes = [(40 + 7 * n, 90 - 5 * n) for n in range(12)]
-    for harness in (alone, together):
+    for harness in (single, batched):
         for n, (width, height) in enumerate(sizes):
             harness.image(f"{n}.jpg", width=width, height=height, seed=n)
     keys = [f"{n}.jpg" for n in range(12)]
 
     for key in keys:
-        alone.record(key)
-    valve = hold_device(together)
+        single.record(key)
+    valve = hold_device(batched)
     for key in keys:
-        together.offer(key)
-    until(lambda: together.waiting_for_batch() == len(keys))
+        batched.offer(key)
+    until(lambda: batched.waiting_for_batch() == len(keys))
     valve.open()
-    together.wait()
+    batched.wait()
 
-    assert set(alone.segmenter.batches) == {1}
-    assert max(together.segmenter.batches) == 12
+    assert set(single.segmenter.batches) == {1}
+    assert max(batched.segmenter.batches) == 12
     for key in keys:
         name = f"ComfyUI/mask/{key}.png"
-        first = np.asarray(opened(alone, name))
-        assert np.array_equal(first, np.asarray(opened(together, name)))
+        first = np.asarray(opened(single, name))
+        assert np.array_equal(first, np.asarray(opened(batched, name)))
         assert len(np.unique(first)) > 5
 
 
-def test_outcomes_come_in_the_order_of_arrival(harnesses):
-    """With one thread a stage; more threads may pass one another."""
+def test_results_come_in_the_order_of_arrival(harnesses):
+    """This holds with one thread per executor; with more, items may overtake one another."""
     harness = harnesses(imaging=QuickImaging(), io_threads=1, cpu_threads=1)
     keys = [f"{n}.jpg" for n in range(20)]
     for key in keys:
-        harness.store.put("inbox", key, key.encode(), content_type="image/jpeg")
+        harness.put(key, key.encode())
 
     harness.run(*keys)
 
     assert list(harness.outcomes) == keys
 
 
-def test_urgent_items_go_before_all_that_waits(harnesses):
+def test_urgent_items_go_before_all_others_that_wait(harnesses):
     harness = harnesses(
         model=stand_in_model(batch_size=1), imaging=QuickImaging(), io_threads=1, cpu_threads=1
     )
     for key in (*"abcdef", "first.jpg"):
-        harness.store.put("inbox", key, key.encode(), content_type="image/jpeg")
+        harness.put(key, key.encode())
     harness.image = lambda key: key
     valve = hold_device(harness)
 
@@ -242,7 +242,7 @@ def test_urgent_items_go_before_all_that_waits(harnesses):
 def test_a_full_engine_takes_urgent_items_only(harnesses):
     harness = harnesses(imaging=QuickImaging(), max_items=1)
     for key in ("first.jpg", "b", "c"):
-        harness.store.put("inbox", key, b"x", content_type="image/jpeg")
+        harness.put(key)
     harness.image = lambda key: key
     valve = hold_device(harness)
 
@@ -255,31 +255,31 @@ def test_a_full_engine_takes_urgent_items_only(harnesses):
     assert harness.offer("c")
 
 
-# --- failures are the item's own
+# --- errors of one item
 
 
 def long_file(harness):
-    harness.store.put("inbox", "long.jpg", bytes(MAX_BYTES + 1), content_type="image/jpeg")
+    harness.put("long.jpg", bytes(MAX_BYTES + 1))
     return "long.jpg"
 
 
 def written(data):
     def put(harness):
-        harness.store.put("inbox", "bad.jpg", data, content_type="image/jpeg")
+        harness.put("bad.jpg", data)
         return "bad.jpg"
 
     return put
 
 
 FAULTY = {
-    "missing": (lambda _line: "absent.jpg", "ObjectMissing"),
-    "text": (written(b"this is a letter, not a picture"), "UndecodableImage"),
+    "missing": (lambda _harness: "absent.jpg", "ObjectMissing"),
+    "text": (written(b"this is a letter, not an image"), "UndecodableImage"),
     "no bytes": (written(b""), "UndecodableImage"),
     "torn": (written(encoded(photo(64, 64), "JPEG")[:700]), "UndecodableImage"),
     "too many pixels": (written(header_only("PNG", 2000, 2000)), "ImageTooLarge"),
     "too many bytes": (long_file, "ImageTooLarge"),
-    "key that escapes": (lambda _line: "../secret.jpg", "InvalidKey"),
-    "key of a folder": (lambda _line: "folder/", "InvalidKey"),
+    "key that escapes": (lambda _harness: "../secret.jpg", "InvalidKey"),
+    "key of a folder": (lambda _harness: "folder/", "InvalidKey"),
     "key too long for its output": (
         lambda harness: harness.image("/".join(["k" * 201] * 5)),
         "InvalidKey",
@@ -288,7 +288,7 @@ FAULTY = {
 
 
 @pytest.mark.parametrize(("make", "error"), FAULTY.values(), ids=FAULTY)
-def test_a_failure_is_the_items_own_and_its_neighbours_are_done(harness, make, error):
+def test_a_failed_item_does_not_affect_other_items(harness, make, error):
     before, after = harness.image("before.jpg"), harness.image("after.jpg")
     bad = make(harness)
 
@@ -301,7 +301,7 @@ def test_a_failure_is_the_items_own_and_its_neighbours_are_done(harness, make, e
     assert (record.image_key, record.attempts, record.cutout_key) == (bad, 1, None)
 
 
-def test_a_failed_items_output_is_not_written(harness):
+def test_a_failed_item_writes_no_output(harness):
     harness.run("absent.jpg")
 
     assert harness.store.keys("cutouts") == []
@@ -317,12 +317,12 @@ def test_existing_fail_fails_the_item(harness):
 
 
 class OddError(Exception):
-    """Something that nobody has foreseen."""
+    """An error of an unknown class."""
 
 
 @pytest.mark.parametrize("step", ["prepare", "forward", "finish"])
-def test_an_unforeseen_fault_of_the_model_fails_that_item_only(harness, step):
-    """In the forward pass too, although a batch is run as one: then each is run alone."""
+def test_an_unknown_error_of_the_model_fails_that_item_only(harness, step):
+    """A batch that fails in the forward pass is run again item by item."""
     real = getattr(harness.segmenter, step)
 
     def fail(first, *rest, **named):
@@ -336,7 +336,7 @@ def test_an_unforeseen_fault_of_the_model_fails_that_item_only(harness, step):
 
     setattr(harness.segmenter, step, fail)
     odd = encoded(plain((0, 0, 0), 21, 21), "PNG")
-    harness.store.put("inbox", "odd.png", odd, content_type="image/png")
+    harness.put("odd.png", odd)
     keys = harness.images(3)
 
     outcomes = harness.run(keys[0], "odd.png", *keys[1:])
@@ -346,7 +346,7 @@ def test_an_unforeseen_fault_of_the_model_fails_that_item_only(harness, step):
 
 
 @pytest.mark.parametrize("step", ["count_pixels", "decode", "measure", "compose", "encode"])
-def test_an_unforeseen_fault_of_a_station_fails_that_item_only(harnesses, step):
+def test_an_unknown_error_of_an_image_operation_fails_that_item_only(harnesses, step):
     imaging = QuickImaging()
     real, calls = getattr(imaging, step), []
 
@@ -358,7 +358,7 @@ def test_an_unforeseen_fault_of_a_station_fails_that_item_only(harnesses, step):
 
     harness = harnesses(imaging=QuickImaging(**{step: fail}), io_threads=1, cpu_threads=1)
     for key in "abc":
-        harness.store.put("inbox", key, b"x", content_type="image/jpeg")
+        harness.put(key)
 
     outcomes = harness.run(*"abc")
 
@@ -367,7 +367,7 @@ def test_an_unforeseen_fault_of_a_station_fails_that_item_only(harnesses, step):
     assert failed.error == {"class": "OddError", "reason": "out of order"}
 
 
-def test_a_network_that_answers_too_little_fails_its_batch_and_not_the_engine(quick):
+def test_a_network_that_returns_too_few_outputs_fails_its_batch_only(quick):
     real = quick.segmenter.forward
     quick.segmenter.forward = lambda batch: real(batch)[1:]
     quick.image("a")
@@ -379,11 +379,11 @@ def test_a_network_that_answers_too_little_fails_its_batch_and_not_the_engine(qu
     assert states(quick.run("a")) == ["done"]
 
 
-# --- faults that pass
+# --- transient errors
 
 
 @pytest.mark.parametrize("call", ["get", "put"])
-def test_a_store_that_is_away_for_a_moment_costs_attempts_and_no_item(quick, call):
+def test_a_short_outage_of_the_store_costs_attempts_and_no_item(quick, call):
     key = quick.image("a")
     quick.fail_store(call, times=3)
 
@@ -392,8 +392,8 @@ def test_a_store_that_is_away_for_a_moment_costs_attempts_and_no_item(quick, cal
     assert (record.state, record.attempts) == ("done", 4)
 
 
-def test_an_outage_costs_no_item_its_attempts(quick):
-    """From the fifth failure in a row on none is counted, however long it lasts."""
+def test_a_long_outage_does_not_use_up_attempts(quick):
+    """From the fifth failure in a row on, no attempt is counted."""
     keys = [quick.image(f"{n}") for n in range(6)]
     quick.fail_store("get", "check", times=120)
 
@@ -404,8 +404,8 @@ def test_an_outage_costs_no_item_its_attempts(quick):
 
 
 @pytest.mark.parametrize(("call", "output"), [("get", ImageOutput.HIDE), ("put", ImageOutput.SAVE)])
-def test_an_answer_ends_a_row_of_failures(quick, call, output):
-    """Only failures in a row say that the store is down. A hidden item asks only to be read."""
+def test_an_answer_resets_the_circuit_breaker(quick, call, output):
+    """Only failures in a row open it. An item with `Hide` only reads from the store."""
     key = quick.image("a")
     quick.fail_store(call, times=1)
 
@@ -414,8 +414,8 @@ def test_an_answer_ends_a_row_of_failures(quick, call, output):
     assert not quick.engine.breaker._failures
 
 
-def test_one_object_that_never_comes_ends_while_the_store_is_well(quick):
-    """It alone keeps the breaker open; asked for anything else, the store answers."""
+def test_an_object_that_always_fails_ends_while_the_store_is_well(quick):
+    """It alone keeps the breaker open; the store answers the probes."""
     key = quick.image("a")
     quick.fail_store("get", times=10_000)
 
@@ -424,8 +424,8 @@ def test_one_object_that_never_comes_ends_while_the_store_is_well(quick):
     assert (record.state, record.error["class"]) == ("failed", "RetriesExhausted")
 
 
-def test_an_outage_is_progress_of_a_kind(quicks):
-    """Leases are kept meanwhile: giving tickets to another worker would not help."""
+def test_waiting_for_the_store_counts_as_progress(quicks):
+    """Leases are kept: another worker could not process the tickets either."""
     quick = quicks(breaker=CircuitBreaker(max_failures=1))
     key = quick.image("a")
     quick.fail_store("get", "check", times=10**9)
@@ -435,8 +435,8 @@ def test_an_outage_is_progress_of_a_kind(quicks):
     assert quick.engine.is_progressing(0.001)
 
 
-def test_a_fault_of_one_object_ends_after_its_attempts(quicks):
-    """The others' answers say that the store is well."""
+def test_the_error_of_one_object_ends_it_after_its_attempts(quicks):
+    """The answers to other items show that the store is well."""
     quick = quicks(breaker=CircuitBreaker(max_failures=1000))
     good, bad = quick.image("good"), quick.image("bad one")
 
@@ -454,7 +454,7 @@ def test_a_fault_of_one_object_ends_after_its_attempts(quicks):
     assert "500 for this one" in record.error["reason"]
 
 
-def test_a_missing_bucket_gives_the_item_back_and_says_what_is_waited_for(quick):
+def test_a_missing_bucket_defers_the_item_and_is_named(quick):
     key = quick.image("a")
     quick.store.missing.add("cutouts")
 
@@ -466,7 +466,7 @@ def test_a_missing_bucket_gives_the_item_back_and_says_what_is_waited_for(quick)
 
 
 @pytest.mark.parametrize("step", ["decode", "encode"])
-def test_short_memory_is_tried_again(harnesses, step):
+def test_a_lack_of_memory_is_tried_again(harnesses, step):
     imaging = QuickImaging()
     real, short = getattr(imaging, step), [True]
 
@@ -476,7 +476,7 @@ def test_short_memory_is_tried_again(harnesses, step):
         return real(*given, **named)
 
     harness = harnesses(imaging=QuickImaging(**{step: run}))
-    harness.store.put("inbox", "a", b"x", content_type="image/jpeg")
+    harness.put("a")
 
     record = harness.record("a")
 
@@ -484,19 +484,19 @@ def test_short_memory_is_tried_again(harnesses, step):
     assert harness.engine.permits.held == 0
 
 
-def test_lasting_shortness_of_memory_fails_the_item(harnesses):
+def test_a_lasting_lack_of_memory_fails_the_item(harnesses):
     def decode(*_, **__):
         raise MemoryError
 
     harness = harnesses(imaging=QuickImaging(decode=decode))
-    harness.store.put("inbox", "a", b"x", content_type="image/jpeg")
+    harness.put("a")
 
     record = harness.record("a")
 
     assert (record.error["class"], record.attempts) == ("RetriesExhausted", 8)
 
 
-# --- what an earlier process did
+# --- items that an earlier process may have finished
 
 
 def test_a_redo_takes_the_record_from_the_bucket(harness):
@@ -509,25 +509,25 @@ def test_a_redo_takes_the_record_from_the_bucket(harness):
     assert again == first
 
 
-def test_a_redo_of_what_is_not_there_is_done(harness):
+def test_a_redo_without_outputs_runs_the_item(harness):
     assert harness.record(harness.image("a.jpg"), redo=True).state == "done"
 
 
-def test_attempts_count_on_from_earlier_ones(harness):
+def test_earlier_attempts_are_added(harness):
     assert harness.record(harness.image("a.jpg"), attempts_before=2).attempts == 3
     assert harness.record("absent.jpg", attempts_before=2).attempts == 3
 
 
-# --- a device that is lost
+# --- a lost device
 
 
-def lose(batch):
+def lose_device(batch):
     raise DeviceLost("the device fell off the bus")
 
 
-def test_a_lost_device_blames_nobody_and_is_told_once(quick):
+def test_a_lost_device_defers_all_items_and_makes_the_process_unfit(quick):
     keys = [quick.image(f"{n}") for n in range(4)]
-    quick.segmenter.before = lose
+    quick.segmenter.before = lose_device
 
     outcomes = quick.run(*keys)
 
@@ -535,13 +535,13 @@ def test_a_lost_device_blames_nobody_and_is_told_once(quick):
     assert quick.shutdown.is_unfit
 
 
-# --- leaving
+# --- draining
 
 
-def test_draining_finishes_what_was_in_the_network_and_gives_back_the_rest(harnesses):
+def test_draining_finishes_items_in_the_network_and_defers_the_rest(harnesses):
     harness = harnesses(model=stand_in_model(batch_size=1), imaging=QuickImaging())
     for key in ("first.jpg", "second", "third"):
-        harness.store.put("inbox", key, b"x", content_type="image/jpeg")
+        harness.put(key)
     harness.image = lambda key: key
     valve = hold_device(harness)
     harness.offer("second")
@@ -558,8 +558,8 @@ def test_draining_finishes_what_was_in_the_network_and_gives_back_the_rest(harne
     assert harness.store.keys("cutouts") != []
 
 
-def test_draining_gives_back_what_waits_for_the_store(quicks):
-    """The process must not wait for an outage to end."""
+def test_draining_defers_items_that_wait_for_the_store(quicks):
+    """A draining process does not wait for an outage to end."""
     quick = quicks(breaker=CircuitBreaker(max_failures=1, probe_s=3600))
     key = quick.image("a")
     quick.fail_store("get", "check", times=10**9)
@@ -572,10 +572,10 @@ def test_draining_gives_back_what_waits_for_the_store(quicks):
     assert quick.outcomes[key] == Deferred()
 
 
-def test_draining_gives_back_what_waits_for_pixels(harnesses):
+def test_draining_defers_items_that_wait_for_pixels_at_once(harnesses):
     harness = harnesses(imaging=QuickImaging(), budget_px=64)
     for key in ("first.jpg", "b"):
-        harness.store.put("inbox", key, b"x", content_type="image/jpeg")
+        harness.put(key)
     harness.image = lambda key: key
     valve = hold_device(harness)
     harness.offer("b")
@@ -590,8 +590,8 @@ def test_draining_gives_back_what_waits_for_pixels(harnesses):
     assert harness.outcomes["first.jpg"].record.state == "done"
 
 
-def test_draining_gives_back_what_cannot_be_uploaded(quick):
-    """It has been through the network, but the process must not wait for the store."""
+def test_draining_defers_items_that_cannot_be_uploaded(quick):
+    """They have been through the network, but a draining process does not wait for the store."""
     valve = hold_device(quick)
     quick.fail_store("put", times=10**9)
 
@@ -602,7 +602,7 @@ def test_draining_gives_back_what_cannot_be_uploaded(quick):
     assert quick.outcomes["first.jpg"] == Deferred()
 
 
-def test_what_comes_after_draining_began_is_given_back(quick):
+def test_items_offered_after_the_drain_began_are_deferred(quick):
     quick.drain()
 
     assert quick.run(quick.image("a")) == [Deferred()]
@@ -610,7 +610,7 @@ def test_what_comes_after_draining_began_is_given_back(quick):
 
 @pytest.mark.parametrize("stage", ["download", "decode"])
 def test_an_item_whose_stage_ends_after_the_drain_began_is_deferred(harnesses, stage):
-    """Also a decoded item that did not wait for the device yet."""
+    """Nothing is handed to the network once the process drains."""
     valve, imaging = Valve(), QuickImaging()
 
     def decode(*given, **named):
@@ -704,8 +704,8 @@ def test_three_bugs_in_a_row_end_the_process_as_unfit(single):
 # --- memory
 
 
-def test_a_tiny_budget_slows_down_and_stops_nothing(harnesses):
-    """Every picture is larger than the whole budget, so they go one by one."""
+def test_images_larger_than_the_pixel_limit_run_one_by_one(harnesses):
+    """A limit that is too low slows the engine down and stops nothing."""
     harness = harnesses(budget_px=10)
     held = []
     real = harness.segmenter.prepare
@@ -719,7 +719,7 @@ def test_a_tiny_budget_slows_down_and_stops_nothing(harnesses):
     assert harness.engine.permits.held == 0
 
 
-def test_a_drawn_picture_gives_its_pixels_back_before_it_is_uploaded(quick):
+def test_a_rendered_image_releases_its_pixels_before_the_upload(quick):
     key, held = quick.image("a"), []
 
     def before(call, bucket, key):
@@ -734,7 +734,7 @@ def test_a_drawn_picture_gives_its_pixels_back_before_it_is_uploaded(quick):
 
 
 def test_a_retry_of_a_later_stage_keeps_its_pixels(harnesses):
-    """The picture is still in memory; other pictures must not take its place."""
+    """The decoded image is still in memory."""
     held = []
 
     def compose(*_):
@@ -742,7 +742,7 @@ def test_a_retry_of_a_later_stage_keeps_its_pixels(harnesses):
         raise MemoryError
 
     harness = harnesses(imaging=QuickImaging(compose=compose))
-    harness.store.put("inbox", "a", b"x", content_type="image/jpeg")
+    harness.put("a")
 
     harness.record("a")
 
@@ -751,7 +751,7 @@ def test_a_retry_of_a_later_stage_keeps_its_pixels(harnesses):
 
 
 @pytest.mark.parametrize("failing", ["measure", "encode", None])
-def test_nothing_keeps_an_ended_items_picture(harnesses, failing):
+def test_the_image_of_an_ended_item_is_freed(harnesses, failing):
     seen = []
     imaging = QuickImaging()
 
@@ -761,11 +761,11 @@ def test_nothing_keeps_an_ended_items_picture(harnesses, failing):
         return decoded
 
     def fail(*_):
-        raise UndecodableImage("made up")
+        raise UndecodableImage("simulated")
 
     changes = {"decode": decode} | ({failing: fail} if failing else {})
     harness = harnesses(imaging=QuickImaging(**changes))
-    harness.store.put("inbox", "a", b"x", content_type="image/jpeg")
+    harness.put("a")
 
     gc.disable()
     try:
@@ -780,13 +780,13 @@ def test_nothing_keeps_an_ended_items_picture(harnesses, failing):
 # --- progress
 
 
-def test_an_idle_engine_progresses(harness):
+def test_an_idle_engine_makes_progress(harness):
     harness.engine._inflight.moved_at_s -= 1000
 
     assert harness.engine.is_progressing(300)
 
 
-def test_an_engine_whose_device_hangs_does_not(quick):
+def test_an_engine_whose_device_hangs_makes_no_progress(quick):
     valve = hold_device(quick)
     quick.engine._inflight.moved_at_s -= 1000
 
@@ -795,7 +795,7 @@ def test_an_engine_whose_device_hangs_does_not(quick):
     quick.wait()
 
 
-def test_ended_items_are_counted_and_given_back_ones_are_not(quick):
+def test_ended_items_are_counted_and_deferred_ones_are_not(quick):
     quick.run(quick.image("a"), "absent")
     quick.drain()
     quick.run(quick.image("b"))

@@ -54,39 +54,55 @@ def test_withdrawn_requests_are_returned_and_never_granted():
     assert (permits.held, permits.waiting) == (0, 0)
 
 
-@pytest.mark.parametrize("limit", [1, 50, 1000])
-def test_with_many_threads_every_request_is_granted_and_the_limit_holds(limit):
-    permits, lock = Permits(limit), threading.Lock()
-    granted, held, above, done = SimpleQueue(), [], [], []
+class Users:
+    """Threads that each ask for their own permits, and use whatever is granted to any."""
 
-    def use(pixels):
-        with lock:
-            held.append(pixels)
-            if sum(held) > limit and len(held) > 1:
-                above.append(list(held))
-        with lock:
-            held.remove(pixels)
-            done.append(pixels)
-        for each in permits.release(pixels):
-            granted.put(each)
+    def __init__(self, limit, count):
+        self.permits = Permits(limit)
+        self.above, self.done = [], []
+        self._limit, self._count = limit, count
+        self._granted, self._held, self._lock = SimpleQueue(), [], threading.Lock()
 
-    def serve(own):
+    def run(self, threads):
+        started = [
+            threading.Thread(target=self._serve, args=(range(n, self._count, threads),))
+            for n in range(threads)
+        ]
+        for thread in started:
+            thread.start()
+        for thread in started:
+            thread.join(30)
+
+    def _serve(self, own):
         for n in own:
-            for each in permits.request(n, 1 + n % 97, (n,)):
-                granted.put(each)
-        while len(done) < 400:
+            self._queue(self.permits.request(n, 1 + n % 97, (n,)))
+        while len(self.done) < self._count:
             try:
-                _, pixels = granted.get(timeout=0.01)
+                self._use(self._granted.get(timeout=0.01)[1])
             except Empty:
                 continue
-            use(pixels)
 
-    threads = [threading.Thread(target=serve, args=(range(k, 400, 8),)) for k in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    def _use(self, pixels):
+        with self._lock:
+            self._held.append(pixels)
+            if sum(self._held) > self._limit and len(self._held) > 1:
+                self.above.append(list(self._held))
+        with self._lock:
+            self._held.remove(pixels)
+            self.done.append(pixels)
+        self._queue(self.permits.release(pixels))
 
-    assert len(done) == 400
-    assert above == []
-    assert (permits.held, permits.waiting) == (0, 0)
+    def _queue(self, granted):
+        for each in granted:
+            self._granted.put(each)
+
+
+@pytest.mark.parametrize("limit", [1, 50, 1000])
+def test_with_many_threads_every_request_is_granted_and_the_limit_holds(limit):
+    users = Users(limit, count=400)
+
+    users.run(threads=8)
+
+    assert len(users.done) == 400
+    assert users.above == []
+    assert (users.permits.held, users.permits.waiting) == (0, 0)

@@ -39,7 +39,7 @@ def run(step, shutdown, **details):
 
 
 def test_a_loop_runs_until_its_step_returns_false(shutdown):
-    step = Step(None, True, None)
+    step = Step(*[None, True, None])
 
     run(step, shutdown)
 
