@@ -1,7 +1,5 @@
 """Apply a function to many items with bounded concurrency and memory."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -1,19 +1,14 @@
 """The command `rmbg`: import the subcommand, run it, turn errors into exit codes."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NoReturn
 
 import click
 
 from shared.errors import ConfigError, RmbgError, ServiceUnavailable
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import NoReturn
 
 EXIT_USAGE: Final = 2
 EXIT_UNAVAILABLE: Final = 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, Unpack
 
 from producer.results import reader
@@ -17,8 +18,6 @@ from shared.job.spec import TERMINAL_STATES, Priority
 from shared.settings import ServiceSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
     from producer.results.verify import Finding
     from producer.submission.options import OptionArguments
     from shared.job.record import ItemRecord

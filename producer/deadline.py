@@ -1,7 +1,5 @@
 """Limit the time of a call."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +13,6 @@ from shared.errors import RmbgError
 from shared.settings import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from producer.services import Services
     from shared.jobstore.values import WorkerInfo
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, Protocol
 
@@ -14,8 +15,6 @@ from shared.errors import ServiceUnavailable
 from shared.job.spec import TERMINAL_STATES, JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from producer.services import Services
     from shared.jobstore.values import JobStatus
 
@@ -32,11 +31,9 @@ class Screen(Protocol):
 
     def show(self, status: JobStatus) -> None:
         """Show the latest status; called twice a second."""
-        ...
 
     def close(self, status: JobStatus) -> None:
         """Show the final status and release the terminal."""
-        ...
 
 
 def watch(

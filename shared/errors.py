@@ -33,8 +33,6 @@
 attributes of `StoreError`.
 """
 
-from __future__ import annotations
-
 
 class StoreError(Exception):
     """Mixin for errors of an object store: which call failed, where and why.

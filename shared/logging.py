@@ -23,19 +23,15 @@ Each JSON line begins with `at` (UTC, ISO 8601, milliseconds), `level`, `logger`
 `traceback` comes with an exception. An extra of one of those names is dropped.
 """
 
-from __future__ import annotations
-
 import json as jsonlib
 import logging
 import math
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, Final
 
 from shared.errors import InvalidOption
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _CHATTY: Final = ("boto3", "botocore", "s3transfer", "urllib3", "httpx", "celery", "kombu", "amqp")

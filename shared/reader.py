@@ -1,7 +1,5 @@
 """Read settings from environment variables: a base class and the types of their values."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path

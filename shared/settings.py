@@ -1,7 +1,5 @@
 """Settings that producer and worker share: Redis, object store, weights."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Any, Final
 from urllib.parse import SplitResult, urlsplit

@@ -1,7 +1,5 @@
 """Parse and redact URLs and addresses; imports nothing that is slow to load."""
 
-from __future__ import annotations
-
 import re
 from typing import Final
 from urllib.parse import SplitResult, urlsplit

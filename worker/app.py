@@ -1,7 +1,5 @@
 """Build a worker: everything once, from settings."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import socket

@@ -1,7 +1,5 @@
 """`rmbg-worker`: serve tickets, or check that this machine could."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """What this process may use: the machine's, or less where a container says so."""
 
-from __future__ import annotations
-
 import math
 import os
 from pathlib import Path

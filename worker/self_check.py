@@ -1,7 +1,5 @@
 """`rmbg-worker --check`: one synthetic image through all stages, without Redis and without S3."""
 
-from __future__ import annotations
-
 import time
 from queue import Empty, SimpleQueue
 from typing import Final

@@ -1,7 +1,5 @@
 """Settings of a worker: device, models, limits and timings."""
 
-from __future__ import annotations
-
 from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field

@@ -1,7 +1,5 @@
 """`rmbg cancel | retry`: stop a job, or process its failed images again."""
 
-from __future__ import annotations
-
 import click
 
 from producer.commands.context import job_argument, services_of

@@ -1,7 +1,5 @@
 """`rmbg doctor`: check the services and the workers."""
 
-from __future__ import annotations
-
 from typing import Final
 
 import click

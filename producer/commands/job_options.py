@@ -1,7 +1,5 @@
 """Command-line options of a job, shared by `rmbg submit` and `rmbg run`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import IO, Any, Final, TypeVar, get_args

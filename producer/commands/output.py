@@ -1,7 +1,5 @@
 """Output formats of commands: JSON lines and tab-separated rows."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """`rmbg results | failures`: the records of a job's images."""
 
-from __future__ import annotations
-
 import click
 
 from producer.commands.context import job_argument, services_of

@@ -1,7 +1,5 @@
 """`rmbg run`: the whole system on one machine."""
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 

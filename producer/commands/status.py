@@ -1,7 +1,5 @@
 """`rmbg status | watch | jobs`: the state of one job or of all."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import asdict
 

@@ -1,7 +1,5 @@
 """`rmbg verify`: compare a job's records with the bucket."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import asdict
 from typing import Final

@@ -1,7 +1,5 @@
 """`rmbg weights pull | list`: download model weights, and list models and licences."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

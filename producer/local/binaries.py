@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -10,8 +11,6 @@ from typing import TYPE_CHECKING, Final
 from shared.errors import InvalidOption
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from producer.local.layout import Ports
 
 HOST: Final = "127.0.0.1"

@@ -1,7 +1,5 @@
 """Download the results of a job from the bucket to a folder."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

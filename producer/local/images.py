@@ -1,7 +1,5 @@
 """Find the images in a folder and upload them to a bucket."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Iterator

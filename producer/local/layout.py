@@ -1,20 +1,16 @@
 """Ports and credentials of the embedded servers, kept in their data folder."""
 
-from __future__ import annotations
-
 import json
 import os
 import random
 import secrets
 import socket
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from shared.errors import InvalidOption
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 GRPC_OFFSET: Final = 10_000
 """SeaweedFS also listens on each of its ports plus this number."""

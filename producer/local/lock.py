@@ -1,18 +1,14 @@
 """Let one run at a time use a data folder."""
 
-from __future__ import annotations
-
 import os
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from filelock import lock_descriptor
 
 from shared.errors import InvalidOption
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _SERVERS_GONE_S: Final = 15.0
 """Longest wait for the servers of a killed run; their reapers give them 5 s."""

@@ -6,8 +6,6 @@ and SIGKILL after the grace period. This is a script without imports from this p
 starts fast; it needs no parent-death signal, which macOS does not have.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

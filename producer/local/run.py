@@ -1,7 +1,5 @@
 """`rmbg run`: the whole system on one machine, from a folder of images to a folder of cutouts."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import shutil

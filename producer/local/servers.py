@@ -1,11 +1,11 @@
 """Run Valkey and SeaweedFS as child processes: Redis and S3 for one machine, demo and tests."""
 
-from __future__ import annotations
-
 import os
 import socket
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Self
+from pathlib import Path
+from typing import Final, Self
 
 from producer.local.binaries import (
     HOST,
@@ -21,10 +21,6 @@ from producer.local.supervise import Server
 from shared.errors import ObjectMissing, RedisUnavailable, ServiceUnavailable, StoreUnavailable
 from shared.objects import S3Store
 from shared.settings import StoreSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 _READY_KEY: Final = "_jobs/.ready"
 """Object in the output bucket that is read to check that S3 is ready."""

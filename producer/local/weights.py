@@ -1,7 +1,5 @@
 """Download weights for a person at a terminal, with a progress bar."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path

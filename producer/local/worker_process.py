@@ -1,7 +1,5 @@
 """The worker process of `rmbg run`, restarted when it dies."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

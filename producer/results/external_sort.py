@@ -1,13 +1,9 @@
 """Sort more rows than fit into memory, in a temporary SQLite database."""
 
-from __future__ import annotations
-
 import sqlite3
+from collections.abc import Iterable, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias
 
 Row: TypeAlias = "tuple[str | int | None, ...]"
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import InvalidOption, UnknownJob
 from shared.job.spec import ImageOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from producer.services import Services
     from shared.job.record import ItemRecord
     from shared.job.spec import Json

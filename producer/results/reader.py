@@ -6,6 +6,7 @@ import heapq
 import json
 import tempfile
 import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import ObjectMissing, StoreUnavailable, UnknownJob
@@ -15,8 +16,6 @@ from shared.job.shards import span, sweep
 from shared.job.spec import TERMINAL_STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
     from producer.services import Services
     from shared.job.shards import Shard
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from shared.errors import JobNotDone
 from shared.job.spec import JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from producer.results.verify import Finding
     from producer.services import Services
     from shared.jobstore.values import JobStatus

@@ -6,6 +6,7 @@ object's metadata is requested only if listing and record do not decide.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, groupby
@@ -21,8 +22,6 @@ from shared.objects.object_metadata import BYTES, JOB, PARAMS, is_whole, sequenc
 from shared.objects.protocol import ObjectInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from producer.results.external_sort import Row
     from producer.services import Services
     from shared.job.record import ItemRecord

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import itertools
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -14,8 +15,6 @@ from shared.job.keys import manifest_key
 from shared.job.manifest import CHUNK_KEYS, MAX_REDIS_KEYS, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
     from shared.jobstore.store import JobStore
     from shared.objects import ObjectStore
 

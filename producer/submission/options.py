@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
+from typing import Any, Final, TypedDict, Unpack
 
 from shared.errors import InvalidOption, LicenceRefused
 from shared.job.keys import check_prefix, expand_prefix
@@ -13,9 +13,6 @@ from shared.job.png_text import keyword_bytes
 from shared.job.spec import Existing, ImageOutput, JobSpec, Json, Naming, PictureOptions, Priority
 from shared.job.thresholds import Thresholds
 from shared.models import registry as models
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 DEFAULT_MODEL: Final = "RMBG-1.4"
 DEFAULT_PREFIX: Final = "ComfyUI"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Final, Protocol
 
 from shared.errors import InvalidOption
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
     from shared.objects import ObjectStore
 
 IMAGE_EXTENSIONS: Final = frozenset(
@@ -31,11 +30,9 @@ class Source(Protocol):
 
     def __iter__(self) -> Iterator[str]:
         """Yield the keys one by one, without holding all of them in memory."""
-        ...
 
     def describe_empty(self) -> str:
         """Return what was read, in one line; called after an iteration without keys."""
-        ...
 
 
 def is_image(name: str) -> bool:

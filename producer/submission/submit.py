@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import secrets
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -17,8 +18,6 @@ from shared.job.ticket import JOB_ID
 from shared.jobstore.submissions import Submission
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from producer.services import Services
     from producer.submission.options import JobOptions
     from producer.submission.sources import Source

@@ -5,8 +5,6 @@ trust: what they stumble over ends the worker, or (a `KeyError`) counts as a bro
 that the same message is restored and met again for ever. Here it is dropped, and said to be.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Hashable

@@ -1,7 +1,5 @@
 """Names of the queues that carry tickets."""
 
-from __future__ import annotations
-
 from typing import Final
 
 INTERACTIVE: Final = "rmbg.interactive"

@@ -1,7 +1,5 @@
 """Base class of the documents that producers and workers exchange as JSON."""
 
-from __future__ import annotations
-
 from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError

@@ -1,7 +1,5 @@
 """File formats of outputs."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 

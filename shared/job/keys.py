@@ -4,18 +4,14 @@ Every key is a function of the job and the item alone, so that a redelivered ite
 key again. Two different items of a job never meet at a key.
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Collection, Iterable
+from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from shared.errors import InvalidKey, InvalidPrefix
 from shared.job.spec import ImageOutput, JobSpec, Naming
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-    from datetime import datetime
 
 JOBS: Final = "_jobs"
 """Where a job's documents lie, at the output bucket's root."""

@@ -1,7 +1,5 @@
 """A job's image keys in order, packed in chunks; written by producers, read by workers."""
 
-from __future__ import annotations
-
 import json
 import zlib
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Which words may head a text inside a PNG; asked at submission and when one is written."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from shared.errors import InvalidOption

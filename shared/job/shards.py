@@ -1,14 +1,9 @@
 """A job's records from its accepted shards: in item order, the last record of an index wins."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
 
 from shared.job.ticket import Ticket
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
 
 Shard = tuple[str, int]
 """Unit (`"a-b"`) and epoch of an accepted shard; see `shared.job.keys.shard_key`."""

@@ -1,7 +1,5 @@
 """Connect to Redis, run scripts by name, and translate its errors."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence

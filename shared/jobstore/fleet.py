@@ -1,7 +1,5 @@
 """Register workers and recover tickets for the whole fleet."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 from shared.jobstore.connection import Connection, to_ms

@@ -37,8 +37,6 @@ milliseconds. `job|unit` identifies a ticket.
 | `rmbg:events` | stream | one event per job and generation: job_id, event, generation, total, done, failed |
 """  # noqa: E501 - a table row is one line
 
-from __future__ import annotations
-
 from typing import Final
 
 DURABLE: Final = "rmbg:durable"

@@ -1,7 +1,5 @@
 """Claim tickets, record ends of items, and close ranges and jobs."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Sequence
 from typing import Final

@@ -1,7 +1,5 @@
 """Load Lua scripts: their source with the parts they use, and their arguments by name."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

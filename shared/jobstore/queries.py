@@ -1,7 +1,5 @@
 """Read jobs without changing them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 

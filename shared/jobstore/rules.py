@@ -1,7 +1,5 @@
 """Limits and intervals of the job store."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from shared.job.manifest import MAX_REDIS_KEYS

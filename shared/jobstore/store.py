@@ -1,7 +1,5 @@
 """The state of all jobs: their items, what has ended, and which worker holds what."""
 
-from __future__ import annotations
-
 from typing import Self
 
 from shared.jobstore.connection import ANSWER_S, Connection

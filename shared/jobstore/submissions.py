@@ -1,7 +1,5 @@
 """Submit, cancel, retry and reopen jobs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import WeightsInvalid
@@ -11,9 +13,6 @@ from shared.models.download import DownloadFailed, fetch_npm, fetch_url
 from shared.models.registry import HUGGINGFACE, REGISTRY, Model, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-    from pathlib import Path
-
     from shared.models.download import Progress
 
 logger = logging.getLogger(__name__)

@@ -1,10 +1,9 @@
 """Translation of boto3's errors to this project's; the only place where that happens."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -23,9 +22,6 @@ from shared.errors import (
     StoreUnavailable,
 )
 from shared.objects.protocol import PreconditionFailed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FORBIDDEN: Final = ("403", "AccessDenied", "AllAccessDisabled", "AccountProblem")
 NO_KEY: Final = ("404", "NoSuchKey")

@@ -1,18 +1,14 @@
 """An object store in memory, for the worker's self-check and for tests."""
 
-from __future__ import annotations
-
 import hashlib
 import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Final, Unpack
+from typing import IO, Final, Unpack
 
 from shared.errors import BucketUnavailable, ImageTooLarge, InvalidKey, ObjectMissing
 from shared.objects.protocol import Body, ObjectInfo, PreconditionFailed, PutOptions
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 MAX_KEY_BYTES: Final = 1024
 MAX_SEGMENT_CHARS: Final = 255

@@ -1,13 +1,9 @@
 """The interface of an object store."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, NotRequired, Protocol, TypedDict
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from datetime import datetime
+from datetime import datetime
+from typing import IO, NotRequired, Protocol, TypedDict
 
 
 class PreconditionFailed(Exception):
@@ -63,7 +59,6 @@ class ObjectStore(Protocol):
             ObjectMissing: If there is no object.
             ImageTooLarge: If it has over *max_bytes*; its bytes are not read.
         """
-        ...
 
     def download(self, bucket: str, key: str, into: IO[bytes]) -> None:
         """Stream an object's bytes to the current position of *into*.
@@ -73,7 +68,6 @@ class ObjectStore(Protocol):
         Raises:
             ObjectMissing: If there is no object; nothing was written.
         """
-        ...
 
     def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """Return an object's properties, or None if there is no object.
@@ -81,7 +75,6 @@ class ObjectStore(Protocol):
         A missing bucket gives None as well, because S3's response to HEAD does not say what is
         missing.
         """
-        ...
 
     def put(
         self,
@@ -112,7 +105,6 @@ class ObjectStore(Protocol):
         Raises:
             PreconditionFailed: If the condition does not hold; nothing was written.
         """
-        ...
 
     def list(self, bucket: str, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects whose keys begin with *prefix*, in the store's order.
@@ -125,11 +117,9 @@ class ObjectStore(Protocol):
             prefix: Start of the keys; `""` for all keys.
             start_after: Skip this key and those before it.
         """
-        ...
 
     def delete(self, bucket: str, keys: Iterable[str]) -> None:
         """Delete objects; a missing object is not an error, so a repetition is harmless."""
-        ...
 
     def sign(self, bucket: str, key: str, *, expires_s: int) -> str:
         """Return a URL that reads the object without credentials; makes no request.
@@ -139,7 +129,6 @@ class ObjectStore(Protocol):
             key: Key of the object, which need not exist.
             expires_s: How long the URL is valid, in seconds; S3 allows 7 days.
         """
-        ...
 
     def check(self, bucket: str) -> None:
         """Check within 10 s that objects in *bucket* can be read.
@@ -149,4 +138,3 @@ class ObjectStore(Protocol):
                 message says what to check and holds no secret.
             BucketUnavailable: If this bucket is missing or forbidden.
         """
-        ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC
 from itertools import islice
@@ -18,8 +19,6 @@ from shared.objects.errors import FORBIDDEN, NO_KEY, ErrorTranslator, WriteConfl
 from shared.objects.protocol import Body, ObjectInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
     from mypy_boto3_s3.client import S3Client
 
     from shared.settings import StoreSettings

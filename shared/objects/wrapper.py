@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from shared.objects.protocol import Body, ObjectInfo, ObjectStore, PutOptions
 
 

@@ -1,7 +1,5 @@
 """Build the consumer's parts of one worker process."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Let tickets run side by side, and a suspect ticket only while nothing else runs."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """How a ticket leaves this process: closed with its shard, or released."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Delete expired previews, once an hour."""
 
-from __future__ import annotations
-
 import logging
 from datetime import UTC, datetime, timedelta
 from typing import Final

@@ -1,7 +1,5 @@
 """The tickets that this process holds, and the heartbeat that keeps them."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """End a job: join its shards into `results.jsonl`, write the report, commit in the job store."""
 
-from __future__ import annotations
-
 import json
 import logging
 import tempfile

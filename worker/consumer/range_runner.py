@@ -1,7 +1,5 @@
 """Run one claimed range: items into the engine, results into the job store."""
 
-from __future__ import annotations
-
 import logging
 import queue
 import time

@@ -1,7 +1,5 @@
 """What every worker does beside its tickets, on a timer: no extra process keeps the fleet whole."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections import Counter

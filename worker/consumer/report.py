@@ -1,7 +1,5 @@
 """The report of a job: one self-contained page with totals, failures and sample images."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterable
 from dataclasses import dataclass

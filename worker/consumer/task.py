@@ -1,7 +1,5 @@
 """The Celery task: message -> ticket -> `TicketConsumer.serve`. No logic."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

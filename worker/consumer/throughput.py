@@ -1,7 +1,5 @@
 """How many images a second this worker ends while it has work, and what it registers."""
 
-from __future__ import annotations
-
 import os
 import socket
 import time

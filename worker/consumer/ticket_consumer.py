@@ -1,7 +1,5 @@
 """What is done with a ticket: claim it, process it, close it. Nothing escapes from here."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator

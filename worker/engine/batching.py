@@ -1,7 +1,5 @@
 """Gather items into batches by count and wait. A plain data structure: its owner locks."""
 
-from __future__ import annotations
-
 import heapq
 import itertools
 from collections.abc import Hashable

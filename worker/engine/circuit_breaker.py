@@ -1,7 +1,5 @@
 """Pause requests to a bucket that does not answer, so that an outage costs no item an attempt."""
 
-from __future__ import annotations
-
 import random
 import threading
 import time

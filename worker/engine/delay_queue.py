@@ -1,7 +1,5 @@
 """Entries that become due after a delay. A plain data structure: its owner locks and waits."""
 
-from __future__ import annotations
-
 import heapq
 import itertools
 from typing import Generic, TypeVar

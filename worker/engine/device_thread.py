@@ -1,7 +1,5 @@
 """What the device's thread does with a batch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 

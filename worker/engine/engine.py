@@ -1,7 +1,5 @@
 """Runs items through the stages, many at once, and says how each one left."""
 
-from __future__ import annotations
-
 import random
 import threading
 import time

@@ -1,7 +1,5 @@
 """What is done about a failed stage: a pure function from the error to a decision."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final, TypeAlias

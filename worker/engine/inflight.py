@@ -1,7 +1,5 @@
 """The items inside the engine: how many there are, and whether they move."""
 
-from __future__ import annotations
-
 import itertools
 import threading
 import time

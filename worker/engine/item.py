@@ -1,7 +1,5 @@
 """One item inside the engine."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TypeAlias

@@ -3,8 +3,6 @@
 Threads call it with what they took from the scheduler. Stages return; nothing calls back.
 """
 
-from __future__ import annotations
-
 import logging
 import random
 import time

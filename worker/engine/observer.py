@@ -1,7 +1,5 @@
 """What the engine reports of its work, for metrics and the event log."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -14,21 +12,17 @@ class Observer(Protocol):
 
     def stage(self, name: str, took_s: float) -> None:
         """Note that a stage other than a batch has run for one item, well or not."""
-        ...
 
     def batch(
         self, name: str, requests: Sequence[ItemRequest], *, wait_s: float, took_s: float
     ) -> None:
         """Note that a stage has run a batch, and how long the first item waited for it."""
-        ...
 
     def retried(self, request: ItemRequest, stage: str, err: BaseException) -> None:
         """Note that an item goes through a stage again because of a transient error."""
-        ...
 
     def ended(self, request: ItemRequest, outcome: Outcome, *, took_s: float) -> None:
         """Note that an item has left the engine, *took_s* after it entered."""
-        ...
 
 
 class Observers:

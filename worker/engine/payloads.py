@@ -6,8 +6,6 @@ The type of a payload names the stage that comes next (see `stages`). A payload 
 stages read and nothing else, so that memory is freed as soon as its stage has run.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias

@@ -1,7 +1,5 @@
 """Permits for what an item holds in memory: decoded pixels."""
 
-from __future__ import annotations
-
 import heapq
 import itertools
 import threading

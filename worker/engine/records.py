@@ -1,7 +1,5 @@
 """The record of an item, and the text chunks of its PNG files."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from shared.job.record import ItemRecord

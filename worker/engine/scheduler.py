@@ -4,8 +4,6 @@ No wait can become circular: items are bounded where they enter the engine, deco
 permits, and no stage holds a thread while it waits for another stage.
 """
 
-from __future__ import annotations
-
 import heapq
 import itertools
 import threading

@@ -1,7 +1,5 @@
 """What a stage is: a function from one payload to the next, and what the engine runs it with."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ An item goes to the first stage after its last one that accepts its payload. So 
 others by returning a later payload, and a stage is added by putting it into `build_stages`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias

@@ -1,7 +1,5 @@
 """Combine an image and its mask into a cutout."""
 
-from __future__ import annotations
-
 from typing import Final, Literal, TypeAlias
 
 import cv2

@@ -3,8 +3,6 @@
 See `worker.imaging.foreground` for the method.
 """
 
-from __future__ import annotations
-
 from typing import Final, TypeAlias
 
 import cv2

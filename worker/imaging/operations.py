@@ -1,7 +1,5 @@
 """Image operations that the engine calls between download and upload, apart from the model."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Protocol
 

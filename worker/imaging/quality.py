@@ -4,8 +4,6 @@ Parts and holes are counted on a reduced mask, everything else comes from a hist
 mask itself, so that all figures together cost about as much as one copy of the image.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias

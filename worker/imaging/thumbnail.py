@@ -1,7 +1,5 @@
 """Make thumbnails for the report."""
 
-from __future__ import annotations
-
 import io
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Arrays that pass between the stages, with their shape and meaning."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import TypeAlias
 

@@ -1,7 +1,5 @@
 """Derive a verdict from a mask's figures: does a person need to review the image?"""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,5 @@
 """The contract between the engine and a loaded model."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias

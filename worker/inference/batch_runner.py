@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import DeviceLost
 from worker.inference.torch_errors import translated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from torch import Tensor
 
 logger = logging.getLogger(__name__)

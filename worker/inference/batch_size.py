@@ -1,7 +1,5 @@
 """Measure once how many images a CPU should process in parallel, and store the result."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -1,7 +1,5 @@
 """Select device and precision: the configured ones or an error, never a substitute."""
 
-from __future__ import annotations
-
 import re
 from typing import Final
 

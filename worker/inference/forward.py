@@ -1,17 +1,11 @@
 """Run one pass of the network over prepared images on its device."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor, nn
 
 from worker.inference.devices import wait_for
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor, nn
 
 
 class Forward:

@@ -1,7 +1,5 @@
 """Load models, and report which ones this worker cannot serve."""
 
-from __future__ import annotations
-
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final

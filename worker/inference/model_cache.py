@@ -1,7 +1,5 @@
 """Keep the models of this worker in memory, loaded on demand, at most two."""
 
-from __future__ import annotations
-
 import logging
 import math
 import threading

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import torch
+from torch import Tensor, nn
 
 from shared.errors import DeviceLost
 from shared.models.weights import file_sha256
+from worker.imaging.types import RgbImage, Segmented
 from worker.inference.architectures import load_network
 from worker.inference.batch_runner import BatchRunner
 from worker.inference.devices import pick_device, pick_dtype, precision_name
@@ -18,12 +22,6 @@ from worker.inference.streams import Streams
 from worker.inference.torch_errors import translated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from torch import Tensor, nn
-
-    from worker.imaging.types import RgbImage, Segmented
     from worker.inference.api import Output, Prepared
 
 T = TypeVar("T")

@@ -1,16 +1,12 @@
 """Translate errors of torch into `MemoryError` and `DeviceLost`."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import torch
 
 from shared.errors import DeviceLost
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _MEMORY_SIGNS: Final = (
     "out of memory",

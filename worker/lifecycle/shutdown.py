@@ -1,7 +1,5 @@
 """The one object that says whether this process is leaving, why, and with which exit code."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from enum import IntEnum

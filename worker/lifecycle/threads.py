@@ -1,7 +1,5 @@
 """The one place where the worker starts threads, and what happens when one of them fails."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable

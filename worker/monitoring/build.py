@@ -1,7 +1,5 @@
 """Build the monitoring of one worker process."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Cache a value and refresh it in the background, so that readers never block for long."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -1,7 +1,5 @@
 """Report the state of this worker and of the fleet when Prometheus asks."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

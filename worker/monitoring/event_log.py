@@ -1,7 +1,5 @@
 """Log what the engine does: a line an item, a line a batch."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from typing import Final

@@ -1,7 +1,5 @@
 """Answer the probes: is this process alive, and does it take work?"""
 
-from __future__ import annotations
-
 from worker.engine import Engine
 from worker.lifecycle import Shutdown
 from worker.monitoring.liveness import DECODE_S, LoopStamp, blocked, hung, stuck

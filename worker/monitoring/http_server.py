@@ -1,7 +1,5 @@
 """Serve metrics and probes over HTTP."""
 
-from __future__ import annotations
-
 import logging
 import socket
 import sys

@@ -1,7 +1,5 @@
 """Signs that a process looks alive and is not: a blocked loop, a stuck stage, too much memory."""
 
-from __future__ import annotations
-
 import os
 import time
 from typing import Any, Final

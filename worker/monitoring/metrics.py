@@ -1,7 +1,5 @@
 """Count what happens in the engine, for Prometheus; `collector` reads what is true when it asks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Final
 

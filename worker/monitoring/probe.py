@@ -1,7 +1,5 @@
 """`rmbg-worker --probe`: ask the worker on this machine whether it is ready."""
 
-from __future__ import annotations
-
 import http.client
 from collections.abc import Mapping
 from typing import Final

@@ -5,8 +5,6 @@ default each block comes from the kernel and is returned to it, which causes 67,
 pass, and every thread has an arena of its own that is too small for such blocks.
 """
 
-from __future__ import annotations
-
 import ctypes
 from collections.abc import Mapping
 from typing import Final

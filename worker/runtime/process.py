@@ -1,7 +1,5 @@
 """One worker process: load the models, serve tickets, leave."""
 
-from __future__ import annotations
-
 import logging
 import os
 import socket

@@ -1,7 +1,5 @@
 """`rmbg-worker --devices all`: one supervised process for each GPU of this machine."""
 
-from __future__ import annotations
-
 import logging
 import signal
 import subprocess

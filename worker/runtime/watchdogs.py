@@ -1,7 +1,5 @@
 """End a process that looks alive and is not, so that its supervisor starts another."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass

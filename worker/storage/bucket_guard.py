@@ -1,7 +1,5 @@
 """Access to the buckets that this worker's settings allow, whatever a job says."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 from shared.errors import BucketUnavailable

@@ -1,7 +1,5 @@
 """What an object at an output key means to the item that would write there. Pure functions."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 

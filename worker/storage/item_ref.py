@@ -1,7 +1,5 @@
 """What reading and writing needs to know of an item."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from shared.job.spec import JobSpec

@@ -1,7 +1,5 @@
 """The keys that an item's outputs are written at."""
 
-from __future__ import annotations
-
 from shared.errors import InvalidKey
 from shared.job.keys import OUTPUTS, output_key
 from worker.storage.item_ref import ItemRef

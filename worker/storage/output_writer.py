@@ -1,7 +1,5 @@
 """Read an item's source, and write its outputs to the bucket exactly once."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Flatten images with alpha for the network, which takes RGB only."""
 
-from __future__ import annotations
-
 from typing import Final
 
 import numpy as np

@@ -1,17 +1,13 @@
 """Convert colours from an embedded ICC profile to sRGB."""
 
-from __future__ import annotations
-
 import io
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from PIL import Image, ImageCms
 
 from worker.imaging.decode.files import FOREIGN
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 SRGB_TOLERANCE: Final = 1
 """Greatest difference, of 255, at which a profile counts as sRGB and is not applied."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -16,16 +17,13 @@ from worker.imaging.decode.files import FOREIGN, opened
 from worker.imaging.decode.header import peek
 from worker.imaging.decode.orientation import apply_orientation, orientation
 from worker.imaging.decode.samples import split
-from worker.imaging.types import Opaque, Translucent
+from worker.imaging.types import Mask, Opaque, RgbImage, SourceImage, Translucent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from PIL import Image
     from PIL.ImageFile import ImageFile
 
     from worker.imaging.decode.limits import Limits
-    from worker.imaging.types import Mask, RgbImage, SourceImage
 
 Truncated: TypeAlias = Literal["fail", "accept"]
 """What to do with a truncated file."""

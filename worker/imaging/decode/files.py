@@ -6,9 +6,11 @@ reason for a rejection is kept, which `Image.open` drops.
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -23,15 +25,11 @@ from PIL import (
     TiffImagePlugin,
     WebPImagePlugin,
 )
+from PIL.ImageFile import ImageFile
 
 from shared.errors import ImageTooLarge, UndecodableImage, UnsupportedImage
 
 if TYPE_CHECKING:
-    import io
-    from collections.abc import Callable, Iterator
-
-    from PIL.ImageFile import ImageFile
-
     from shared.errors import ItemError
     from worker.imaging.decode.sniff import Format
 

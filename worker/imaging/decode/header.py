@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shared.errors import UndecodableImage
@@ -11,8 +12,6 @@ from worker.imaging.decode.files import opened
 from worker.imaging.decode.sniff import Format, sniff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from worker.imaging.decode.limits import Limits
 
 _CONTAINERS: Final = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0}

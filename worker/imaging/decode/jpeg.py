@@ -1,16 +1,12 @@
 """Fast path for plain JPEG files, and repair of truncated ones."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 import simplejpeg
 
 from shared.errors import ImageTooLarge
-
-if TYPE_CHECKING:
-    from worker.imaging.types import RgbImage
+from worker.imaging.types import RgbImage
 
 END: Final = b"\xff\xd9"
 """End marker."""

@@ -1,7 +1,5 @@
 """Size limits, checked against the header before any pixel is decoded."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from shared.errors import ImageTooLarge, UndecodableImage

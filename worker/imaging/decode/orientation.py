@@ -1,20 +1,15 @@
 """Rotate and flip an image upright according to its EXIF tag."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from worker.imaging.decode.files import FOREIGN
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy.typing as npt
-    from PIL.ImageFile import ImageFile
 
 _TAG: Final = 0x0112
 UPRIGHT: Final = 1

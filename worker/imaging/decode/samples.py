@@ -1,17 +1,13 @@
 """Convert any Pillow mode to 8-bit grey, RGB, CMYK or LAB, and a separate alpha."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from shared.errors import UnsupportedImage
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-    from PIL.ImageFile import ImageFile
 
 BASES: Final = ("L", "RGB", "CMYK", "LAB")
 """Modes without alpha that `colour` accepts."""

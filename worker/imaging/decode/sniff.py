@@ -1,7 +1,5 @@
 """Detect the format of a file from its first bytes; names and extensions are ignored."""
 
-from __future__ import annotations
-
 import importlib.util
 from typing import Final, Literal, TypeAlias
 

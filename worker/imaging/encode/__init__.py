@@ -1,7 +1,5 @@
 """Encode pixels as the bytes of a file; one encoder for each output format."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 

@@ -1,7 +1,5 @@
 """Encode pixels as PNG files, and build their text chunks."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias

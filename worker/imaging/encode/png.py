@@ -5,8 +5,6 @@ CPU time outside the network. Here the caller chooses both. numpy filters rows i
 cache; filter and deflate release the interpreter lock, so threads encode images in parallel.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias

@@ -4,8 +4,6 @@ A package offers `load(path, dtype, *, on_cpu)`, which returns a network in eval
 the contract of `worker.inference.forward.Forward`, or raises `WeightsInvalid`.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from pathlib import Path
 

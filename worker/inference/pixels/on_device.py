@@ -5,28 +5,19 @@ Pool threads call this while the network runs. Each thread has its own CUDA stre
 copies overlap with the network.
 """
 
-from __future__ import annotations
-
 import threading
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Final
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (torch's own spelling)
+from torch import Tensor
 
-from worker.imaging.types import Segmented
+from worker.imaging.types import RgbImage, Segmented
 from worker.inference.architectures.isnet.network import SIDE_PX
 from worker.inference.devices import wait_for
 from worker.inference.pixels.postprocess import is_empty
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from torch import Tensor
-
-    from worker.imaging.types import RgbImage
-
 
 AT_ONCE: Final = 2
 """Images prepared or finished at once: each takes up to 16 bytes per pixel of device memory."""

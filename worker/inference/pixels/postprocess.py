@@ -1,16 +1,12 @@
 """Convert the network's output to a mask of the image's size."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from worker.imaging.types import Segmented
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
 
 EMPTY_BELOW: Final = 0.2
 """With *stretch* `guarded`, an image whose greatest output is below this counts as empty.

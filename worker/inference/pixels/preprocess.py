@@ -1,19 +1,14 @@
 """Resize an image of any size to the 1024 x 1024 input of the network."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from worker.imaging.types import RgbImage
 from worker.inference.architectures.isnet.network import SIDE_PX
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from worker.imaging.types import RgbImage
 
 MAX_FLOAT_PIXELS: Final = 16_000_000
 """Larger images are subsampled before conversion to float32, which takes 12 bytes per pixel: 1.2 GB

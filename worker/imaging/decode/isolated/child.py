@@ -13,6 +13,7 @@ import resource
 import signal
 import socket
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,8 +22,6 @@ from worker.imaging.decode.decoder import decode
 from worker.imaging.decode.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from worker.imaging.decode.decoder import Truncated
 
 LENGTH: Final = struct.Struct(">I")

@@ -12,14 +12,13 @@ import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from shared.errors import ImageTooLarge, ItemError, UndecodableImage, UnsupportedImage
 from worker.imaging.decode.decoder import DecodedImage
 from worker.imaging.decode.isolated.child import LENGTH, send
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from worker.imaging.decode.decoder import Truncated
 
 CONNECTION_ERRORS: Final = (OSError, EOFError, ValueError)

@@ -1,7 +1,5 @@
 """IS-Net, the network of RMBG-1.4 and isnet-general-use."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

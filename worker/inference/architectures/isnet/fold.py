@@ -1,18 +1,13 @@
 """Build the network from published weights, with batch norm folded into the convolutions."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import Final
 
 import torch
+from torch import Tensor
 
 from shared.errors import WeightsInvalid
 from worker.inference.architectures.isnet.network import BATCH_NORM_EPS, Network
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import Tensor
 
 _SHOWN: Final = 3
 _NORM_PARTS: Final = ("weight", "bias", "running_mean", "running_var")

@@ -4,8 +4,6 @@ Architecture and parameter names are those of the published `model.pth` (paper: 
 Dichotomous Image Segmentation", Qin 2022, arXiv 2203.03041).
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 import torch

@@ -1,24 +1,19 @@
 """Read weights files (.pth, .safetensors, .onnx) as tensors under the published names."""
 
-from __future__ import annotations
-
 import zipfile
+from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import onnx
 import safetensors
 import safetensors.torch
 import torch
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from torch import Tensor
 
 from shared.errors import WeightsInvalid
 from worker.inference.architectures.isnet.network import Network, convolutions
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torch import Tensor
 
 
 def load_state_dict(path: Path) -> dict[str, Tensor]:
