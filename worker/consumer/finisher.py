@@ -32,6 +32,7 @@ class Release:
     """Whether this counts as a death of the worker."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TicketFinisher:
     """Closes tickets and releases them, as soon as Redis answers.
 
@@ -39,20 +40,11 @@ class TicketFinisher:
     from several threads.
     """
 
-    def __init__(
-        self,
-        *,
-        store: JobStore,
-        objects: ObjectStore,
-        leases: Leases,
-        publish: Callable[[Iterable[Issued]], int],
-        retry_s: float = RETRY_S,
-    ) -> None:
-        self._store = store
-        self._objects = objects
-        self._leases = leases
-        self._publish = publish
-        self._retry_s = retry_s
+    store: JobStore
+    objects: ObjectStore
+    leases: Leases
+    publish: Callable[[Iterable[Issued]], int]
+    retry_s: float = RETRY_S
 
     def close(self, held: HeldTicket, granted: Granted, release: Release) -> None:
         """Put the range's shard and drop the ticket; if it is not complete, *release* it.
@@ -62,7 +54,7 @@ class TicketFinisher:
         """
 
         def close() -> None:
-            found = self._store.leases.finish_begin(held.lease)
+            found = self.store.leases.finish_begin(held.lease)
             if found is None:
                 return
             if found.is_complete:
@@ -84,13 +76,13 @@ class TicketFinisher:
         """Return how to release a ticket after *err*; log an error that nobody expected."""
         match err:
             case BucketUnavailable():
-                return Release(self._retry_s, f"bucket: {err}")
+                return Release(self.retry_s, f"bucket: {err}")
             case RedisUnavailable() | StoreUnavailable():
-                return Release(self._retry_s)
+                return Release(self.retry_s)
             case _:
                 logger.error("ticket failed", extra=held.named(), exc_info=err)
                 reason = f"a worker's error: {type(err).__name__}: {err}"
-                return Release(self._retry_s, reason[:MAX_REASON_CHARS])
+                return Release(self.retry_s, reason[:MAX_REASON_CHARS])
 
     def _until_answered(self, held: HeldTicket, ask: Callable[[], None]) -> None:
         while not held.is_lost:
@@ -111,20 +103,20 @@ class TicketFinisher:
         body = "".join(f"{record}\n" for record in records).encode()
         bucket = granted.spec.output_bucket
         try:
-            self._objects.put(bucket, key, body, content_type="application/jsonl")
+            self.objects.put(bucket, key, body, content_type="application/jsonl")
         except Exception as err:  # noqa: BLE001 - logged there
             self._release(held, self.after_error(held, err))
             return
-        _, issued = self._store.leases.finish_commit(held.lease)
-        self._leases.drop(held)
-        self._publish(issued)
+        _, issued = self.store.leases.finish_commit(held.lease)
+        self.leases.drop(held)
+        self.publish(issued)
 
     def _release(self, held: HeldTicket, release: Release) -> None:
-        issued = self._store.leases.release(
+        issued = self.store.leases.release(
             held.lease,
             delay_s=release.delay_s,
             waiting_for=release.waiting_for,
             died=release.died,
         )
-        self._leases.drop(held)  # the next heartbeat must not take its absence for a loss
-        self._publish(issued)
+        self.leases.drop(held)  # the next heartbeat must not take its absence for a loss
+        self.publish(issued)

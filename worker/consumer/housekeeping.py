@@ -1,6 +1,7 @@
 """Delete expired previews, once an hour."""
 
 import logging
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -15,21 +16,19 @@ PREVIEWS_FOR_DAYS: Final = 1
 DELETE_AT_ONCE: Final = 1000
 
 
+@dataclass(frozen=True)
 class Housekeeping:
     """Keeps the output bucket tidy."""
 
-    def __init__(
-        self, objects: ObjectStore, bucket: str, *, every_s: float = HOUSEKEEPING_S
-    ) -> None:
-        self._objects = objects
-        self._bucket = bucket
-        self.every_s = every_s
-        """Seconds between two rounds."""
+    objects: ObjectStore
+    bucket: str
+    every_s: float = HOUSEKEEPING_S
+    """Seconds between two rounds."""
 
     def round(self) -> None:
         """Delete what has expired; an outage leaves it for the next round."""
         try:
-            delete_old_previews(self._objects, self._bucket, datetime.now(UTC))
+            delete_old_previews(self.objects, self.bucket, datetime.now(UTC))
         except (BucketUnavailable, StoreUnavailable) as err:
             logger.warning("previews not deleted", extra={"cause": str(err)})
 

@@ -59,9 +59,8 @@ class Engine:
         self.permits: Permits[Step] = Permits(limits.budget_px)
         self.breaker = breaker or CircuitBreaker()
         self.scheduler = StageScheduler(self._inflight, max_batch_wait_s=limits.max_batch_wait_s)
-        self._stages = StageList(stages)
         self._loop = ItemLoop(
-            self._stages,
+            stages=StageList(stages),
             scheduler=self.scheduler,
             inflight=self._inflight,
             permits=self.permits,
@@ -71,6 +70,7 @@ class Engine:
             observer=observer or Observers(),
             rng=rng or random.Random(),  # noqa: S311 - spreads retries, protects nothing
         )
+        self._first_stage = stages[0]
         self._cpu_since_s: dict[int, float] = {}
         self._threads = [
             *self._start(Executor.DOWNLOAD, limits.io_threads),
@@ -89,7 +89,7 @@ class Engine:
         item = self._inflight.enter(request, results, timeout_s=timeout_s)
         if item is None:
             return False
-        self.scheduler.put(Step(item, self._stages.first(), Queued()))
+        self.scheduler.put(Step(item, self._first_stage, Queued()))
         return True
 
     @property

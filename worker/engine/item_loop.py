@@ -6,6 +6,7 @@ Threads call it with what they took from the scheduler. Stages return; nothing c
 import logging
 import random
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from shared.errors import BucketUnavailable, RmbgError, StoreUnavailable
@@ -23,7 +24,14 @@ from worker.engine.failure_policy import (
 from worker.engine.inflight import InFlight
 from worker.engine.item import Item, ItemResult
 from worker.engine.observer import Observer
-from worker.engine.payloads import BEFORE_NETWORK, Deferred, Finished, Outcome, Payload
+from worker.engine.payloads import (
+    BEFORE_NETWORK,
+    HOLDING_PIXELS,
+    Deferred,
+    Finished,
+    Outcome,
+    Payload,
+)
 from worker.engine.permits import Permits
 from worker.engine.records import failed_record
 from worker.engine.scheduler import Batch, StageScheduler
@@ -34,31 +42,19 @@ from worker.lifecycle import UNFIT_EXIT, Shutdown
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ItemLoop:
     """Takes items from stage to stage; safe to use from several threads, an item from one."""
 
-    def __init__(
-        self,
-        stages: StageList,
-        *,
-        scheduler: StageScheduler,
-        inflight: InFlight,
-        permits: Permits[Step],
-        breaker: CircuitBreaker,
-        retries: RetryLimits,
-        shutdown: Shutdown,
-        observer: Observer,
-        rng: random.Random,
-    ) -> None:
-        self._stages = stages
-        self._scheduler = scheduler
-        self._inflight = inflight
-        self._permits = permits
-        self._breaker = breaker
-        self._retries = retries
-        self._shutdown = shutdown
-        self._observer = observer
-        self._rng = rng
+    stages: StageList
+    scheduler: StageScheduler
+    inflight: InFlight
+    permits: Permits[Step]
+    breaker: CircuitBreaker
+    retries: RetryLimits
+    shutdown: Shutdown
+    observer: Observer
+    rng: random.Random
 
     def run_step(self, step: Step) -> None:
         """Run one stage for one item, and take the item on."""
@@ -84,17 +80,17 @@ class ItemLoop:
                 self._leave(step.item, Deferred(died=True))
             raise
         took_s = time.monotonic() - started_s
-        self._observer.batch(steps[0].stage.name, requests, wait_s=batch.waited_s, took_s=took_s)
+        self.observer.batch(steps[0].stage.name, requests, wait_s=batch.waited_s, took_s=took_s)
 
     def defer(self, item: Item, waiting_for: str | None = None) -> None:
         """Give an item back without a record."""
-        self._leave(item, Deferred(waiting_for, died=self._shutdown.is_unfit))
+        self._leave(item, Deferred(waiting_for, died=self.shutdown.is_unfit))
 
     def _process(self, step: Step) -> None:
         if self._must_defer(step):
             return
         if isinstance(step.stage, StoreStage) and not self._may_ask_store(step.stage, step.item):
-            self._scheduler.put(step, delay_s=self._breaker.wait_s())
+            self.scheduler.put(step, delay_s=self.breaker.wait_s())
             return
         if self._has_permit(step):
             self._run(step)
@@ -104,12 +100,12 @@ class ItemLoop:
         try:
             result = step.stage.run(step.item, step.payload)
         except BaseException as err:  # noqa: BLE001 - whatever a stage raises ends its item only
-            self._observer.stage(step.stage.name, time.monotonic() - started_s)
+            self.observer.stage(step.stage.name, time.monotonic() - started_s)
             self._advance(step, err)
             return
-        self._observer.stage(step.stage.name, time.monotonic() - started_s)
+        self.observer.stage(step.stage.name, time.monotonic() - started_s)
         if isinstance(step.stage, StoreStage):
-            self._breaker.answered()
+            self.breaker.answered()
         self._advance(step, result)
 
     def _advance(self, step: Step, result: Payload | Finished | BaseException) -> None:
@@ -122,12 +118,12 @@ class ItemLoop:
             case Finished():
                 self._leave(item, result)
             case _:
-                self._inflight.moved()
+                self.inflight.moved()
                 self._release_permit(item, unless_held_by=result)
                 if not isinstance(result, BEFORE_NETWORK):
-                    self._inflight.pass_device(item)
-                    self._scheduler.batches.nudge()
-                self._scheduler.put(Step(item, self._stages.after(step.stage, result), result))
+                    self.inflight.pass_device(item)
+                    self.scheduler.batches.nudge()
+                self.scheduler.put(Step(item, self.stages.after(step.stage, result), result))
 
     def _act_on(self, step: Step, error: BaseException) -> None:
         """Do what the failure policy says about *error*."""
@@ -136,36 +132,36 @@ class ItemLoop:
             step.stage,
             error,
             item.attempts,
-            self._retries,
-            is_draining=self._shutdown.is_draining,
-            is_breaker_open_after=self._breaker.is_open_after_failure,
+            self.retries,
+            is_draining=self.shutdown.is_draining,
+            is_breaker_open_after=self.breaker.is_open_after_failure,
         )
         match decision.breaker:
             case BreakerSignal.ANSWERED:
-                self._breaker.answered()
+                self.breaker.answered()
             case BreakerSignal.FAILED:
-                self._breaker.failed()
+                self.breaker.failed()
         match decision.action:
             case Retry(cap_s, counts):
                 item.attempts += counts
-                self._observer.retried(item.request, step.stage.name, error)
-                self._scheduler.put(step, delay_s=self._rng.uniform(0, cap_s))
+                self.observer.retried(item.request, step.stage.name, error)
+                self.scheduler.put(step, delay_s=self.rng.uniform(0, cap_s))
             case End(reason):
                 self._log_unknown(item, reason)
                 self._leave(item, Finished(failed_record(item, reason)))
             case Defer(reason):
                 self.defer(item, reason)
             case Leave(reason):
-                if not self._shutdown.is_unfit:
+                if not self.shutdown.is_unfit:
                     logger.critical("worker unfit", exc_info=reason)
-                self._shutdown.drain(str(reason), UNFIT_EXIT)
+                self.shutdown.drain(str(reason), UNFIT_EXIT)
                 self.defer(item)
 
     # ---- parts of it
 
     def _must_defer(self, step: Step) -> bool:
         """Give the item back if the process is leaving; return whether it did."""
-        if not (self._shutdown.is_draining and isinstance(step.payload, BEFORE_NETWORK)):
+        if not (self.shutdown.is_draining and isinstance(step.payload, BEFORE_NETWORK)):
             return False
         self.defer(step.item)
         return True
@@ -184,21 +180,21 @@ class ItemLoop:
             return False
         if not pixels:
             return True
-        self._queue_granted(self._permits.request(step, pixels, step.rank))
+        self._queue_granted(self.permits.request(step, pixels, step.rank))
         return False
 
     def _release_permit(self, item: Item, *, unless_held_by: Payload | None = None) -> None:
         """Release the item's pixels once its payload no longer holds them."""
-        if unless_held_by is not None and unless_held_by.holds_pixels:
+        if isinstance(unless_held_by, HOLDING_PIXELS):
             return
         pixels, item.held_pixels = item.held_pixels, 0
         if pixels:
-            self._queue_granted(self._permits.release(pixels))
+            self._queue_granted(self.permits.release(pixels))
 
     def _queue_granted(self, granted: list[tuple[Step, int]]) -> None:
         for step, pixels in granted:
             step.item.held_pixels = pixels
-            self._scheduler.put(step)
+            self.scheduler.put(step)
 
     def _may_ask_store(self, stage: StoreStage[Any], item: Item) -> bool:
         """Return whether the item's bucket may be asked; while the breaker is open, probe it.
@@ -207,28 +203,28 @@ class ItemLoop:
         never delivers, left over at the end of a job, would look like a store that is down, and
         its job would wait for ever.
         """
-        if self._shutdown.is_draining or not self._breaker.is_open:
+        if self.shutdown.is_draining or not self.breaker.is_open:
             return True
-        if not self._breaker.allows():
+        if not self.breaker.allows():
             return False
         try:
             stage.probe(item)
         except StoreUnavailable:
-            self._breaker.failed()
+            self.breaker.failed()
             return False
         except BucketUnavailable:
             pass  # an answer; the item will get it too and say so
-        self._breaker.answered()
+        self.breaker.answered()
         return True
 
     def _leave(self, item: Item, outcome: Outcome) -> None:
         """Put the result of an item, once."""
         self._release_permit(item)
-        if not self._inflight.leave(item, outcome):
+        if not self.inflight.leave(item, outcome):
             return
-        self._scheduler.batches.nudge()
+        self.scheduler.batches.nudge()
         try:
-            self._observer.ended(item.request, outcome, took_s=time.monotonic() - item.started_at_s)
+            self.observer.ended(item.request, outcome, took_s=time.monotonic() - item.started_at_s)
         finally:
             item.results.put(ItemResult(item.request, outcome))
 

@@ -8,7 +8,7 @@ stages read and nothing else, so that memory is freed as soon as its stage has r
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import Final, TypeAlias
 
 from shared.job.record import ItemRecord
 from shared.job.spec import Json
@@ -20,8 +20,6 @@ from worker.inference import Output, Prepared
 class Queued:
     """Nothing has been done yet."""
 
-    holds_pixels: ClassVar[bool] = False
-
 
 @dataclass(frozen=True)
 class Downloaded:
@@ -29,7 +27,6 @@ class Downloaded:
 
     etag: str
     body: bytes
-    holds_pixels: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,6 @@ class Decoded:
     image: SourceImage
     notes: tuple[str, ...]
     prepared: Prepared
-    holds_pixels: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,6 @@ class Inferred:
     image: SourceImage
     notes: tuple[str, ...]
     output: Output
-    holds_pixels: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +67,6 @@ class Rendered:
     etag: str
     outputs: Mapping[str, bytes]
     facts: ImageFacts
-    holds_pixels: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -95,5 +89,7 @@ class Deferred:
 Payload: TypeAlias = Queued | Downloaded | Decoded | Inferred | Rendered
 Outcome: TypeAlias = Finished | Deferred
 
-BEFORE_NETWORK = (Queued, Downloaded, Decoded)
+HOLDING_PIXELS: Final = (Decoded, Inferred)
+"""Payloads with decoded pixels, which a permit pays for."""
+BEFORE_NETWORK: Final = (Queued, Downloaded, Decoded)
 """Payloads of items that a draining process gives back."""

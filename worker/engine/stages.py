@@ -178,15 +178,6 @@ class StageList:
 
     stages: Stages
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the stages, in order."""
-        return tuple(stage.name for stage in self.stages)
-
-    def first(self) -> Stage[Any]:
-        """Return the stage that takes a queued item."""
-        return self.stages[0]
-
     def after(self, stage: Stage[Any], payload: Payload) -> Stage[Any]:
         """Return the first stage after *stage* that accepts *payload*."""
         rest = self.stages[self.stages.index(stage) + 1 :]

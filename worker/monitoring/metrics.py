@@ -32,81 +32,33 @@ class Metrics:
         """Count under the names of the *stages*."""
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        images = Counter(
+        self._images = Counter(
             "rmbg_images",
             "Items that left the engine: done, failed (by error class), or given back unfinished.",
-            ("result", "error"),
+            labelnames=("result", "error"),
             registry=self.registry,
         )
-        self._done = images.labels("done", "")
-        self._given_back = images.labels("given_back", "")
-        self._failed = {
-            error.__name__: images.labels("failed", error.__name__)
-            for error in ItemError.__subclasses__()
-        }
-        self._images = images
         self._took = Histogram(
             "rmbg_image_seconds",
             "Time an item spends in the engine until it is done or failed.",
             buckets=SECONDS,
             registry=self.registry,
         )
-        self._stages = self._per_stage(stages)
-        self._make_device_metrics()
-
-    def stage(self, name: str, took_s: float) -> None:
-        """See `Observer.stage`."""
-        self._stages[name].observe(took_s)
-
-    def batch(
-        self, name: str, requests: Sequence[ItemRequest], *, wait_s: float, took_s: float
-    ) -> None:
-        """See `Observer.batch`."""
-        self._sizes.observe(len(requests))
-        self._waits.observe(wait_s)
-        self._stages[name].observe(took_s)
-        self._busy.inc(took_s)
-
-    def retried(self, request: ItemRequest, stage: str, err: BaseException) -> None:  # noqa: ARG002 - which item and why is for the log
-        """See `Observer.retried`."""
-        self._retries[stage].inc()
-
-    def ended(self, request: ItemRequest, outcome: Outcome, *, took_s: float) -> None:  # noqa: ARG002 - which item is for the log
-        """See `Observer.ended`."""
-        if not isinstance(outcome, Finished):
-            self._given_back.inc()
-            return
-        self._took.observe(took_s)
-        error = outcome.record.error
-        if error is None:
-            self._done.inc()
-        else:
-            name = str(error["class"])
-            (self._failed.get(name) or self._images.labels("failed", name)).inc()
-
-    def _per_stage(self, stages: Sequence[str]) -> dict[str, Histogram]:
-        seconds = Histogram(
+        self._stages = Histogram(
             "rmbg_stage_seconds",
             "Time a stage takes: forward for a batch, the others for an item.",
-            ("stage",),
+            labelnames=("stage",),
             buckets=SECONDS,
             registry=self.registry,
         )
-        retries = Counter(
+        self._retries = Counter(
             "rmbg_retries",
             "Retries of a stage after a transient error.",
-            ("stage",),
+            labelnames=("stage",),
             registry=self.registry,
         )
-        self._retries = {name: retries.labels(name) for name in stages}
-        return {name: seconds.labels(name) for name in stages}
-
-    def _make_device_metrics(self) -> None:
         self._sizes = Histogram(
-            "rmbg_batch_images",
-            "Items in a batch.",
-            buckets=SIZES,
-            registry=self.registry,
+            "rmbg_batch_images", "Items in a batch.", buckets=SIZES, registry=self.registry
         )
         self._waits = Histogram(
             "rmbg_batch_wait_seconds",
@@ -119,3 +71,36 @@ class Metrics:
             "Seconds that batches spent in the network; its rate is the busy share of the device.",
             registry=self.registry,
         )
+        self._images.labels("done", "")
+        self._images.labels("given_back", "")
+        for error in ItemError.__subclasses__():
+            self._images.labels("failed", error.__name__)
+        for stage in stages:
+            self._stages.labels(stage)
+            self._retries.labels(stage)
+
+    def stage(self, name: str, took_s: float) -> None:
+        """See `Observer.stage`."""
+        self._stages.labels(name).observe(took_s)
+
+    def batch(
+        self, name: str, requests: Sequence[ItemRequest], *, wait_s: float, took_s: float
+    ) -> None:
+        """See `Observer.batch`."""
+        self._sizes.observe(len(requests))
+        self._waits.observe(wait_s)
+        self._stages.labels(name).observe(took_s)
+        self._busy.inc(took_s)
+
+    def retried(self, request: ItemRequest, stage: str, err: BaseException) -> None:  # noqa: ARG002 - which item and why is for the log
+        """See `Observer.retried`."""
+        self._retries.labels(stage).inc()
+
+    def ended(self, request: ItemRequest, outcome: Outcome, *, took_s: float) -> None:  # noqa: ARG002 - which item is for the log
+        """See `Observer.ended`."""
+        if not isinstance(outcome, Finished):
+            self._images.labels("given_back", "").inc()
+            return
+        self._took.observe(took_s)
+        record = outcome.record
+        self._images.labels(record.state, record.error["class"] if record.error else "").inc()
