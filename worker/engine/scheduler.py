@@ -8,6 +8,7 @@ import heapq
 import itertools
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -33,16 +34,14 @@ class Batch:
     """How long the first of them waited for the batch to run."""
 
 
-class StepQueue:
-    """Steps for one executor: urgent ones first, then in order of arrival."""
+class _DelayingQueue(ABC):
+    """What both kinds of queue have in common: delays, and an end."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._changed = threading.Condition()
-        self._ready: list[tuple[Rank, int, Step]] = []
-        self.delayed: DelayQueue[Step] = DelayQueue()
-        self._count = itertools.count()
         self._closed = False
+        self.delayed: DelayQueue[Step] = DelayQueue()
 
     def put(self, step: Step, *, delay_s: float = 0.0) -> None:
         """Add a step; threads see it after *delay_s*."""
@@ -50,21 +49,8 @@ class StepQueue:
             if delay_s:
                 self.delayed.push(step, self._clock() + delay_s)
             else:
-                self._push(step)
+                self._add(step)
             self._changed.notify()
-
-    def take(self) -> Step | None:
-        """Wait for a step and remove it; None once the queue is closed and empty."""
-        with self._changed:
-            while True:
-                now_s = self._clock()
-                for step in self.delayed.pop_due(now_s):
-                    self._push(step)
-                if self._ready:
-                    return heapq.heappop(self._ready)[2]
-                if self._closed:
-                    return None
-                self._changed.wait(self.delayed.wait_s(now_s))
 
     def hurry(self) -> None:
         """Let nothing wait for its delay any more."""
@@ -74,34 +60,49 @@ class StepQueue:
 
     def close(self) -> None:
         """Let threads that find the queue empty end."""
+        self._closed = True
         self.hurry()
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
 
-    def _push(self, step: Step) -> None:
+    def _add_due(self, now_s: float) -> None:
+        for step in self.delayed.pop_due(now_s):
+            self._add(step)
+
+    @abstractmethod
+    def _add(self, step: Step) -> None:
+        """Add a step that waits for a thread only."""
+
+
+class StepQueue(_DelayingQueue):
+    """Steps for one executor: urgent ones first, then in order of arrival."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._ready: list[tuple[Rank, int, Step]] = []
+        self._count = itertools.count()
+
+    def take(self) -> Step | None:
+        """Wait for a step and remove it; None once the queue is closed and empty."""
+        with self._changed:
+            while True:
+                now_s = self._clock()
+                self._add_due(now_s)
+                if self._ready:
+                    return heapq.heappop(self._ready)[2]
+                if self._closed:
+                    return None
+                self._changed.wait(self.delayed.wait_s(now_s))
+
+    def _add(self, step: Step) -> None:
         heapq.heappush(self._ready, (step.rank, next(self._count), step))
 
 
-class BatchQueue:
+class BatchQueue(_DelayingQueue):
     """Steps for the device, which takes them in batches of one model."""
 
     def __init__(self, inflight: InFlight, *, max_wait_s: float, clock: Clock) -> None:
+        super().__init__(clock)
         self._inflight = inflight
-        self._clock = clock
-        self._changed = threading.Condition()
         self._batcher: Batcher[tuple[float, Step]] = Batcher(max_wait_s)
-        self._delayed: DelayQueue[Step] = DelayQueue()
-        self._closed = False
-
-    def put(self, step: Step, *, delay_s: float = 0.0) -> None:
-        """Add a step; the device sees it after *delay_s*."""
-        with self._changed:
-            if delay_s:
-                self._delayed.push(step, self._clock() + delay_s)
-            else:
-                self._add(step)
-            self._changed.notify()
 
     def take(self) -> Batch | None:
         """Wait for a batch and remove it; None once the queue is closed and empty.
@@ -111,15 +112,14 @@ class BatchQueue:
         with self._changed:
             while True:
                 now_s = self._clock()
-                for step in self._delayed.pop_due(now_s):
-                    self._add(step)
+                self._add_due(now_s)
                 hurry = self._closed or self._inflight.upstream <= len(self._batcher)
                 if taken := self._batcher.take(now_s, hurry=hurry):
                     first_s = min(since_s for since_s, _ in taken)
                     return Batch(tuple(step for _, step in taken), now_s - first_s)
                 if self._closed:
                     return None
-                waits_s = (self._batcher.wait_s(now_s), self._delayed.wait_s(now_s), IDLE_CHECK_S)
+                waits_s = (self._batcher.wait_s(now_s), self.delayed.wait_s(now_s), IDLE_CHECK_S)
                 self._changed.wait(min(wait_s for wait_s in waits_s if wait_s is not None))
 
     def nudge(self) -> None:
@@ -134,24 +134,21 @@ class BatchQueue:
     def withdraw(self) -> list[Step]:
         """Remove and return all steps that wait; the batch that runs goes on."""
         with self._changed:
-            self._delayed.hurry()
-            withdrawn = self._delayed.pop_due(self._clock())
+            self.delayed.hurry()
+            withdrawn = self.delayed.pop_due(self._clock())
             while taken := self._batcher.take(self._clock(), hurry=True):
                 withdrawn += [step for _, step in taken]
             return withdrawn
 
-    def close(self) -> None:
-        """Let the device thread run what waits, and end."""
-        with self._changed:
-            self._delayed.hurry()
-            self._closed = True
-            self._changed.notify()
-
     def _add(self, step: Step) -> None:
         now_s, model = self._clock(), step.item.request.model
-        key = (step.stage.name, model.name)
-        size = model.segmenter.batch_size
-        self._batcher.add(key, (now_s, step), rank=step.rank, max_items=size, now_s=now_s)
+        self._batcher.add(
+            (step.stage.name, model.name),
+            (now_s, step),
+            rank=step.rank,
+            max_items=model.segmenter.batch_size,
+            now_s=now_s,
+        )
 
 
 class StageScheduler:
