@@ -1,26 +1,26 @@
-r"""Logging set-up: JSON lines for machines, plain text for a terminal, secrets for nobody.
+r"""Log as JSON lines, or as plain text on a terminal; secrets are masked.
 
-A message is constant; its facts are in `extra`, under these names:
+Messages are constant; variable data is in `extra`, under these names:
 
 =================  ================================================================
 `job_id`           the job; `job_ids`: those that share a batch
-`ticket`, `epoch`  the ticket's range (`"0-64"`) or `merge`, and its issue
-`index`            an item's place in its job
-`image_key`        an item's source key; `output_key`: where its picture was written
-`bucket`           the bucket a store error is about
+`ticket`, `epoch`  the ticket's range (`"0-64"`) or `merge`, and its epoch
+`index`            an item's index in its job
+`image_key`        an item's source key; `output_key`: where its image was written
+`bucket`           the bucket of a store error
 `worker_id`        the worker process
 `queue`            the queue a ticket came from or went to
 `stage`            the engine's stage: download, decode, forward, draw, upload
-`took_s`           from the entrance of the engine to the item's end
-`cause`            what went wrong; of an item the error's class, with its text in `reason`
+`took_s`           seconds from the start of the item in the engine to its end
+`cause`            what went wrong; for an item the error's class, with the message in `reason`
 `batch_size`       items in a batch
-`model`, `source`  the weights that are downloaded, and the kind of their source
-`done`, `failed`   items that ended well, and not
+`model`, `source`  the weights that are downloaded, and the kind of source
+`done`, `failed`   numbers of items
 `*_s`              durations in seconds; `*_bytes`: sizes
 =================  ================================================================
 
 Each JSON line begins with `at` (UTC, ISO 8601, milliseconds), `level`, `logger` and `message`;
-`traceback` comes with an exception. An extra of one of those names is dropped.
+`traceback` is present if there was an exception. An extra with one of those names is dropped.
 """
 
 import json as jsonlib
@@ -35,7 +35,7 @@ from shared.errors import InvalidOption
 
 _LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _CHATTY: Final = ("boto3", "botocore", "s3transfer", "urllib3", "httpx", "celery", "kombu", "amqp")
-"""Libraries that log requests, signatures included, or two lines a message: from warning on."""
+"""Libraries limited to warnings: they log signed requests or two lines for each message."""
 _CORE: Final = frozenset({"at", "level", "logger", "message", "traceback"})
 _NO_EXTRAS: Final = _CORE | frozenset(vars(logging.makeLogRecord({}))) | {"asctime", "taskName"}
 _USERINFO: Final = re.compile(r"(://[^\s/:@\"']*):[^\s/\"']*@")
@@ -44,28 +44,28 @@ _SIGNED: Final = re.compile(
     r"|password)(?:=|%3D))[^\s&,;\"'\\<>]+",
     re.IGNORECASE,
 )
-_TELLING: Final = ("signature", "credential", "token", "accesskeyid", "password")
-"""Whatever `_SIGNED` finds has one of these in it."""
+_SIGNED_WORDS: Final = ("signature", "credential", "token", "accesskeyid", "password")
+"""Every match of `_SIGNED` contains one of these."""
 _ESCAPES: Final = re.compile(
     r"\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|(\\ud[89a-f][0-9a-f]{2})"
 )
-"""In JSON: a backslash, a surrogate pair, or (the group) a lone surrogate."""
+"""In JSON: a backslash, a surrogate pair, or (as group 1) a lone surrogate."""
 _PLAIN: Final = re.compile(r"[^\s\"'=\x00-\x1f\x7f]+")
 
 
 def configure(stream: IO[str], *, level: str = "info", json: bool | None = None) -> None:
-    """Send the root logger's records to *stream*, once: a repetition replaces the last set-up.
+    """Write the root logger's records to *stream*; a repetition replaces the earlier stream.
 
     Args:
-        stream: Where lines go.
-        level: Least level that is written: debug, info, warning, error or critical.
-        json: Whether to write JSON lines; None: where *stream* is no terminal.
+        stream: Stream to write to.
+        level: Lowest level to write: debug, info, warning, error or critical.
+        json: Whether to write JSON lines; None: unless *stream* is a terminal.
 
     Raises:
-        InvalidOption: If there is no such level.
+        InvalidOption: If *level* is unknown.
     """
     if level.lower() not in _LEVELS:
-        raise InvalidOption(f"log level {level!r} is none of {', '.join(_LEVELS)}")
+        raise InvalidOption(f"unknown log level {level!r}; use one of {', '.join(_LEVELS)}")
     as_json = not stream.isatty() if json is None else json
     handler = _Handler(stream)
     handler.setFormatter(_JsonFormatter() if as_json else _TextFormatter())
@@ -85,19 +85,19 @@ def mask(text: str) -> str:
     'GET http://s3/b/k?X-Amz-Signature=***&x=1 via redis://:***@host/0'
     """
     text = _USERINFO.sub(r"\1:***@", text)
-    # A line is written for each image, and this pattern costs as much as all the rest of it.
+    # The pattern takes as long as all other work on a line, and each image logs a line.
     lowered = text.casefold()
-    if any(word in lowered for word in _TELLING):
+    if any(word in lowered for word in _SIGNED_WORDS):
         text = _SIGNED.sub(r"\1***", text)
     return text
 
 
 class _Handler(logging.StreamHandler[IO[str]]):
-    """Ours, so that a second `configure` finds it and leaves others' handlers alone."""
+    """Handler of `configure`, which replaces only handlers of this class."""
 
 
 class _JsonFormatter(logging.Formatter):
-    """One record, one line of ASCII JSON."""
+    """Format a record as one line of ASCII JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter.format`."""
@@ -117,7 +117,7 @@ class _JsonFormatter(logging.Formatter):
 
 
 class _TextFormatter(logging.Formatter):
-    """`12:00:01 INFO worker.engine: batch done batch_size=4`, then the traceback if any."""
+    """Format a record as `12:00:01 INFO worker.engine: batch done batch_size=4`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter.format`."""
@@ -138,11 +138,11 @@ def _extras(record: logging.LogRecord) -> Mapping[str, object]:
 
 
 def _finite(value: object) -> object:
-    """JSON has no NaN and no infinity, and one of them must not spoil a line."""
+    """Return a NaN or infinity as text, since JSON has neither."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _quoted(value: object) -> str:
-    """A key may hold blanks and newlines: quoted, it cannot pass for another field or line."""
+    """Quote a value with blanks or newlines, so that it cannot imitate another field or line."""
     text = str(value)
     return text if _PLAIN.fullmatch(text) else jsonlib.dumps(text, ensure_ascii=False)

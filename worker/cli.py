@@ -1,4 +1,4 @@
-"""`rmbg-worker`: serve tickets, or check that this machine could."""
+"""Command `rmbg-worker`: process tickets, or check that this machine can."""
 
 import os
 import signal
@@ -11,20 +11,20 @@ from shared.errors import ConfigError, RmbgError
 from worker.runtime.malloc import keep_memory
 
 CONFIG_EXIT = 2
-"""What was asked for cannot be done: starting it again would not help."""
+"""Exit code for invalid settings or options; a restart does not help."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--check", is_flag=True, help="Run one made picture through all stages and exit.")
+@click.option("--check", is_flag=True, help="Process one generated image and exit.")
 @click.option(
     "--devices",
     type=click.Choice(["all"]),
     help="Start and supervise one process for each GPU.",
 )
-@click.option("--probe", is_flag=True, help="Ask the worker at RMBG_HTTP whether it is ready.")
+@click.option("--probe", is_flag=True, help="Check that the worker at RMBG_HTTP is ready.")
 @click.version_option(package_name="rmbg-queue")
 def main(*, check: bool, devices: str | None, probe: bool) -> None:
-    """Take tickets from Redis, make cutouts and masks, write them to the bucket.
+    """Process tickets from Redis: compute cutouts and masks and write them to the bucket.
 
     Settings come from RMBG_* variables; see docs/operations.md.
     """
@@ -43,16 +43,16 @@ def main(*, check: bool, devices: str | None, probe: bool) -> None:
 
 
 def _probe() -> int:
-    from worker.monitoring.probe import probe  # noqa: PLC0415 - the others need no HTTP client
+    from worker.monitoring.probe import probe  # noqa: PLC0415 - only this needs an HTTP client
 
-    is_ready, said = probe(os.environ)
-    click.echo(said, err=not is_ready)
+    is_ready, message = probe(os.environ)
+    click.echo(message, err=not is_ready)
     return 0 if is_ready else 1
 
 
 def _run(*, check: bool, devices: str | None) -> int:
     keep_memory(os.environ)
-    # Imported here: torch takes seconds, and `--help` and a missing extra should not.
+    # Imported here because torch takes seconds to import, and `--help` does not need it.
     from worker.settings import WorkerSettings  # noqa: PLC0415
 
     settings = WorkerSettings.from_env(os.environ)
@@ -64,8 +64,8 @@ def _run(*, check: bool, devices: str | None) -> int:
         from worker.runtime.supervisor import supervise  # noqa: PLC0415
 
         return supervise(settings, os.environ)
-    # As PID 1 of a container a process without a handler would ignore SIGTERM while models load;
-    # Celery puts its own in place once it serves.
+    # Without a handler, PID 1 of a container ignores SIGTERM while models load; Celery installs
+    # its own handler later.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from worker.app import build_app  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""What this process may use: the machine's, or less where a container says so."""
+"""Detect the CPU cores and memory that this process may use, with container limits."""
 
 import math
 import os
@@ -8,15 +8,14 @@ from typing import Final
 import psutil
 
 CGROUP: Final = Path("/sys/fs/cgroup")
-"""As a container sees it: its own limits, in the files of control groups version 2."""
+"""Folder with a container's own limits (cgroup version 2)."""
 
 
 def allowed_cores(cgroup: Path = CGROUP) -> int:
-    """Return how many cores this process may keep busy, at least 1; part of one counts as one.
+    """Return how many cores this process may use, at least 1; a fraction counts as one core.
 
-    More threads than that wait for each other: with a quota of 2 on a machine of 64 cores, 64
-    threads use up in a moment what they may have in a tenth of a second, and stand still for the
-    rest of it.
+    More threads would slow each other down: with a quota of 2 cores on a machine of 64, 64 threads
+    use up the quota of a 100 ms period in a moment and are suspended for the rest of it.
     """
     machine = os.cpu_count() or 1
     pinned = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
@@ -27,14 +26,14 @@ def allowed_cores(cgroup: Path = CGROUP) -> int:
 
 
 def allowed_memory_bytes(cgroup: Path = CGROUP) -> int:
-    """Return the memory that this process may hold."""
+    """Return how much memory this process may use, in bytes."""
     machine: int = psutil.virtual_memory().total
     limit = _read(cgroup / "memory.max")
     return min(machine, int(limit)) if limit.isdecimal() else machine
 
 
 def _read(path: Path) -> str:
-    """Return the text of a control group's file; nothing where there is none."""
+    """Return the text of a cgroup file; empty if it cannot be read."""
     try:
         return path.read_text().strip()
     except OSError:

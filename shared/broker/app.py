@@ -1,4 +1,4 @@
-"""Queue names, the task's name and the Celery app that both ends make."""
+"""Create the Celery app of producers and workers, publish tickets and measure queues."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ if TYPE_CHECKING:
     from shared.jobstore.values import Issued
 
 TASK: Final = "rmbg.ticket"
-"""Name of the one task: claim the ticket's range and work it off."""
+"""Name of the only task: claim a ticket and process it."""
 CONCURRENCY: Final = 3
-"""Tickets a worker holds at once: enough to hide one's tail behind the next one's head."""
+"""Tickets a worker holds at once, so that the GPU stays busy while one ticket ends."""
 
 
 def make_app(redis_url: str, *, concurrency: int = CONCURRENCY) -> Celery:
-    """Return a Celery app over *redis_url*, as producers and workers both use it.
+    """Return a Celery app for the broker at *redis_url*; it does not connect yet.
 
-    Nothing is connected yet. The settings answer measured faults: without socket timeouts a
-    half-open connection is never noticed, a pool that retries for ever rides out any restart,
-    and messages are acknowledged late only so that a lost worker's ticket comes back sooner than
-    its lease ends; the job store decides what is really done.
+    Without socket timeouts, a half-open connection would never be noticed; unlimited retries
+    survive a restart of Redis of any length. Messages are acknowledged late so that the ticket of
+    a lost worker returns before its lease expires; the job store decides what is done.
     """
     app = Celery("rmbg", broker=redis_url, amqp=Amqp, set_as_current=False)
     app.conf.update(_BROKER, **_TASKS, **_WORKER, worker_concurrency=concurrency)
@@ -38,18 +37,18 @@ def make_app(redis_url: str, *, concurrency: int = CONCURRENCY) -> Celery:
 
 
 def publish(app: Celery, issued: Iterable[Issued]) -> int:
-    """Send a message for each issued ticket, over one connection; return how many were sent.
+    """Send a message for each issued ticket over one connection; return how many were sent.
 
-    A second message for the same ticket is harmless, so a publication that failed half-way may be
-    repeated as a whole; tickets that were never sent are re-issued by the workers.
+    A second message for a ticket is harmless, so a call that failed half-way can be repeated.
+    Workers issue tickets that were never sent again.
 
     Raises:
-        RedisUnavailable: If the broker does not take them within a few seconds.
+        RedisUnavailable: If the broker does not accept them within a few seconds.
     """
     sent = 0
     try:
         with app.producer_pool.acquire(block=True, timeout=_PUBLISH_S) as producer:
-            # A broken connection is otherwise retried for ever, before any retry policy applies.
+            # Otherwise a broken connection is retried without limit; no retry policy applies yet.
             if producer.connection is not None:
                 producer.connection.ensure_connection(**_CONNECT, timeout=_PUBLISH_S)
             for one in issued:
@@ -63,7 +62,7 @@ def publish(app: Celery, issued: Iterable[Issued]) -> int:
                 sent += 1
     except _FAULTS as err:
         at = app.connection_for_write().as_uri()
-        raise RedisUnavailable(f"the broker at {at} took {sent} tickets, then: {err}") from err
+        raise RedisUnavailable(f"broker at {at} failed after {sent} tickets: {err}") from err
     return sent
 
 
@@ -71,22 +70,22 @@ def depths(app: Celery) -> dict[str, int]:
     """Return how many messages wait in each queue.
 
     Raises:
-        RedisUnavailable: If the broker cannot be asked.
+        RedisUnavailable: If the broker cannot be reached.
     """
     try:
-        pooled: Any = app.pool.acquire(block=True)  # its stubs know no channels
+        pooled: Any = app.pool.acquire(block=True)  # the stubs lack `default_channel`
         with pooled as connection:
-            # Every worker asks each second: one LLEN a queue, where declaring takes six commands.
+            # Every worker calls this each second: one LLEN per queue; declaring takes six commands.
             pipe = connection.default_channel.client.pipeline(transaction=False)
             for name in QUEUES:
                 pipe.llen(name)
             return dict(zip(QUEUES, pipe.execute(), strict=True))
     except _FAULTS as err:
-        raise RedisUnavailable(f"queues could not be asked: {err}") from err
+        raise RedisUnavailable(f"cannot read the lengths of the queues: {err}") from err
 
 
 _FAULTS: Final = (KombuError, RedisError, OSError, AttributeError)
-"""What kombu raises when the way to Redis breaks; the last, of a channel that just lost it."""
+"""Errors of kombu for a lost connection; `AttributeError` from a channel that just lost it."""
 _PUBLISH_S: Final = 5
 _CONNECT: Final[dict[str, Any]] = {
     "max_retries": 3,
@@ -94,7 +93,7 @@ _CONNECT: Final[dict[str, Any]] = {
     "interval_step": 0.2,
     "interval_max": 1,
 }
-"""Short, unlike the app's own policy: who submits waits for it, and may simply submit again."""
+"""Shorter than the app's own policy, because a user waits for it and can submit again."""
 _KEEPALIVE: Final = {
     getattr(socket, name): value
     for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
@@ -103,10 +102,10 @@ _KEEPALIVE: Final = {
 _BROKER: Final[dict[str, Any]] = {
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
-    "broker_channel_error_retry": True,  # a full Redis refuses commands: no reason to exit
+    "broker_channel_error_retry": True,  # do not exit while Redis is full and refuses commands
     "broker_pool_limit": 4,
     "broker_transport_options": {
-        "visibility_timeout": 3600,  # a safety net only; leases do the recovery
+        "visibility_timeout": 3600,  # fallback only; leases recover tickets
         "unacked_restore_interval": 10,
         "unacked_restore_throttle": 1,
         "socket_timeout": 10,
@@ -116,7 +115,7 @@ _BROKER: Final[dict[str, Any]] = {
         "health_check_interval": 10,
         "max_connections": 20,
         "queue_order_strategy": "priority",
-        "priority_steps": [0],  # lanes are queues of their own: each is one list, of its own name
+        "priority_steps": [0],  # one Redis list per queue, with the name of the queue
         "client_name": "rmbg",
     },
 }

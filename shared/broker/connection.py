@@ -1,8 +1,8 @@
-"""The way to the broker: tried again soon, waited for while it is full, proof against garbage.
+"""Connect to the broker: reconnect soon, wait while Redis is full, drop malformed messages.
 
-Whoever can write to a queue can put anything there. kombu and Celery take a message's form on
-trust: what they stumble over ends the worker, or (a `KeyError`) counts as a broken connection, so
-that the same message is restored and met again for ever. Here it is dropped, and said to be.
+A queue can contain anything, and kombu and Celery do not validate messages. A malformed one stops
+the worker, or (a `KeyError`) counts as a lost connection, so that the message is restored and
+delivered again without end. The classes here drop such a message and log a warning.
 """
 
 import logging
@@ -19,37 +19,37 @@ from redis.exceptions import DataError, OutOfMemoryError, RedisError
 logger = logging.getLogger(__name__)
 
 RECONNECT_MOST_S: Final = 5
-"""Longest rest between two tries to reach the broker, in seconds. Celery has 30 fixed: after a
-long outage a worker would idle for half a minute with Redis long back."""
+"""Longest delay between two attempts to connect, in seconds. Celery's is fixed at 30: a worker
+would stay idle for half a minute after a long outage has ended."""
 _ROOM: Final = "rmbg:room"
-"""A key of the broker's database that is written to see whether it takes writes."""
+"""Key that is written to check whether the broker accepts writes."""
 _CAUSE_CHARS: Final = 200
 
 
 class _Channel(kombu_redis.Channel):
-    """Drops what is no JSON; it has left its queue when that is found out."""
+    """Channel that drops messages that are not JSON; they have already left the queue."""
 
-    def _brpop_read(self, **options: Any) -> bool | None:  # noqa: ANN401 - kombu's own
+    def _brpop_read(self, **options: Any) -> bool | None:  # noqa: ANN401 - as in kombu
         try:
             found: bool | None = super()._brpop_read(**options)  # type: ignore[misc]  # not in the stubs
         except (Empty, OSError, RedisError):
             raise
-        except Exception as err:  # noqa: BLE001 - kombu's decoders raise whatever the text provokes
-            _say_dropped(err)
+        except Exception as err:  # noqa: BLE001 - kombu's decoders raise many types of errors
+            _log_dropped(err)
             return None
         return found
 
 
 class _Transport(kombu_redis.Transport):
-    """Drops JSON that is no message; see `kombu.transport.virtual.Transport`."""
+    """Transport that drops JSON that is not a message."""
 
     Channel = _Channel
 
     def _deliver(self, message: Any, queue: str | None) -> None:  # noqa: ANN401 - hostile
-        """Hand a message to its consumer.
+        """Deliver a message to its consumer.
 
-        Errors of the connection pass, so that it is made again. kombu's own list of these is of
-        no use: a hostile message raises a `KeyError` or a `DataError` too.
+        Connection errors pass through, so that the worker reconnects. kombu's own list of these
+        is too wide: a malformed message raises a `KeyError` or a `DataError` too.
         """
         try:
             super()._deliver(message, queue)
@@ -57,29 +57,29 @@ class _Transport(kombu_redis.Transport):
             self._drop(message, err)
         except (OSError, RedisError):
             raise
-        except Exception as err:  # noqa: BLE001 - Celery's handlers are in there
+        except Exception as err:  # noqa: BLE001 - includes Celery's handlers
             self._drop(message, err)
 
     def _drop(self, message: Any, err: Exception) -> None:  # noqa: ANN401 - hostile
-        """Forget a message, which may have been noted as unacknowledged before it failed."""
-        _say_dropped(err)
+        """Drop a message, also from the unacknowledged ones if it is among them."""
+        _log_dropped(err)
         try:
             tag = message["properties"]["delivery_tag"]
         except (TypeError, LookupError):
             return
-        channels: Any = self.channels or ()  # the stubs know too little of them
+        channels: Any = self.channels or ()  # the stubs lack `qos`
         for channel in channels:
-            if isinstance(tag, Hashable) and tag in channel.qos._delivered:  # noqa: SLF001 - no other way to ask
+            if isinstance(tag, Hashable) and tag in channel.qos._delivered:  # noqa: SLF001 - not public
                 channel.basic_reject(tag, requeue=False)
 
 
-def _say_dropped(err: Exception) -> None:
+def _log_dropped(err: Exception) -> None:
     cause = f"{type(err).__name__}: {err}"[:_CAUSE_CHARS]
     logger.warning("message dropped", extra={"cause": cause})
 
 
 class Broker(Connection):
-    """A connection that is tried again soon, however long it has been away."""
+    """A connection whose reconnection delay stays short, even after a long outage."""
 
     def get_transport_cls(self) -> Any:  # noqa: ANN401 - kombu's own
         """See `kombu.Connection.get_transport_cls`."""
@@ -89,19 +89,19 @@ class Broker(Connection):
     def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - kombu's own
         """See `kombu.Connection.ensure_connection`.
 
-        Who gives a *callback*, as a worker's consumer does, also waits until the broker takes
-        writes: it would otherwise connect, be refused and begin anew, many times a second.
+        With a *callback*, as from a worker's consumer, also wait until the broker accepts writes.
+        Otherwise the worker would connect, be refused and start again many times a second.
         """
         super().ensure_connection(*args, **{"interval_max": RECONNECT_MOST_S} | kwargs)
         while "callback" in kwargs and self._is_full():
             logger.warning("the broker is full: no ticket is taken")
             for _ in range(RECONNECT_MOST_S):
-                kwargs["callback"]()  # raises when the worker shall leave
+                kwargs["callback"]()  # raises if the worker is stopping
                 time.sleep(1)
         return self
 
     def _is_full(self) -> bool:
-        channel: Any = self.default_channel  # its stubs know no client
+        channel: Any = self.default_channel  # the stubs lack `client`
         try:
             channel.client.set(_ROOM, 1, px=1)
         except OutOfMemoryError:
@@ -110,6 +110,6 @@ class Broker(Connection):
 
 
 class Amqp(AMQP):
-    """Celery's own, over a `Broker`."""
+    """Celery's AMQP class with `Broker` as its connection."""
 
     Connection = Broker

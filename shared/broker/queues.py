@@ -3,16 +3,8 @@
 from typing import Final
 
 INTERACTIVE: Final = "rmbg.interactive"
-
-
 RECOVERY: Final = "rmbg.recovery"
-
-
 BULK: Final = "rmbg.bulk"
-
-
 SUSPECT: Final = "rmbg.suspect"
-
-
 QUEUES: Final = (INTERACTIVE, RECOVERY, BULK, SUSPECT)
-"""In the order in which workers consume them."""
+"""All queues, in the order in which workers consume them."""

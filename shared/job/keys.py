@@ -1,7 +1,7 @@
-"""From what a job says to the keys that its pictures and documents are written at; pure.
+"""Keys of a job's outputs and documents.
 
-Every key is a function of the job and the item alone, so that a redelivered item writes the same
-key again. Two different items of a job never meet at a key.
+A key depends only on the job and the item, so that a redelivered item is written to the same key
+again. Two items of a job never have the same key.
 """
 
 import re
@@ -14,15 +14,15 @@ from shared.errors import InvalidKey, InvalidPrefix
 from shared.job.spec import ImageOutput, JobSpec, Naming
 
 JOBS: Final = "_jobs"
-"""Where a job's documents lie, at the output bucket's root."""
+"""Folder of all job documents in the output bucket."""
 PREVIEWS: Final = "_preview"
-"""Where `Preview` pictures lie; what is older than a day there is deleted."""
+"""Folder of `Preview` images; workers delete them after a day."""
 CUTOUT: Final = "cutout"
 MASK: Final = "mask"
 OUTPUTS: Final = (CUTOUT, MASK)
-"""Outputs that every job may have."""
+"""Outputs that any job can have."""
 MAX_KEY_BYTES: Final = 1024
-"""Longest key that S3 takes, in bytes of UTF-8."""
+"""S3's limit for a key, in bytes of UTF-8."""
 
 _DATES: Final = ("year", "month", "day", "hour", "minute", "second")
 _AT_WORKER: Final = ("width", "height", "batch_num")
@@ -33,10 +33,9 @@ _EXTENSION: Final = re.compile(r"[a-z0-9]{1,8}")
 
 
 def expand_prefix(prefix: str, now: datetime) -> str:
-    """Return *prefix* with its date placeholders filled in from *now*, the producer's local time.
+    """Return *prefix* with its date placeholders replaced by parts of *now*, a local time.
 
-    `%width%`, `%height%` and `%batch_num%` stay for the worker; what is no placeholder stays as
-    it is.
+    `%width%`, `%height%` and `%batch_num%` are left for the worker.
 
     >>> from datetime import datetime
     >>> expand_prefix("%year%/%month%-%day%/%width%", datetime(2026, 3, 9))
@@ -49,38 +48,37 @@ def expand_prefix(prefix: str, now: datetime) -> str:
 
 
 def check_prefix(prefix: str) -> None:
-    """Refuse a save prefix that could write outside itself, over our own documents or nowhere.
+    """Check that a save prefix cannot lead outside itself or to other jobs' documents.
 
     Raises:
         InvalidPrefix: If it is empty, absolute, ends in `/`, has an empty, `.` or `..` segment or
-            a control character, is no Unicode, starts with `_jobs` or `_preview`, or is over
-            `MAX_KEY_BYTES`.
+            a control character, is not valid Unicode, starts with `_jobs` or `_preview`, or is
+            over `MAX_KEY_BYTES`.
     """
-    fault = _fault(prefix)
-    if fault is None and prefix.startswith("/"):
-        fault = "begins with '/'; leave that out"
-    if fault is None and prefix.endswith("/"):
-        fault = "ends in '/'; leave that out"
-    if fault is None and "" in prefix.split("/"):
-        fault = "has an empty segment ('//')"
-    if fault is None and prefix.startswith((JOBS, PREVIEWS)):
-        fault = f"starts with {JOBS} or {PREVIEWS}, which are kept for jobs' own documents"
+    fault = _fault(
+        prefix,
+        (prefix.startswith("/"), "begins with '/'; remove it"),
+        (prefix.endswith("/"), "ends in '/'; remove it"),
+        ("" in prefix.split("/"), "has an empty segment ('//')"),
+        (
+            prefix.startswith((JOBS, PREVIEWS)),
+            f"starts with {JOBS} or {PREVIEWS}, which are reserved for jobs' own documents",
+        ),
+    )
     if fault is not None:
         raise InvalidPrefix(f"save prefix {prefix!r} {fault}")
 
 
 def check_image_key(image_key: str) -> None:
-    """Refuse an image key from which no output key can be made.
+    """Check that an output key can be derived from an image key.
 
-    Empty segments (`a//b`) are odd but legal in a bucket and are let through.
+    Empty segments (`a//b`) are legal in a bucket and are accepted.
 
     Raises:
-        InvalidKey: If it is empty, ends in `/` (a folder's marker), has a `.` or `..` segment or
-            a control character, is no Unicode or over `MAX_KEY_BYTES`.
+        InvalidKey: If it is empty, ends in `/` (a folder), has a `.` or `..` segment or a control
+            character, is not valid Unicode, or is over `MAX_KEY_BYTES`.
     """
-    fault = _fault(image_key)
-    if fault is None and image_key.endswith("/"):
-        fault = "ends in '/': that is a folder's marker, not a picture"
+    fault = _fault(image_key, (image_key.endswith("/"), "ends in '/': it is a folder"))
     if fault is not None:
         raise InvalidKey(f"image key {image_key!r} {fault}")
 
@@ -96,28 +94,28 @@ def output_key(
     height: int,
     ext: str = "png",
 ) -> str:
-    """Return the key at which item *index* writes *output*; the same at every repetition.
+    """Return the key of item *index*'s *output*; the same for every repetition.
 
-    Naming by source appends to the source's key, never replaces, so that `a.jpg` and `a.png` do
-    not meet: `{save_prefix}/{output}/{image_key}.{ext}`. ComfyUI's naming counts from the number
-    that submission reserved. Preview pictures have a place of their own under either naming.
+    Naming by source keeps the source's extension, so that `a.jpg` and `a.png` have different
+    outputs: `{save_prefix}/{output}/{image_key}.{ext}`. ComfyUI's naming counts from the number
+    that the submission reserved. Preview images have their own folder with either naming.
 
     Args:
         spec: The job, with dates in its prefix expanded.
         job_id: The job's id; part of preview keys.
-        output: `cutout`, `mask` or a recipe's: lower case letters, digits and `-`.
+        output: `cutout`, `mask` or a recipe's name: lower case letters, digits and `-`.
         index: The item's index; ComfyUI's number is `spec.counter_base + index`.
         image_key: The source's full key.
-        width: Of the picture, in pixels, for `%width%`.
-        height: Of the picture, in pixels, for `%height%`.
-        ext: Extension without the dot, lower case.
+        width: Width of the image in pixels, for `%width%`.
+        height: Height of the image in pixels, for `%height%`.
+        ext: Extension in lower case, without the dot.
 
     Raises:
-        InvalidKey: If the image key is refused by `check_image_key`, or the result is over
+        InvalidKey: If `check_image_key` refuses the image key, or the result is over
             `MAX_KEY_BYTES`.
     """
     if not _OUTPUT.fullmatch(output) or not _EXTENSION.fullmatch(ext):
-        raise InvalidKey(f"no output can be called {output!r} with extension {ext!r}")
+        raise InvalidKey(f"output name {output!r} or extension {ext!r} is not valid")
     check_image_key(image_key)
     values = {"width": width, "height": height, "batch_num": index}
     prefix = re.sub(
@@ -132,17 +130,17 @@ def output_key(
         key = f"{prefix}/{output}/{image_key}.{ext}"
     if (size_bytes := len(key.encode())) > MAX_KEY_BYTES:
         raise InvalidKey(
-            f"image key {image_key!r}: its output key would be {size_bytes} bytes long; "
+            f"image key {image_key!r}: its output key is {size_bytes} bytes long; "
             f"the limit is {MAX_KEY_BYTES}"
         )
     return key
 
 
 def comfyui_stem(prefix: str) -> str:
-    """Return the literal part of *prefix* before the worker's placeholders, if any.
+    """Return the part of *prefix* before its first placeholder.
 
-    Numbers are reserved for a bucket and this stem, and what is there already is listed under
-    it. Jobs whose prefixes differ behind a placeholder share a sequence, which leaves gaps.
+    Numbers are reserved, and existing outputs listed, for a bucket and this stem. Jobs whose
+    prefixes differ only after it share a sequence, which leaves gaps.
 
     >>> comfyui_stem("shop/ComfyUI"), comfyui_stem("shop/w%width%_x")
     ('shop/ComfyUI', 'shop/w')
@@ -151,10 +149,10 @@ def comfyui_stem(prefix: str) -> str:
 
 
 def highest_number(names: Iterable[str], prefix: str) -> int:
-    """Return the highest counter among the keys *names* of *prefix*'s pictures, 0 if none.
+    """Return the highest number among the keys *names* of images with *prefix*; 0 if none.
 
-    Keys of every output count, as one number stands for all outputs of an item. Placeholders in
-    *prefix* match any number.
+    All outputs count, since the outputs of an item share one number. Placeholders in *prefix*
+    match any number.
 
     >>> highest_number(["a_00002_.png", "a_mask_00007_.png", "a/9.png", "ab_00009_.png"], "a")
     7
@@ -165,7 +163,7 @@ def highest_number(names: Iterable[str], prefix: str) -> int:
 
 
 def results_key(job_id: str) -> str:
-    """Return the key of a job's records, one JSON object a line."""
+    """Return the key of a job's records, one JSON object per line."""
     return f"{JOBS}/{job_id}/results.jsonl"
 
 
@@ -175,19 +173,19 @@ def report_key(job_id: str) -> str:
 
 
 def shard_key(job_id: str, unit: str, epoch: int) -> str:
-    """Return the key of one range's records, as written by one issue of its ticket."""
+    """Return the key of the records of a range (*unit*), written for one epoch of its ticket."""
     return f"{JOBS}/{job_id}/shards/{unit}.{epoch}.jsonl"
 
 
 def manifest_key(job_id: str, chunk: int) -> str:
-    """Return the key of one chunk of a manifest too long for Redis; *job_id* may be a nonce."""
+    """Return the key of a manifest chunk that is not in Redis; *job_id* may be a nonce."""
     return f"{JOBS}/{job_id}/manifest/{chunk:07}.json.z"
 
 
 def output_folders(spec: JobSpec, job_id: str, *, outputs: Collection[str] = OUTPUTS) -> list[str]:
-    """Return prefixes, in order and none within another, below which all the job's pictures lie.
+    """Return the key prefixes of all the job's images, sorted and without overlaps.
 
-    Other jobs' pictures may lie there as well. None for a job that writes no pictures.
+    Other jobs may write to them too. Empty for a job that writes no images.
     """
     if spec.image_output is ImageOutput.HIDE:
         return []
@@ -200,22 +198,21 @@ def output_folders(spec: JobSpec, job_id: str, *, outputs: Collection[str] = OUT
 
 
 def is_own_output(spec: JobSpec, key: str, *, outputs: Collection[str] = OUTPUTS) -> bool:
-    """Tell whether *key*, listed in the job's input bucket, is one of the job's own writing.
+    """Return whether *key*, listed in the job's input bucket, is an output of the job.
 
-    So a job may read from the bucket and prefix that it writes to. Placeholders, dates too,
-    match any number: a prefix that is not yet expanded finds the outputs of earlier days as well.
+    This lets a job read from the bucket and prefix that it writes to. Placeholders, dates
+    included, match any number: a prefix before expansion also matches outputs of earlier days.
     """
     if spec.input_bucket != spec.output_bucket:
         return False
-    if key.startswith((f"{JOBS}/", f"{PREVIEWS}/")):
+    folders = (JOBS, PREVIEWS, spec.review_prefix)
+    if key.startswith(tuple(f"{folder}/" for folder in folders if folder is not None)):
         return True
-    if spec.review_prefix is not None and key.startswith(f"{spec.review_prefix}/"):
-        return True
-    return _own(spec.save_prefix, spec.naming, tuple(outputs)).match(key) is not None
+    return _own_pattern(spec.save_prefix, spec.naming, tuple(outputs)).match(key) is not None
 
 
 @lru_cache(maxsize=16)
-def _own(prefix: str, naming: Naming, outputs: tuple[str, ...]) -> re.Pattern[str]:
+def _own_pattern(prefix: str, naming: Naming, outputs: tuple[str, ...]) -> re.Pattern[str]:
     names = "|".join(map(re.escape, outputs))
     start = _any_size(prefix)
     if naming is Naming.COMFYUI:
@@ -224,22 +221,26 @@ def _own(prefix: str, naming: Naming, outputs: tuple[str, ...]) -> re.Pattern[st
 
 
 def _any_size(prefix: str) -> str:
-    """Return a pattern of *prefix* in which placeholders stand for any number."""
+    """Return a pattern of *prefix* in which placeholders match any number."""
     return "[0-9]+".join(map(re.escape, _PLACEHOLDER.split(prefix)))
 
 
-def _fault(key: str) -> str | None:
-    """Return what is wrong with *key* as part of an object's key, or None."""
+def _fault(key: str, *further: tuple[bool, str]) -> str | None:
+    """Return what is wrong with *key* as part of an object's key, or None.
+
+    Args:
+        key: The key.
+        further: Conditions to test after the general ones, each with its description.
+    """
     try:
         size_bytes = len(key.encode())
     except UnicodeEncodeError:
         return "is not valid Unicode"
-    if not key:
-        return "is empty"
-    if _CONTROL.search(key):
-        return "has a control character"
-    if {".", ".."} & set(key.split("/")):
-        return "has a '.' or '..' segment"
-    if size_bytes > MAX_KEY_BYTES:
-        return f"is {size_bytes} bytes long; the limit is {MAX_KEY_BYTES}"
-    return None
+    checks = (
+        (not key, "is empty"),
+        (_CONTROL.search(key), "has a control character"),
+        ({".", ".."} & set(key.split("/")), "has a '.' or '..' segment"),
+        (size_bytes > MAX_KEY_BYTES, f"is {size_bytes} bytes long; the limit is {MAX_KEY_BYTES}"),
+        *further,
+    )
+    return next((fault for is_wrong, fault in checks if is_wrong), None)

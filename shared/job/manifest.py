@@ -1,4 +1,4 @@
-"""A job's image keys in order, packed in chunks; written by producers, read by workers."""
+"""Pack a job's image keys in chunks; producers write them, workers read them."""
 
 import json
 import zlib
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from typing import Final
 
 CHUNK_KEYS: Final = 512
-"""Keys a chunk: about 6 bytes of Redis a key; a ticket of 256 items reads one or two chunks."""
+"""Keys per chunk. A key takes about 6 bytes of Redis; a ticket of 256 items reads 1 or 2 chunks."""
 MAX_REDIS_KEYS: Final = 1_000_000
-"""Chunks of keys past this many lie in the output bucket (`shared.job.keys.manifest_key`)."""
+"""Most keys in Redis; further chunks are in the output bucket (see `keys.manifest_key`)."""
 
 
 def pack(keys: Sequence[str]) -> bytes:
-    """Return one chunk: JSON, since a key may hold any character, then zlib."""
+    """Return a chunk: JSON, as a key may hold any character, compressed with zlib."""
     return zlib.compress(json.dumps(keys, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
 def unpack(chunk: bytes) -> list[str]:
-    """Return the keys of a chunk that `pack` made."""
+    """Return the keys of a chunk that `pack` returned."""
     keys: list[str] = json.loads(zlib.decompress(chunk).decode("utf-8", "surrogatepass"))
     return keys
 

@@ -1,4 +1,4 @@
-"""Which words may head a text inside a PNG; asked at submission and when one is written."""
+"""Validate keywords of PNG text chunks, at submission and before writing."""
 
 from typing import Final
 
@@ -9,16 +9,16 @@ MAX_KEYWORD_CHARS: Final = 79
 
 
 def keyword_bytes(keyword: str) -> bytes:
-    """Return *keyword* in Latin-1.
+    """Return *keyword* encoded in Latin-1.
 
     Raises:
-        InvalidOption: If PNG does not allow it.
+        InvalidOption: If PNG does not allow the keyword.
     """
     allowed = all(" " <= c <= "~" or "\xa1" <= c <= "\xff" for c in keyword)
     tidy = keyword == keyword.strip() and "  " not in keyword
     if not (allowed and tidy and 1 <= len(keyword) <= MAX_KEYWORD_CHARS):
         raise InvalidOption(
             f"text keyword {keyword!r}: PNG allows 1 to {MAX_KEYWORD_CHARS} Latin-1 characters,"
-            " with no spaces at its ends nor two in a row"
+            " without leading, trailing or double spaces"
         )
     return keyword.encode("latin-1")

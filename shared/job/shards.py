@@ -1,4 +1,4 @@
-"""A job's records from its accepted shards: in item order, the last record of an index wins."""
+"""Merge the records of a job's accepted shards."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -10,16 +10,15 @@ Shard = tuple[str, int]
 
 
 def sweep(accepted: Sequence[Shard], read: Callable[[Shard], bytes]) -> Iterator[str]:
-    r"""Yield the records of all shards in item order; of two of an item the one accepted last.
+    r"""Yield the records of all shards in item order; the last accepted record of an item wins.
 
-    Shards are read one after the other, in the order in which their ranges begin. A line is held
-    from then until no shard is left that could replace it or come before it: so what is held at a
-    time is the records of one range, or after a retry those of the ranges that overlap there.
+    Shards are read one at a time, ordered by the start of their range. Memory holds the records
+    of one range, or after a retry those of the ranges that overlap.
 
     Args:
-        accepted: In order of acceptance. Their ranges may overlap, as those of a retry do.
-        read: Returns a shard's lines, or nothing for one that is gone; what it raises ends the
-            sweep, after the lines that were certain by then.
+        accepted: Shards in order of acceptance. Ranges may overlap, as after a retry.
+        read: Returns a shard's lines; empty if it is missing. An error from it passes through
+            after all lines that no later shard can replace.
 
     >>> bodies = {1: b'{"index":1,"a":0}\n{"index":0}\n', 2: b'{"index":1,"a":9}\n'}
     >>> list(sweep([("0-2", 1), ("1-2", 2)], lambda shard: bodies[shard[1]]))
@@ -42,6 +41,6 @@ def span(shard: Shard) -> range:
 
 
 def _taken_below(stop: int | None, held: dict[int, tuple[int, str]]) -> Iterator[str]:
-    """Take the lines of indexes below *stop*, or all, out of *held*; yield them in order."""
+    """Remove the lines of indexes below *stop* (None: all) from *held*; yield them in order."""
     for index in sorted(index for index in held if stop is None or index < stop):
         yield held.pop(index)[1]

@@ -124,7 +124,7 @@ class JobSpec(Document):
     input_bucket: str
     output_bucket: str
     save_prefix: str = "ComfyUI"
-    """With dates already expanded in the producer's local time; see `shared.job.prefix`."""
+    """With dates expanded in the producer's local time; see `shared.job.keys.expand_prefix`."""
     rem_mode: str = "RMBG-1.4"
     weights_sha256: str
     """SHA-256 of the model in the registry at submission, not of a worker's own file."""

@@ -1,4 +1,4 @@
-"""A ticket: a disposable pointer to a range of items; losing or doubling one is harmless."""
+"""A ticket: a pointer to a range of items; a lost or duplicated one does no harm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from shared.errors import InvalidOption
 
 MERGE: Final = "merge"
-"""The unit of the one ticket that joins a job's shards into its results."""
+"""Unit of the ticket that merges a job's shards into its results."""
 JOB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RANGE: Final = re.compile(r"(0|[1-9][0-9]{0,9})-([1-9][0-9]{0,9})")
 _MAX_EPOCH: Final = 2**31
@@ -17,13 +17,13 @@ _MAX_EPOCH: Final = 2**31
 
 @dataclass(frozen=True, order=True)
 class Ticket:
-    """What a Celery message carries: `(job_id, unit, epoch)`."""
+    """The content of a Celery message: `(job_id, unit, epoch)`."""
 
     job_id: str
     unit: str
-    """`"a-b"`, a half-open range of item indexes, or `"merge"`."""
+    """`"a-b"` for a half-open range of item indexes, or `"merge"`."""
     epoch: int
-    """How often this unit has been issued; an older epoch is stale."""
+    """How often this unit has been issued; a lower epoch is stale."""
 
     @property
     def is_merge(self) -> bool:
@@ -44,17 +44,17 @@ class Ticket:
 
     @classmethod
     def from_args(cls, job_id: object, unit: object, epoch: object) -> Ticket:
-        """Validate a message's arguments; they come from the network and may be hostile.
+        """Validate the arguments of a message, which may be hostile, and return the ticket.
 
         Raises:
-            InvalidOption: If any of the three is not exactly of its form.
+            InvalidOption: If an argument is not valid.
         """
         if not isinstance(job_id, str) or not JOB_ID.fullmatch(job_id):
-            raise InvalidOption("a ticket's job id is 1 to 64 of A-Z a-z 0-9 . _ -")
+            raise InvalidOption("a ticket's job id must be 1 to 64 of A-Z a-z 0-9 . _ -")
         if not isinstance(epoch, int) or isinstance(epoch, bool) or not 0 < epoch < _MAX_EPOCH:
-            raise InvalidOption("a ticket's epoch is a positive integer")
+            raise InvalidOption("a ticket's epoch must be a positive integer")
         if not isinstance(unit, str) or not (unit == MERGE or _is_range(unit)):
-            raise InvalidOption("a ticket's unit is 'merge' or 'a-b' with a < b")
+            raise InvalidOption("a ticket's unit must be 'merge' or 'a-b' with a < b")
         return cls(job_id, unit, epoch)
 
 

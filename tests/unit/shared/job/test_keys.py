@@ -267,7 +267,7 @@ def test_sizes_count_for_the_keys_length():
 
 @pytest.mark.parametrize("bad", [{"output": "a/b"}, {"output": ""}, {"ext": "p.ng"}, {"ext": ""}])
 def test_an_output_that_could_meet_another_is_refused(bad):
-    with pytest.raises(InvalidKey, match="no output can be called"):
+    with pytest.raises(InvalidKey, match="is not valid"):
         key(**bad)
 
 
