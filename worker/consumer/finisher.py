@@ -107,16 +107,16 @@ class TicketFinisher:
         except Exception as err:  # noqa: BLE001 - logged there
             self._release(held, self.after_error(held, err))
             return
-        _, issued = self.store.leases.finish_commit(held.lease)
-        self.leases.drop(held)
+        with self.leases.giving_up(held):
+            _, issued = self.store.leases.finish_commit(held.lease)
         self.publish(issued)
 
     def _release(self, held: HeldTicket, release: Release) -> None:
-        issued = self.store.leases.release(
-            held.lease,
-            delay_s=release.delay_s,
-            waiting_for=release.waiting_for,
-            died=release.died,
-        )
-        self.leases.drop(held)  # the next heartbeat must not take its absence for a loss
+        with self.leases.giving_up(held):
+            issued = self.store.leases.release(
+                held.lease,
+                delay_s=release.delay_s,
+                waiting_for=release.waiting_for,
+                died=release.died,
+            )
         self.publish(issued)

@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum, auto
 
 from shared.errors import RedisUnavailable
@@ -102,6 +103,20 @@ class Leases:
         """Stop renewing it; a second time does nothing."""
         with self._lock:
             self._held.discard(held)
+
+    @contextmanager
+    def giving_up(self, held: HeldTicket) -> Iterator[None]:
+        """Give the ticket up in the job store meanwhile; renew it again if that fails.
+
+        It is dropped first: a heartbeat in between must not take its absence for a loss.
+        """
+        self.drop(held)
+        try:
+            yield
+        except BaseException:
+            with self._lock:
+                self._held.add(held)
+            raise
 
     def beat(self) -> None:
         """Renew every lease once, and mark those that are lost.
