@@ -10,7 +10,7 @@ Messages are constant; variable data is in `extra`, under these names:
 `bucket`           the bucket of a store error
 `worker_id`        the worker process
 `queue`            the queue a ticket came from or went to
-`stage`            the engine's stage: download, decode, forward, draw, upload
+`stage`            the engine's stage: download, decode, forward, render, upload
 `took_s`           seconds from the start of the item in the engine to its end
 `cause`            what went wrong; for an item the error's class, with the message in `reason`
 `batch_size`       items in a batch
