@@ -21,7 +21,7 @@ LABEL org.opencontainers.image.title="rmbg-queue" \
 
 FROM base AS producer
 COPY --from=wheel /wheel /tmp/wheel
-# botocore describes 400 services. Keep S3 and the ones that provide credentials: 49 MB instead of 66.
+# botocore describes 400 services. Keep S3 and the ones that provide credentials: 65 MB instead of 82.
 RUN pip install -c /tmp/constraints.txt /tmp/wheel/*.whl && rm -r /tmp/wheel /tmp/constraints.txt \
  && data=$(python -c 'import pathlib, botocore; print(pathlib.Path(botocore.__file__).parent / "data")') \
  && find "$data" -mindepth 1 -maxdepth 1 -type d \

@@ -9,8 +9,8 @@ from commands import CheckFailed, docker, report, run
 PRODUCER: Final = "rmbg-queue-producer"
 WORKER: Final = "rmbg-queue-worker"
 BASE: Final = "python:3.11-slim-bookworm"
-PRODUCER_LIMIT_MB: Final = 60
-"""Most that the producer's image may add to its base: 49 MB today, and room for growth."""
+PRODUCER_LIMIT_MB: Final = 75
+"""Most that the producer's image may add to its base: 65 MB today, 16 of them pydantic and httpx."""
 CREDENTIALS: Final = """
 import boto3
 for name in ("s3", "sts", "sso", "sso-oidc", "signin"):
