@@ -1,6 +1,6 @@
-"""Stand-ins for what two cores would be too slow for: a device that sleeps, pictures of one pixel.
+"""Stand-ins for work that two cores are too slow for: a device that sleeps, images of one pixel.
 
-What is left is the system itself: queues, leases, marks, records, and the engine around them.
+The rest is the product: queues, leases, marks, records and the engine.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from worker.storage.output_writer import OutputWriter
 
 BATCH_S: Final = 0.020
 IMAGE_S: Final = 0.006
-"""What a GPU takes for a batch, and more for each of its pictures; so does the fault suite's."""
+"""Time of a GPU for a batch, plus its time for each image; the fault suite uses the same."""
 BATCH_SIZE: Final = 16
 IMAGES_PER_S: Final = BATCH_SIZE / (BATCH_S + BATCH_SIZE * IMAGE_S)
-"""What such a device does at most: 137.9."""
+"""Highest rate of such a device: 137.9."""
 NOTE_S: Final = 0.25
 DISC_PX: Final = 512
 _IMAGE: Final = np.zeros((1, 1, 3), np.uint8)
@@ -38,7 +38,7 @@ _PNG: Final = bytes(64)
 
 
 class SleepingSegmenter:
-    """Sleeps for as long as a GPU computes; counts how long that was in truth."""
+    """Sleeps for as long as a GPU computes, and measures how long it really slept."""
 
     device = "stand-in"
     weights_sha256 = "0" * 64
@@ -50,9 +50,9 @@ class SleepingSegmenter:
         self.busy_s = 0.0
         self.first_s = 0.0
         self.last_s = 0.0
-        """Seconds of the system's monotonic clock, which all processes share."""
+        """Seconds of the system's monotonic clock, which is common to all processes."""
         self.commands = 0
-        """Commands that this process has sent to Redis, once `note` was called."""
+        """Commands that this process has sent to Redis since `note` was called."""
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         return image
@@ -72,7 +72,7 @@ class SleepingSegmenter:
         return _SEGMENTED
 
     def note(self, path: Path) -> None:
-        """Write the figures to *path* every moment, from a thread of its own, for ever."""
+        """Start a thread that writes the figures to *path* every `NOTE_S` seconds."""
         _count_commands(self)
 
         def serve() -> None:
@@ -87,7 +87,7 @@ class SleepingSegmenter:
 
 
 class DiscSegmenter(SleepingSegmenter):
-    """Finds the same disc in every picture, with an edge as soft as a product's."""
+    """Finds the same disc in every image, with an edge as soft as that of a product."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class DiscSegmenter(SleepingSegmenter):
 
 
 def _count_commands(figures: SleepingSegmenter) -> None:
-    """Have every command counted where redis-py packs it, the broker's and the job store's."""
+    """Count every command of the broker and the job store where redis-py packs it."""
     pack = PythonRespSerializer.pack
 
     def counted(serializer: PythonRespSerializer, *command: object) -> object:
@@ -116,7 +116,7 @@ def model_of(segmenter: SleepingSegmenter, name: str) -> Model:
 
 
 class ConstantImaging:
-    """Image operations that answer with the same pixel and the same bytes."""
+    """Image operations that always return the same pixel and the same bytes."""
 
     _decoded = DecodedImage(_IMAGE, None, ())
 
@@ -148,7 +148,7 @@ def constant_stages(writer: OutputWriter) -> Stages:
 class ImagesInMemory(StoreWrapper):
     """A store in which every source exists, and which drops the outputs written to it.
 
-    Documents of jobs, which one worker writes and another reads, go to the store behind it.
+    Documents of jobs, which one worker writes and another reads, go to the wrapped store.
     """
 
     def get(self, bucket: str, key: str, *, max_bytes: int | None = None) -> Body:

@@ -1,7 +1,7 @@
-"""One worker process of a benchmark: the product's, with stand-ins for what is not measured.
+"""Run one worker of a benchmark: the product's worker, with stand-ins for what is not measured.
 
 Reads its order as JSON from standard input: `env`, the `RMBG_*` variables; `notes`, the file for
-the device's figures; `codecs`, whether pictures are decoded, encoded and stored in truth.
+the device's figures; `codecs`, whether images are really decoded, encoded and stored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from benchmarks.stand_ins import (  # noqa: E402 - where it lies is known only now
+from benchmarks.stand_ins import (  # noqa: E402 - sys.path is set above
     DiscSegmenter,
     ImagesInMemory,
     SleepingSegmenter,
@@ -34,7 +34,7 @@ PR_SET_PDEATHSIG: Final = 1
 
 
 def build(order: dict[str, Any]) -> Worker:
-    """Return the worker that *order* asks for."""
+    """Build the worker that *order* describes."""
     settings = WorkerSettings.from_env(order["env"])
     if order["codecs"]:
         return build_app(settings, load=lambda name: model_of(DiscSegmenter(), name))
@@ -49,7 +49,7 @@ def build(order: dict[str, Any]) -> Worker:
 
 
 if __name__ == "__main__":
-    if sys.platform == "linux":  # whatever becomes of the benchmark, no worker outlives it
+    if sys.platform == "linux":  # no worker outlives the benchmark
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     log.configure(sys.stderr, json=True)
     keep_memory({})

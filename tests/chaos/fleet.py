@@ -59,7 +59,7 @@ class Fleet:
         self._chance = chance
         self._sabotage = sabotage
         self._crash_share = crash_share
-        self._calm = folder / "calm"
+        self._stop_crashes = folder / "stop-crashes"
         self._causes = folder / "causes"
         self._causes.touch()
         self._members: list[_Member] = []
@@ -119,9 +119,9 @@ class Fleet:
             member.process.send_signal(signal.SIGSTOP)
             member.resume_at_s = time.monotonic() + seconds
 
-    def calm_down(self) -> None:
+    def stop_crashes(self) -> None:
         """Stop crashes, and resume all frozen workers."""
-        self._calm.touch()
+        self._stop_crashes.touch()
         for member in self._members:
             member.resume_at_s = min(member.resume_at_s, time.monotonic())
 
@@ -164,7 +164,7 @@ class Fleet:
             "sabotage": self._sabotage,
             "stage": stage,
             "passages": passages,
-            "calm": str(self._calm),
+            "stop": str(self._stop_crashes),
             "causes": str(self._causes),
         }
 

@@ -70,10 +70,10 @@ def _run(args: argparse.Namespace, folder: Path, started_s: float) -> int:
             fleet.wait_ready(system.jobs)
             _cause_faults(args, jobs, system, fleet, faults)
             faults.end()
-            fleet.calm_down()
-            calm_s = time.monotonic()
+            fleet.stop_crashes()
+            stopped_s = time.monotonic()
             _settle(system, jobs, fleet)
-            settled_s = time.monotonic() - calm_s
+            settled_s = time.monotonic() - stopped_s
         verdict = judge(system, jobs)
         line = line_of(
             verdict,

@@ -1,4 +1,4 @@
-"""What a worker of these runs has instead of pictures and a network, and what kills it."""
+"""Stand-ins for images, the network and the store of a worker, which can end its process."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ from worker.imaging.types import Segmented
 from worker.inference.api import Model
 
 KILLER: Final = b"killer"
-"""How the bytes of a picture begin whose decoding ends the process."""
+"""First bytes of an image whose decoding ends the process."""
 _PIXEL: Final = np.zeros((1, 1, 3), np.uint8)
 
 
 @dataclass
-class Doom:
-    """Ends this process with SIGKILL at the n-th passage of a stage."""
+class CrashPoint:
+    """Ends this process with SIGKILL the n-th time that it reaches a stage."""
 
     stage: str
     passages: int
-    calm: Path
-    """Once this exists, nothing dies here any more."""
+    stop: Path
+    """No crash happens once this file exists."""
     causes: Path
-    """Gets a line for each process that ended so."""
+    """File that gets a line for each crash: the stage."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
 
     def reach(self, stage: str) -> None:
-        """Note that *stage* is reached."""
+        """End the process if this is the n-th time that it reaches *stage*."""
         with self._lock:
-            if not stage or stage != self.stage or self.calm.exists():
+            if not stage or stage != self.stage or self.stop.exists():
                 return
             self.passages -= 1
             if self.passages == 0:
                 with self.causes.open("a") as file:
                     file.write(f"{stage}\n")
-                die()
+                crash()
 
 
-def die() -> None:
-    """End this process as a crash would."""
+def crash() -> None:
+    """End this process with SIGKILL."""
     os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)
 
@@ -64,41 +64,41 @@ class Segmenter:
     weights_sha256 = "0" * 64
     batch_size = 16
 
-    def __init__(self, doom: Doom) -> None:
-        self._doom = doom
+    def __init__(self, crash_point: CrashPoint) -> None:
+        self._crash_point = crash_point
 
     def prepare(self, image):
         return image
 
     def forward(self, batch: Sequence[object]) -> Sequence[object]:
         time.sleep(0.020 + 0.006 * len(batch))
-        self._doom.reach("in the network")
+        self._crash_point.reach("in the network")
         return batch
 
     def finish(self, output, height: int, width: int, *, stretch: str) -> Segmented:
         return Segmented(np.zeros((height, width), np.uint8), 0.0, 1.0)
 
 
-def made_model(name: str, doom: Doom) -> Model:
-    """Return a model that answers with nothing."""
-    return Model(name=name, licence="none", segmenter=Segmenter(doom))
+def made_model(name: str, crash_point: CrashPoint) -> Model:
+    """Return a model whose masks are empty."""
+    return Model(name=name, licence="none", segmenter=Segmenter(crash_point))
 
 
 class RandomImaging:
     """Image operations that never write the same bytes twice, so that a rewrite shows."""
 
-    def __init__(self, doom: Doom) -> None:
-        self._doom = doom
+    def __init__(self, crash_point: CrashPoint) -> None:
+        self._crash_point = crash_point
 
     def count_pixels(self, _data: bytes) -> int:
         return 1
 
     def decode(self, data: bytes, _options: object, *, isolate: bool) -> DecodedImage:
         if data.startswith(KILLER):
-            with self._doom.causes.open("a") as file:
+            with self._crash_point.causes.open("a") as file:
                 file.write("killer\n")
-            die()
-        self._doom.reach("decoded")
+            crash()
+        self._crash_point.reach("decoded")
         return DecodedImage(_PIXEL, None, ())
 
     def measure(self, *_: object) -> dict[str, object]:
@@ -108,26 +108,26 @@ class RandomImaging:
         return mask
 
     def encode(self, *_: object) -> bytes:
-        self._doom.reach("encoded")
+        self._crash_point.reach("encoded")
         return secrets.token_bytes(64)
 
     def close(self) -> None:
         pass
 
 
-class DoomedStore(StoreWrapper):
-    """A store that ends the process between its calls."""
+class CrashingStore(StoreWrapper):
+    """A store that can end the process before and after each of its calls."""
 
-    def __init__(self, store: ObjectStore, doom: Doom, *, blind: bool) -> None:
-        """Stand in front of *store*; *blind* drops the conditions of every write."""
+    def __init__(self, store: ObjectStore, crash_point: CrashPoint, *, blind: bool) -> None:
+        """Wrap *store*; *blind* removes the conditions from every write."""
         super().__init__(store)
-        self._doom = doom
+        self._crash_point = crash_point
         self._blind = blind
 
     def get(self, bucket: str, key: str, *, max_bytes: int | None = None) -> Body:
         body = super().get(bucket, key, max_bytes=max_bytes)
         if not key.startswith("_jobs/"):
-            self._doom.reach("downloaded")
+            self._crash_point.reach("downloaded")
         return body
 
     def put(
@@ -136,7 +136,7 @@ class DoomedStore(StoreWrapper):
         before, after = stages.around(key)
         if self._blind:
             options |= {"if_absent": False, "if_match": None}
-        self._doom.reach(before)
+        self._crash_point.reach(before)
         etag = super().put(bucket, key, data, **options)
-        self._doom.reach(after)
+        self._crash_point.reach(after)
         return etag

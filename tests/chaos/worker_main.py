@@ -1,7 +1,7 @@
-"""One worker process of a chaos run: the product's, with stand-ins where the pictures would be.
+"""Run one worker of a chaos run: the product's worker, with stand-ins for images and the network.
 
-Reads its order as JSON from standard input. The protections that a sabotaged run does without are
-switched off here, and nowhere in the product.
+Reads its order as JSON from standard input. A sabotaged run switches protections off here; the
+product has no such switch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from standins import Doom, DoomedStore, RandomImaging, made_model
+from standins import CrashingStore, CrashPoint, RandomImaging, made_model
 
 from shared import logging as log
 from shared.objects import S3Store
@@ -26,16 +26,18 @@ from worker.settings import WorkerSettings
 PR_SET_PDEATHSIG: Final = 1
 NEVER_S: Final = 1e9
 READ_TIMEOUT_S: Final = 2.0
-"""A tenth of the product's, as all times of these runs."""
+"""A tenth of the product's, like all times of a chaos run."""
 
 
 def main(order: dict[str, Any]) -> int:
-    """Serve until SIGTERM, or until something kills us."""
+    """Serve until SIGTERM, or until the process is killed."""
     log.configure(sys.stderr, json=True)
     settings = WorkerSettings.from_env(order["env"])
     if order["sabotage"] == "lost-ticket":
         settings = dataclasses.replace(settings, lost_s=NEVER_S)
-    doom = Doom(order["stage"], order["passages"], Path(order["calm"]), Path(order["causes"]))
+    crash_point = CrashPoint(
+        order["stage"], order["passages"], Path(order["stop"]), Path(order["causes"])
+    )
     store = S3Store(
         settings.services.objects,
         max_connections=2 * settings.io_threads + 4,
@@ -44,22 +46,22 @@ def main(order: dict[str, Any]) -> int:
     )
     worker = build_app(
         settings,
-        load=lambda name: made_model(name, doom),
-        objects=DoomedStore(store, doom, blind=order["sabotage"] == "if-none-match"),
-        stages=lambda writer: build_stages(writer, RandomImaging(doom), version="chaos"),
+        load=lambda name: made_model(name, crash_point),
+        objects=CrashingStore(store, crash_point, blind=order["sabotage"] == "if-none-match"),
+        stages=lambda writer: build_stages(writer, RandomImaging(crash_point), version="chaos"),
     )
     return worker.run()
 
 
 def die_with(parent: int) -> None:
-    """End with the run that started us, whatever becomes of it, even when we are frozen."""
+    """Have the kernel kill this process when *parent* ends, even while it is frozen."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was gone before that was said
+    if os.getppid() != parent:  # it ended before prctl was called
         sys.exit(1)
 
 
 if __name__ == "__main__":
-    told = json.loads(sys.stdin.read())
-    die_with(told["parent"])
-    sys.exit(main(told))
+    received = json.loads(sys.stdin.read())
+    die_with(received["parent"])
+    sys.exit(main(received))

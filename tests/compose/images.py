@@ -10,7 +10,7 @@ PRODUCER: Final = "rmbg-queue-producer"
 WORKER: Final = "rmbg-queue-worker"
 BASE: Final = "python:3.11-slim-bookworm"
 PRODUCER_LIMIT_MB: Final = 75
-"""Most that the producer's image may add to its base: 65 MB today, 16 of them pydantic and httpx."""
+"""Most that the producer's image may add to its base: 65 MB today (pydantic and httpx: 16)."""
 CREDENTIALS: Final = """
 import boto3
 for name in ("s3", "sts", "sso", "sso-oidc", "signin"):

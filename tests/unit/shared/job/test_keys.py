@@ -1,4 +1,4 @@
-"""Where pictures and documents are written."""
+"""Keys of outputs and documents."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def some_keys(count):
 @pytest.mark.parametrize("image_output", [ImageOutput.SAVE, ImageOutput.PREVIEW])
 @pytest.mark.parametrize("prefix", ["shop", "shop/%width%x%height%", "cutout", "a/cutout/a"])
 def test_no_two_items_outputs_meet(image_output, prefix):
-    """Injective over key, output and extension, whatever the pictures' sizes."""
+    """Injective over key, output and extension, for images of any size."""
     rng = random.Random(8)
     spec = changed(SPEC, save_prefix=prefix, image_output=image_output)
     of_key = {}

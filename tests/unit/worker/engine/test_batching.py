@@ -1,4 +1,4 @@
-"""Batches by count, by wait and by hurry, with the clock passed in."""
+"""When a batch is taken: it is full, it waited long enough, or the caller is draining."""
 
 from worker.engine.batching import Batcher
 
@@ -19,7 +19,7 @@ def test_a_full_batch_is_taken_at_once():
     assert len(batches) == 0
 
 
-def test_an_unfilled_batch_waits_for_company_but_not_for_ever():
+def test_an_unfilled_batch_waits_for_more_items_for_a_limited_time():
     batches = batcher(*"ab")
 
     assert batches.take(WAIT_S - 0.001) == []
