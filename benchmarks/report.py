@@ -125,10 +125,10 @@ def _whole(document: Mapping[str, Any]) -> str:
     closing = []
     for name, found in document["result"]["sets"].items():
         for system, speed in found["images_per_s"].items():
-            row = f"| {found['pictures']} {name} | {system} | {_median_and_spread(speed)} |"
+            row = f"| {found['images']} {name} | {system} | {_median_and_spread(speed)} |"
             ratio = found["times_as_fast_as"].get(system)
             rows.append(row + (f" {_median_and_spread(ratio, ' x')} |" if ratio else " | |"))
-        closing.append(f"{found['closing_s']:.1f} s per job of {found['pictures']} {name}")
+        closing.append(f"{found['closing_s']:.1f} s per job of {found['images']} {name}")
     note = (
         f"The time of rmbg-queue includes {' and '.join(closing)} for merging the shards and "
         "rendering up to 24 image pairs for the report: once per job, whatever its size."

@@ -197,7 +197,7 @@ def _in_turn(
         if name != OURS
     }
     return {
-        "pictures": len(files),
+        "images": len(files),
         "mean_bytes": round(statistics.mean(file.stat().st_size for file in files)),
         "images_per_s": {name: _spread(values) for name, values in speeds.items()},
         "times_as_fast_as": {name: _spread(values) for name, values in ratios.items()},
