@@ -17,9 +17,13 @@
     + RedisFull                Redis is at its memory limit: submit nothing, try again later
     + StoreUnavailable         the object store failed; a worker retries, counting no attempt
     + BucketUnavailable        a bucket is missing or forbidden; a worker defers the job
+      - RequestRefused           the store refuses one request; other keys of the bucket may work
   x ItemError                the item can never succeed: record it as failed and continue
     + InvalidKey
     + ObjectMissing
+    + ObjectForbidden          access to this object is denied, and other objects can be read
+    + ObjectArchived           the object is in an archive tier
+    + ObjectRefused            the store refuses this object for a reason of its own
     + UndecodableImage
     + UnsupportedImage
     + ImageTooLarge
@@ -29,8 +33,7 @@
   x WorkerUnfit              the process cannot continue: release all tickets and exit
     + DeviceLost
 
-`StoreUnavailable`, `BucketUnavailable`, `InvalidKey`, `ObjectMissing` and `ImageTooLarge` carry the
-attributes of `StoreError`.
+The errors that an object store raises carry the attributes of `StoreError`.
 """
 
 
@@ -119,6 +122,14 @@ class BucketUnavailable(StoreError, ServiceUnavailable):
     """A bucket is missing or access is denied; its job waits until that is fixed."""
 
 
+class RequestRefused(BucketUnavailable):
+    """The store refuses a request for one key, and repeating it does not help.
+
+    The key or the bucket may be the cause. A caller that finds that other keys of the
+    bucket work raises `ObjectForbidden` or `ObjectRefused` instead; otherwise the job waits.
+    """
+
+
 class ItemError(RmbgError):
     """The item can never succeed; class name and message become the record's `error`."""
 
@@ -129,6 +140,18 @@ class InvalidKey(StoreError, ItemError):
 
 class ObjectMissing(StoreError, ItemError):
     """There is no object at the key."""
+
+
+class ObjectForbidden(StoreError, ItemError):
+    """Access to this object is denied, while other objects of the bucket can be read."""
+
+
+class ObjectArchived(StoreError, ItemError):
+    """The object is in an archive tier and must be restored before it can be read."""
+
+
+class ObjectRefused(StoreError, ItemError):
+    """The store refuses requests for this object for a reason of its own, and serves others."""
 
 
 class UndecodableImage(ItemError):

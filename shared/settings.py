@@ -1,7 +1,7 @@
 """Settings that producer and worker share: Redis, object store, weights."""
 
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
@@ -79,6 +79,15 @@ class StoreSettings(Settings):
         default=None, repr=False, validate_default=True
     )
     """`RMBG_S3_SECRET_ACCESS_KEY`; set together with the key id or not at all."""
+    addressing: Literal["auto", "path", "virtual"] = "auto"
+    """Where a URL names the bucket (`RMBG_S3_ADDRESSING`): `path`, as SeaweedFS and MinIO want, or
+    `virtual`, in the host name. `auto`: `path` with an endpoint, else boto3's choice."""
+    request_payer: Literal["requester"] | None = None
+    """`requester` accepts the costs of requests to requester-pays buckets
+    (`RMBG_S3_REQUEST_PAYER`)."""
+    conditional: Flag = True
+    """Whether the store has conditional writes (`RMBG_S3_CONDITIONAL`). Without them, a worker
+    that was frozen or cut off may overwrite an output when it comes back."""
 
 
 class ServiceSettings(Settings):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
 from botocore.config import Config
 
+from shared.objects.content_md5 import ContentMd5
+
 if TYPE_CHECKING:
+    from botocore.awsrequest import AWSRequest
     from mypy_boto3_s3.client import S3Client
 
     from shared.settings import StoreSettings
@@ -32,7 +35,7 @@ def make_client(settings: StoreSettings, **config: Any) -> S3Client:  # noqa: AN
             session_vars={"profile": (None, None, None, None)} if own_keys else None
         )
     )
-    return session.client(
+    client = session.client(
         "s3",
         endpoint_url=settings.endpoint,
         region_name=settings.region,
@@ -40,7 +43,7 @@ def make_client(settings: StoreSettings, **config: Any) -> S3Client:  # noqa: AN
         aws_secret_access_key=settings.secret_access_key,
         config=Config(
             signature_version="s3v4",
-            s3={"addressing_style": "path" if settings.endpoint else "auto"},
+            s3={"addressing_style": _addressing(settings)},
             # S3-compatible servers store the trailers of boto3's default as content.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
@@ -49,6 +52,21 @@ def make_client(settings: StoreSettings, **config: Any) -> S3Client:  # noqa: AN
             **{"ignore_configured_endpoint_urls": True} | config,
         ),
     )
+    if settings.request_payer is not None:
+        client.meta.events.register("before-sign.s3", _accept_costs)
+    ContentMd5().register(client)
+    return client
+
+
+def _addressing(settings: StoreSettings) -> Literal["auto", "path", "virtual"]:
+    if settings.addressing == "auto" and settings.endpoint:
+        return "path"
+    return settings.addressing
+
+
+def _accept_costs(request: AWSRequest, signature_version: str, **_: object) -> None:
+    if not signature_version.endswith("-query"):  # a link's reader sends no headers
+        request.headers["x-amz-request-payer"] = "requester"
 
 
 def _is_loopback(endpoint: str | None) -> bool:

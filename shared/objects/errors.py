@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -18,67 +17,12 @@ from shared.errors import (
     BucketUnavailable,
     InvalidKey,
     ObjectMissing,
+    RequestRefused,
     StoreError,
     StoreUnavailable,
 )
+from shared.objects.answers import NO_KEY, Answer
 from shared.objects.protocol import PreconditionFailed
-
-FORBIDDEN: Final = ("403", "AccessDenied", "AllAccessDisabled", "AccountProblem")
-NO_KEY: Final = ("404", "NoSuchKey")
-_REFUSED: Final = (
-    "ExpiredToken",
-    "InvalidAccessKeyId",
-    "InvalidToken",
-    "RequestExpired",
-    "SignatureDoesNotMatch",
-)
-
-
-class WriteConflict(StoreError):
-    """Another conditional write of the key is in progress; try again at once."""
-
-
-_Kind: TypeAlias = tuple[type[StoreError | PreconditionFailed], str]
-_OTHER: Final[_Kind] = (StoreUnavailable, "the service failed or is busy")
-_KINDS: Final[dict[str, _Kind]] = {
-    **dict.fromkeys(
-        _REFUSED,
-        (
-            StoreUnavailable,
-            (
-                "the credentials were refused; check RMBG_S3_ACCESS_KEY_ID and "
-                "RMBG_S3_SECRET_ACCESS_KEY"
-            ),
-        ),
-    ),
-    "RequestTimeTooSkewed": (
-        StoreUnavailable,
-        "the clocks of this machine and of the service differ; synchronise them",
-    ),
-    **dict.fromkeys(
-        FORBIDDEN,
-        (BucketUnavailable, "access denied; check the permissions of RMBG_S3_ACCESS_KEY_ID"),
-    ),
-    **dict.fromkeys(
-        ("NoSuchBucket", "InvalidBucketName"),
-        (
-            BucketUnavailable,
-            "bucket not found; create it or fix RMBG_INPUT_BUCKETS or RMBG_OUTPUT_BUCKET",
-        ),
-    ),
-    **dict.fromkeys(NO_KEY, (ObjectMissing, "object not found")),
-    **dict.fromkeys(
-        ("InvalidURI", "KeyTooLongError"), (InvalidKey, "the store does not accept this key")
-    ),
-    **dict.fromkeys(
-        ("412", "PreconditionFailed"), (PreconditionFailed, "the condition does not hold")
-    ),
-    **dict.fromkeys(
-        ("409", "ConditionalRequestConflict", "OperationAborted"),
-        (WriteConflict, "another write of this key is in progress"),
-    ),
-}
-"""S3 error codes to error class and explanation."""
 
 
 @dataclass(frozen=True)
@@ -134,13 +78,16 @@ class ErrorTranslator:
                 )
 
     def _answered(self, err: ClientError, operation: str, bucket: str, key: str) -> Exception:
-        code, status = code_of(err)
-        kind, advice = _OTHER if code in NO_KEY and not key else _KINDS.get(code, _OTHER)
+        answer = Answer.of(err)
+        fault = answer.meaning.fault
+        if not key:  # a response about the bucket is no answer about a key
+            fault = StoreUnavailable if answer.code in NO_KEY else fault
+            fault = BucketUnavailable if fault is RequestRefused else fault
         at = f"{bucket}/{key}" if key else f"bucket {bucket}"
-        fault = kind(f"{self.service}: {operation} of {at}: {advice} ({code}, HTTP {status})")
-        if isinstance(fault, StoreError):
-            fault.code = code
-        return fault
+        translated = fault(f"{self.service}: {operation} of {at}: {answer.text()}")
+        if isinstance(translated, StoreError):
+            translated.code = answer.code
+        return translated
 
     def _not_sent(self, err: Exception, bucket: str, key: str) -> Exception | None:
         """Return the error for a request that boto3 refuses to send."""
@@ -149,13 +96,6 @@ class ErrorTranslator:
         if not key or isinstance(err, UnicodeEncodeError):
             return InvalidKey(f"{bucket}/{key!r}: a key must be valid Unicode and not empty")
         return None
-
-
-def code_of(err: ClientError) -> tuple[str, int]:
-    """Return the error code and HTTP status of a response."""
-    answer: dict[str, Any] = dict(err.response)
-    status = int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    return str(answer.get("Error", {}).get("Code", status)), status
 
 
 def _cause(err: BaseException) -> str:

@@ -13,10 +13,11 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from shared.errors import BucketUnavailable, ImageTooLarge, ObjectMissing, StoreUnavailable
+from shared.errors import ImageTooLarge, ObjectMissing, StoreUnavailable
+from shared.objects.answers import NO_KEY, Answer, WriteConflict
 from shared.objects.client import make_client
-from shared.objects.errors import FORBIDDEN, NO_KEY, ErrorTranslator, WriteConflict, code_of
-from shared.objects.protocol import Body, ObjectInfo
+from shared.objects.errors import ErrorTranslator
+from shared.objects.protocol import Body, ObjectInfo, PreconditionFailed
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -63,6 +64,7 @@ class S3Store:
         Raises:
             StoreUnavailable: If boto3's own configuration is used and cannot be read.
         """
+        self._conditional = settings.conditional
         self._errors = ErrorTranslator(f"S3 at {settings.endpoint or f'AWS {settings.region}'}")
 
         def client(read_s: float, tries: int) -> S3Client:
@@ -134,6 +136,9 @@ class S3Store:
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
         if if_match is not None:
             condition["IfMatch"] = f'"{if_match}"'
+        if condition and not self._conditional:
+            self._check_condition(bucket, key, if_match)
+            condition = {}
         start = 0 if isinstance(data, bytes) else data.tell()
 
         def put() -> str:
@@ -151,6 +156,12 @@ class S3Store:
             return _bare(written["ETag"])
 
         return _without_conflict(put)
+
+    def _check_condition(self, bucket: str, key: str, if_match: str | None) -> None:
+        """Check a condition before the write, for a store that cannot check it while it writes."""
+        found = self.head(bucket, key)
+        if (found.etag if found else None) != if_match:
+            raise PreconditionFailed(f"{bucket}/{key}: the condition does not hold")
 
     def list(self, bucket: str, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
         """See `ObjectStore.list`."""
@@ -180,14 +191,12 @@ class S3Store:
                     Bucket=bucket, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True}
                 )
             for error in answer.get("Errors", ()):
-                if (code := error.get("Code", "")) not in NO_KEY:
-                    kind = BucketUnavailable if code in FORBIDDEN else StoreUnavailable
-                    raise kind(
-                        f"{self._errors.service}: delete of {bucket}/{error.get('Key')}: {code}",
-                        bucket=bucket,
-                        operation="delete",
-                        code=code,
-                    )
+                if error["Code"] not in NO_KEY:
+                    with self._errors.translate("delete", bucket, error.get("Key", "")):
+                        raise ClientError(
+                            {"Error": {"Code": error["Code"], "Message": error.get("Message", "")}},
+                            "DeleteObjects",
+                        )
 
     def sign(self, bucket: str, key: str, *, expires_s: int) -> str:
         """See `ObjectStore.sign`."""
@@ -227,7 +236,7 @@ class S3Store:
             try:
                 self._checker.get_object(Bucket=bucket, Key=_CHECK_KEY)["Body"].close()
             except ClientError as err:
-                if code_of(err)[0] != "NoSuchKey":
+                if Answer.of(err).code != "NoSuchKey":
                     raise
 
 

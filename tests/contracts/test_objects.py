@@ -513,31 +513,6 @@ def test_without_an_endpoint_it_is_amazons_whatever_the_surroundings_name(monkey
     assert urlsplit(url).hostname.endswith(".amazonaws.com")
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "fault", "text"),
-    [
-        (400, "ExpiredToken", StoreUnavailable, "credentials"),
-        (400, "InvalidToken", StoreUnavailable, "credentials"),
-        (403, "RequestExpired", StoreUnavailable, "credentials"),
-        (403, "RequestTimeTooSkewed", StoreUnavailable, "clock"),
-        (403, "AccountProblem", BucketUnavailable, "check the permissions"),
-        (403, "AllAccessDisabled", BucketUnavailable, "check the permissions"),
-        (400, "InvalidBucketName", BucketUnavailable, "create it or fix RMBG_INPUT_BUCKETS"),
-        (400, "InvalidURI", InvalidKey, "does not accept this key"),
-        (409, "OperationAborted", StoreUnavailable, "another write"),
-        (418, "Unheard-of", StoreUnavailable, "Unheard-of, HTTP 418"),
-    ],
-)
-def test_an_error_code_determines_class_message_and_attributes(status, code, fault, text):
-    """Codes that no server of the tests can be made to send."""
-    with canned(error(status, code)) as server, pytest.raises(fault, match=text) as caught:
-        at(server.url, attempts=1).put("bucket", "k", b"1", content_type=PNG)
-
-    assert type(caught.value) is fault
-    assert (caught.value.bucket, caught.value.operation) == ("bucket", "put")
-    assert caught.value.code == code
-
-
 # --- a store that is away, slow or out of order
 
 

@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-def error(status: int, code: str) -> bytes:
-    """Return an S3 error response as raw HTTP."""
-    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>-</Message></Error>".encode()
+def error(status: int, code: str, message: str = "-", **elements: str) -> bytes:
+    """Return an S3 error response as raw HTTP, with further *elements* of its document."""
+    fields = {"Code": code, "Message": message} | elements
+    text = "".join(f"<{name}>{value}</{name}>" for name, value in fields.items())
+    body = f"<?xml version='1.0'?><Error>{text}</Error>".encode()
     return _http(status, body, {"Content-Type": "application/xml"})
 
 
@@ -40,6 +42,8 @@ class CannedServer:
         self.answers = answers
         self.requests = 0
         self.bodies: list[bytes] = []
+        self.heads: list[dict[bytes, bytes]] = []
+        """Fields of each request, with names in lower case."""
         self._held: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -70,23 +74,26 @@ class CannedServer:
                 self._held.append(connection)
                 continue
             with connection:
-                self.bodies.append(_read_request(connection))
+                head, body = _read_request(connection)
+                self.heads.append(head)
+                self.bodies.append(body)
                 connection.sendall(answer)
                 connection.shutdown(socket.SHUT_WR)
 
 
-def _read_request(connection: socket.socket) -> bytes:
-    """Read head and body, without which closing would reset the connection; return the body."""
+def _read_request(connection: socket.socket) -> tuple[dict[bytes, bytes], bytes]:
+    """Return fields and body; closing before both are read would reset the connection."""
     head = b""
     while b"\r\n\r\n" not in head:
         head += connection.recv(65536)
     head, _, body = head.partition(b"\r\n\r\n")
-    fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    pairs = (line.split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    fields = {name.lower(): value for name, value in pairs}
     if fields.get(b"expect") == b"100-continue":
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
     while len(body) < int(fields.get(b"content-length", 0)):
         body += connection.recv(65536)
-    return body
+    return fields, body
 
 
 @contextmanager

@@ -5,15 +5,16 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from shared.errors import StoreUnavailable
-from shared.job.keys import check_image_key
+from shared.errors import RequestRefused, StoreUnavailable
 from shared.job.record import ItemRecord
 from shared.job.spec import ImageOutput, Naming
 from shared.objects import Body, ObjectStore, PreconditionFailed
+from shared.objects.answers import FORBIDDEN
 from shared.objects.object_metadata import BYTES, GENERATION, JOB, PARAMS, RECORD, SEQUENCE, SOURCE
 from worker.storage.conflicts import Conflict, is_own, resolve
 from worker.storage.item_ref import ItemRef
 from worker.storage.output_keys import keys_of, review_key
+from worker.storage.source_reader import SourceReader, item_error
 
 PROBE: Final = "_jobs/.probe"
 """Written to find out whether a store that failed accepts writes again."""
@@ -34,20 +35,11 @@ class OutputWriter:
     def __init__(self, store: ObjectStore, *, max_bytes: int) -> None:
         """Use *store*; *max_bytes* is the largest source."""
         self._store = store
-        self._max_bytes = max_bytes
+        self._sources = SourceReader(store, max_bytes=max_bytes)
 
     def download(self, item: ItemRef) -> Body:
-        """Return the bytes of the source.
-
-        Raises:
-            InvalidKey: If no output could be named after the key; the store is not asked.
-            ObjectMissing: If there is nothing at the key.
-            ImageTooLarge: If the source is over the limit of bytes.
-            StoreUnavailable: If the store cannot be asked now.
-            BucketUnavailable: If the input bucket is missing or forbidden.
-        """
-        check_image_key(item.image_key)
-        return self._store.get(item.spec.input_bucket, item.image_key, max_bytes=self._max_bytes)
+        """Return the bytes of the source; see `SourceReader.read`."""
+        return self._sources.read(item)
 
     def probe_reading(self, bucket: str) -> None:
         """Find out whether *bucket* can be read.
@@ -98,6 +90,7 @@ class OutputWriter:
 
         Raises:
             OutputExists: With `Existing.FAIL`, if a different output is at a key.
+            ObjectRefused: If the store refuses this key, and accepts writes to other ones now.
             StoreUnavailable: If the store cannot be asked now, or a key changed in every round.
             BucketUnavailable: If the output bucket is missing or forbidden.
         """
@@ -152,6 +145,11 @@ class OutputWriter:
                 )
             except PreconditionFailed:
                 found = self._store.head(bucket, key)
+            except RequestRefused as err:
+                if err.code in FORBIDDEN:
+                    raise
+                self.probe_writing(bucket)
+                raise item_error(err) from err
             else:
                 return None, len(body)
             if found is not None and (conflict := resolve(item, key, found, metadata=metadata)):
