@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageStat
 from PIL.ExifTags import Base as Tag
 from PIL.ImageFile import ImageFile
 
@@ -69,8 +69,9 @@ def flatten(rgb: Image.Image, alpha: Image.Image) -> tuple[Image.Image, str]:
     would not stand out against white. Colours under alpha 0 are arbitrary and never reach the
     network.
     """
-    visible = np.asarray(rgb.convert("L"))[np.asarray(alpha) >= _VISIBLE]
-    colour = "grey" if visible.sum() > _BRIGHT * visible.size else "white"
+    is_visible = alpha.point([0] * _VISIBLE + [255] * (256 - _VISIBLE))
+    luma = ImageStat.Stat(rgb.convert("L"), is_visible)
+    colour = "grey" if luma.sum[0] > _BRIGHT * luma.count[0] else "white"
     background = Image.new("RGB", rgb.size, colour)
     background.paste(rgb, mask=alpha)
     return background, f"has alpha; flattened on {colour}"

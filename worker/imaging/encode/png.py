@@ -7,8 +7,8 @@ cache; filter and deflate release the interpreter lock, so threads encode images
 
 import json
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final, Literal, Protocol, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from zlib_ng import zlib_ng
 from shared.errors import InvalidOption
 from shared.job.png_text import keyword_bytes
 from shared.job.spec import Json
+from worker.imaging.encode.png_filters import Filter, adaptive, up
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 MAX_CHUNK_BYTES: Final = 2**31 - 1
@@ -25,12 +26,6 @@ MAX_CHUNK_BYTES: Final = 2**31 - 1
 
 _COLOUR_TYPES: Final = {1: 0, 3: 2, 4: 6}
 """PNG, 11.2.1, by number of channels: greyscale, truecolour, truecolour with alpha."""
-_UP: Final = 2
-"""PNG, 9.2: filter type of "this byte minus the byte above"."""
-_BAND_BYTES: Final = 1 << 20
-"""Bytes filtered and compressed at a time: fits the cache and limits memory."""
-_ADAPTIVE_BAND_BYTES: Final = 1 << 14
-"""The adaptive filter needs a dozen arrays of twice the size: takes half the time of 1 << 16."""
 _LOW_GRAIN: Final = 0.26
 """Compressed size over the number of non-zero bytes. Below it ISA-L, which searches for matches
 only once, produces files over 25 % larger than Pillow's level 6 (see ``docs/quality.md``)."""
@@ -49,13 +44,9 @@ class Deflate(Protocol):
         """Return the rest of the stream."""
 
 
-Level: TypeAlias = Literal["fast", "small"]
-Filter: TypeAlias = Callable[[npt.NDArray[np.uint8], int], Iterator[npt.NDArray[np.uint8]]]
-"""Takes rows (H, bytes per row) and bytes per pixel; yields bands of filtered rows, each row after
-its filter type. Bands may share a buffer: use each one before requesting the next."""
-
-
-def encode_png(pixels: npt.NDArray[np.uint8], *, texts: Mapping[str, str], level: Level) -> bytes:
+def encode_png(
+    pixels: npt.NDArray[np.uint8], *, texts: Mapping[str, str], level: Literal["fast", "small"]
+) -> bytes:
     """Return *pixels* as a PNG file; the same pixels give the same bytes.
 
     Thread-safe; filter and deflate release the interpreter lock.
@@ -161,74 +152,6 @@ def text_chunk(keyword: str, text: str) -> Sequence[bytes]:
     except UnicodeEncodeError:
         # Two zero bytes: not compressed; then empty language and translated keyword.
         return _chunk(b"iTXt", [name, b"\0\0\0\0\0", text.encode()])
-
-
-def up(
-    rows: npt.NDArray[np.uint8],
-    pixel_bytes: int,  # noqa: ARG001 - a `Filter`
-    *,
-    band_bytes: int = _BAND_BYTES,
-) -> Iterator[npt.NDArray[np.uint8]]:
-    """Filter every row with "Up": the cheapest filter, and the best single one for cutouts."""
-    band_rows = _band_rows(rows, band_bytes)
-    buffer = np.empty((band_rows, 1 + rows.shape[1]), np.uint8)
-    buffer[:, 0] = _UP
-    buffer[0, 1:] = rows[0]  # the row above the first is all zeros
-    np.subtract(rows[1:band_rows], rows[: band_rows - 1], out=buffer[1:, 1:])
-    yield buffer
-    for top in range(band_rows, len(rows), band_rows):
-        band = buffer[: min(band_rows, len(rows) - top)]
-        bottom = top + len(band)
-        np.subtract(rows[top:bottom], rows[top - 1 : bottom - 1], out=band[:, 1:])
-        yield band
-
-
-def adaptive(
-    rows: npt.NDArray[np.uint8], pixel_bytes: int, *, band_bytes: int = _ADAPTIVE_BAND_BYTES
-) -> Iterator[npt.NDArray[np.uint8]]:
-    """Filter each row with the one of five filters that minimises the sum of absolute differences.
-
-    The heuristic that the specification recommends (PNG, 12.7) and libpng uses.
-    """
-    band_rows = _band_rows(rows, band_bytes)
-    # The row above and the pixel left of the image are zeros.
-    framed = np.zeros((band_rows + 1, rows.shape[1] + pixel_bytes), np.int16)
-    for top in range(0, len(rows), band_rows):
-        band = rows[top : top + band_rows]
-        framed[0] = framed[band_rows]
-        framed[1 : len(band) + 1, pixel_bytes:] = band
-        yield _least(_candidates(framed[: len(band) + 1], pixel_bytes))
-
-
-def _band_rows(rows: npt.NDArray[np.uint8], band_bytes: int) -> int:
-    return max(1, min(len(rows), band_bytes // (int(rows.shape[1]) + 1)))
-
-
-def _candidates(framed: npt.NDArray[np.int16], pixel_bytes: int) -> npt.NDArray[np.uint8]:
-    """Return a band filtered by all five filters: (5, h, bytes per row), by filter type."""
-    values = framed[1:, pixel_bytes:]
-    left, above = framed[1:, :-pixel_bytes], framed[:-1, pixel_bytes:]
-    corner = framed[:-1, :-pixel_bytes]
-    to_left, to_above = above - corner, left - corner  # distances of Paeth's prediction
-    to_corner = np.abs(to_left + to_above)
-    np.abs(to_left, out=to_left)
-    np.abs(to_above, out=to_above)
-    paeth = np.where(to_above <= to_corner, above, corner)
-    np.copyto(paeth, left, where=(to_left <= to_above) & (to_left <= to_corner))
-    nothing = np.zeros((1, 1), np.int16)
-    predictions: list[npt.NDArray[np.int16]] = [nothing, left, above, (left + above) >> 1, paeth]
-    filtered = np.empty((5, *values.shape), np.uint8)
-    for kind, prediction in enumerate(predictions):
-        np.subtract(values, prediction, out=filtered[kind], casting="unsafe")
-    return filtered
-
-
-def _least(filtered: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return each row by the filter with the least sum of differences, its type in front."""
-    sums = np.minimum(filtered, 0 - filtered).sum(axis=2, dtype=np.uint32)
-    kinds = sums.argmin(axis=0)
-    chosen = filtered[kinds, np.arange(len(kinds))]
-    return np.hstack([kinds[:, None].astype(np.uint8), chosen])
 
 
 def _chunk(kind: bytes, parts: Iterable[bytes]) -> Sequence[bytes]:
