@@ -6,7 +6,7 @@ from shared.job.record import ItemRecord
 from shared.job.spec import ImageOutput
 from worker.engine.item import Item, ItemRequest
 from worker.engine.payloads import ImageFacts
-from worker.imaging.encode.encoder import png_texts
+from worker.imaging.encode.png import png_texts
 from worker.storage import keys_of
 
 MAX_REASON_CHARS: Final = 500

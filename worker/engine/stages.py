@@ -25,13 +25,13 @@ from worker.engine.payloads import (
 )
 from worker.engine.records import done_record, png_texts_of
 from worker.engine.stage import BatchStage, Executor, Stage, StoreStage
-from worker.imaging.operations import Imaging, final_mask
+from worker.imaging.operations import ImageOperations, final_mask
 from worker.storage import OutputWriter
 
 Stages: TypeAlias = Sequence[Stage[Any]]
 
 
-def build_stages(writer: OutputWriter, imaging: Imaging, *, version: str) -> Stages:
+def build_stages(writer: OutputWriter, imaging: ImageOperations, *, version: str) -> Stages:
     """Return the stages of the product.
 
     Args:
@@ -77,7 +77,7 @@ class Download(StoreStage[Queued]):
 class Decode(Stage[Downloaded]):
     """Decode the source, and prepare it for the network."""
 
-    imaging: Imaging
+    imaging: ImageOperations
     name = "decode"
     accepts = Downloaded
     executor = Executor.CPU
@@ -118,7 +118,7 @@ class Forward(BatchStage[Decoded]):
 class Render(Stage[Inferred]):
     """Turn the network's output into a mask and judge it; compose and encode the outputs."""
 
-    imaging: Imaging
+    imaging: ImageOperations
     version: str
     name = "render"
     accepts = Inferred
