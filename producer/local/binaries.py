@@ -1,19 +1,14 @@
 """Paths and command lines of the embedded servers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from producer.local.layout import HOST, Ports
 from shared.errors import InvalidOption
 
-if TYPE_CHECKING:
-    from producer.local.layout import Ports
-
-HOST: Final = "127.0.0.1"
 _INSTALL: Final = "the embedded servers are not installed: pip install 'rmbg-queue[local]'"
 
 

@@ -1,7 +1,5 @@
 """Start and stop a server as a child process."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -10,12 +8,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from producer.local import reaper
-
-if TYPE_CHECKING:
-    from shared.errors import ServiceUnavailable
+from shared.errors import ServiceUnavailable
 
 READY_S: Final = 30.0
 """Longest wait for a server; 2 s are usual, a slow disk or a large append-only file take more."""

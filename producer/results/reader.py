@@ -37,7 +37,7 @@ def records(services: Services, job_id: str, *, start: int = 0) -> Iterator[Item
         UnknownJob: If neither Redis nor the output bucket knows the job.
         StoreUnavailable: If the object store is unavailable.
     """
-    if _has_ended(services, job_id):
+    if has_ended(services, job_id):
         yield from _final(services, job_id, start)
         return
     try:
@@ -45,13 +45,16 @@ def records(services: Services, job_id: str, *, start: int = 0) -> Iterator[Item
             yield record
             start = record.index + 1
     except ObjectMissing as err:
-        if not _has_ended(services, job_id):
+        if not has_ended(services, job_id):
             raise _missing_shard(job_id, err) from err
         yield from _final(services, job_id, start)
 
 
 def follow(
-    services: Services, job_id: str, *, pause: Callable[[], None] = lambda: time.sleep(FOLLOW_S)
+    services: Services,
+    job_id: str,
+    *,
+    pause: Callable[[], bool | None] = lambda: time.sleep(FOLLOW_S),
 ) -> Iterator[ItemRecord]:
     """Yield each record as soon as it and all earlier ones are known, until the job ends.
 
@@ -61,20 +64,21 @@ def follow(
     Args:
         services: The services that hold the job.
         job_id: ID of the job.
-        pause: Called between two reads; by default waits for `FOLLOW_S`.
+        pause: Called between two reads, returns true to stop; by default waits for `FOLLOW_S`.
 
     Raises:
         UnknownJob: If neither Redis nor the output bucket knows the job.
     """
     start = 0
-    while not _has_ended(services, job_id):
+    while not has_ended(services, job_id):
         if services.jobs.queries.status(job_id).generation == 1:
             for record in records(services, job_id, start=start):
                 if record.index != start:
                     break
                 yield record
                 start += 1
-        pause()
+        if pause():
+            return
     yield from _final(services, job_id, start)
 
 
@@ -83,7 +87,7 @@ def failures(services: Services, job_id: str) -> Iterator[ItemRecord]:
     return (record for record in records(services, job_id) if record.state == "failed")
 
 
-def _has_ended(services: Services, job_id: str) -> bool:
+def has_ended(services: Services, job_id: str) -> bool:
     """Return whether the job's records are in the bucket, as those of a deleted job are."""
     try:
         return services.jobs.queries.status(job_id).state in TERMINAL_STATES

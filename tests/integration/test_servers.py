@@ -203,7 +203,7 @@ def test_ctrl_c_stops_the_owner_and_not_the_servers(tmp_path):
 def test_no_sockets_are_left_after_a_stop_which_may_be_repeated(tmp_path):
     servers = EmbeddedServers(tmp_path)
     servers.start()
-    grpc = Ports(json.loads((tmp_path / "ports.json").read_text())["s3"]).grpc
+    grpc = Ports.starting_at(json.loads((tmp_path / "ports.json").read_text())["s3"]).grpc
     servers.s3.kill()
     servers.s3.start()
     servers.stop()
