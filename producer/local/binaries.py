@@ -41,8 +41,12 @@ def weed_binary() -> Path:
 
 def valkey_command(binary: Path, port: int, extra: Sequence[str]) -> list[str]:
     """Return the command line of Valkey: append-only file, no snapshots, no eviction."""
-    command = [str(binary), "--port", str(port), "--bind", HOST, "--save", ""]
-    return [*command, "--appendonly", "yes", "--maxmemory-policy", "noeviction", *extra]
+    return [
+        str(binary),
+        *("--port", str(port), "--bind", HOST, "--save", "", "--appendonly", "yes"),
+        *("--maxmemory-policy", "noeviction"),
+        *extra,
+    ]
 
 
 def weed_command(binary: Path, ports: Ports, buckets: Sequence[str]) -> list[str]:

@@ -131,11 +131,10 @@ class Server:
 
     def stop(self) -> None:
         """Stop the server, by force after the grace period; do nothing if it does not run."""
-        process = self._process
-        if process is None:
+        if self._process is None:
             return
         try:
-            process.communicate(timeout=_GRACE_S + 3)  # closes standard input and waits
+            self._process.communicate(timeout=_GRACE_S + 3)  # closes standard input and waits
         except subprocess.TimeoutExpired:
             self.kill()
         self._process = None
@@ -143,12 +142,11 @@ class Server:
 
     def kill(self) -> None:
         """Kill server and reaper with SIGKILL, as in a crash; `start` starts them again."""
-        process = self._process
-        if process is None:
+        if self._process is None:
             return
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        if self.is_running:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate()
         self._process = None
 
     def _sweep(self) -> None:

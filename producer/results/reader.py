@@ -1,23 +1,18 @@
 """Read a job's records in item order from the bucket, the accepted shards and Redis."""
 
-from __future__ import annotations
-
 import heapq
 import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from producer.services import Services
 from shared.errors import ObjectMissing, StoreUnavailable, UnknownJob
 from shared.job.keys import results_key, shard_key
 from shared.job.record import ItemRecord
-from shared.job.shards import span, sweep
+from shared.job.shards import Shard, span, sweep
 from shared.job.spec import TERMINAL_STATES
-
-if TYPE_CHECKING:
-    from producer.services import Services
-    from shared.job.shards import Shard
 
 SPOOL_BYTES: Final = 8 * 2**20
 """Results above this size are read through a temporary file: they can reach 640 MB."""

@@ -89,9 +89,10 @@ class JobOptions:
         """
         model = models.get(self.rem_mode)
         if commercial and not model.commercial:
+            allowed = sorted(each.name for each in models.REGISTRY.values() if each.commercial)
             raise LicenceRefused(
                 f"{model.name} is licensed for non-commercial use only ({model.licence}), but "
-                f"RMBG_COMMERCIAL is set; models for commercial use: {_commercial_models()}"
+                f"RMBG_COMMERCIAL is set; models for commercial use: {', '.join(allowed)}"
             )
         for keyword in self.extra_pnginfo or ():
             keyword_bytes(keyword)
@@ -131,8 +132,3 @@ def _choose(way: type[StrEnum], name: str, value: str) -> StrEnum:
         return way(value)
     except ValueError as err:
         raise InvalidOption(f"invalid {name} {value!r}; choices: {', '.join(way)}") from err
-
-
-def _commercial_models() -> str:
-    allowed = (model.name for model in models.REGISTRY.values() if model.commercial)
-    return ", ".join(sorted(allowed)) or "none"
