@@ -6,7 +6,6 @@ import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -49,8 +48,7 @@ class Ports(NamedTuple):
         return all(_is_free(port) for port in (*self, *self.grpc))
 
 
-@dataclass(frozen=True)
-class Credentials:
+class Credentials(NamedTuple):
     """S3 key pair of an identity."""
 
     access_key_id: str

@@ -46,7 +46,6 @@ class EmbeddedServers:
         data_dir: Path,
         *,
         buckets: Sequence[str] = ("inbox", "cutouts"),
-        appendfsync: str = "everysec",
         redis_args: Sequence[str] = (),
         identities: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
@@ -55,13 +54,12 @@ class EmbeddedServers:
         Args:
             data_dir: Folder of data, ports, credentials and logs; a later start uses them again.
             buckets: Created if missing; the last is the output bucket, the others are inputs.
-            appendfsync: Valkey's option; `everysec` loses at most 1 s, and only in a power cut.
             redis_args: Additional arguments for Valkey, such as `("--maxmemory", "100mb")`.
             identities: Additional S3 identities with their actions; see `make_credentials`.
         """
         self._folder = data_dir.resolve()
         self._buckets = tuple(buckets)
-        self._redis_args = ("--appendfsync", appendfsync, *redis_args)
+        self._redis_args = tuple(redis_args)
         self._identities = dict(identities or {})
         self._running = ExitStack()
 

@@ -42,10 +42,9 @@ def start_reaped(
         folder: Working directory; None: the current one.
         lock_fd: Descriptor of a lock that the command inherits; negative: none.
     """
-    head = [sys.executable, "-I", reaper.__file__, str(lock_fd), str(grace_s)]
     with log.open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - our own command
-            [*head, *command],
+            [sys.executable, "-I", reaper.__file__, str(lock_fd), str(grace_s), *command],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,

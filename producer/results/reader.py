@@ -5,6 +5,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
 from typing import Final
 
 from producer.services import Services
@@ -134,12 +135,9 @@ def _so_far(services: Services, job_id: str, start: int) -> Iterator[ItemRecord]
     accepted = services.jobs.queries.accepted_shards(job_id)
     bucket = _output_bucket(services, job_id)
     shards = _from_shards(services, bucket, job_id, accepted, start)
-    last = start - 1
     # Of two records with the same index, the open one comes first: it is newer.
-    for record in heapq.merge(held, shards, key=_index):
-        if record.index > last:
-            yield record
-            last = record.index
+    for _, same in groupby(heapq.merge(held, shards, key=_index), key=_index):
+        yield next(same)
 
 
 def _from_shards(

@@ -65,9 +65,11 @@ class JobOptions:
             known = ", ".join(cls.__dataclass_fields__)
             raise InvalidOption(f"unknown option {', '.join(unknown)}; options: {known}")
         values: dict[str, Any] = dict(given)
-        for name, way in _CHOICES.items():
-            if name in values:
-                values[name] = _choose(way, name, values[name])
+        values |= {
+            name: _choose(way, name, values[name])
+            for name, way in _CHOICES.items()
+            if name in given
+        }
         return cls(**values)
 
     def to_spec(

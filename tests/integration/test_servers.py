@@ -237,8 +237,7 @@ def test_additional_redis_arguments_and_buckets_are_used(tmp_path):
     with EmbeddedServers(
         tmp_path,
         buckets=("one", "two", "three"),
-        appendfsync="always",
-        redis_args=("--maxmemory", "50mb"),
+        redis_args=("--maxmemory", "50mb", "--appendfsync", "always"),
     ) as servers:
         settings = ServiceSettings.from_env(servers.settings())
         store = S3Store(settings.objects)
