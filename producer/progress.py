@@ -38,7 +38,6 @@ def watch(
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-    limit_s: float = WAITING_LIMIT_S,
 ) -> JobStatus:
     """Show a job's progress until it ends, and return its final status.
 
@@ -47,11 +46,10 @@ def watch(
         screen: Display to use; it is closed even after an error.
         clock: Returns a monotonic time in seconds.
         sleep: Waits for a number of seconds.
-        limit_s: How long the job may wait without an item ending, in seconds.
 
     Raises:
-        ServiceUnavailable: If the job waits for longer than *limit_s*; the message names what
-            it waits for.
+        ServiceUnavailable: If the job waits for `WAITING_LIMIT_S` without an item ending; the
+            message names what it waits for.
     """
     status = poll()
     waiting_since, ended = clock(), status.done + status.failed
@@ -60,9 +58,9 @@ def watch(
             screen.show(status)
             if status.waiting_for is None or status.done + status.failed != ended:
                 waiting_since, ended = clock(), status.done + status.failed
-            elif clock() - waiting_since >= limit_s:
+            elif clock() - waiting_since >= WAITING_LIMIT_S:
                 raise ServiceUnavailable(
-                    f"job {status.job_id} has been waiting for {limit_s:.0f} s: "
+                    f"job {status.job_id} has been waiting for {WAITING_LIMIT_S:.0f} s: "
                     f"{status.waiting_for} ({_ended(status)}); "
                     "it continues by itself once this is fixed"
                 )

@@ -1,7 +1,6 @@
 """Download weights for a person at a terminal, with a progress bar."""
 
 from pathlib import Path
-from typing import IO
 
 import click
 from rich.console import Console
@@ -12,25 +11,20 @@ from shared.models.registry import Model
 from shared.settings import ServiceSettings
 
 
-def fetch(
-    model: Model,
-    settings: ServiceSettings,
-    *,
-    home: Path | None = None,
-    stream: IO[str] | None = None,
-) -> Path:
+def fetch(model: Model, settings: ServiceSettings, *, home: Path | None = None) -> Path:
     """Return the path of *model*'s verified weights; see `shared.models.weights.pull`.
+
+    Shows a bar on standard error if that is a terminal.
 
     Args:
         model: From the registry.
         settings: Cache, mirror and token.
         home: Another cache than `settings.home`.
-        stream: Where a bar is shown if it is a terminal; None: standard error.
 
     Raises:
         WeightsInvalid: If no source delivered the right file.
     """
-    console = Console(file=stream, stderr=True)
+    console = Console(stderr=True)
     console.quiet = not console.is_terminal
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, TransferSpeedColumn(), console=console) as bar:
