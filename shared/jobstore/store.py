@@ -23,7 +23,7 @@ class JobStore:
     """
 
     def __init__(self, connection: Connection, *, rules: Rules | None = None) -> None:
-        rules = rules or Rules()
+        self.rules = rules = rules or Rules()
         self.connection = connection
         self.fleet = Fleet(connection, rules)
         self.leases = Leases(connection, rules)
