@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from producer.services import connect
 from shared.errors import RmbgError
-from shared.settings import redact
+from shared.urls import redact
 
 if TYPE_CHECKING:
     from producer.services import Services

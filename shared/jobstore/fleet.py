@@ -30,8 +30,9 @@ class Fleet(StorePart):
 
         Redis computes them once for all callers, as it reads every open job and ticket.
         """
-        kept_ms = to_ms(self.rules.totals_kept_s)
-        return Totals.from_json(self.connection.run("totals", kept_ms=kept_ms))
+        return Totals.from_json(
+            self.connection.run("totals", kept_ms=to_ms(self.rules.totals_kept_s))
+        )
 
     def take_turn(self, for_s: float) -> bool:
         """Return whether the caller runs the fleet's next round; nobody else does within *for_s*.
@@ -72,8 +73,7 @@ def feeding_limits(workers: Collection[WorkerInfo], rules: Rules) -> dict[str, A
     measured_slots = sum(slots for _, slots in rates)
     by_rate = 0
     if measured_slots:
-        slot_images_per_s = sum(rate for rate, _ in rates) / measured_slots
-        by_rate = max(1, int(rules.ticket_s * slot_images_per_s))
+        by_rate = max(1, int(rules.ticket_s * (sum(rate for rate, _ in rates) / measured_slots)))
     return {
         "bulk_high_water": high_water,
         "interactive_high_water": int(high_water * rules.interactive_share),

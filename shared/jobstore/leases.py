@@ -116,10 +116,13 @@ class Leases(StorePart):
         Returns:
             False if the lease is lost: do not try the item.
         """
-        deaths = self.rules.item_deaths
-        crash = {"class": "WorkerCrash", "reason": f"{deaths} workers died on this item alone"}
+        reason = f"{self.rules.item_deaths} workers died on this item alone"
         record = ItemRecord(
-            index=index, image_key=image_key, state="failed", error=crash, attempts=0
+            index=index,
+            image_key=image_key,
+            state="failed",
+            error={"class": "WorkerCrash", "reason": reason},
+            attempts=0,
         )
         return bool(
             self.connection.run("trying", index=index, record=record.to_json(), **lease.fence)
@@ -171,11 +174,14 @@ class Leases(StorePart):
         """
         if not lease.ticket.is_merge:
             raise ValueError(f"{lease.ticket.unit} is not a merge ticket; use finish_commit")
-        kept = {
-            "keep_ms": to_ms(self.rules.keep_after_end_s),
-            "events_kept": self.rules.events_kept,
-        }
-        return bool(self.connection.run("merge_commit", **kept, **lease.fence))
+        return bool(
+            self.connection.run(
+                "merge_commit",
+                keep_ms=to_ms(self.rules.keep_after_end_s),
+                events_kept=self.rules.events_kept,
+                **lease.fence,
+            )
+        )
 
     def release(
         self,

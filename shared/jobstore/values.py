@@ -51,8 +51,12 @@ class Lease:
     @property
     def fence(self) -> dict[str, str | int]:
         """The arguments by which scripts check the lease."""
-        job_id, unit, epoch = self.ticket.job_id, self.ticket.unit, self.ticket.epoch
-        return {"job": job_id, "unit": unit, "epoch": epoch, "owner": self.owner}
+        return {
+            "job": self.ticket.job_id,
+            "unit": self.ticket.unit,
+            "epoch": self.ticket.epoch,
+            "owner": self.owner,
+        }
 
 
 @dataclass(frozen=True)
