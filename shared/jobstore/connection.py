@@ -59,8 +59,10 @@ class Connection:
     def __init__(self, client: redis.Redis) -> None:
         """Use *client*, which must not decode replies: a manifest is bytes."""
         self.client = client
-        scripts = map(loader.load, loader.names())
-        self._scripts = {each.name: (each, client.register_script(each.source)) for each in scripts}
+        self._scripts = {
+            each.name: (each, client.register_script(each.source))
+            for each in map(loader.load, loader.names())
+        }
 
     @classmethod
     def connect(cls, url: str, *, answer_s: float = ANSWER_S) -> Self:
@@ -70,17 +72,18 @@ class Connection:
         noticed, and retries once because all pooled connections are dead after a restart. It
         sends no pings before commands: repeating a command is harmless.
         """
-        client = redis.Redis.from_url(
-            url,
-            socket_timeout=answer_s,
-            socket_connect_timeout=min(CONNECT_S, answer_s),
-            socket_keepalive=True,
-            socket_keepalive_options=KEEPALIVE,
-            retry=_OutermostRetry(ConstantBackoff(_AGAIN_S), 1),
-            client_name="rmbg-store",
-            protocol=2,  # saves a round trip before the first command
+        return cls(
+            redis.Redis.from_url(
+                url,
+                socket_timeout=answer_s,
+                socket_connect_timeout=min(CONNECT_S, answer_s),
+                socket_keepalive=True,
+                socket_keepalive_options=KEEPALIVE,
+                retry=_OutermostRetry(ConstantBackoff(_AGAIN_S), 1),
+                client_name="rmbg-store",
+                protocol=2,  # saves a round trip before the first command
+            )
         )
-        return cls(client)
 
     def run(
         self, name: str, rows: Iterable[Sequence[loader.Arg]] = (), /, **args: loader.Arg

@@ -54,9 +54,13 @@ class Fleet(StorePart):
         """
         run, rules = self.connection.run, self.rules
         most = rules.reissued_at_once
-        queues = [(queue,) for queue in empty_queues]
         issued = run("expire", most=most, **rules.death_limits)
-        issued += run("reissue", queues, slack_ms=to_ms(rules.lost_after_s), most=most)
+        issued += run(
+            "reissue",
+            [(queue,) for queue in empty_queues],
+            slack_ms=to_ms(rules.lost_after_s),
+            most=most,
+        )
         issued += run("feed", **feeding_limits(self.workers(), rules))
         return Issued.read(issued)
 
