@@ -74,10 +74,7 @@ def pull(
                     _part(other, home).unlink(missing_ok=True)
                 logger.info("weights downloaded", extra={"model": model.name})
                 return path
-    raise WeightsInvalid(
-        f"weights of {model.name} not found in {folder}: {'; '.join(faults)}. Run `rmbg"
-        f" weights pull {model.name}` with network access, or set RMBG_WEIGHTS_URL to a mirror"
-    )
+    raise _unavailable(model, folder, faults)
 
 
 def verify(path: Path, sha256: str) -> Path:
@@ -156,3 +153,10 @@ def _fetch(
         # The kept bytes may be from another version of the file: start again from zero.
         return _fetch(source, home, base_url=base_url, hf_token=hf_token, progress=progress)
     return part.replace(path)
+
+
+def _unavailable(model: Model, folder: Path, faults: list[str]) -> WeightsInvalid:
+    return WeightsInvalid(
+        f"weights of {model.name} not found in {folder}: {'; '.join(faults)}. Run `rmbg weights"
+        f" pull {model.name}` with network access, or set RMBG_WEIGHTS_URL to a mirror"
+    )
