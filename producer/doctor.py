@@ -8,7 +8,7 @@ from functools import partial
 from producer.services import Services, connect
 from shared.errors import RmbgError
 from shared.jobstore.values import WorkerInfo
-from shared.settings import redact
+from shared.urls import redact
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class JobStore:
         self.fleet = Fleet(connection, rules)
         self.leases = Leases(connection, rules)
         self.submissions = Submissions(connection, rules)
-        self.queries = Queries(connection, rules, workers=self.fleet.workers)
+        self.queries = Queries(connection, rules, self.fleet.workers)
 
     @classmethod
     def connect(cls, url: str, *, rules: Rules | None = None, answer_s: float = ANSWER_S) -> Self:

@@ -25,24 +25,23 @@ from shared.objects.protocol import PreconditionFailed
 
 FORBIDDEN: Final = ("403", "AccessDenied", "AllAccessDisabled", "AccountProblem")
 NO_KEY: Final = ("404", "NoSuchKey")
-_REFUSED: Final = (
-    "ExpiredToken",
-    "InvalidAccessKeyId",
-    "InvalidToken",
-    "RequestExpired",
-    "SignatureDoesNotMatch",
-)
 
 
 class WriteConflict(StoreError):
     """Another conditional write of the key is in progress; try again at once."""
 
 
-_Kind: TypeAlias = tuple[type[StoreError | PreconditionFailed], str]
+_Kind: TypeAlias = tuple[type[StoreError], str]
 _OTHER: Final[_Kind] = (StoreUnavailable, "the service failed or is busy")
 _KINDS: Final[dict[str, _Kind]] = {
     **dict.fromkeys(
-        _REFUSED,
+        (
+            "ExpiredToken",
+            "InvalidAccessKeyId",
+            "InvalidToken",
+            "RequestExpired",
+            "SignatureDoesNotMatch",
+        ),
         (
             StoreUnavailable,
             (
@@ -94,7 +93,7 @@ class ErrorTranslator:
     ) -> Iterator[None]:
         """Turn what boto3 raises inside the block into the errors that `ObjectStore` documents.
 
-        `StoreError`s get *bucket*, *operation* and the S3 error code as attributes.
+        The errors get *bucket*, *operation* and the S3 error code as attributes.
 
         Args:
             operation: Method of `ObjectStore`.
@@ -111,11 +110,10 @@ class ErrorTranslator:
                 raise
             if conditional and isinstance(fault, ObjectMissing):
                 fault = PreconditionFailed(str(fault))
-            if isinstance(fault, StoreError):
-                fault.bucket, fault.operation = bucket, operation
+            fault.bucket, fault.operation = bucket, operation
             raise fault from err
 
-    def _fault(self, err: Exception, operation: str, bucket: str, key: str) -> Exception | None:
+    def _fault(self, err: Exception, operation: str, bucket: str, key: str) -> StoreError | None:
         """Return the error to raise for *err*; None for a bug of ours."""
         match err:
             case ClientError():
@@ -133,16 +131,14 @@ class ErrorTranslator:
                     "RMBG_S3_ENDPOINT and that the service is up"
                 )
 
-    def _answered(self, err: ClientError, operation: str, bucket: str, key: str) -> Exception:
+    def _answered(self, err: ClientError, operation: str, bucket: str, key: str) -> StoreError:
         code, status = code_of(err)
         kind, advice = _OTHER if code in NO_KEY and not key else _KINDS.get(code, _OTHER)
         at = f"{bucket}/{key}" if key else f"bucket {bucket}"
-        fault = kind(f"{self.service}: {operation} of {at}: {advice} ({code}, HTTP {status})")
-        if isinstance(fault, StoreError):
-            fault.code = code
-        return fault
+        text = f"{self.service}: {operation} of {at}: {advice} ({code}, HTTP {status})"
+        return kind(text, code=code)
 
-    def _not_sent(self, err: Exception, bucket: str, key: str) -> Exception | None:
+    def _not_sent(self, err: Exception, bucket: str, key: str) -> StoreError | None:
         """Return the error for a request that boto3 refuses to send."""
         if "bucket name" in str(err):
             return BucketUnavailable(f"{self.service}: {bucket!r} is not a valid bucket name")
