@@ -61,16 +61,14 @@ class Registration:
     def info(self) -> WorkerInfo:
         """Return the entry of this worker as of now."""
         reasons = {**self.refused, **self.models.refused}
-        engine = self.engine
+        items = self.engine.inflight
         return WorkerInfo(
             worker_id=self.worker_id,
             slots=self.slots,
             models=tuple(name for name in registry.REGISTRY if name not in reasons),
             refused=reasons,
             device=self.device,
-            images_per_s=self._meter.sample(
-                time.monotonic(), engine.ended, working=engine.inside > 0
-            ),
+            images_per_s=self._meter.sample(time.monotonic(), items.ended, working=items.items > 0),
             version=self.version,
             host=socket.gethostname(),
             pid=os.getpid(),

@@ -54,7 +54,9 @@ class Batcher(Generic[T]):
         ready = [
             (gathering.items[0][:2], key)
             for key, gathering in self._gathering.items()
-            if hurry or self._is_ready(gathering, now_s)
+            if hurry
+            or len(gathering.items) >= gathering.max_items
+            or now_s - gathering.since_s >= self._max_wait_s
         ]
         if not ready:
             return []
@@ -71,7 +73,3 @@ class Batcher(Generic[T]):
         """Return the seconds until a batch is ready by wait alone; None when nothing waits."""
         ends = [each.since_s + self._max_wait_s for each in self._gathering.values()]
         return max(0.0, min(ends) - now_s) if ends else None
-
-    def _is_ready(self, gathering: _Gathering[T], now_s: float) -> bool:
-        full = len(gathering.items) >= gathering.max_items
-        return full or now_s - gathering.since_s >= self._max_wait_s

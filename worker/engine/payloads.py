@@ -92,4 +92,4 @@ Outcome: TypeAlias = Finished | Deferred
 HOLDING_PIXELS: Final = (Decoded, Inferred)
 """Payloads with decoded pixels, which a permit pays for."""
 BEFORE_NETWORK: Final = (Queued, Downloaded, Decoded)
-"""Payloads of items that a draining process gives back."""
+"""Payloads of items that a draining process defers."""

@@ -20,15 +20,11 @@ class Permits(Generic[T]):
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._held = 0
+        self.held = 0
+        """What is granted and not released."""
         self._waiting: list[tuple[Rank, int, int, T]] = []
         self._count = itertools.count()
         self._lock = threading.Lock()
-
-    @property
-    def held(self) -> int:
-        """What is granted and not released."""
-        return self._held
 
     @property
     def waiting(self) -> int:
@@ -45,9 +41,9 @@ class Permits(Generic[T]):
             return self._grant()
 
     def release(self, amount: int) -> list[tuple[T, int]]:
-        """Give *amount* back; return the requests that are granted because of it."""
+        """Release *amount*; return the requests that are granted because of it."""
         with self._lock:
-            self._held -= amount
+            self.held -= amount
             return self._grant()
 
     def withdraw(self) -> list[T]:
@@ -60,8 +56,8 @@ class Permits(Generic[T]):
         granted: list[tuple[T, int]] = []
         while self._waiting:
             amount = self._waiting[0][2]
-            if self._held and self._held + amount > self._limit:
+            if self.held and self.held + amount > self._limit:
                 break
-            self._held += amount
+            self.held += amount
             granted.append((heapq.heappop(self._waiting)[3], amount))
         return granted

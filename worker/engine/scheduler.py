@@ -161,13 +161,14 @@ class StageScheduler:
         self._steps: dict[Executor, StepQueue] = {
             executor: StepQueue(clock) for executor in Executor if executor is not Executor.DEVICE
         }
+        self._queues: dict[Executor, _DelayingQueue] = {
+            **self._steps,
+            Executor.DEVICE: self.batches,
+        }
 
     def put(self, step: Step, *, delay_s: float = 0.0) -> None:
         """Queue a step for its stage's executor, after *delay_s*."""
-        if step.stage.executor is Executor.DEVICE:
-            self.batches.put(step, delay_s=delay_s)
-        else:
-            self._steps[step.stage.executor].put(step, delay_s=delay_s)
+        self._queues[step.stage.executor].put(step, delay_s=delay_s)
 
     def take(self, executor: Executor) -> Step | None:
         """Wait for a step of *executor*, not of the device; None once there will be none."""
@@ -185,6 +186,5 @@ class StageScheduler:
 
     def close(self) -> None:
         """Let the threads end once nothing waits for them."""
-        for queue in self._steps.values():
+        for queue in self._queues.values():
             queue.close()
-        self.batches.close()

@@ -64,13 +64,9 @@ class Download(StoreStage[Queued]):
         body = self.writer.download(item.request)
         return Downloaded(body.etag, body.data)
 
-    def bucket(self, item: Item) -> str:
-        """See `StoreStage.bucket`."""
-        return item.request.spec.input_bucket
-
     def probe(self, item: Item) -> None:
         """See `StoreStage.probe`."""
-        self.writer.probe_reading(self.bucket(item))
+        self.writer.probe_reading(item.request.spec.input_bucket)
 
 
 @dataclass(frozen=True)
@@ -163,22 +159,12 @@ class Upload(StoreStage[Rendered]):
             )
         return Finished(record)
 
-    def bucket(self, item: Item) -> str:
-        """See `StoreStage.bucket`."""
-        return item.request.spec.output_bucket
-
     def probe(self, item: Item) -> None:
         """See `StoreStage.probe`."""
-        self.writer.probe_writing(self.bucket(item))
+        self.writer.probe_writing(item.request.spec.output_bucket)
 
 
-@dataclass(frozen=True)
-class StageList:
-    """The stages and the way through them."""
-
-    stages: Stages
-
-    def after(self, stage: Stage[Any], payload: Payload) -> Stage[Any]:
-        """Return the first stage after *stage* that accepts *payload*."""
-        rest = self.stages[self.stages.index(stage) + 1 :]
-        return next(each for each in rest if each.accepts is type(payload))
+def stage_after(stages: Stages, stage: Stage[Any], payload: Payload) -> Stage[Any]:
+    """Return the first of *stages* after *stage* that accepts *payload*."""
+    later = stages[stages.index(stage) + 1 :]
+    return next(each for each in later if each.accepts is type(payload))

@@ -57,8 +57,8 @@ class FleetCollector(Collector):
         ]
 
     def _engine(self) -> list[Metric]:
-        engine, inside = self.engine, self.engine.inside
-        stalled_s = time.monotonic() - engine.progressed_at_s if inside else 0.0
+        engine, inside = self.engine, self.engine.inflight.items
+        stalled_s = time.monotonic() - engine.inflight.moved_at_s if inside else 0.0
         held, is_open = engine.permits.held, engine.breaker.is_open
         return [
             _gauge("images_inside", "Items in the engine.", inside),

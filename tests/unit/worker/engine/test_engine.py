@@ -18,7 +18,7 @@ from support.until import until
 from shared.errors import DeviceLost, StoreUnavailable, UndecodableImage
 from shared.job.spec import Existing, ImageOutput, Naming, PictureOptions
 from worker.engine.circuit_breaker import CircuitBreaker
-from worker.engine.observer import Observers
+from worker.engine.observer import Observer
 from worker.engine.payloads import Deferred, Finished
 from worker.lifecycle import UNFIT_EXIT, Phase
 
@@ -250,7 +250,7 @@ def test_a_full_engine_takes_urgent_items_only(harnesses):
     assert harness.offer("b", urgent=True)
     valve.open()
     harness.wait()
-    until(lambda: harness.engine.inside == 0)
+    until(lambda: harness.engine.inflight.items == 0)
 
     assert harness.offer("c")
 
@@ -636,11 +636,10 @@ def test_an_item_whose_stage_ends_after_the_drain_began_is_deferred(harnesses, s
 # --- bugs of the engine and of its observers
 
 
-class FailingObserver(Observers):
+class FailingObserver(Observer):
     """An observer whose next calls of the method *name* raise."""
 
     def __init__(self, name, times):
-        super().__init__()
         self.left = times
 
         def fail(*_, **__):
@@ -656,7 +655,7 @@ def single(quicks):
     """Make harnesses with one thread per executor, so that failures follow one another."""
 
     def make(observer):
-        return quicks(observer=observer, io_threads=1, cpu_threads=1)
+        return quicks(observers=[observer], io_threads=1, cpu_threads=1)
 
     return make
 
@@ -801,7 +800,7 @@ def test_ended_items_are_counted_and_deferred_ones_are_not(quick):
     quick.drain()
     quick.run(quick.image("b"))
 
-    assert quick.engine.ended == 2
+    assert quick.engine.inflight.ended == 2
 
 
 def test_many_threads_may_offer_at_once(quick):
@@ -820,4 +819,4 @@ def test_many_threads_may_offer_at_once(quick):
     quick.wait(60)
 
     assert all(isinstance(outcome, Finished) for outcome in quick.outcomes.values())
-    until(lambda: quick.engine.inside == 0)
+    until(lambda: quick.engine.inflight.items == 0)
