@@ -5,14 +5,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
+from typing import Final
 
-from shared.errors import RedisUnavailable
 from shared.job.ticket import Ticket
 from shared.jobstore.store import JobStore
 from shared.jobstore.values import Lease
 from worker.lifecycle import Phase, Shutdown
 
 logger = logging.getLogger(__name__)
+
+ASK_AGAIN_S: Final = 1.0
+"""Pause before Redis is asked again, in seconds: an outage may last, and each time is logged."""
 
 
 class _State(Enum):
@@ -31,7 +34,7 @@ class HeldTicket:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether nothing more is to be started, also because the process drains."""
+        """Whether to start nothing more, also because the process drains."""
         return self._state is not _State.HELD or self._shutdown.is_draining
 
     @property
@@ -53,9 +56,10 @@ class HeldTicket:
         """Note that another process may have the ticket; callable from any thread."""
         self._state = _State.LOST
 
-    def rest(self, seconds: float) -> None:
-        """Wait before a service is asked again; not as long once the process is in a hurry."""
-        self._shutdown.wait(Phase.HURRIED, seconds)
+    def wait_for_redis(self, message: str, err: Exception) -> None:
+        """Log *message*, and wait before Redis is asked again; end early once hurried."""
+        logger.warning(message, extra=self.named(cause=str(err)))
+        self._shutdown.wait(Phase.HURRIED, ASK_AGAIN_S)
 
     def named(self, **facts: object) -> dict[str, object]:
         """Return what a log line says of the ticket, with *facts*."""
@@ -106,7 +110,7 @@ class Leases:
 
     @contextmanager
     def giving_up(self, held: HeldTicket) -> Iterator[None]:
-        """Give the ticket up in the job store meanwhile; renew it again if that fails.
+        """Do not renew the ticket while the job store releases it; renew it again if that fails.
 
         It is dropped first: a heartbeat in between must not take its absence for a loss.
         """
@@ -130,20 +134,21 @@ class Leases:
             return
         for lease in self._store.leases.beat(list(held), ttl_s=self._ttl_s):
             if held[lease] not in self._held:
-                continue  # given back while we asked
+                continue  # released while we asked
             held[lease].lose()
             self.lost += 1
             logger.warning("lease lost", extra=held[lease].named())
 
     def round(self) -> None:
-        """Renew the leases if the engine makes progress; to be called well within their time."""
+        """Renew the leases if the engine makes progress; call it well within their time.
+
+        Raises:
+            RedisUnavailable: See `beat`.
+        """
         if not self._is_progressing():
             logger.error("no progress: leases are left to expire")
             return
-        try:
-            self.beat()
-        except RedisUnavailable as err:
-            logger.warning("heartbeat failed", extra={"cause": str(err)})
+        self.beat()
 
 
 def named(ticket: Ticket, **facts: object) -> dict[str, object]:

@@ -1,6 +1,5 @@
 """Run one claimed range: items into the engine, results into the job store."""
 
-import logging
 import queue
 import time
 from collections import deque
@@ -16,16 +15,12 @@ from worker.consumer.exclusive_lock import ExclusiveLock
 from worker.consumer.leases import HeldTicket
 from worker.engine import Engine, Finished, ItemRequest, ItemResult
 
-logger = logging.getLogger(__name__)
-
 MARK_ITEMS: Final = 64
 MARK_S: Final = 1.0
 """Items are marked in groups of this many, or after this long: a group is one command, and what a
 dying worker has not marked is found in the bucket again, at one request an item."""
 TICK_S: Final = 0.1
 """Longest wait before the runner looks at its ticket and at the shutdown again, in seconds."""
-ASK_AGAIN_S: Final = 1.0
-"""Rest before Redis is asked again, in seconds: an outage may last, and each time is logged."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +32,7 @@ class Range:
     keys: Mapping[int, str]
     """Image keys by index."""
     template: ItemRequest
-    """The request of any item of the range, but for what tells the items apart."""
+    """The request of any item of the range; `request` replaces what differs per item."""
 
     def request(self, index: int) -> ItemRequest:
         """Return the request of one item."""
@@ -70,7 +65,9 @@ class RangeRunner:
         self._engine = engine
         self._store = store
         self._lock = lock
-        self._isolate, self._urgent = work.template.isolate, work.template.urgent
+        self._isolate = work.template.isolate
+        self.is_urgent = work.template.urgent
+        """Whether its items go before others."""
         span = work.held.lease.ticket.span
         self._pending = deque(index for index in span if index not in work.granted.ended)
         self._results: queue.SimpleQueue[ItemResult] = queue.SimpleQueue()
@@ -87,11 +84,6 @@ class RangeRunner:
     def unstarted(self) -> int:
         """Items not yet handed to the engine."""
         return len(self._pending)
-
-    @property
-    def is_urgent(self) -> bool:
-        """Whether its items go before others."""
-        return self._urgent
 
     def stop(self) -> None:
         """Hand nothing more to the engine; callable from any thread."""
@@ -139,8 +131,7 @@ class RangeRunner:
         try:
             is_ours = self._store.leases.trying(lease, request.index, image_key=request.image_key)
         except RedisUnavailable as err:
-            logger.warning("item waits for Redis", extra=self._held.named(cause=str(err)))
-            self._held.rest(ASK_AGAIN_S)
+            self._held.wait_for_redis("item waits for Redis", err)
             return False
         if not is_ours:
             self._held.lose()
@@ -168,7 +159,7 @@ class RangeRunner:
             return False
         is_last = not self._in_engine and not self._may_offer()
         is_late = time.monotonic() - self._marked_at_s >= MARK_S
-        at_once = self._urgent or self._isolate
+        at_once = self.is_urgent or self._isolate
         return at_once or is_last or is_late or len(self._unmarked) >= MARK_ITEMS
 
     def _mark(self) -> None:
@@ -178,8 +169,7 @@ class RangeRunner:
             if self._held.is_hurried:
                 raise
             # The outputs are in the bucket, so trying until the lease is lost costs nothing.
-            logger.warning("marks wait for Redis", extra=self._held.named(cause=str(err)))
-            self._held.rest(ASK_AGAIN_S)
+            self._held.wait_for_redis("marks wait for Redis", err)
             return
         finally:
             self._marked_at_s = time.monotonic()

@@ -1,7 +1,6 @@
 """End a process that looks alive and is not, so that its supervisor starts another."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from worker.engine import Engine
@@ -27,15 +26,15 @@ class Watchdogs:
 
     def check(self, shutdown: Shutdown) -> bool:
         """Leave if anything is wrong; return whether to go on."""
-        for reason, exit_code in self._findings():
+        findings = (
+            (blocked(self.loop), UNFIT_EXIT),
+            (stuck(self.engine), UNFIT_EXIT),
+            (hung(self.engine, self.hung_s), UNFIT_EXIT),
+            (too_large(self.memory_limit_bytes), 0),
+        )
+        for reason, exit_code in findings:
             if reason is not None:
                 logger.critical("leaving", extra={"cause": reason, "exit": exit_code})
                 shutdown.drain(reason, exit_code)
                 return False
         return True
-
-    def _findings(self) -> Iterator[tuple[str | None, int]]:
-        yield blocked(self.loop), UNFIT_EXIT
-        yield stuck(self.engine), UNFIT_EXIT
-        yield hung(self.engine, self.hung_s), UNFIT_EXIT
-        yield too_large(self.memory_limit_bytes), 0
