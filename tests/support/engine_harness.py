@@ -70,7 +70,7 @@ class EngineHarness:
 
     def waiting_for_batch(self):
         """Return how many items wait for the device."""
-        return self.engine.scheduler.batches.waiting()
+        return len(self.engine.scheduler.batches._batcher)
 
     def image(self, key, **options):
         """Put a synthetic image at *key*; return the key."""

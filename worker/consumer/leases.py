@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import Enum, auto
 from typing import Final
 
 from shared.job.ticket import Ticket
@@ -18,29 +17,20 @@ ASK_AGAIN_S: Final = 1.0
 """Pause before Redis is asked again, in seconds: an outage may last, and each time is logged."""
 
 
-class _State(Enum):
-    HELD = auto()
-    STOPPED = auto()
-    LOST = auto()
-
-
 class HeldTicket:
-    """One lease of this process, and whether its work goes on: held, stopped or lost."""
+    """One lease of this process, and whether its work goes on. Safe to use from any thread."""
 
     def __init__(self, lease: Lease, shutdown: Shutdown) -> None:
         self.lease = lease
         self._shutdown = shutdown
-        self._state = _State.HELD
+        self._is_stopped = False
+        self.is_lost = False
+        """Whether the job store has said that the ticket is not ours any more."""
 
     @property
     def is_stopped(self) -> bool:
         """Whether to start nothing more, also because the process drains."""
-        return self._state is not _State.HELD or self._shutdown.is_draining
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the job store has said that the ticket is not ours any more."""
-        return self._state is _State.LOST
+        return self._is_stopped or self.is_lost or self._shutdown.is_draining
 
     @property
     def is_hurried(self) -> bool:
@@ -48,13 +38,12 @@ class HeldTicket:
         return self._shutdown.is_hurried
 
     def stop(self) -> None:
-        """Start nothing more; callable from any thread."""
-        if self._state is _State.HELD:
-            self._state = _State.STOPPED
+        """Start nothing more."""
+        self._is_stopped = True
 
     def lose(self) -> None:
-        """Note that another process may have the ticket; callable from any thread."""
-        self._state = _State.LOST
+        """Note that another process may have the ticket."""
+        self.is_lost = True
 
     def wait_for_redis(self, message: str, err: Exception) -> None:
         """Log *message*, and wait before Redis is asked again; end early once hurried."""

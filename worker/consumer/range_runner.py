@@ -4,7 +4,7 @@ import queue
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from shared.errors import RedisUnavailable
@@ -23,27 +23,6 @@ TICK_S: Final = 0.1
 """Longest wait before the runner looks at its ticket and at the shutdown again, in seconds."""
 
 
-@dataclass(frozen=True)
-class Range:
-    """What a claimed range ticket is about."""
-
-    held: HeldTicket
-    granted: Granted
-    keys: Mapping[int, str]
-    """Image keys by index."""
-    template: ItemRequest
-    """The request of any item of the range; `request` replaces what differs per item."""
-
-    def request(self, index: int) -> ItemRequest:
-        """Return the request of one item."""
-        return replace(
-            self.template,
-            index=index,
-            image_key=self.keys[index],
-            attempts_before=self.granted.attempts_before(index),
-        )
-
-
 class RangeRunner:
     """Runs one range in the calling thread.
 
@@ -54,22 +33,38 @@ class RangeRunner:
 
     def __init__(
         self,
-        work: Range,
+        held: HeldTicket,
+        granted: Granted,
+        template: ItemRequest,
+        *,
+        keys: Mapping[int, str],
         engine: Engine,
         store: JobStore,
-        *,
         lock: ExclusiveLock,
     ) -> None:
-        self._range = work
-        self._held = work.held
+        """Run the unfinished items of *granted*.
+
+        Args:
+            held: The lease.
+            granted: The claim.
+            template: The request of any item of the range; what differs per item is replaced.
+            keys: Image keys by index.
+            engine: Processes the items.
+            store: Records the results.
+            lock: Says whether an urgent ticket waits for an isolated range.
+        """
+        self._held = held
+        self._granted = granted
+        self._template = template
+        self._keys = keys
         self._engine = engine
         self._store = store
         self._lock = lock
-        self._isolate = work.template.isolate
-        self.is_urgent = work.template.urgent
+        self._isolate = template.isolate
+        self.is_urgent = template.urgent
         """Whether its items go before others."""
-        span = work.held.lease.ticket.span
-        self._pending = deque(index for index in span if index not in work.granted.ended)
+        span = held.lease.ticket.span
+        self._pending = deque(index for index in span if index not in granted.ended)
         self._results: queue.SimpleQueue[ItemResult] = queue.SimpleQueue()
         self._in_engine = 0
         self._unmarked: list[ItemRecord] = []
@@ -118,8 +113,14 @@ class RangeRunner:
         return self._may_offer() and not is_busy_alone
 
     def _offer(self) -> None:
-        request = self._range.request(self._pending[0])
-        if request.isolate and not self._announce(request):
+        index = self._pending[0]
+        request = replace(
+            self._template,
+            index=index,
+            image_key=self._keys[index],
+            attempts_before=self._granted.attempts_before(index),
+        )
+        if self._isolate and not self._announce(request):
             return
         if self._engine.offer(request, self._results, timeout_s=TICK_S):
             self._pending.popleft()

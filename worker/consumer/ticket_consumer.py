@@ -16,7 +16,7 @@ from worker.consumer.exclusive_lock import ExclusiveLock
 from worker.consumer.finisher import RETRY_S, Release, TicketFinisher
 from worker.consumer.leases import HeldTicket, Leases, named
 from worker.consumer.merge import Merge
-from worker.consumer.range_runner import Range, RangeRunner
+from worker.consumer.range_runner import RangeRunner
 from worker.engine import Engine, ItemRequest
 from worker.inference import ModelCache
 from worker.lifecycle import UNFIT_EXIT, Shutdown
@@ -151,8 +151,15 @@ class TicketConsumer:
             isolate=queue == SUSPECT,
             urgent=queue == INTERACTIVE,
         )
-        work = Range(held, granted, keys, template)
-        return RangeRunner(work, self._engine, self._store, lock=self._exclusive)
+        return RangeRunner(
+            held,
+            granted,
+            template,
+            keys=keys,
+            engine=self._engine,
+            store=self._store,
+            lock=self._exclusive,
+        )
 
     @contextmanager
     def _registered(self, runner: RangeRunner) -> Iterator[None]:

@@ -56,7 +56,7 @@ class Engine:
         rng: random.Random | None = None,
     ) -> None:
         self.inflight = InFlight(limits.max_items)
-        self.permits: Permits[Step] = Permits(limits.budget_px)
+        self.permits = Permits(limits.budget_px)
         self.breaker = breaker or CircuitBreaker()
         self.scheduler = StageScheduler(self.inflight, max_batch_wait_s=limits.max_batch_wait_s)
         self._loop = ItemLoop(

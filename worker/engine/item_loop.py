@@ -50,7 +50,7 @@ class ItemLoop:
     stages: Stages
     scheduler: StageScheduler
     inflight: InFlight
-    permits: Permits[Step]
+    permits: Permits
     breaker: CircuitBreaker
     retries: RetryLimits
     shutdown: Shutdown
@@ -151,7 +151,9 @@ class ItemLoop:
                     each.retried(item.request, step.stage.name, error)
                 self.scheduler.put(step, delay_s=self.rng.uniform(0, cap_s))
             case End(reason):
-                self._log_unknown(item, reason)
+                if not isinstance(reason, RmbgError):
+                    facts = {"job_id": item.request.job_id, "image_key": item.request.image_key}
+                    logger.error("unexpected error in a stage", extra=facts, exc_info=reason)
                 self._leave(item, Finished(failed_record(item, reason)))
             case Defer(reason):
                 self.defer(item, reason)
@@ -237,8 +239,3 @@ class ItemLoop:
                 each.ended(item.request, outcome, took_s=took_s)
         finally:
             item.results.put(ItemResult(item.request, outcome))
-
-    def _log_unknown(self, item: Item, error: BaseException) -> None:
-        if not isinstance(error, RmbgError):
-            facts = {"job_id": item.request.job_id, "image_key": item.request.image_key}
-            logger.error("unexpected error in a stage", extra=facts, exc_info=error)

@@ -3,14 +3,12 @@
 import heapq
 import itertools
 import threading
-from typing import Generic, TypeVar
 
 from worker.engine.item import Rank
+from worker.engine.stage import Step
 
-T = TypeVar("T")
 
-
-class Permits(Generic[T]):
+class Permits:
     """Grants amounts up to a limit; requests that do not fit wait here and hold no thread.
 
     Memory is bounded in pixels and not in items, so that thumbnails and images of 100 megapixels
@@ -22,16 +20,11 @@ class Permits(Generic[T]):
         self._limit = limit
         self.held = 0
         """What is granted and not released."""
-        self._waiting: list[tuple[Rank, int, int, T]] = []
+        self._waiting: list[tuple[Rank, int, int, Step]] = []
         self._count = itertools.count()
         self._lock = threading.Lock()
 
-    @property
-    def waiting(self) -> int:
-        """Requests that wait."""
-        return len(self._waiting)
-
-    def request(self, holder: T, amount: int, rank: Rank) -> list[tuple[T, int]]:
+    def request(self, holder: Step, amount: int, rank: Rank) -> list[tuple[Step, int]]:
         """Ask for *amount*; return the requests that are granted now, this one or others.
 
         Requests are granted in order of *rank*, so a large one is not overtaken for ever.
@@ -40,20 +33,20 @@ class Permits(Generic[T]):
             heapq.heappush(self._waiting, (rank, next(self._count), amount, holder))
             return self._grant()
 
-    def release(self, amount: int) -> list[tuple[T, int]]:
+    def release(self, amount: int) -> list[tuple[Step, int]]:
         """Release *amount*; return the requests that are granted because of it."""
         with self._lock:
             self.held -= amount
             return self._grant()
 
-    def withdraw(self) -> list[T]:
+    def withdraw(self) -> list[Step]:
         """Remove and return the holders of all requests that wait."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
         return [holder for *_, holder in waiting]
 
-    def _grant(self) -> list[tuple[T, int]]:
-        granted: list[tuple[T, int]] = []
+    def _grant(self) -> list[tuple[Step, int]]:
+        granted: list[tuple[Step, int]] = []
         while self._waiting:
             amount = self._waiting[0][2]
             if self.held and self.held + amount > self._limit:

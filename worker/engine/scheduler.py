@@ -41,13 +41,13 @@ class _DelayingQueue(ABC):
         self._clock = clock
         self._changed = threading.Condition()
         self._closed = False
-        self.delayed: DelayQueue[Step] = DelayQueue()
+        self._delayed = DelayQueue()
 
     def put(self, step: Step, *, delay_s: float = 0.0) -> None:
         """Add a step; threads see it after *delay_s*."""
         with self._changed:
             if delay_s:
-                self.delayed.push(step, self._clock() + delay_s)
+                self._delayed.push(step, self._clock() + delay_s)
             else:
                 self._add(step)
             self._changed.notify()
@@ -55,7 +55,7 @@ class _DelayingQueue(ABC):
     def hurry(self) -> None:
         """Let nothing wait for its delay any more."""
         with self._changed:
-            self.delayed.hurry()
+            self._delayed.hurry()
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ class _DelayingQueue(ABC):
         self.hurry()
 
     def _add_due(self, now_s: float) -> None:
-        for step in self.delayed.pop_due(now_s):
+        for step in self._delayed.pop_due(now_s):
             self._add(step)
 
     @abstractmethod
@@ -90,7 +90,7 @@ class StepQueue(_DelayingQueue):
                     return heapq.heappop(self._ready)[2]
                 if self._closed:
                     return None
-                self._changed.wait(self.delayed.wait_s(now_s))
+                self._changed.wait(self._delayed.wait_s(now_s))
 
     def _add(self, step: Step) -> None:
         heapq.heappush(self._ready, (step.rank, next(self._count), step))
@@ -119,7 +119,7 @@ class BatchQueue(_DelayingQueue):
                     return Batch(tuple(step for _, step in taken), now_s - first_s)
                 if self._closed:
                     return None
-                waits_s = (self._batcher.wait_s(now_s), self.delayed.wait_s(now_s), IDLE_CHECK_S)
+                waits_s = (self._batcher.wait_s(now_s), self._delayed.wait_s(now_s), IDLE_CHECK_S)
                 self._changed.wait(min(wait_s for wait_s in waits_s if wait_s is not None))
 
     def nudge(self) -> None:
@@ -127,15 +127,11 @@ class BatchQueue(_DelayingQueue):
         with self._changed:
             self._changed.notify()
 
-    def waiting(self) -> int:
-        """Return how many steps wait for a batch."""
-        return len(self._batcher)
-
     def withdraw(self) -> list[Step]:
         """Remove and return all steps that wait; the batch that runs goes on."""
         with self._changed:
-            self.delayed.hurry()
-            withdrawn = self.delayed.pop_due(self._clock())
+            self._delayed.hurry()
+            withdrawn = self._delayed.pop_due(self._clock())
             while taken := self._batcher.take(self._clock(), hurry=True):
                 withdrawn += [step for _, step in taken]
             return withdrawn
@@ -173,10 +169,6 @@ class StageScheduler:
     def take(self, executor: Executor) -> Step | None:
         """Wait for a step of *executor*, not of the device; None once there will be none."""
         return self._steps[executor].take()
-
-    def delayed(self) -> int:
-        """Return how many steps wait for a delay to end, those of the device apart."""
-        return sum(len(queue.delayed) for queue in self._steps.values())
 
     def hurry(self) -> list[Step]:
         """End all delays, and remove and return the steps that wait for the device."""

@@ -1,7 +1,6 @@
 """End a process that looks alive and is not, so that its supervisor starts another."""
 
 import logging
-from dataclasses import dataclass
 
 from worker.engine import Engine
 from worker.lifecycle import UNFIT_EXIT, Shutdown, start_loop
@@ -10,27 +9,27 @@ from worker.monitoring.liveness import EVERY_S, LoopStamp, blocked, hung, stuck,
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Watchdogs:
-    """Checks once a second, and makes the process leave at the first thing that is wrong."""
+def start_watchdogs(
+    shutdown: Shutdown, *, engine: Engine, loop: LoopStamp, hung_s: float, memory_limit_bytes: int
+) -> None:
+    """Check once a second, and make the process leave at the first thing that is wrong.
 
-    engine: Engine
-    loop: LoopStamp
-    hung_s: float
-    """How long no item may move; more than a lease, so that a hung engine has lost its tickets."""
-    memory_limit_bytes: int
+    Args:
+        shutdown: Takes the request to leave.
+        engine: Must move its items.
+        loop: Celery's event loop, which must run.
+        hung_s: How long no item may move; more than a lease, so that a hung engine has lost its
+            tickets.
+        memory_limit_bytes: Resident memory at which the process leaves.
+    """
 
-    def start(self, shutdown: Shutdown) -> None:
-        """Begin, in a thread of its own."""
-        start_loop("watchdogs", self.check, shutdown, shutdown=shutdown, every_s=EVERY_S)
-
-    def check(self, shutdown: Shutdown) -> bool:
+    def check() -> bool:
         """Leave if anything is wrong; return whether to go on."""
         findings = (
-            (blocked(self.loop), UNFIT_EXIT),
-            (stuck(self.engine), UNFIT_EXIT),
-            (hung(self.engine, self.hung_s), UNFIT_EXIT),
-            (too_large(self.memory_limit_bytes), 0),
+            (blocked(loop), UNFIT_EXIT),
+            (stuck(engine), UNFIT_EXIT),
+            (hung(engine, hung_s), UNFIT_EXIT),
+            (too_large(memory_limit_bytes), 0),
         )
         for reason, exit_code in findings:
             if reason is not None:
@@ -38,3 +37,5 @@ class Watchdogs:
                 shutdown.drain(reason, exit_code)
                 return False
         return True
+
+    start_loop("watchdogs", check, shutdown=shutdown, every_s=EVERY_S)

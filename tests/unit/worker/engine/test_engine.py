@@ -579,7 +579,7 @@ def test_draining_defers_items_that_wait_for_pixels_at_once(harnesses):
     harness.image = lambda key: key
     valve = hold_device(harness)
     harness.offer("b")
-    until(lambda: harness.engine.permits.waiting)
+    until(lambda: harness.engine.permits._waiting)
 
     harness.drain()
     harness.wait(1)
@@ -781,14 +781,14 @@ def test_the_image_of_an_ended_item_is_freed(harnesses, failing):
 
 
 def test_an_idle_engine_makes_progress(harness):
-    harness.engine._inflight.moved_at_s -= 1000
+    harness.engine.inflight.moved_at_s -= 1000
 
     assert harness.engine.is_progressing(300)
 
 
 def test_an_engine_whose_device_hangs_makes_no_progress(quick):
     valve = hold_device(quick)
-    quick.engine._inflight.moved_at_s -= 1000
+    quick.engine.inflight.moved_at_s -= 1000
 
     assert not quick.engine.is_progressing(300)
     valve.open()
