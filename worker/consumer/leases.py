@@ -25,7 +25,7 @@ class HeldTicket:
         self._shutdown = shutdown
         self._is_stopped = False
         self.is_lost = False
-        """Whether the job store has said that the ticket is not ours any more."""
+        """Whether another process may have the ticket: set once the job store reports that."""
 
     @property
     def is_stopped(self) -> bool:
@@ -41,17 +41,13 @@ class HeldTicket:
         """Start nothing more."""
         self._is_stopped = True
 
-    def lose(self) -> None:
-        """Note that another process may have the ticket."""
-        self.is_lost = True
-
     def wait_for_redis(self, message: str, err: Exception) -> None:
         """Log *message*, and wait before Redis is asked again; end early once hurried."""
         logger.warning(message, extra=self.named(cause=str(err)))
         self._shutdown.wait(Phase.HURRIED, ASK_AGAIN_S)
 
     def named(self, **facts: object) -> dict[str, object]:
-        """Return what a log line says of the ticket, with *facts*."""
+        """Return the log fields that identify the ticket, with *facts*."""
         return named(self.lease.ticket, **facts)
 
 
@@ -124,7 +120,7 @@ class Leases:
         for lease in self._store.leases.beat(list(held), ttl_s=self._ttl_s):
             if held[lease] not in self._held:
                 continue  # released while we asked
-            held[lease].lose()
+            held[lease].is_lost = True
             self.lost += 1
             logger.warning("lease lost", extra=held[lease].named())
 
@@ -141,5 +137,5 @@ class Leases:
 
 
 def named(ticket: Ticket, **facts: object) -> dict[str, object]:
-    """Return what a log line says of a ticket, with *facts*."""
+    """Return the log fields that identify a ticket, with *facts*."""
     return {"job_id": ticket.job_id, "ticket": ticket.unit, "epoch": ticket.epoch, **facts}

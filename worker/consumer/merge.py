@@ -28,7 +28,7 @@ MAX_MERGED_ITEMS: Final = 1_000_000
 MAX_SHOWN_PX: Final = 25_000_000
 """Larger images are left out of the report: no permit counts what is decoded here."""
 THUMBNAIL_THREADS: Final = 2
-"""Images decoded at a time for the report: by then nothing else of the job runs."""
+"""Images decoded at once for the report; by then nothing else of the job runs."""
 SPOOL_BYTES: Final = 32 * 2**20
 """Results above this are written through a temporary file, so that memory stays flat."""
 
@@ -68,12 +68,12 @@ class Merge:
         """Write the job's documents, then declare it ended.
 
         Only shards that the job store accepted count: the shard of a worker that lost its lease
-        stays in the bucket unread. Nor may such a worker replace the documents of the worker that
-        has done its work since, perhaps for a later generation: a document is only written over
-        the one that was there at the start.
+        stays in the bucket unread. Such a worker must not replace the documents of the worker that
+        took over from it, perhaps for a later generation: a document only replaces the one that
+        was there at the start.
 
-        A merge during which two workers died is done without images, as nothing else in it runs
-        on what others wrote.
+        After two workers died during a merge, it leaves out the images: only these are decoded
+        from files that others wrote.
 
         Raises:
             StoreUnavailable: If the bucket cannot be asked now.

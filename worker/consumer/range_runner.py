@@ -135,7 +135,7 @@ class RangeRunner:
             self._held.wait_for_redis("item waits for Redis", err)
             return False
         if not is_ours:
-            self._held.lose()
+            self._held.is_lost = True
         return is_ours
 
     def _collect(self) -> None:
@@ -175,7 +175,7 @@ class RangeRunner:
         finally:
             self._marked_at_s = time.monotonic()
         if answer is MarkAnswer.LOST:
-            self._held.lose()
+            self._held.is_lost = True
             return
         del self._unmarked[: 2 * MARK_ITEMS]
         if answer is MarkAnswer.CANCELLED:

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 from shared.broker.queues import INTERACTIVE, SUSPECT
 from shared.errors import InvalidOption, RedisUnavailable, WorkerUnfit
@@ -71,7 +71,12 @@ class TicketConsumer:
         with self._lock:
             self.running += 1
         try:
-            with self._turn(queue):
+            turn = (
+                self._exclusive.exclusive()
+                if queue == SUSPECT
+                else self._exclusive.shared(urgent=queue == INTERACTIVE)
+            )
+            with turn:
                 self._serve(ticket, queue)
         except (RedisUnavailable, InvalidOption) as err:
             logger.warning("ticket left to recovery", extra=named(ticket, cause=str(err)))
@@ -89,11 +94,6 @@ class TicketConsumer:
                 return False
             max(bulk, key=lambda runner: runner.unstarted).stop()
             return True
-
-    def _turn(self, queue: str) -> AbstractContextManager[None]:
-        if queue == SUSPECT:
-            return self._exclusive.exclusive()
-        return self._exclusive.shared(urgent=queue == INTERACTIVE)
 
     def _serve(self, ticket: Ticket, queue: str) -> None:
         claim = self._store.leases.claim(ticket, self._worker_id, ttl_s=self._ttl_s)

@@ -1,4 +1,4 @@
-"""Runs items through the stages, many at once, and says how each one left."""
+"""Run items through the stages, many at once, and report how each one left."""
 
 import random
 import threading
@@ -22,7 +22,7 @@ from worker.engine.stages import Stages
 from worker.lifecycle import Shutdown, start_loop
 
 CLOSE_S: Final = 1.0
-"""How long closing waits for threads that still run."""
+"""How long `close` waits for threads that still run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +40,10 @@ class EngineLimits:
 
 
 class Engine:
-    """Takes item requests and puts their results; one a process, safe to use from several threads.
+    """Takes item requests and puts their results; one per process.
 
-    Stages overlap, and items of all tickets and jobs share their threads.
+    Stages overlap, and items of all tickets and jobs share their threads. Safe to use from several
+    threads.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Engine:
     def is_progressing(self, stall_s: float) -> bool:
         """Return whether an item moved within *stall_s*, or there is a reason that none does.
 
-        Idling is a reason, and so is an open breaker: a worker that waits for the store is well.
+        Having no items is a reason, and so is an open breaker: waiting for the store is no fault.
         """
         if self.inflight.items == 0 or self.breaker.is_open:
             self.inflight.moved()

@@ -1,4 +1,4 @@
-"""What the engine reports of its work, for metrics and the event log."""
+"""What the engine reports about its work, for metrics and the event log."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,13 @@ from worker.engine.payloads import Outcome
 
 
 class Observer:
-    """Is called in the thread in which something happens: must be quick and must not raise.
+    """Receives events in the threads in which they happen: must be quick and must not raise.
 
     A method that a subclass does not override does nothing.
     """
 
     def stage(self, name: str, took_s: float) -> None:
-        """Note that a stage other than a batch has run for one item, well or not."""
+        """Note that a stage other than a batch has run for one item, or has failed."""
 
     def batch(
         self, name: str, requests: Sequence[ItemRequest], *, wait_s: float, took_s: float

@@ -1,7 +1,6 @@
 """Permits for what an item holds in memory: decoded pixels."""
 
 import heapq
-import itertools
 import threading
 
 from worker.engine.item import Rank
@@ -20,8 +19,7 @@ class Permits:
         self._limit = limit
         self.held = 0
         """What is granted and not released."""
-        self._waiting: list[tuple[Rank, int, int, Step]] = []
-        self._count = itertools.count()
+        self._waiting: list[tuple[Rank, int, Step]] = []
         self._lock = threading.Lock()
 
     def request(self, holder: Step, amount: int, rank: Rank) -> list[tuple[Step, int]]:
@@ -30,7 +28,7 @@ class Permits:
         Requests are granted in order of *rank*, so a large one is not overtaken for ever.
         """
         with self._lock:
-            heapq.heappush(self._waiting, (rank, next(self._count), amount, holder))
+            heapq.heappush(self._waiting, (rank, amount, holder))
             return self._grant()
 
     def release(self, amount: int) -> list[tuple[Step, int]]:
@@ -48,9 +46,9 @@ class Permits:
     def _grant(self) -> list[tuple[Step, int]]:
         granted: list[tuple[Step, int]] = []
         while self._waiting:
-            amount = self._waiting[0][2]
+            amount = self._waiting[0][1]
             if self.held and self.held + amount > self._limit:
                 break
             self.held += amount
-            granted.append((heapq.heappop(self._waiting)[3], amount))
+            granted.append((heapq.heappop(self._waiting)[2], amount))
         return granted

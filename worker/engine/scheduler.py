@@ -5,7 +5,6 @@ permits, and no stage holds a thread while it waits for another stage.
 """
 
 import heapq
-import itertools
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -20,7 +19,7 @@ from worker.engine.item import Rank
 from worker.engine.stage import Executor, Step
 
 IDLE_CHECK_S: Final = 0.5
-"""Longest sleep of the device thread; every arrival wakes it, so this is only a safety."""
+"""Longest wait of the device thread, as a safeguard: every arrival wakes it."""
 
 Clock = Callable[[], float]
 
@@ -53,13 +52,13 @@ class _DelayingQueue(ABC):
             self._changed.notify()
 
     def hurry(self) -> None:
-        """Let nothing wait for its delay any more."""
+        """End all delays, present and later ones."""
         with self._changed:
             self._delayed.hurry()
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let threads that find the queue empty end."""
+        """Let threads end once the queue is empty."""
         self._closed = True
         self.hurry()
 
@@ -77,8 +76,7 @@ class StepQueue(_DelayingQueue):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
-        self._ready: list[tuple[Rank, int, Step]] = []
-        self._count = itertools.count()
+        self._ready: list[tuple[Rank, Step]] = []
 
     def take(self) -> Step | None:
         """Wait for a step and remove it; None once the queue is closed and empty."""
@@ -87,13 +85,13 @@ class StepQueue(_DelayingQueue):
                 now_s = self._clock()
                 self._add_due(now_s)
                 if self._ready:
-                    return heapq.heappop(self._ready)[2]
+                    return heapq.heappop(self._ready)[1]
                 if self._closed:
                     return None
                 self._changed.wait(self._delayed.wait_s(now_s))
 
     def _add(self, step: Step) -> None:
-        heapq.heappush(self._ready, (step.rank, next(self._count), step))
+        heapq.heappush(self._ready, (step.rank, step))
 
 
 class BatchQueue(_DelayingQueue):
@@ -123,7 +121,7 @@ class BatchQueue(_DelayingQueue):
                 self._changed.wait(min(wait_s for wait_s in waits_s if wait_s is not None))
 
     def nudge(self) -> None:
-        """Look again: an item has ended, or passed, without coming to the device."""
+        """Check again: an item has ended, or passed, without coming to the device."""
         with self._changed:
             self._changed.notify()
 
@@ -148,7 +146,7 @@ class BatchQueue(_DelayingQueue):
 
 
 class StageScheduler:
-    """One queue an executor."""
+    """One queue per executor."""
 
     def __init__(
         self, inflight: InFlight, *, max_batch_wait_s: float, clock: Clock = time.monotonic

@@ -26,9 +26,9 @@ class Stage(ABC, Generic[P]):
     """One stage. A stage that raised can be run again with the same payload."""
 
     name: ClassVar[str]
-    """As metrics and logs name it."""
+    """Name in metrics and logs."""
     accepts: ClassVar[type[Payload]]
-    """The payload that brings an item here."""
+    """Type of the payload that `run` takes."""
     executor: ClassVar[Executor]
     priority: ClassVar[int] = 0
     """Of two stages that share an executor, the lower one goes first."""

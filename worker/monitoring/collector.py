@@ -17,7 +17,7 @@ from worker.monitoring.liveness import LoopStamp
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # a registry keeps it by identity
 class FleetCollector(Collector):
-    """Reads the parts of a worker; none of them knows it."""
+    """Reads the state of a worker's parts, which do not know the collector."""
 
     engine: Engine
     leases: Leases

@@ -19,7 +19,7 @@ PROBE: Final = "_jobs/.probe"
 """Written to find out whether a store that failed accepts writes again."""
 MAX_RECORD_BYTES: Final = 1500
 MAX_ROUNDS: Final = 3
-"""How often an output that changes while it is written is looked at before it is tried later."""
+"""How often an output that changes while it is written is tried before its item is retried."""
 WRITE_ORDER: Final = ("mask", "cutout")
 """A cutout in the bucket always has its mask."""
 DOUBTFUL: Final = frozenset({"review", "reject"})
