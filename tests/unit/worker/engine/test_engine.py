@@ -20,6 +20,7 @@ from shared.job.spec import Existing, ImageOutput, Naming, PictureOptions
 from worker.engine.circuit_breaker import CircuitBreaker
 from worker.engine.observer import Observer
 from worker.engine.payloads import Deferred, Finished
+from worker.engine.stage import Executor
 from worker.lifecycle import UNFIT_EXIT, Phase
 
 
@@ -564,7 +565,8 @@ def test_draining_defers_items_that_wait_for_the_store(quicks):
     key = quick.image("a")
     quick.fail_store("get", "check", times=10**9)
     quick.offer(key)
-    until(quick.engine.scheduler.delayed)
+    delayed = quick.engine.scheduler._steps[Executor.DOWNLOAD]._delayed
+    until(lambda: delayed.wait_s(0) is not None)
 
     quick.drain()
     quick.wait()
