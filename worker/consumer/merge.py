@@ -65,7 +65,7 @@ class Merge:
     granted: Granted
 
     def run(self) -> None:
-        """Write the job's documents, then declare it ended.
+        """Write the job's documents, then mark the job as ended.
 
         Only shards that the job store accepted count: the shard of a worker that lost its lease
         stays in the bucket unread. Such a worker must not replace the documents of the worker that

@@ -17,8 +17,8 @@ from worker.engine import Engine, Finished, ItemRequest, ItemResult
 
 MARK_ITEMS: Final = 64
 MARK_S: Final = 1.0
-"""Items are marked in groups of this many, or after this long: a group is one command, and what a
-dying worker has not marked is found in the bucket again, at one request an item."""
+"""Items are marked in groups of this many, or after this long. A group is one command; items that a
+dying worker has not marked are found in the bucket again, at one request per item."""
 TICK_S: Final = 0.1
 """Longest wait before the runner looks at its ticket and at the shutdown again, in seconds."""
 
@@ -103,7 +103,7 @@ class RangeRunner:
     def _may_offer(self) -> bool:
         if self._held.is_lost:
             self._unmarked.clear()  # another process owns the items now; ours would be refused
-        # One item at least: a range that had to wait for its turn must make progress.
+        # Run at least one item: a range that had to wait for its turn must make progress.
         if self._isolate and self._has_begun and self._lock.is_wanted:
             self._held.stop()
         return bool(self._pending) and not self._held.is_stopped

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class TicketConsumer:
-    """Processes tickets, one a calling thread. All of them share one engine."""
+    """Processes tickets, one per calling thread. All of them share one engine."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Items through stages."""
+"""Run items through the stages."""
 
 from worker.engine.engine import Engine, EngineLimits
 from worker.engine.item import ItemRequest, ItemResult

@@ -68,6 +68,6 @@ class Batcher(Generic[T]):
         return batch
 
     def wait_s(self, now_s: float) -> float | None:
-        """Return the seconds until a batch is ready by wait alone; None when nothing waits."""
+        """Return the seconds until a batch has waited long enough; None when nothing waits."""
         ends = [each.since_s + self._max_wait_s for each in self._gathering.values()]
         return max(0.0, min(ends) - now_s) if ends else None

@@ -132,7 +132,7 @@ class Engine:
                 thread.join(max(0.0, deadline_s - time.monotonic()))
 
     def _serve_step(self, executor: Executor) -> bool:
-        """Run one step of *executor*; return False once there will be none."""
+        """Run one step of *executor*; return False once no more will come."""
         step = self.scheduler.take(executor)
         if step is None:
             return False
@@ -146,7 +146,7 @@ class Engine:
         return True
 
     def _serve_batch(self) -> bool:
-        """Run one batch; return False once there will be none."""
+        """Run one batch; return False once no more will come."""
         batch = self.scheduler.batches.take()
         if batch is None:
             return False

@@ -60,7 +60,7 @@ Action: TypeAlias = Retry | End | Defer | Leave
 
 
 class BreakerSignal(Enum):
-    """What the error says of the bucket that the stage asked."""
+    """What the error shows about the bucket that the stage asked."""
 
     NONE = auto()
     ANSWERED = auto()
@@ -69,7 +69,7 @@ class BreakerSignal(Enum):
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do, and what to tell the circuit breaker first."""
+    """What to do with the item, after the circuit breaker got its signal."""
 
     action: Action
     breaker: BreakerSignal = BreakerSignal.NONE

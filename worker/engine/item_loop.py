@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ItemLoop:
-    """Takes items from stage to stage; safe to use from several threads, an item from one."""
+    """Moves items from stage to stage. Safe in several threads; each item is in one at a time."""
 
     stages: Stages
     scheduler: StageScheduler
@@ -58,7 +58,7 @@ class ItemLoop:
     rng: random.Random
 
     def run_step(self, step: Step) -> None:
-        """Run one stage for one item, and take the item on."""
+        """Run one stage for one item, and move the item on."""
         try:
             self._process(step)
         except Exception:
@@ -67,7 +67,7 @@ class ItemLoop:
             raise
 
     def run_batch(self, batch: Batch) -> None:
-        """Run one stage for the items of a batch, and take each of them on."""
+        """Run one stage for the items of a batch, and move each of them on."""
         steps = [step for step in batch.steps if not self._must_defer(step)]
         if not steps:
             return
@@ -111,7 +111,7 @@ class ItemLoop:
         self._advance(step, result)
 
     def _advance(self, step: Step, result: Payload | Finished | BaseException) -> None:
-        """Take an item on from what its stage returned or raised."""
+        """Move an item on according to what its stage returned or raised."""
         item = step.item
         match result:
             case BaseException():
@@ -162,8 +162,6 @@ class ItemLoop:
                     logger.critical("worker unfit", exc_info=reason)
                 self.shutdown.drain(str(reason), UNFIT_EXIT)
                 self.defer(item)
-
-    # ---- parts of it
 
     def _must_defer(self, step: Step) -> bool:
         """Defer the item if the process is leaving; return whether it did."""
@@ -223,7 +221,7 @@ class ItemLoop:
             self.breaker.failed()
             return False
         except BucketUnavailable:
-            pass  # an answer; the item will get it too and say so
+            pass  # an answer; the item's own request raises the same error
         self.breaker.answered()
         return True
 

@@ -1,4 +1,4 @@
-"""What is known of an item between two stages: one frozen dataclass for each step of its way.
+"""What is known about an item between two stages: one frozen dataclass for each step.
 
     Queued -> Downloaded -> Decoded -> Inferred -> Rendered -> Finished
 
@@ -31,7 +31,7 @@ class Downloaded:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The decoded image, and the same as the network takes it."""
+    """The decoded image, and the input of the network made from it."""
 
     etag: str
     image: SourceImage
@@ -81,7 +81,7 @@ class Deferred:
     """The item did not finish and nothing is recorded: its ticket is released."""
 
     waiting_for: str | None = None
-    """What the job waits for, if there is more to it than this process leaving."""
+    """What the job waits for; None if the item is deferred only because the process leaves."""
     died: bool = False
     """Whether the process leaves as unfit with this item inside, which counts as a death."""
 

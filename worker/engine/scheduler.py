@@ -1,4 +1,4 @@
-"""Where items wait for the threads of each executor. It only queues: threads come and take.
+"""Queues in which items wait for the threads of each executor.
 
 No wait can become circular: items are bounded where they enter the engine, decoded pixels by
 permits, and no stage holds a thread while it waits for another stage.
@@ -68,7 +68,7 @@ class _DelayingQueue(ABC):
 
     @abstractmethod
     def _add(self, step: Step) -> None:
-        """Add a step that waits for a thread only."""
+        """Add a step that waits only for a thread."""
 
 
 class StepQueue(_DelayingQueue):
@@ -165,7 +165,7 @@ class StageScheduler:
         self._queues[step.stage.executor].put(step, delay_s=delay_s)
 
     def take(self, executor: Executor) -> Step | None:
-        """Wait for a step of *executor*, not of the device; None once there will be none."""
+        """Wait for a step of *executor*, not of the device; None once no more will come."""
         return self._steps[executor].take()
 
     def hurry(self) -> list[Step]:

@@ -1,4 +1,4 @@
-"""The one object that says whether this process is leaving, why, and with which exit code."""
+"""The shutdown of this process: whether it is leaving, why, and with which exit code."""
 
 import logging
 import threading

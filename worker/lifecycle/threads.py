@@ -28,7 +28,7 @@ def start_loop(
     every_s: float = 0.0,
     outages: tuple[type[Exception], ...] = (),
 ) -> threading.Thread:
-    """Call *step* again and again in a thread until it returns False or the process has stopped.
+    """Call *step* repeatedly in a thread until it returns False or the process has stopped.
 
     An exception is logged and the loop goes on; after `MAX_FAILURES` in a row the process leaves
     with `UNFIT_EXIT`.

@@ -1,4 +1,4 @@
-"""Count what happens in the engine, for Prometheus; `collector` reads what is true when it asks."""
+"""Count what happens in the engine, for Prometheus; `collector` reports the current state."""
 
 from collections.abc import Sequence
 from typing import Final
