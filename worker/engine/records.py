@@ -54,7 +54,7 @@ def failed_record(item: Item, err: BaseException) -> ItemRecord:
 
 
 def png_texts_of(request: ItemRequest, version: str) -> dict[str, str]:
-    """Return the text chunks of an item's PNG files: those of the job, and one about how it was made."""
+    """Return the text chunks of an item's PNG files: those of the job, and one about its making."""
     spec = request.spec
     about = {
         "model": request.model.name,

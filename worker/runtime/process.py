@@ -84,7 +84,7 @@ class Worker:
         logger.info("ready", extra={"models": self.models.loaded})
 
     def _on_signal(self, **_: object) -> None:
-        """Request to leave. A signal handler must not take a lock that the interrupted code holds."""
+        """Request to leave, without taking a lock that the interrupted code may hold."""
         self.shutdown.request("a signal asked for it")
 
     def _leave(self) -> None:
