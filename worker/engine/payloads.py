@@ -50,23 +50,16 @@ class Inferred:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageFacts:
-    """What a record says of an image and its mask."""
-
-    width_px: int
-    height_px: int
-    quality: Mapping[str, Json]
-    """Quality figures and the verdict on them."""
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Rendered:
     """The encoded outputs by name (empty with `Hide`), and the facts for the record."""
 
     etag: str
     outputs: Mapping[str, bytes]
-    facts: ImageFacts
+    width_px: int
+    height_px: int
+    quality: Mapping[str, Json]
+    """Quality figures and the verdict on them."""
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from worker.engine.payloads import (
     Decoded,
     Downloaded,
     Finished,
-    ImageFacts,
     Inferred,
     Payload,
     Queued,
@@ -137,8 +136,14 @@ class Render(Stage[Inferred]):
                 "mask": self.imaging.encode(mask, texts, spec.options),
                 "cutout": self.imaging.encode(cutout, texts, spec.options),
             }
-        facts = ImageFacts(width_px=width, height_px=height, quality=quality, notes=payload.notes)
-        return Rendered(payload.etag, outputs, facts)
+        return Rendered(
+            etag=payload.etag,
+            outputs=outputs,
+            width_px=width,
+            height_px=height,
+            quality=quality,
+            notes=payload.notes,
+        )
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,7 @@ class Upload(StoreStage[Rendered]):
 
     def run(self, item: Item, payload: Rendered) -> Finished:
         """See `Stage.run`."""
-        record = done_record(item, payload.facts)
+        record = done_record(item, payload)
         if payload.outputs:
             record = self.writer.publish(
                 item.request, payload.outputs, record, source_etag=payload.etag
