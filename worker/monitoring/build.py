@@ -1,17 +1,16 @@
 """Build the monitoring of one worker process."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from celery import Celery
 
 from shared.jobstore.store import JobStore
 from worker.consumer import Consumer
-from worker.engine import Engine, Observer, Observers
+from worker.engine import Engine
 from worker.lifecycle import Shutdown
 from worker.monitoring.cached_value import CachedValue
 from worker.monitoring.collector import FleetCollector
-from worker.monitoring.event_log import EventLog
 from worker.monitoring.health import Health
 from worker.monitoring.http_server import HttpServer
 from worker.monitoring.liveness import LoopStamp
@@ -35,12 +34,6 @@ class Monitoring:
         """
         if self.http_server is not None:
             self.http_server.start()
-
-
-def build_observers(stages: Sequence[str]) -> tuple[Observer, Metrics]:
-    """Return the observer of an engine with these stages, and the metrics that it feeds."""
-    metrics = Metrics(stages)
-    return Observers(metrics, EventLog()), metrics
 
 
 def build_monitoring(
