@@ -20,9 +20,7 @@ from worker.engine import Engine, EngineLimits, Observer, Stages, build_stages
 from worker.imaging.operations import ImageOperations
 from worker.inference import Loader, Model, ModelCache
 from worker.lifecycle import Shutdown
-from worker.monitoring.build import build_monitoring
-from worker.monitoring.event_log import EventLog
-from worker.monitoring.metrics import Metrics
+from worker.monitoring.build import build_monitoring, build_observers
 from worker.runtime.process import Worker
 from worker.settings import WorkerSettings
 from worker.storage import BucketGuard, OutputWriter
@@ -63,8 +61,8 @@ def build_app(
     built = (stages or stations or partial(default_stages, settings))(
         OutputWriter(guard, max_bytes=settings.max_bytes)
     )
-    metrics = Metrics([stage.name for stage in built])
-    engine = build_engine(settings, built, shutdown=shutdown, observers=(metrics, EventLog()))
+    metrics, event_log = build_observers([stage.name for stage in built])
+    engine = build_engine(settings, built, shutdown=shutdown, observers=(metrics, event_log))
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     consumer = build_consumer(
         settings,

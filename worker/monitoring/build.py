@@ -1,6 +1,6 @@
 """Build the monitoring of one worker process."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from celery import Celery
@@ -11,6 +11,7 @@ from worker.engine import Engine
 from worker.lifecycle import Shutdown
 from worker.monitoring.cached_value import CachedValue
 from worker.monitoring.collector import FleetCollector
+from worker.monitoring.event_log import EventLog
 from worker.monitoring.health import Health
 from worker.monitoring.http_server import HttpServer
 from worker.monitoring.liveness import LoopStamp
@@ -34,6 +35,11 @@ class Monitoring:
         """
         if self.http_server is not None:
             self.http_server.start()
+
+
+def build_observers(stages: Sequence[str]) -> tuple[Metrics, EventLog]:
+    """Return what watches the engine; *stages* are the names of its stages."""
+    return Metrics(stages), EventLog()
 
 
 def build_monitoring(
