@@ -27,7 +27,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from support.photographs import enlarged  # noqa: E402 - needs the path set above
 
 from worker.imaging.compose import combine, compose  # noqa: E402
-from worker.imaging.encode.encoder import encode_png  # noqa: E402
+from worker.imaging.encode.png import encode_png  # noqa: E402
 from worker.imaging.quality import measure  # noqa: E402
 from worker.imaging.verdict import judge  # noqa: E402
 

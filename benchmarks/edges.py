@@ -27,7 +27,7 @@ from support.weights import isnet_weights  # noqa: E402
 from worker.imaging import foreground as edges  # noqa: E402
 from worker.imaging import layers  # noqa: E402
 from worker.imaging.compose import compose  # noqa: E402
-from worker.imaging.encode.encoder import encode_png  # noqa: E402
+from worker.imaging.encode.png import encode_png  # noqa: E402
 
 BACKGROUNDS = {"white": (255, 255, 255), "black": (0, 0, 0), "green": (0, 255, 0)}
 COLUMNS = ("seed", "source", "estimate")

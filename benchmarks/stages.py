@@ -25,7 +25,7 @@ from worker.app import build_engine
 from worker.engine.item import ItemRequest, ItemResult
 from worker.imaging.compose import compose
 from worker.imaging.decode import DecodedImage
-from worker.imaging.encode.encoder import encode_png
+from worker.imaging.encode.png import encode_png
 from worker.imaging.operations import ImageOperations
 from worker.inference.segmenter import Segmenter
 from worker.lifecycle.shutdown import Shutdown

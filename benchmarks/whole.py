@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -56,7 +56,7 @@ class OurSystem:
         env = self._settings | servers.settings()
         self._client = Client.from_env(env)
         log = self._folder / "worker.log"
-        self._worker = self._stack.enter_context(WorkerProcess(env, MODEL, log))
+        self._worker = self._stack.enter_context(closing(WorkerProcess(env, MODEL, log)))
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -108,7 +108,8 @@ def call(args: Sequence[str], env: Mapping[str, str]) -> int:
     except RmbgError as err:
         return _fail(str(err), _exit_code(err))
     except OSError as err:
-        return _fail(_file_error(err), _exit_code(err))
+        text = f"{err.filename}: {err.strerror}" if err.filename else str(err)
+        return _fail(text, _exit_code(err))
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", EXIT_INTERRUPTED)
     except SystemExit:
@@ -121,11 +122,6 @@ def _exit_code(err: RmbgError | OSError) -> int:
     if isinstance(err, (ServiceUnavailable, ConnectionError, TimeoutError)):
         return EXIT_UNAVAILABLE
     return EXIT_USAGE if isinstance(err, (ConfigError, OSError)) else 1
-
-
-def _file_error(err: OSError) -> str:
-    """Return the system's message, with the file name if there is one."""
-    return f"{err.filename}: {err.strerror}" if err.filename else str(err)
 
 
 def _fail(text: str, code: int) -> int:

@@ -1,27 +1,21 @@
 """The Python API: submit image keys, follow jobs, read results."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Final, Unpack
+from typing import Final, Self, Unpack
 
 from producer.results import reader
 from producer.results.repair import Repair
-from producer.results.verify import Verifier
+from producer.results.verify import Finding, Verifier
 from producer.services import Services
-from producer.submission.options import JobOptions
+from producer.submission.options import JobOptions, OptionArguments
 from producer.submission.sources import KeySource
 from producer.submission.submit import plan, submit
 from shared.errors import RmbgError
+from shared.job.record import ItemRecord
 from shared.job.spec import TERMINAL_STATES, Priority
+from shared.jobstore.values import JobStatus
 from shared.settings import ServiceSettings
-
-if TYPE_CHECKING:
-    from producer.results.verify import Finding
-    from producer.submission.options import OptionArguments
-    from shared.job.record import ItemRecord
-    from shared.jobstore.values import JobStatus
 
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
@@ -38,7 +32,7 @@ class Client:
         self._services = Services(settings)
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Client:
+    def from_env(cls, env: Mapping[str, str]) -> Self:
         """Return a client configured by *env*, usually `os.environ`.
 
         Raises:
@@ -116,9 +110,8 @@ class Client:
         Raises:
             UnknownJob: At the first step, if neither Redis nor the bucket knows the job.
         """
-        if follow:
-            return reader.follow(self._services, job_id)
-        return reader.records(self._services, job_id)
+        services = self._services
+        return reader.follow(services, job_id) if follow else reader.records(services, job_id)
 
     def failures(self, job_id: str) -> Iterator[ItemRecord]:
         """Iterate over the records of failed items, each with error class and reason."""

@@ -1,20 +1,14 @@
 """Check Redis, the buckets and the workers, all at the same time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
-from producer.services import connect
+from producer.services import Services, connect
 from shared.errors import RmbgError
-from shared.settings import redact
-
-if TYPE_CHECKING:
-    from producer.services import Services
-    from shared.jobstore.values import WorkerInfo
+from shared.jobstore.values import WorkerInfo
+from shared.urls import redact
 
 
 @dataclass(frozen=True)

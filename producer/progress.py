@@ -1,24 +1,20 @@
 """Show a job's progress until it ends: a bar on a terminal, plain lines elsewhere."""
 
-from __future__ import annotations
-
 import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Final, Protocol
+from typing import IO, Final, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from producer.services import Services
 from shared.errors import ServiceUnavailable
 from shared.job.spec import TERMINAL_STATES, JobState
+from shared.jobstore.values import JobStatus
 
-if TYPE_CHECKING:
-    from producer.services import Services
-    from shared.jobstore.values import JobStatus
-
-PATIENCE_S: Final = 60.0
+WAITING_LIMIT_S: Final = 60.0
 """How long a job may wait for a worker or bucket before `watch` gives up, in seconds."""
 POLL_S: Final = 0.5
 """Time between two reads of the status, in seconds."""
@@ -42,7 +38,6 @@ def watch(
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-    patience_s: float = PATIENCE_S,
 ) -> JobStatus:
     """Show a job's progress until it ends, and return its final status.
 
@@ -51,11 +46,10 @@ def watch(
         screen: Display to use; it is closed even after an error.
         clock: Returns a monotonic time in seconds.
         sleep: Waits for a number of seconds.
-        patience_s: How long the job may wait without an item ending, in seconds.
 
     Raises:
-        ServiceUnavailable: If the job waits for longer than *patience_s*; the message names what
-            it waits for.
+        ServiceUnavailable: If the job waits for `WAITING_LIMIT_S` without an item ending; the
+            message names what it waits for.
     """
     status = poll()
     waiting_since, ended = clock(), status.done + status.failed
@@ -64,9 +58,9 @@ def watch(
             screen.show(status)
             if status.waiting_for is None or status.done + status.failed != ended:
                 waiting_since, ended = clock(), status.done + status.failed
-            elif clock() - waiting_since >= patience_s:
+            elif clock() - waiting_since >= WAITING_LIMIT_S:
                 raise ServiceUnavailable(
-                    f"job {status.job_id} has been waiting for {patience_s:.0f} s: "
+                    f"job {status.job_id} has been waiting for {WAITING_LIMIT_S:.0f} s: "
                     f"{status.waiting_for} ({_ended(status)}); "
                     "it continues by itself once this is fixed"
                 )

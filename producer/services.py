@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from producer.deadline import within
 from shared.errors import RedisUnavailable
 from shared.jobstore.store import JobStore
-from shared.settings import ServiceSettings, redact
+from shared.settings import ServiceSettings
+from shared.urls import redact
 
 if TYPE_CHECKING:
     from celery import Celery

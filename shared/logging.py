@@ -36,8 +36,16 @@ from shared.errors import InvalidOption
 _LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _CHATTY: Final = ("boto3", "botocore", "s3transfer", "urllib3", "httpx", "celery", "kombu", "amqp")
 """Libraries limited to warnings: they log signed requests or two lines for each message."""
-_CORE: Final = frozenset({"at", "level", "logger", "message", "traceback"})
-_NO_EXTRAS: Final = _CORE | frozenset(vars(logging.makeLogRecord({}))) | {"asctime", "taskName"}
+_NO_EXTRAS: Final = frozenset(vars(logging.makeLogRecord({}))) | {
+    "asctime",
+    "at",
+    "level",
+    "logger",
+    "message",
+    "taskName",
+    "traceback",
+}
+"""Names that no extra may have: those of `LogRecord` and of the JSON line."""
 _USERINFO: Final = re.compile(r"(://[^\s/:@\"']*):[^\s/\"']*@")
 _SIGNED: Final = re.compile(
     r"((?:X-Amz-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|Credential"

@@ -21,8 +21,6 @@ from shared.errors import InvalidOption
 from shared.urls import redact, split_url
 
 _PREFIX: Final = "RMBG_"
-_OTHERS: Final = frozenset({"HF_TOKEN"})
-"""Variables of other programs that are read as well."""
 _NOT_FLAGS: Final = frozenset({"t", "f", "y", "n"})
 """Pydantic takes these for truth values as well."""
 
@@ -76,7 +74,7 @@ class Settings(BaseModel):
 
 
 def _is_read(name: str) -> bool:
-    return name.startswith(_PREFIX) or name in _OTHERS
+    return name.startswith(_PREFIX) or name == "HF_TOKEN"
 
 
 def _problem(error: Any) -> str:  # noqa: ANN401 - pydantic_core's ErrorDetails is not exported
@@ -114,12 +112,6 @@ def _flag(value: object) -> object:
     return value
 
 
-def _whole(value: object) -> object:
-    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,18}", value):
-        raise ValueError("must be a whole number")
-    return value
-
-
 def _names(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -133,6 +125,22 @@ def _path(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, str) or info.context is None:
         return value
     return _expand(value, info.context)
+
+
+def matches(pattern: str, fault: str) -> BeforeValidator:
+    """Return a validator that refuses text unless all of it matches *pattern*.
+
+    Args:
+        pattern: A regular expression.
+        fault: Message of the error; `{!r}` stands for the text.
+    """
+
+    def check(value: object) -> object:
+        if isinstance(value, str) and not re.fullmatch(pattern, value):
+            raise ValueError(fault.format(value))
+        return value
+
+    return BeforeValidator(check)
 
 
 def url(*schemes: str) -> AfterValidator:
@@ -150,7 +158,7 @@ def url(*schemes: str) -> AfterValidator:
 
 Flag: TypeAlias = Annotated[bool, BeforeValidator(_flag)]
 """1/0, true/false, yes/no or on/off in any case."""
-Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
+Whole: TypeAlias = Annotated[int, matches(r"-?[0-9]{1,18}", "must be a whole number")]
 """A whole number in decimal digits."""
 Names: Final = BeforeValidator(_names)
 """Validator of a comma-separated list; blanks and duplicates are dropped, order is kept."""

@@ -1,7 +1,7 @@
 """Settings that producer and worker share: Redis, object store, weights."""
 
 import re
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
@@ -13,19 +13,29 @@ from pydantic import (
     model_validator,
 )
 
-from shared.reader import Flag, HttpUrl, Location, Names, Settings, cache_home, group, url
+from shared.reader import (
+    Flag,
+    HttpUrl,
+    Location,
+    Names,
+    Settings,
+    cache_home,
+    group,
+    matches,
+    url,
+)
 from shared.urls import redact
 
-__all__ = ["ServiceSettings", "StoreSettings", "redact"]
-
-_TOKEN: Final = re.compile(r"[!-~]+")
-_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
-
-
-def _check_bucket(name: str) -> str:
-    if not _BUCKET.fullmatch(name):
-        raise ValueError(f"{name!r} is not a bucket name (3 or more of A-Z a-z 0-9 . _ -)")
-    return name
+Bucket: TypeAlias = Annotated[
+    str,
+    matches(
+        r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}",
+        "{!r} is not a bucket name (3 or more of A-Z a-z 0-9 . _ -)",
+    ),
+]
+Token: TypeAlias = Annotated[
+    str, matches(r"[!-~]+", "has characters other than letters, digits and punctuation")
+]
 
 
 def _check_endpoint(endpoint: str) -> str:
@@ -40,12 +50,6 @@ def _check_secret(secret: str | None, info: ValidationInfo) -> str | None:
     return secret
 
 
-def _check_token(token: str) -> str:
-    if not _TOKEN.fullmatch(token):
-        raise ValueError("has characters other than letters, digits and punctuation")
-    return token
-
-
 def _check_database(redis_url: str) -> str:
     parts = urlsplit(redis_url)
     if not re.fullmatch(r"[0-9]{1,4}", _database(parts)):
@@ -57,9 +61,6 @@ def _check_database(redis_url: str) -> str:
 
 def _database(parts: SplitResult) -> str:
     return parts.path.strip("/") or "0"
-
-
-Bucket = Annotated[str, AfterValidator(_check_bucket)]
 
 
 class StoreSettings(Settings):
@@ -110,9 +111,7 @@ class ServiceSettings(Settings):
     """Whether models with a non-commercial licence are refused (`RMBG_COMMERCIAL`)."""
     weights_url: HttpUrl | None = Field(default=None, repr=False)
     """Base URL of a mirror to download weights from (`RMBG_WEIGHTS_URL`)."""
-    hf_token: Annotated[str, AfterValidator(_check_token)] | None = Field(
-        default=None, validation_alias="HF_TOKEN", repr=False
-    )
+    hf_token: Token | None = Field(default=None, validation_alias="HF_TOKEN", repr=False)
     """Access token for downloads from huggingface.co (`HF_TOKEN`)."""
 
     @property

@@ -4,7 +4,7 @@ import os
 import secrets
 import socket
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import TypeAlias
@@ -61,8 +61,8 @@ def build_app(
     built = (stages or stations or partial(default_stages, settings))(
         OutputWriter(guard, max_bytes=settings.max_bytes)
     )
-    observer, metrics = build_observers([stage.name for stage in built])
-    engine = build_engine(settings, built, shutdown=shutdown, observer=observer)
+    metrics, event_log = build_observers([stage.name for stage in built])
+    engine = build_engine(settings, built, shutdown=shutdown, observers=(metrics, event_log))
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     consumer = build_consumer(
         settings,
@@ -117,7 +117,7 @@ def build_engine(
     stages: Stages,
     *,
     shutdown: Shutdown,
-    observer: Observer | None = None,
+    observers: Sequence[Observer] = (),
 ) -> Engine:
     """Return an engine over *stages* under the settings' limits."""
     cv2.setNumThreads(1)  # the engine's threads are the parallelism
@@ -128,7 +128,7 @@ def build_engine(
         cpu_threads=settings.cpu_threads,
         max_batch_wait_s=settings.batch_wait_s,
     )
-    return Engine(stages, limits=limits, shutdown=shutdown, observer=observer)
+    return Engine(stages, limits=limits, shutdown=shutdown, observers=observers)
 
 
 def build_local_engine(settings: WorkerSettings, objects: ObjectStore) -> Engine:

@@ -34,12 +34,9 @@ def main(*, check: bool, devices: str | None, probe: bool) -> None:
     except ModuleNotFoundError as err:
         click.echo(f"rmbg-worker: {err}: pip install 'rmbg-queue[worker]'", err=True)
         sys.exit(CONFIG_EXIT)
-    except ConfigError as err:
-        click.echo(f"rmbg-worker: {err}", err=True)
-        sys.exit(CONFIG_EXIT)
     except RmbgError as err:
         click.echo(f"rmbg-worker: {err}", err=True)
-        sys.exit(1)
+        sys.exit(CONFIG_EXIT if isinstance(err, ConfigError) else 1)
 
 
 def _probe() -> int:

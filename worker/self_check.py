@@ -14,7 +14,7 @@ from shared.models.registry import get
 from shared.objects.memory import MemoryStore
 from worker.app import build_local_engine
 from worker.engine import Finished, ItemRequest, ItemResult
-from worker.imaging.encode.encoder import encode_png
+from worker.imaging.encode.png import encode_png
 from worker.inference import Loader
 from worker.settings import WorkerSettings
 

@@ -43,7 +43,7 @@ class WorkerSettings(Settings):
     lost_s: float = seconds(60.0, least=0.5)
     """A ticket overtaken by this many seconds counts as lost (`RMBG_LOST_S`)."""
     drain_s: float = seconds(25.0, least=1)
-    """Seconds from SIGTERM to exit, whatever is still in flight (`RMBG_DRAIN_S`)."""
+    """Longest time from SIGTERM to exit, in seconds (`RMBG_DRAIN_S`)."""
     max_items: Whole = Field(48, ge=1)
     """Items inside the engine at once (`RMBG_MAX_ITEMS`)."""
     max_pixels: Whole = Field(100 * MEGA, ge=1)

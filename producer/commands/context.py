@@ -1,31 +1,18 @@
-"""Access to settings, services and the JOB argument, for all commands."""
+"""Access to the services and the JOB argument, for all commands."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
+from producer.services import Services
 from shared.errors import UnknownJob
 from shared.job.ticket import JOB_ID
 from shared.settings import ServiceSettings
 
-if TYPE_CHECKING:
-    from producer.services import Services
-
-
-def settings_of(ctx: click.Context) -> ServiceSettings:
-    """Return the settings from the environment that `producer.cli` passed to the command."""
-    env: Mapping[str, str] = ctx.obj
-    return ServiceSettings.from_env(env)
-
 
 def services_of(ctx: click.Context) -> Services:
-    """Return the services that the environment configures."""
-    from producer.services import Services  # noqa: PLC0415 - `rmbg run --help` needs no redis
-
-    return Services(settings_of(ctx))
+    """Return the services that the environment from `producer.cli` configures."""
+    return Services(ServiceSettings.from_env(ctx.obj))
 
 
 def _job_id(_ctx: click.Context, _param: click.Parameter, value: str) -> str:

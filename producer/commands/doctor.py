@@ -1,13 +1,9 @@
 """`rmbg doctor`: check the services and the workers."""
 
-from typing import Final
-
 import click
 
 from producer.commands.context import services_of
 from producer.doctor import run_checks
-
-_EXIT_FAULT: Final = 3
 
 
 @click.command
@@ -20,4 +16,4 @@ def doctor(ctx: click.Context) -> int:
     checks = run_checks(services_of(ctx))
     for check in checks:
         click.echo(f"{'ok   ' if check.ok else 'FAULT'}  {check.subject}: {check.detail}")
-    return 0 if all(check.ok for check in checks) else _EXIT_FAULT
+    return 0 if all(check.ok for check in checks) else 3

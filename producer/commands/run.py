@@ -1,6 +1,5 @@
 """`rmbg run`: the whole system on one machine."""
 
-import importlib
 from pathlib import Path
 
 import click
@@ -20,6 +19,6 @@ def run(ctx: click.Context, /, src_dir: Path, out_dir: Path, **given: object) ->
     masks, results.jsonl and report.html to OUT_DIR. Starts Redis, S3 and a worker, and stops
     them at the end. To resume an interrupted run, repeat the command.
     """
-    local = importlib.import_module("producer.local.run")
-    code: int = local.run(src_dir, out_dir, read_options(given), ctx.obj)
-    return code
+    from producer.local.run import run as run_locally  # noqa: PLC0415 - `--help` needs no service
+
+    return run_locally(src_dir, out_dir, read_options(given), ctx.obj)

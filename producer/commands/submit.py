@@ -1,21 +1,16 @@
 """`rmbg submit`: create a job from a prefix, a file of keys or standard input."""
 
-from __future__ import annotations
-
 import sys
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import click
 
 from producer.commands.context import services_of
 from producer.commands.job_options import job_options, read_options
 from producer.progress import watch_job
-from producer.submission.sources import LineSource, parse_prefix
+from producer.submission.sources import LineSource, Source, parse_prefix
 from producer.submission.submit import list_prefix, plan
 from producer.submission.submit import submit as submit_job
-
-if TYPE_CHECKING:
-    from producer.submission.sources import Source
 
 
 @click.command

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from producer.commands.context import settings_of
 from producer.local.weights import fetch
 from shared.models import registry as models
 from shared.models import weights as cache
+from shared.settings import ServiceSettings
 
 _DIR = click.option(
     "--dir",
@@ -31,10 +31,9 @@ def pull(ctx: click.Context, model: str, folder: Path | None) -> None:
 
     For models that require a login at huggingface.co, set HF_TOKEN to an access token.
     """
-    settings = settings_of(ctx)
     found = models.get(model)
     click.echo(f"{found.name}: licence {found.licence}", err=True)
-    click.echo(fetch(found, settings, home=folder))
+    click.echo(fetch(found, ServiceSettings.from_env(ctx.obj), home=folder))
 
 
 @weights.command("list")
@@ -45,6 +44,6 @@ def list_(ctx: click.Context, folder: Path | None) -> None:
 
     The columns are separated by tabs; the file is - if the weights are not on this machine.
     """
-    for model, path in cache.known(folder or settings_of(ctx).home):
+    for model, path in cache.known(folder or ServiceSettings.from_env(ctx.obj).home):
         use = "commercial use allowed" if model.commercial else "non-commercial use only"
         click.echo(f"{model.name}\t{model.licence}\t{use}\t{path or '-'}")

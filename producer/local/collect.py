@@ -53,26 +53,27 @@ class Collector:
         lines = (f"{json.dumps(self._localised(record).model_dump())}\n" for record in records)
         _write(self._out / "results.jsonl", (line.encode() for line in lines))
 
-    def document(self, key: str, name: str) -> None:
-        """Download one of the job's documents as *name*.
+    def download(self, key: str, name: str) -> None:
+        """Download the object *key* as the file *name*.
 
         Raises:
-            ObjectMissing: If the job does not have it.
+            ObjectMissing: If the bucket does not have it.
         """
         _write(self._out / name, [self._objects.get(self._bucket, key).data])
 
     def _fetch(self, record: ItemRecord) -> None:
         local = self._localised(record)
-        for key, path in ((record.cutout_key, local.cutout_key), (record.mask_key, local.mask_key)):
-            if key is None or path is None:
-                continue
-            try:
-                _write(self._out / path, [self._objects.get(self._bucket, key).data])
-            except ObjectMissing:
-                continue  # deleted from the bucket; its record still describes it
-            except InvalidOption as err:
-                self._failure = err
-                raise
+        try:
+            for key, name in (
+                (record.cutout_key, local.cutout_key),
+                (record.mask_key, local.mask_key),
+            ):
+                if key is not None and name is not None:
+                    with suppress(ObjectMissing):  # deleted; its record still describes it
+                        self.download(key, name)
+        except InvalidOption as err:
+            self._failure = err
+            raise
 
     def _localised(self, record: ItemRecord) -> ItemRecord:
         """Return the record with paths below the folder in place of keys."""

@@ -2,16 +2,16 @@
 
 import json
 import os
-import random
 import secrets
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Self
 
 from shared.errors import InvalidOption
 
+HOST: Final = "127.0.0.1"
 GRPC_OFFSET: Final = 10_000
 """SeaweedFS also listens on each of its ports plus this number."""
 OWNER: Final = "local"
@@ -22,49 +22,33 @@ _HIGHEST_PORT: Final = 22_700
 """Plus the offset it is below 32,768, where the ephemeral ports of Linux begin."""
 
 
-@dataclass(frozen=True)
-class Ports:
+class Ports(NamedTuple):
     """A block of ports, kept over restarts: SeaweedFS stores data under its master port."""
 
     s3: int
+    master: int
+    volume: int
+    filer: int
+    """It asks for no credentials, so never expose it."""
+    admin: int
+    redis: int
 
-    @property
-    def master(self) -> int:
-        """SeaweedFS master."""
-        return self.s3 + 1
-
-    @property
-    def volume(self) -> int:
-        """SeaweedFS volume server."""
-        return self.s3 + 2
-
-    @property
-    def filer(self) -> int:
-        """SeaweedFS filer; it asks for no credentials, so never expose it."""
-        return self.s3 + 3
-
-    @property
-    def admin(self) -> int:
-        """SeaweedFS admin server."""
-        return self.s3 + 4
-
-    @property
-    def redis(self) -> int:
-        """Valkey."""
-        return self.s3 + 5
+    @classmethod
+    def starting_at(cls, first: int) -> Self:
+        """Return the block whose lowest port is *first*."""
+        return cls(*range(first, first + len(cls._fields)))
 
     @property
     def grpc(self) -> tuple[int, ...]:
         """Ports for gRPC of the five SeaweedFS servers."""
-        return tuple(range(self.s3 + GRPC_OFFSET, self.s3 + GRPC_OFFSET + 5))
+        return tuple(port + GRPC_OFFSET for port in self[:-1])
 
     def are_free(self) -> bool:
         """Return whether none of the ports is in use."""
-        return all(_is_free(port) for port in (*range(self.s3, self.redis + 1), *self.grpc))
+        return all(_is_free(port) for port in (*self, *self.grpc))
 
 
-@dataclass(frozen=True)
-class Credentials:
+class Credentials(NamedTuple):
     """S3 key pair of an identity."""
 
     access_key_id: str
@@ -79,10 +63,10 @@ def choose_ports(folder: Path) -> Ports:
     """
     path = folder / "ports.json"
     known = _read(path).get("s3")
-    if isinstance(known, int) and (ports := Ports(known)).are_free():
+    if isinstance(known, int) and (ports := Ports.starting_at(known)).are_free():
         return ports
     for _ in range(200):
-        ports = Ports(random.randrange(_LOWEST_PORT, _HIGHEST_PORT))  # noqa: S311 - no secret
+        ports = Ports.starting_at(secrets.choice(range(_LOWEST_PORT, _HIGHEST_PORT)))
         if ports.are_free():
             _write(path, {"s3": ports.s3, "redis": ports.redis})
             return ports
@@ -102,27 +86,27 @@ def make_credentials(path: Path, identities: Mapping[str, Sequence[str]]) -> dic
         identities: Additional names with their actions, such as `["Read:inbox", "List:inbox"]`.
     """
     known = {entry["name"]: entry["credentials"][0] for entry in _read(path).get("identities", ())}
-    entries: list[dict[str, object]] = []
-    made: dict[str, Credentials] = {}
-    for name, actions in {OWNER: _ALL_ACTIONS, **identities}.items():
-        keys = known.get(name) or {
+    wanted = {OWNER: _ALL_ACTIONS, **identities}
+    keys = {
+        name: known.get(name)
+        or {
             "accessKey": f"{name}-{secrets.token_hex(4)}",
             "secretKey": secrets.token_urlsafe(24),
         }
-        entries.append({"name": name, "credentials": [keys], "actions": list(actions)})
-        made[name] = Credentials(keys["accessKey"], keys["secretKey"])
+        for name in wanted
+    }
+    entries = [
+        {"name": name, "credentials": [keys[name]], "actions": list(actions)}
+        for name, actions in wanted.items()
+    ]
     _write(path, {"identities": entries})
-    return made
+    return {name: Credentials(pair["accessKey"], pair["secretKey"]) for name, pair in keys.items()}
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
+    with suppress(OSError), socket.create_server((HOST, port)):
         return True
+    return False
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,7 @@ from producer.local.servers import EmbeddedServers
 from producer.local.weights import fetch_if_missing
 from producer.local.worker_process import WorkerProcess
 from producer.progress import count, exit_code, screen_for, watch
-from producer.results.reader import follow, records
+from producer.results.reader import follow, has_ended, records
 from producer.services import Services
 from producer.submission.options import JobOptions
 from producer.submission.sources import KeySource
@@ -74,10 +74,6 @@ def run(src: Path, out: Path, options: JobOptions, env: Mapping[str, str]) -> in
     return code
 
 
-class _GivenUp(Exception):
-    """The run ends before its job: stop downloading."""
-
-
 class _Run:
     """One job over one folder, with running servers."""
 
@@ -100,11 +96,11 @@ class _Run:
         uploaded = upload(folder, services.objects, services.settings.input_buckets[0])
         _warn("unreadable, will fail", uploaded.unread)
         job_id = self._submit(uploaded.digest)
-        with WorkerProcess(env, self._options.rem_mode, self._log) as worker:
-            status = self._watch(job_id, lambda ended: worker.keep_alive(ended=ended))
+        with closing(WorkerProcess(env, self._options.rem_mode, self._log)) as worker:
+            status = self._watch(job_id, worker.keep_alive)
         self._collector.results(records(services, job_id))
         if status.state is JobState.DONE:
-            self._collector.document(report_key(job_id), "report.html")
+            self._collector.download(report_key(job_id), "report.html")
         return exit_code(status)
 
     def _submit(self, digest: str) -> str:
@@ -116,7 +112,8 @@ class _Run:
         spec = plan(self._services, self._options)
         identity = f"{digest}\0{spec.model_copy(update={'date': ''}).to_json()}"
         name = f"run-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
-        job_id = self._options.job_id or self._not_cancelled(name)
+        numbered = (f"{name}-{number}" for number in itertools.count(1))
+        job_id = self._options.job_id or next(n for n in numbered if not self._is_cancelled(n))
         source = KeySource(self._folder.keys)
         job_id = submit(self._services, source, spec, job_id=job_id).job_id
         jobs = self._services.jobs
@@ -125,14 +122,15 @@ class _Run:
                 jobs.submissions.cancel(other.job_id)
         return job_id
 
-    def _not_cancelled(self, name: str) -> str:
-        """Return *name* with the first number whose job is new or was not cancelled."""
-        for number in itertools.count(1):
-            with suppress(UnknownJob):
-                if _is_cancelled(self._services.jobs.queries.status(f"{name}-{number}")):
-                    continue
-            break
-        return f"{name}-{number}"
+    def _is_cancelled(self, job_id: str) -> bool:
+        """Return whether a job was cancelled; until it has ended, its state is `finishing`."""
+        try:
+            status = self._services.jobs.queries.status(job_id)
+        except UnknownJob:
+            return False
+        return status.state is JobState.CANCELLED or (
+            status.state is JobState.FINISHING and status.done + status.failed != status.total
+        )
 
     def _watch(self, job_id: str, keep_alive: Callable[[int], None]) -> JobStatus:
         """Show the job's progress and download its images until it has ended.
@@ -166,23 +164,10 @@ class _Run:
     def _collect(self, job_id: str, ended: threading.Event) -> None:
         """Download images as they are finished, until the job or this run has ended."""
 
-        def pause() -> None:
-            if ended.wait(FOLLOW_S) and not self._has_ended(job_id):
-                raise _GivenUp
+        def pause() -> bool:
+            return ended.wait(FOLLOW_S) and not has_ended(self._services, job_id)
 
-        with suppress(_GivenUp):
-            self._collector.images(follow(self._services, job_id, pause=pause))
-
-    def _has_ended(self, job_id: str) -> bool:
-        return self._services.jobs.queries.status(job_id).state in TERMINAL_STATES
-
-
-def _is_cancelled(status: JobStatus) -> bool:
-    """Return whether the job was cancelled; until it has ended, its state is `finishing`."""
-    is_whole = status.done + status.failed == status.total
-    return status.state is JobState.CANCELLED or (
-        status.state is JobState.FINISHING and not is_whole
-    )
+        self._collector.images(follow(self._services, job_id, pause=pause))
 
 
 def _warn(what: str, files: Sequence[str]) -> None:

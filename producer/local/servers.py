@@ -3,20 +3,19 @@
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, Self
 
 from producer.local.binaries import (
-    HOST,
     valkey_binary,
     valkey_command,
     weed_binary,
     weed_command,
     weed_leftovers,
 )
-from producer.local.layout import OWNER, choose_ports, make_credentials
-from producer.local.lock import Lock
+from producer.local.layout import HOST, OWNER, choose_ports, make_credentials
+from producer.local.lock import locked
 from producer.local.supervise import Server
 from shared.errors import ObjectMissing, RedisUnavailable, ServiceUnavailable, StoreUnavailable
 from shared.objects import S3Store
@@ -47,7 +46,6 @@ class EmbeddedServers:
         data_dir: Path,
         *,
         buckets: Sequence[str] = ("inbox", "cutouts"),
-        appendfsync: str = "everysec",
         redis_args: Sequence[str] = (),
         identities: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
@@ -56,15 +54,14 @@ class EmbeddedServers:
         Args:
             data_dir: Folder of data, ports, credentials and logs; a later start uses them again.
             buckets: Created if missing; the last is the output bucket, the others are inputs.
-            appendfsync: Valkey's option; `everysec` loses at most 1 s, and only in a power cut.
             redis_args: Additional arguments for Valkey, such as `("--maxmemory", "100mb")`.
             identities: Additional S3 identities with their actions; see `make_credentials`.
         """
         self._folder = data_dir.resolve()
         self._buckets = tuple(buckets)
-        self._redis_args = ("--appendfsync", appendfsync, *redis_args)
+        self._redis_args = tuple(redis_args)
         self._identities = dict(identities or {})
-        self._lock: Lock | None = None
+        self._running = ExitStack()
 
     def start(self) -> None:
         """Start both and return when they are ready: 2 s in a new folder, 1 s in a used one.
@@ -75,29 +72,22 @@ class EmbeddedServers:
         """
         valkey, weed = valkey_binary(), weed_binary()
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = Lock(self._folder)
-        try:
+        with ExitStack() as stack:
+            lock_fd = stack.enter_context(locked(self._folder))
             self._ports = choose_ports(self._folder)
             self._credentials = make_credentials(self._folder / "s3.json", self._identities)
-            self.redis = self._make_redis(valkey, self._lock)
-            self.s3 = self._make_s3(weed, self._lock)
-            self.redis.spawn()
-            self.s3.spawn()
+            self.redis = self._make_redis(valkey, lock_fd)
+            self.s3 = self._make_s3(weed, lock_fd)
+            for server in (self.redis, self.s3):
+                stack.callback(server.stop)
+                server.spawn()
             self.redis.wait_ready()
             self.s3.wait_ready()
-        except BaseException:
-            self.stop()
-            raise
+            self._running = stack.pop_all()
 
     def stop(self) -> None:
         """Stop S3, then Redis, in about 2 s; do nothing if they are stopped."""
-        if self._lock is None:
-            return
-        for name in ("s3", "redis"):
-            if name in vars(self):
-                vars(self)[name].stop()
-        self._lock.release()
-        self._lock = None
+        self._running.close()
 
     def settings(self, identity: str = OWNER) -> dict[str, str]:
         """Return the `RMBG_*` variables that make a process use these servers.
@@ -123,19 +113,19 @@ class EmbeddedServers:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _make_redis(self, binary: Path, lock: Lock) -> Server:
+    def _make_redis(self, binary: Path, lock_fd: int) -> Server:
         port = self._ports.redis
         return Server(
             name="Redis (Valkey)",
             command=valkey_command(binary, port, self._redis_args),
             folder=self._folder / "redis",
             env=self._environment(),
-            lock_fd=lock.fd,
+            lock_fd=lock_fd,
             is_ready=lambda: _answers_ping(port),
             fault=RedisUnavailable,
         )
 
-    def _make_s3(self, binary: Path, lock: Lock) -> Server:
+    def _make_s3(self, binary: Path, lock_fd: int) -> Server:
         store = StoreSettings(
             endpoint=f"http://{HOST}:{self._ports.s3}",
             access_key_id=self._credentials[OWNER].access_key_id,
@@ -148,7 +138,7 @@ class EmbeddedServers:
             command=weed_command(binary, self._ports, self._buckets),
             folder=self._folder / "s3",
             env=self._environment() | {"GOMEMLIMIT": _S3_MEMORY},
-            lock_fd=lock.fd,
+            lock_fd=lock_fd,
             is_ready=lambda: _serves(probe, self._buckets),
             fault=StoreUnavailable,
             leftovers=weed_leftovers(self._folder, self._ports),

@@ -1,7 +1,5 @@
 """Start and stop a server as a child process."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -10,12 +8,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from producer.local import reaper
-
-if TYPE_CHECKING:
-    from shared.errors import ServiceUnavailable
+from shared.errors import ServiceUnavailable
 
 READY_S: Final = 30.0
 """Longest wait for a server; 2 s are usual, a slow disk or a large append-only file take more."""
@@ -46,10 +42,9 @@ def start_reaped(
         folder: Working directory; None: the current one.
         lock_fd: Descriptor of a lock that the command inherits; negative: none.
     """
-    head = [sys.executable, "-I", reaper.__file__, str(lock_fd), str(grace_s)]
     with log.open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - our own command
-            [*head, *command],
+            [sys.executable, "-I", reaper.__file__, str(lock_fd), str(grace_s), *command],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
@@ -135,11 +130,10 @@ class Server:
 
     def stop(self) -> None:
         """Stop the server, by force after the grace period; do nothing if it does not run."""
-        process = self._process
-        if process is None:
+        if self._process is None:
             return
         try:
-            process.communicate(timeout=_GRACE_S + 3)  # closes standard input and waits
+            self._process.communicate(timeout=_GRACE_S + 3)  # closes standard input and waits
         except subprocess.TimeoutExpired:
             self.kill()
         self._process = None
@@ -147,12 +141,11 @@ class Server:
 
     def kill(self) -> None:
         """Kill server and reaper with SIGKILL, as in a crash; `start` starts them again."""
-        process = self._process
-        if process is None:
+        if self._process is None:
             return
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        if self.is_running:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate()
         self._process = None
 
     def _sweep(self) -> None:

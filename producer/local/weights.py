@@ -1,9 +1,6 @@
 """Download weights for a person at a terminal, with a progress bar."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import click
 from rich.console import Console
@@ -14,32 +11,31 @@ from shared.models.registry import Model
 from shared.settings import ServiceSettings
 
 
-def fetch(
-    model: Model,
-    settings: ServiceSettings,
-    *,
-    home: Path | None = None,
-    stream: IO[str] | None = None,
-) -> Path:
+def fetch(model: Model, settings: ServiceSettings, *, home: Path | None = None) -> Path:
     """Return the path of *model*'s verified weights; see `shared.models.weights.pull`.
+
+    Shows a bar on standard error if that is a terminal.
 
     Args:
         model: From the registry.
         settings: Cache, mirror and token.
         home: Another cache than `settings.home`.
-        stream: Where a bar is shown if it is a terminal; None: standard error.
 
     Raises:
         WeightsInvalid: If no source delivered the right file.
     """
-    with _bar(model.name, stream) as progress:
+    console = Console(stderr=True)
+    console.quiet = not console.is_terminal
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, TransferSpeedColumn(), console=console) as bar:
+        task = bar.add_task(model.name, total=None)
         return weights.pull(
             model,
             home or settings.home,
             base_url=settings.weights_url,
             hf_token=settings.hf_token,
             offline=settings.offline,
-            progress=progress,
+            progress=lambda so_far, total: bar.update(task, completed=so_far, total=total),
         )
 
 
@@ -52,16 +48,3 @@ def fetch_if_missing(model: Model, settings: ServiceSettings) -> None:
     if weights.locate(model, settings.home) is None:
         click.echo(f"downloading the weights of {model.name} ({model.licence})", err=True)
         fetch(model, settings)
-
-
-@contextmanager
-def _bar(name: str, stream: IO[str] | None) -> Iterator[Callable[[int, int | None], None] | None]:
-    """Yield a callback that updates a bar on *stream*, or None if it is no terminal."""
-    console = Console(file=stream, stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, TransferSpeedColumn(), console=console) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda so_far, total: bar.update(task, completed=so_far, total=total)

@@ -2,11 +2,10 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from producer.local.supervise import start_reaped, tail
 from shared.errors import InvalidOption, ServiceUnavailable
@@ -20,7 +19,7 @@ GRACE_S: Final = 30.0
 
 
 class WorkerProcess:
-    """Context manager that keeps one `rmbg-worker` running.
+    """A running `rmbg-worker`: started by the constructor, stopped by `close`.
 
     The worker runs through a reaper in its own session: Ctrl-C does not reach it, so it is
     stopped in order, and it ends when this process ends, even by `kill -9`.
@@ -29,19 +28,14 @@ class WorkerProcess:
     def __init__(self, env: Mapping[str, str], model: str, log: Path) -> None:
         self._env = {**env, "RMBG_MODELS": model}
         self._log = log
-        self._starts = 0
-        self._ended = -1
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
+        self._ended = self._starts = 0
         self._start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.communicate()  # closes standard input and waits
+    def close(self) -> None:
+        """Stop the worker in order and wait for its end."""
+        self._process.communicate()  # closes standard input and waits
 
-    def keep_alive(self, *, ended: int) -> None:
+    def keep_alive(self, ended: int) -> None:
         """Restart the worker if it has died.
 
         Args:
@@ -53,7 +47,7 @@ class WorkerProcess:
         """
         if ended != self._ended:
             self._ended, self._starts = ended, min(self._starts, 1)
-        if self._process is None or (code := self._process.poll()) is None:
+        if (code := self._process.poll()) is None:
             return
         if code == CONFIG_EXIT:
             raise InvalidOption(f"the worker could not start: {tail(self._log)}")

@@ -1,17 +1,12 @@
 """Add signed links to a job's records."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from producer.services import Services
 from shared.errors import InvalidOption, UnknownJob
-from shared.job.spec import ImageOutput
-
-if TYPE_CHECKING:
-    from producer.services import Services
-    from shared.job.record import ItemRecord
-    from shared.job.spec import Json
+from shared.job.record import ItemRecord
+from shared.job.spec import ImageOutput, Json
 
 LINK_S: Final = 3600
 """How long a signed link is valid, in seconds."""

@@ -1,23 +1,19 @@
 """Read a job's records in item order from the bucket, the accepted shards and Redis."""
 
-from __future__ import annotations
-
 import heapq
 import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from itertools import groupby
+from typing import Final
 
+from producer.services import Services
 from shared.errors import ObjectMissing, StoreUnavailable, UnknownJob
 from shared.job.keys import results_key, shard_key
 from shared.job.record import ItemRecord
-from shared.job.shards import span, sweep
+from shared.job.shards import Shard, span, sweep
 from shared.job.spec import TERMINAL_STATES
-
-if TYPE_CHECKING:
-    from producer.services import Services
-    from shared.job.shards import Shard
 
 SPOOL_BYTES: Final = 8 * 2**20
 """Results above this size are read through a temporary file: they can reach 640 MB."""
@@ -37,7 +33,7 @@ def records(services: Services, job_id: str, *, start: int = 0) -> Iterator[Item
         UnknownJob: If neither Redis nor the output bucket knows the job.
         StoreUnavailable: If the object store is unavailable.
     """
-    if _has_ended(services, job_id):
+    if has_ended(services, job_id):
         yield from _final(services, job_id, start)
         return
     try:
@@ -45,13 +41,16 @@ def records(services: Services, job_id: str, *, start: int = 0) -> Iterator[Item
             yield record
             start = record.index + 1
     except ObjectMissing as err:
-        if not _has_ended(services, job_id):
+        if not has_ended(services, job_id):
             raise _missing_shard(job_id, err) from err
         yield from _final(services, job_id, start)
 
 
 def follow(
-    services: Services, job_id: str, *, pause: Callable[[], None] = lambda: time.sleep(FOLLOW_S)
+    services: Services,
+    job_id: str,
+    *,
+    pause: Callable[[], bool | None] = lambda: time.sleep(FOLLOW_S),
 ) -> Iterator[ItemRecord]:
     """Yield each record as soon as it and all earlier ones are known, until the job ends.
 
@@ -61,20 +60,21 @@ def follow(
     Args:
         services: The services that hold the job.
         job_id: ID of the job.
-        pause: Called between two reads; by default waits for `FOLLOW_S`.
+        pause: Called between two reads, returns true to stop; by default waits for `FOLLOW_S`.
 
     Raises:
         UnknownJob: If neither Redis nor the output bucket knows the job.
     """
     start = 0
-    while not _has_ended(services, job_id):
+    while not has_ended(services, job_id):
         if services.jobs.queries.status(job_id).generation == 1:
             for record in records(services, job_id, start=start):
                 if record.index != start:
                     break
                 yield record
                 start += 1
-        pause()
+        if pause():
+            return
     yield from _final(services, job_id, start)
 
 
@@ -83,7 +83,7 @@ def failures(services: Services, job_id: str) -> Iterator[ItemRecord]:
     return (record for record in records(services, job_id) if record.state == "failed")
 
 
-def _has_ended(services: Services, job_id: str) -> bool:
+def has_ended(services: Services, job_id: str) -> bool:
     """Return whether the job's records are in the bucket, as those of a deleted job are."""
     try:
         return services.jobs.queries.status(job_id).state in TERMINAL_STATES
@@ -135,12 +135,9 @@ def _so_far(services: Services, job_id: str, start: int) -> Iterator[ItemRecord]
     accepted = services.jobs.queries.accepted_shards(job_id)
     bucket = _output_bucket(services, job_id)
     shards = _from_shards(services, bucket, job_id, accepted, start)
-    last = start - 1
     # Of two records with the same index, the open one comes first: it is newer.
-    for record in heapq.merge(held, shards, key=_index):
-        if record.index > last:
-            yield record
-            last = record.index
+    for _, same in groupby(heapq.merge(held, shards, key=_index), key=_index):
+        yield next(same)
 
 
 def _from_shards(

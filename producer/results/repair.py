@@ -1,18 +1,13 @@
 """Process the items again whose outputs are missing or damaged."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
+from producer.results.verify import Finding
+from producer.services import Services
 from shared.errors import JobNotDone
 from shared.job.spec import JobState
-
-if TYPE_CHECKING:
-    from producer.results.verify import Finding
-    from producer.services import Services
-    from shared.jobstore.values import JobStatus
+from shared.jobstore.values import JobStatus
 
 
 class Repair:

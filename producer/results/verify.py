@@ -4,29 +4,22 @@ The bucket is listed once, page by page, and merged with the records in the orde
 object's metadata is requested only if listing and record do not decide.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from producer.bounded import each
 from producer.results import reader
-from producer.results.external_sort import in_order
+from producer.results.external_sort import Row, in_order
+from producer.services import Services
 from shared.job.keys import output_folders
+from shared.job.record import ItemRecord
 from shared.job.spec import TERMINAL_STATES
 from shared.objects.object_metadata import BYTES, JOB, PARAMS, is_whole, sequence_of
 from shared.objects.protocol import ObjectInfo
-
-if TYPE_CHECKING:
-    from producer.results.external_sort import Row
-    from producer.services import Services
-    from shared.job.record import ItemRecord
-    from shared.job.spec import JobSpec
-    from shared.jobstore.values import JobStatus
 
 METADATA_THREADS: Final = 16
 """Threads that request metadata; half the connections of the object store."""
@@ -92,8 +85,8 @@ class Verifier:
         """
         self._services = services
         self._deep = deep
-        self.status: JobStatus = services.jobs.queries.status(job_id)
-        self._spec: JobSpec = services.jobs.queries.spec(job_id)
+        self.status = services.jobs.queries.status(job_id)
+        self._spec = services.jobs.queries.spec(job_id)
         self._sequence = services.jobs.queries.sequence(job_id)
         self.checked = 0
         """Outputs checked so far."""
@@ -121,7 +114,10 @@ class Verifier:
             if not place.claims:
                 if ended and place.found and place.found.modified_at >= oldest:
                     yield place
-            elif self._deep or place.found is None or not _fits(place.found, place.claims):
+            elif self._deep or any(
+                place.found is None or claim.size_bytes != place.found.size_bytes
+                for claim in place.claims
+            ):
                 yield place
 
     def _places(self) -> Iterator[_Place]:
@@ -180,10 +176,6 @@ def _row_of(found: ObjectInfo) -> Row:
 def _info_of(row: tuple[Any, ...]) -> ObjectInfo:
     modified_at = datetime.fromisoformat(row[4])
     return ObjectInfo(key=row[0], size_bytes=row[2], etag=row[3], modified_at=modified_at)
-
-
-def _fits(found: ObjectInfo, claims: tuple[_Claim, ...]) -> bool:
-    return all(claim.size_bytes == found.size_bytes for claim in claims)
 
 
 def _rows(record: ItemRecord) -> Iterator[Row]:

@@ -6,20 +6,18 @@ import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shared.job.keys import manifest_key
-from shared.job.manifest import CHUNK_KEYS, MAX_REDIS_KEYS, pack
+from shared.job.manifest import CHUNK_KEYS, pack
 
 if TYPE_CHECKING:
     from shared.jobstore.store import JobStore
     from shared.objects import ObjectStore
 
-CHUNKS_IN_REDIS: Final = -(-MAX_REDIS_KEYS // CHUNK_KEYS)
-"""Chunks with this number or a higher one are stored in the bucket."""
 _CHUNKS_A_CALL: Final = 64
 """A staging call carries 32,768 keys, about 200 kB: few round trips and little memory."""
 _UPLOADS: Final = 16
@@ -38,26 +36,29 @@ def stage(
 ) -> Staged:
     """Stage *keys* under *nonce*, for the job that is submitted with it.
 
-    At most 32,768 keys are held in memory. Without keys nothing is written.
+    Redis stores the chunks of the first `Rules.keys_in_redis` keys, and the bucket the others. At
+    most 32,768 keys are held in memory. Without keys nothing is written.
 
     Raises:
         RedisUnavailable: If Redis cannot store the keys.
-        StoreUnavailable: If the bucket cannot store the keys after the first million.
+        StoreUnavailable: If the bucket cannot store the further keys.
     """
     digest = hashlib.sha256()
     total, first = 0, 0
     chunks = _chunks(keys)
-    while group := list(itertools.islice(chunks, _CHUNKS_A_CALL)):
-        for chunk in group:
-            total += len(chunk)
-            digest.update(json.dumps(chunk).encode())  # JSON: different lists never look alike
-        packed = [pack(chunk) for chunk in group]
-        here = max(0, CHUNKS_IN_REDIS - first)
-        if packed[:here]:
-            store.submissions.stage(nonce, first, packed[:here])
-        names = [manifest_key(nonce, first + n) for n in range(here, len(packed))]
-        _put_all(objects, bucket, names, packed[here:])
-        first += len(packed)
+    put = functools.partial(objects.put, bucket, content_type="application/zlib")
+    with ThreadPoolExecutor(_UPLOADS) as pool:
+        while group := list(itertools.islice(chunks, _CHUNKS_A_CALL)):
+            for chunk in group:
+                total += len(chunk)
+                digest.update(json.dumps(chunk).encode())  # JSON: different lists never look alike
+            packed = [pack(chunk) for chunk in group]
+            here = max(0, -(-store.rules.keys_in_redis // CHUNK_KEYS) - first)
+            if packed[:here]:
+                store.submissions.stage(nonce, first, packed[:here])
+            names = [manifest_key(nonce, first + n) for n in range(here, len(packed))]
+            list(pool.map(put, names, packed[here:]))  # raises what an upload raises
+            first += len(packed)
     return Staged(total, digest.hexdigest())
 
 
@@ -65,11 +66,3 @@ def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:
     walk = iter(keys)
     while chunk := list(itertools.islice(walk, CHUNK_KEYS)):
         yield chunk
-
-
-def _put_all(
-    objects: ObjectStore, bucket: str, names: Sequence[str], chunks: Sequence[bytes]
-) -> None:
-    put = functools.partial(objects.put, bucket, content_type="application/zlib")
-    with ThreadPoolExecutor(_UPLOADS) as pool:
-        list(pool.map(put, names, chunks))  # raises what an upload raises

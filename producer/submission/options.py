@@ -65,9 +65,11 @@ class JobOptions:
             known = ", ".join(cls.__dataclass_fields__)
             raise InvalidOption(f"unknown option {', '.join(unknown)}; options: {known}")
         values: dict[str, Any] = dict(given)
-        for name, way in _CHOICES.items():
-            if name in values:
-                values[name] = _choose(way, name, values[name])
+        values |= {
+            name: _choose(way, name, values[name])
+            for name, way in _CHOICES.items()
+            if name in given
+        }
         return cls(**values)
 
     def to_spec(
@@ -89,9 +91,10 @@ class JobOptions:
         """
         model = models.get(self.rem_mode)
         if commercial and not model.commercial:
+            allowed = sorted(each.name for each in models.REGISTRY.values() if each.commercial)
             raise LicenceRefused(
                 f"{model.name} is licensed for non-commercial use only ({model.licence}), but "
-                f"RMBG_COMMERCIAL is set; models for commercial use: {_commercial_models()}"
+                f"RMBG_COMMERCIAL is set; models for commercial use: {', '.join(allowed)}"
             )
         for keyword in self.extra_pnginfo or ():
             keyword_bytes(keyword)
@@ -131,8 +134,3 @@ def _choose(way: type[StrEnum], name: str, value: str) -> StrEnum:
         return way(value)
     except ValueError as err:
         raise InvalidOption(f"invalid {name} {value!r}; choices: {', '.join(way)}") from err
-
-
-def _commercial_models() -> str:
-    allowed = (model.name for model in models.REGISTRY.values() if model.commercial)
-    return ", ".join(sorted(allowed)) or "none"

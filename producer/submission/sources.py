@@ -67,7 +67,7 @@ class PrefixSource:
     is_own: Callable[[str], bool]
     """Return whether a key is an output of this job or of an earlier one like it."""
     listed: int = field(default=0, init=False)
-    """Objects listed by the latest iteration."""
+    """Objects listed so far."""
     others: int = field(default=0, init=False)
     """Listed objects whose extension is not that of an image."""
     own: int = field(default=0, init=False)
@@ -80,7 +80,6 @@ class PrefixSource:
             StoreUnavailable: If the object store is unavailable.
             BucketUnavailable: If the bucket is missing or access is denied.
         """
-        self.listed = self.others = self.own = 0
         for found in self.store.list(self.bucket, self.prefix):
             self.listed += 1
             if self.is_own(found.key):

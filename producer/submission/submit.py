@@ -1,27 +1,20 @@
 """Create a job from keys and options, and publish its first tickets."""
 
-from __future__ import annotations
-
 import functools
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING
 
+from producer.services import Services
 from producer.submission.manifest import stage
-from producer.submission.sources import PrefixSource, parse_prefix
+from producer.submission.options import JobOptions
+from producer.submission.sources import PrefixSource, Source, parse_prefix
 from shared.errors import InvalidOption, JobConflict, NoKeys, RmbgError, ServiceUnavailable
 from shared.job.keys import comfyui_stem, highest_number, is_own_output, manifest_key
 from shared.job.spec import MAX_INTERACTIVE_ITEMS, JobSpec, Naming, Priority
 from shared.job.ticket import JOB_ID
-from shared.jobstore.submissions import Submission
-
-if TYPE_CHECKING:
-    from producer.services import Services
-    from producer.submission.options import JobOptions
-    from producer.submission.sources import Source
-    from shared.jobstore.submissions import Submitted
+from shared.jobstore.submissions import Submission, Submitted
 
 
 def choose_bucket(services: Services, bucket: str | None) -> str:

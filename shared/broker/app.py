@@ -1,10 +1,7 @@
 """Create the Celery app of producers and workers, publish tickets and measure queues."""
 
-from __future__ import annotations
-
-import socket
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from celery import Celery
 from kombu import Queue
@@ -14,9 +11,8 @@ from redis.exceptions import RedisError
 from shared.broker.connection import Amqp
 from shared.broker.queues import BULK, QUEUES
 from shared.errors import RedisUnavailable
-
-if TYPE_CHECKING:
-    from shared.jobstore.values import Issued
+from shared.jobstore.connection import KEEPALIVE
+from shared.jobstore.values import Issued
 
 TASK: Final = "rmbg.ticket"
 """Name of the only task: claim a ticket and process it."""
@@ -94,11 +90,6 @@ _CONNECT: Final[dict[str, Any]] = {
     "interval_max": 1,
 }
 """Shorter than the app's own policy, because a user waits for it and can submit again."""
-_KEEPALIVE: Final = {
-    getattr(socket, name): value
-    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
-    if hasattr(socket, name)
-}
 _BROKER: Final[dict[str, Any]] = {
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
@@ -111,7 +102,7 @@ _BROKER: Final[dict[str, Any]] = {
         "socket_timeout": 10,
         "socket_connect_timeout": 5,
         "socket_keepalive": True,
-        "socket_keepalive_options": _KEEPALIVE,
+        "socket_keepalive_options": KEEPALIVE,
         "health_check_interval": 10,
         "max_connections": 20,
         "queue_order_strategy": "priority",

@@ -74,8 +74,9 @@ class _Transport(kombu_redis.Transport):
 
 
 def _log_dropped(err: Exception) -> None:
-    cause = f"{type(err).__name__}: {err}"[:_CAUSE_CHARS]
-    logger.warning("message dropped", extra={"cause": cause})
+    logger.warning(
+        "message dropped", extra={"cause": f"{type(err).__name__}: {err}"[:_CAUSE_CHARS]}
+    )
 
 
 class Broker(Connection):

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
-from shared.errors import InvalidKey, InvalidPrefix
+from shared.errors import InvalidKey, InvalidPrefix, RmbgError
 from shared.job.spec import ImageOutput, JobSpec, Naming
 
 JOBS: Final = "_jobs"
@@ -28,6 +28,7 @@ _DATES: Final = ("year", "month", "day", "hour", "minute", "second")
 _AT_WORKER: Final = ("width", "height", "batch_num")
 _PLACEHOLDER: Final = re.compile(f"%(?:{'|'.join(_DATES + _AT_WORKER)})%")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _OUTPUT: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _EXTENSION: Final = re.compile(r"[a-z0-9]{1,8}")
 
@@ -55,7 +56,9 @@ def check_prefix(prefix: str) -> None:
             a control character, is not valid Unicode, starts with `_jobs` or `_preview`, or is
             over `MAX_KEY_BYTES`.
     """
-    fault = _fault(
+    _check(
+        InvalidPrefix,
+        f"save prefix {prefix!r}",
         prefix,
         (prefix.startswith("/"), "begins with '/'; remove it"),
         (prefix.endswith("/"), "ends in '/'; remove it"),
@@ -65,8 +68,6 @@ def check_prefix(prefix: str) -> None:
             f"starts with {JOBS} or {PREVIEWS}, which are reserved for jobs' own documents",
         ),
     )
-    if fault is not None:
-        raise InvalidPrefix(f"save prefix {prefix!r} {fault}")
 
 
 def check_image_key(image_key: str) -> None:
@@ -78,9 +79,8 @@ def check_image_key(image_key: str) -> None:
         InvalidKey: If it is empty, ends in `/` (a folder), has a `.` or `..` segment or a control
             character, is not valid Unicode, or is over `MAX_KEY_BYTES`.
     """
-    fault = _fault(image_key, (image_key.endswith("/"), "ends in '/': it is a folder"))
-    if fault is not None:
-        raise InvalidKey(f"image key {image_key!r} {fault}")
+    is_folder = (image_key.endswith("/"), "ends in '/': it is a folder")
+    _check(InvalidKey, f"image key {image_key!r}", image_key, is_folder)
 
 
 def output_key(
@@ -225,22 +225,24 @@ def _any_size(prefix: str) -> str:
     return "[0-9]+".join(map(re.escape, _PLACEHOLDER.split(prefix)))
 
 
-def _fault(key: str, *further: tuple[bool, str]) -> str | None:
-    """Return what is wrong with *key* as part of an object's key, or None.
+def _check(error: type[RmbgError], name: str, key: str, *further: tuple[bool, str]) -> None:
+    """Raise *error*, saying what is wrong, if *key* cannot be part of an object's key.
 
     Args:
+        error: Class of the error.
+        name: The key with its description, for the message.
         key: The key.
         further: Conditions to test after the general ones, each with its description.
     """
-    try:
-        size_bytes = len(key.encode())
-    except UnicodeEncodeError:
-        return "is not valid Unicode"
+    size_bytes = len(key.encode("utf-8", "surrogatepass"))
     checks = (
+        (_SURROGATE.search(key), "is not valid Unicode"),
         (not key, "is empty"),
         (_CONTROL.search(key), "has a control character"),
         ({".", ".."} & set(key.split("/")), "has a '.' or '..' segment"),
         (size_bytes > MAX_KEY_BYTES, f"is {size_bytes} bytes long; the limit is {MAX_KEY_BYTES}"),
         *further,
     )
-    return next((fault for is_wrong, fault in checks if is_wrong), None)
+    for is_wrong, fault in checks:
+        if is_wrong:
+            raise error(f"{name} {fault}")

@@ -1,9 +1,7 @@
 """The record of how one image ended."""
 
-from __future__ import annotations
-
 import json
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import ConfigDict, ValidationError
 
@@ -53,7 +51,7 @@ class ItemRecord(Document):
         return self.model_dump_json(ensure_ascii=True)
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> ItemRecord:
+    def from_json(cls, text: str | bytes) -> Self:
         """Parse a line that `to_json` wrote.
 
         Raises:

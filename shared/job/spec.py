@@ -1,7 +1,5 @@
 """The job document: a job's parameters, as JSON with a schema version."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping
@@ -13,7 +11,6 @@ from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, mode
 
 from shared.errors import InvalidOption
 from shared.job.document import Document, problems
-from shared.job.formats import OutputFormat
 from shared.job.thresholds import Thresholds
 
 SCHEMA: Final = 1
@@ -52,6 +49,22 @@ class Priority(StrEnum):
 
     BULK = "bulk"
     INTERACTIVE = "interactive"
+
+
+class OutputFormat(StrEnum):
+    """A format that cutouts and masks are written in; `worker.imaging.encode` encodes it."""
+
+    PNG = "png"
+
+    @property
+    def extension(self) -> str:
+        """Extension of the file name, without the dot."""
+        return self.value
+
+    @property
+    def media_type(self) -> str:
+        """MIME type of the file."""
+        return f"image/{self.value}"
 
 
 class JobState(StrEnum):
@@ -157,8 +170,7 @@ class JobSpec(Document):
 
     def fingerprint(self, keys_sha256: str) -> str:
         """Return the hash of the parameters and keys that make two submissions the same job."""
-        body = self.model_dump(exclude={"counter_base", "date"})
-        return _digest(body | {"keys": keys_sha256})
+        return _digest(self.model_dump(exclude={"counter_base", "date"}) | {"keys": keys_sha256})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with *update* applied and `params_hash` not yet computed."""
@@ -171,7 +183,7 @@ class JobSpec(Document):
         return json.dumps({"schema": SCHEMA, **self.model_dump()}, separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> JobSpec:
+    def from_json(cls, text: str | bytes) -> Self:
         """Parse a document that `to_json` wrote.
 
         Raises:

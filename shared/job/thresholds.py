@@ -1,9 +1,7 @@
 """Limits on quality figures beyond which a cutout is doubtful; users can set them per job."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
 from pydantic import ValidationError
 
@@ -45,7 +43,7 @@ class Thresholds(Document):
     """A motorcycle has 7; a torn mask has dozens."""
 
     @classmethod
-    def of(cls, given: Mapping[str, object]) -> Thresholds:
+    def of(cls, given: Mapping[str, object]) -> Self:
         """Return the given limits, with defaults for the others.
 
         Raises:

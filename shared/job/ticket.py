@@ -1,10 +1,8 @@
 """A ticket: a pointer to a range of items; a lost or duplicated one does no harm."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from shared.errors import InvalidOption
 
@@ -43,7 +41,7 @@ class Ticket:
         return [self.job_id, self.unit, self.epoch]
 
     @classmethod
-    def from_args(cls, job_id: object, unit: object, epoch: object) -> Ticket:
+    def from_args(cls, job_id: object, unit: object, epoch: object) -> Self:
         """Validate the arguments of a message, which may be hostile, and return the ticket.
 
         Raises:

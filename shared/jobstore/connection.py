@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import redis
@@ -12,6 +13,7 @@ from redis.retry import Retry
 
 from shared.errors import RedisFull, RedisUnavailable, UnknownJob
 from shared.jobstore import loader
+from shared.jobstore.rules import Rules
 
 ANSWER_S: Final = 6.0
 """Longest wait for a reply, in seconds. A server that never replies is asked twice, so a call
@@ -19,24 +21,22 @@ fails after 12 s: a heartbeat missed for that reason does not cost a lease of 30
 CONNECT_S: Final = 3.0
 """Longest wait for a connection, in seconds."""
 _AGAIN_S: Final = 0.1
-_KEEPALIVE: Final = {
+KEEPALIVE: Final = {
     getattr(socket, name): value
     for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
     if hasattr(socket, name)
 }
+"""Socket options that detect a half-open connection within 30 s."""
 
 
-class _RetryOnce(Retry):
-    """Retry of a call once, at the outermost layer of redis-py only.
+class _OutermostRetry(Retry):
+    """Retry of a call at the outermost layer of redis-py only.
 
     redis-py retries the connection, the handshake, the health check and the command, each within
     the other: a server that accepts and never replies would block a call for over a minute.
     """
 
     _inside = threading.local()
-
-    def __init__(self) -> None:
-        super().__init__(ConstantBackoff(_AGAIN_S), 1)
 
     def call_with_retry(self, do: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - redis-py's
         """See `Retry.call_with_retry`."""
@@ -59,8 +59,10 @@ class Connection:
     def __init__(self, client: redis.Redis) -> None:
         """Use *client*, which must not decode replies: a manifest is bytes."""
         self.client = client
-        scripts = map(loader.load, loader.names())
-        self._scripts = {each.name: (each, client.register_script(each.source)) for each in scripts}
+        self._scripts = {
+            each.name: (each, client.register_script(each.source))
+            for each in map(loader.load, loader.names())
+        }
 
     @classmethod
     def connect(cls, url: str, *, answer_s: float = ANSWER_S) -> Self:
@@ -70,17 +72,18 @@ class Connection:
         noticed, and retries once because all pooled connections are dead after a restart. It
         sends no pings before commands: repeating a command is harmless.
         """
-        client = redis.Redis.from_url(
-            url,
-            socket_timeout=answer_s,
-            socket_connect_timeout=min(CONNECT_S, answer_s),
-            socket_keepalive=True,
-            socket_keepalive_options=_KEEPALIVE,
-            retry=_RetryOnce(),
-            client_name="rmbg-store",
-            protocol=2,  # saves a round trip before the first command
+        return cls(
+            redis.Redis.from_url(
+                url,
+                socket_timeout=answer_s,
+                socket_connect_timeout=min(CONNECT_S, answer_s),
+                socket_keepalive=True,
+                socket_keepalive_options=KEEPALIVE,
+                retry=_OutermostRetry(ConstantBackoff(_AGAIN_S), 1),
+                client_name="rmbg-store",
+                protocol=2,  # saves a round trip before the first command
+            )
         )
-        return cls(client)
 
     def run(
         self, name: str, rows: Iterable[Sequence[loader.Arg]] = (), /, **args: loader.Arg
@@ -98,7 +101,7 @@ class Connection:
 
     @contextmanager
     def commands(self) -> Iterator[redis.Redis]:
-        """Give the client for plain commands and translate the errors of redis-py.
+        """Yield the client for plain commands and translate the errors of redis-py.
 
         Raises:
             RedisFull: If Redis is at its memory limit.
@@ -119,6 +122,14 @@ class Connection:
     def unknown_job(self, job_id: str) -> UnknownJob:
         """Return the error for a job that is not in Redis."""
         return UnknownJob(f"job {job_id} not found in {self.where()}; list all with `rmbg jobs`")
+
+
+@dataclass(frozen=True)
+class StorePart:
+    """Base class of the parts of `JobStore`."""
+
+    connection: Connection
+    rules: Rules
 
 
 def to_ms(seconds: float) -> int:

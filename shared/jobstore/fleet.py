@@ -2,40 +2,37 @@
 
 from collections.abc import Collection
 
-from shared.jobstore.connection import Connection, to_ms
+from shared.jobstore.connection import StorePart, to_ms
 from shared.jobstore.loader import Arg
 from shared.jobstore.rules import Rules
 from shared.jobstore.values import Issued, Totals, WorkerInfo
 
 
-class Fleet:
+class Fleet(StorePart):
     """The registry of workers, and the recovery and feeding of tickets."""
-
-    def __init__(self, connection: Connection, rules: Rules) -> None:
-        self._connection = connection
-        self._rules = rules
 
     def register(self, info: WorkerInfo, *, ttl_s: float) -> None:
         """Register a worker for *ttl_s* seconds; a repetition extends the time."""
-        self._connection.run(
+        self.connection.run(
             "register", worker=info.worker_id, ttl_ms=to_ms(ttl_s), info=info.model_dump_json()
         )
 
     def unregister(self, worker_id: str) -> None:
         """Remove a worker; its leases are released or expire on their own."""
-        self._connection.run("register", worker=worker_id, ttl_ms=0, info="")
+        self.connection.run("register", worker=worker_id, ttl_ms=0, info="")
 
     def workers(self) -> list[WorkerInfo]:
         """Return the registered workers by id."""
-        return [WorkerInfo.model_validate_json(info) for info in self._connection.run("workers")]
+        return [WorkerInfo.model_validate_json(info) for info in self.connection.run("workers")]
 
     def totals(self) -> Totals:
         """Return sums over all open jobs and all workers, at most a few seconds old.
 
         Redis computes them once for all callers, as it reads every open job and ticket.
         """
-        kept_ms = to_ms(self._rules.totals_kept_s)
-        return Totals.from_json(self._connection.run("totals", kept_ms=kept_ms))
+        return Totals.from_json(
+            self.connection.run("totals", kept_ms=to_ms(self.rules.totals_kept_s))
+        )
 
     def take_turn(self, for_s: float) -> bool:
         """Return whether the caller runs the fleet's next round; nobody else does within *for_s*.
@@ -43,7 +40,7 @@ class Fleet:
         One worker's round serves the whole fleet, and a round costs eight commands. A worker that
         dies during its turn delays the next round by *for_s*.
         """
-        return bool(self._connection.run("turn", turn_ms=to_ms(for_s)))
+        return bool(self.connection.run("turn", turn_ms=to_ms(for_s)))
 
     def recover(self, *, empty_queues: Collection[str]) -> list[Issued]:
         """Do everything that is due for all jobs, and return the tickets to publish.
@@ -55,11 +52,15 @@ class Fleet:
         Args:
             empty_queues: Names of the queues that hold no message.
         """
-        run, rules = self._connection.run, self._rules
+        run, rules = self.connection.run, self.rules
         most = rules.reissued_at_once
-        queues = [(queue,) for queue in empty_queues]
         issued = run("expire", most=most, **rules.death_limits)
-        issued += run("reissue", queues, slack_ms=to_ms(rules.lost_after_s), most=most)
+        issued += run(
+            "reissue",
+            [(queue,) for queue in empty_queues],
+            slack_ms=to_ms(rules.lost_after_s),
+            most=most,
+        )
         issued += run("feed", **feeding_limits(self.workers(), rules))
         return Issued.read(issued)
 
@@ -76,8 +77,7 @@ def feeding_limits(workers: Collection[WorkerInfo], rules: Rules) -> dict[str, A
     measured_slots = sum(slots for _, slots in rates)
     by_rate = 0
     if measured_slots:
-        slot_images_per_s = sum(rate for rate, _ in rates) / measured_slots
-        by_rate = max(1, int(rules.ticket_s * slot_images_per_s))
+        by_rate = max(1, int(rules.ticket_s * (sum(rate for rate, _ in rates) / measured_slots)))
     return {
         "bulk_high_water": high_water,
         "interactive_high_water": int(high_water * rules.interactive_share),

@@ -32,7 +32,7 @@ milliseconds. `job|unit` identifies a ticket.
 | `rmbg:workers` | sorted set | worker -> time at which its registration expires |
 | `rmbg:worker_infos` | hash | worker -> its description (JSON) |
 | `rmbg:totals` | string | sums over jobs and workers (JSON); expires after a few seconds |
-| `rmbg:turn` | string | time at which the latest recovery round was given to a worker |
+| `rmbg:turn` | string | time at which a worker took the latest recovery round |
 | `rmbg:durable` | string | no meaning: it is written so that `durable` can wait for it |
 | `rmbg:events` | stream | one event per job and generation: job_id, event, generation, total, done, failed |
 """  # noqa: E501 - a table row is one line

@@ -8,8 +8,7 @@ from shared.errors import InvalidOption
 from shared.job.record import ItemRecord
 from shared.job.spec import JobSpec
 from shared.job.ticket import Ticket
-from shared.jobstore.connection import Connection, to_ms
-from shared.jobstore.rules import Rules
+from shared.jobstore.connection import StorePart, to_ms
 from shared.jobstore.values import (
     Claim,
     Granted,
@@ -25,15 +24,11 @@ UNREADABLE_S: Final = 5.0
 """Seconds until a ticket is issued again whose job document could not be read."""
 
 
-class Leases:
+class Leases(StorePart):
     """What a worker does with tickets.
 
     Every method but `claim` takes a lease, and changes nothing once the lease is lost.
     """
-
-    def __init__(self, connection: Connection, rules: Rules) -> None:
-        self._connection = connection
-        self._rules = rules
 
     def claim(self, ticket: Ticket, worker_id: str, *, ttl_s: float) -> Claim:
         """Claim the ticket of a message.
@@ -47,7 +42,7 @@ class Leases:
                 released for a worker that can.
         """
         lease = Lease(ticket, f"{worker_id}:{secrets.token_hex(8)}")
-        word, *granted = self._connection.run(
+        word, *granted = self.connection.run(
             "claim", worker=worker_id, ttl_ms=to_ms(ttl_s), **lease.fence
         )
         if not granted:
@@ -79,7 +74,7 @@ class Leases:
         if not leases:
             return []
         rows = [tuple(lease.fence.values()) for lease in leases]
-        return [leases[n] for n in self._connection.run("beat", rows, ttl_ms=to_ms(ttl_s))]
+        return [leases[n] for n in self.connection.run("beat", rows, ttl_ms=to_ms(ttl_s))]
 
     def mark(self, lease: Lease, records: Sequence[ItemRecord]) -> MarkAnswer:
         """Record that items of the range have ended: all of them or, if the lease is lost, none.
@@ -93,11 +88,22 @@ class Leases:
         for record in records:
             if record.index not in span:
                 raise ValueError(f"item {record.index} is outside the range {lease.ticket.unit}")
-        answer = self._connection.run(
+        rows = [
+            (
+                record.index,
+                record.state,
+                record.to_json(),
+                (record.error or {}).get("class", ""),
+                record.verdict or "",
+                record.attempts,
+            )
+            for record in records
+        ]
+        answer = self.connection.run(
             "mark",
-            map(_marking, records),
-            bucket_ms=to_ms(self._rules.rate_bucket_s),
-            buckets_kept=self._rules.rate_buckets,
+            rows,
+            bucket_ms=to_ms(self.rules.rate_bucket_s),
+            buckets_kept=self.rules.rate_buckets,
             **lease.fence,
         )
         return MarkAnswer(answer.decode())
@@ -110,13 +116,16 @@ class Leases:
         Returns:
             False if the lease is lost: do not try the item.
         """
-        deaths = self._rules.item_deaths
-        crash = {"class": "WorkerCrash", "reason": f"{deaths} workers died on this item alone"}
+        reason = f"{self.rules.item_deaths} workers died on this item alone"
         record = ItemRecord(
-            index=index, image_key=image_key, state="failed", error=crash, attempts=0
+            index=index,
+            image_key=image_key,
+            state="failed",
+            error={"class": "WorkerCrash", "reason": reason},
+            attempts=0,
         )
         return bool(
-            self._connection.run("trying", index=index, record=record.to_json(), **lease.fence)
+            self.connection.run("trying", index=index, record=record.to_json(), **lease.fence)
         )
 
     def finish_begin(self, lease: Lease) -> RangeRecords | None:
@@ -128,7 +137,7 @@ class Leases:
             ValueError: If the lease is that of a merge ticket.
         """
         _refuse_merge(lease)
-        word, *found = self._connection.run("finish_begin", **lease.fence)
+        word, *found = self.connection.run("finish_begin", **lease.fence)
         if word == b"LOST":
             return None
         is_complete, *pairs = found
@@ -149,7 +158,7 @@ class Leases:
             ValueError: If the lease is that of a merge ticket.
         """
         _refuse_merge(lease)
-        word, *flat = self._connection.run("finish_commit", **lease.fence)
+        word, *flat = self.connection.run("finish_commit", **lease.fence)
         return word == b"OK", Issued.read(flat)
 
     def merge_commit(self, lease: Lease) -> bool:
@@ -165,11 +174,14 @@ class Leases:
         """
         if not lease.ticket.is_merge:
             raise ValueError(f"{lease.ticket.unit} is not a merge ticket; use finish_commit")
-        kept = {
-            "keep_ms": to_ms(self._rules.keep_after_end_s),
-            "events_kept": self._rules.events_kept,
-        }
-        return bool(self._connection.run("merge_commit", **kept, **lease.fence))
+        return bool(
+            self.connection.run(
+                "merge_commit",
+                keep_ms=to_ms(self.rules.keep_after_end_s),
+                events_kept=self.rules.events_kept,
+                **lease.fence,
+            )
+        )
 
     def release(
         self,
@@ -195,13 +207,13 @@ class Leases:
         Returns:
             The tickets to publish; none if the lease is lost.
         """
-        issued = self._connection.run(
+        issued = self.connection.run(
             "release",
             delay_ms=0 if died else to_ms(delay_s),
             reason=waiting_for or "",
-            fresh_ms=to_ms(self._rules.waiting_fresh_s),
+            fresh_ms=to_ms(self.rules.waiting_fresh_s),
             died=int(died),
-            **self._rules.death_limits,
+            **self.rules.death_limits,
             **lease.fence,
         )
         return Issued.read(issued)
@@ -210,12 +222,6 @@ class Leases:
 def _refuse_merge(lease: Lease) -> None:
     if lease.ticket.is_merge:
         raise ValueError("a merge ticket has no range to close; use merge_commit")
-
-
-def _marking(record: ItemRecord) -> tuple[int, str, str, str, str, int]:
-    error_class = (record.error or {}).get("class", "")
-    verdict = record.verdict or ""
-    return record.index, record.state, record.to_json(), error_class, verdict, record.attempts
 
 
 def _ended(bits: bytes, span: range) -> frozenset[int]:

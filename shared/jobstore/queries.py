@@ -1,29 +1,21 @@
 """Read jobs without changing them."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from shared.job.spec import JobSpec
 from shared.jobstore import layout
-from shared.jobstore.connection import Connection, to_bytes
-from shared.jobstore.rules import Rules
-from shared.jobstore.status import Found, status_of
+from shared.jobstore.connection import StorePart, to_bytes
+from shared.jobstore.status import status_of
 from shared.jobstore.values import JobStatus, WorkerInfo
 
-_STEP_BYTES: Final = 64 * 1024
-_LONGEST_BITMAP_BYTES: Final = 2**29
-"""Limit of Redis."""
 
-
-class Queries:
+@dataclass(frozen=True)
+class Queries(StorePart):
     """What every process may read about jobs."""
 
-    def __init__(
-        self, connection: Connection, rules: Rules, *, workers: Callable[[], Sequence[WorkerInfo]]
-    ) -> None:
-        self._connection = connection
-        self._rules = rules
-        self._workers = workers
+    workers: Callable[[], Sequence[WorkerInfo]]
+    """Returns the registered workers."""
 
     def status(self, job_id: str) -> JobStatus:
         """Return the status of the job.
@@ -33,12 +25,12 @@ class Queries:
         """
         found = self._statuses([job_id])
         if not found:
-            raise self._connection.unknown_job(job_id)
+            raise self.connection.unknown_job(job_id)
         return found[0]
 
     def jobs(self) -> list[JobStatus]:
         """Return the status of all jobs in Redis, newest first."""
-        return self._statuses([job_id.decode() for job_id in self._connection.run("jobs")])
+        return self._statuses([job_id.decode() for job_id in self.connection.run("jobs")])
 
     def spec(self, job_id: str) -> JobSpec:
         """Return the job document.
@@ -58,7 +50,7 @@ class Queries:
 
     def manifest_chunk(self, job_id: str, chunk: int) -> bytes | None:
         """Return a packed chunk of the job's keys, or None if it is in the bucket, not in Redis."""
-        with self._connection.commands() as client:
+        with self.connection.commands() as client:
             found = client.hget(layout.job(job_id, "manifest"), str(chunk))
         return None if found is None else to_bytes(found)
 
@@ -67,7 +59,7 @@ class Queries:
 
         If two shards hold a record of the same item, the later one counts.
         """
-        with self._connection.commands() as client:
+        with self.connection.commands() as client:
             shards = client.lrange(layout.job(job_id, "shards"), 0, -1)
         split = (to_bytes(shard).decode().split(":") for shard in shards)
         return [(unit, int(epoch)) for unit, epoch in split]
@@ -78,36 +70,24 @@ class Queries:
         Read these before the shards: a range that is closed in between then appears in both,
         never in neither.
         """
-        with self._connection.commands() as client, client.pipeline(transaction=False) as pipe:
+        with self.connection.commands() as client, client.pipeline(transaction=False) as pipe:
             for unit in client.smembers(layout.job(job_id, "tickets")):
                 pipe.hvals(layout.job(job_id, "records", to_bytes(unit).decode()))
             return [record.decode() for records in pipe.execute() for record in records]
 
-    def failed_indexes(self, job_id: str) -> Iterator[int]:
-        """Yield the indexes of the failed items in order; reads half a million bits at a time."""
-        key = layout.job(job_id, "failed")
-        for start in range(0, _LONGEST_BITMAP_BYTES, _STEP_BYTES):
-            with self._connection.commands() as client:
-                bits = to_bytes(client.getrange(key, start, start + _STEP_BYTES - 1))
-            if not bits:
-                return
-            for number, byte in enumerate(bits, start):
-                if byte:
-                    yield from (number * 8 + n for n in range(8) if byte >> (7 - n) & 1)
-
     def _field(self, job_id: str, name: str) -> bytes:
-        with self._connection.commands() as client:
+        with self.connection.commands() as client:
             value = client.hget(layout.job(job_id), name)
         if value is None:
-            raise self._connection.unknown_job(job_id)
+            raise self.connection.unknown_job(job_id)
         return to_bytes(value)
 
     def _statuses(self, job_ids: Sequence[str]) -> list[JobStatus]:
         """Return the status of each job found, all as of one moment."""
-        now_ms, *answers = self._connection.run("status", [(job_id,) for job_id in job_ids])
-        found = [
-            Found.read(job_id, hashes, now_ms=now_ms)
+        now_ms, *answers = self.connection.run("status", [(job_id,) for job_id in job_ids])
+        workers = self.workers()
+        return [
+            status_of(job_id, hashes, now_ms=now_ms, workers=workers, rules=self.rules)
             for job_id, hashes in zip(job_ids, answers, strict=True)
+            if hashes[0]
         ]
-        workers = self._workers()
-        return [status_of(each, workers, self._rules) for each in found if each.job]

@@ -23,12 +23,12 @@ class JobStore:
     """
 
     def __init__(self, connection: Connection, *, rules: Rules | None = None) -> None:
-        rules = rules or Rules()
+        self.rules = rules = rules or Rules()
         self.connection = connection
         self.fleet = Fleet(connection, rules)
         self.leases = Leases(connection, rules)
         self.submissions = Submissions(connection, rules)
-        self.queries = Queries(connection, rules, workers=self.fleet.workers)
+        self.queries = Queries(connection, rules, self.fleet.workers)
 
     @classmethod
     def connect(cls, url: str, *, rules: Rules | None = None, answer_s: float = ANSWER_S) -> Self:

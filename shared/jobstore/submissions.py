@@ -9,8 +9,7 @@ from shared.errors import JobConflict, JobNotDone, NoKeys, RedisFull, RedisUnava
 from shared.job.manifest import CHUNK_KEYS
 from shared.job.spec import JobSpec, JobState, Json, Priority
 from shared.jobstore import layout
-from shared.jobstore.connection import ANSWER_S, Connection, to_ms
-from shared.jobstore.rules import Rules
+from shared.jobstore.connection import ANSWER_S, StorePart, to_ms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +35,8 @@ class Submitted:
     created: bool
 
 
-class Submissions:
+class Submissions(StorePart):
     """What a producer does with jobs."""
-
-    def __init__(self, connection: Connection, rules: Rules) -> None:
-        self._connection = connection
-        self._rules = rules
 
     def stage(self, nonce: str, first_chunk: int, chunks: Sequence[bytes]) -> None:
         """Store packed chunks of keys under *nonce* for a submission.
@@ -53,10 +48,10 @@ class Submissions:
         """
         self._refuse_if_full()
         key = layout.staged(nonce)
-        with self._connection.commands() as client, client.pipeline() as pipe:
+        with self.connection.commands() as client, client.pipeline() as pipe:
             for number, chunk in enumerate(chunks, start=first_chunk):
                 pipe.hset(key, str(number), chunk)
-            pipe.pexpire(key, to_ms(self._rules.staged_s))
+            pipe.pexpire(key, to_ms(self.rules.staged_s))
             pipe.execute()
 
     def submit(self, submission: Submission) -> Submitted:
@@ -80,8 +75,8 @@ class Submissions:
             raise NoKeys("the job has no items; submit at least one image key")
         self._refuse_if_full()
         spec = submission.spec
-        in_redis = min(submission.total, self._rules.keys_in_redis)
-        answer, *job_id = self._connection.run(
+        in_redis = min(submission.total, self.rules.keys_in_redis)
+        answer, *job_id = self.connection.run(
             "submit",
             given=submission.job_id or "",
             fingerprint=spec.fingerprint(submission.keys_sha256),
@@ -90,12 +85,12 @@ class Submissions:
             spec=spec.to_json(),
             queue="rmbg.interactive" if spec.priority == Priority.INTERACTIVE else "rmbg.bulk",
             nonce=submission.manifest,
-            join_ms=to_ms(self._rules.join_after_end_s),
+            join_ms=to_ms(self.rules.join_after_end_s),
             model=spec.rem_mode,
         )
         if answer == b"UNSTAGED":
             raise RedisUnavailable(
-                f"staged keys are missing from {self._connection.where()}; submit again"
+                f"staged keys are missing from {self.connection.where()}; submit again"
             )
         name = job_id[0].decode()
         if answer == b"CONFLICT":
@@ -111,8 +106,8 @@ class Submissions:
         Raises:
             UnknownJob: If the job is not in Redis.
         """
-        if not self._connection.run("cancel", job=job_id):
-            raise self._connection.unknown_job(job_id)
+        if not self.connection.run("cancel", job=job_id):
+            raise self.connection.unknown_job(job_id)
 
     def retry(self, job_id: str) -> int:
         """Open a done job again for its failed items, and return their number.
@@ -124,7 +119,7 @@ class Submissions:
             JobNotDone: If it runs or was cancelled.
         """
         return self._reopened(
-            job_id, self._connection.run("reopen", job=job_id, bits="", generation="")
+            job_id, self.connection.run("reopen", job=job_id, bits="", generation="")
         )
 
     def reopen(
@@ -145,14 +140,14 @@ class Submissions:
             UnknownJob: If the job is not in Redis.
             JobNotDone: If it runs, was cancelled, or has changed since that generation.
         """
-        answer = self._connection.run(
+        answer = self.connection.run(
             "reopen", verdicts.items(), job=job_id, bits=bitmap, generation=generation
         )
         return self._reopened(job_id, answer)
 
     def _reopened(self, job_id: str, answer: list[Json]) -> int:
         if not answer:
-            raise self._connection.unknown_job(job_id)
+            raise self.connection.unknown_job(job_id)
         state = answer[0].decode()
         if state == "changed":
             raise JobNotDone(f"job {job_id} has been reopened since it was checked; check it again")
@@ -167,12 +162,12 @@ class Submissions:
         reserved before. A repetition reserves new numbers; gaps are allowed.
         """
         return int(
-            self._connection.run(
+            self.connection.run(
                 "reserve_numbers",
                 key=layout.numbers(bucket, stem),
                 listed_highest=listed_highest,
                 count=count,
-                kept_ms=to_ms(self._rules.numbers_kept_s),
+                kept_ms=to_ms(self.rules.numbers_kept_s),
             )
         )
 
@@ -183,7 +178,7 @@ class Submissions:
         (Redis before 7.2).
         """
         timeout_s = min(timeout_s, ANSWER_S / 2)
-        with self._connection.commands() as client, client.pipeline(transaction=False) as pipe:
+        with self.connection.commands() as client, client.pipeline(transaction=False) as pipe:
             # WAITAOF waits for the writes of its own connection, so this writes on that
             # connection; earlier writes of others reach the disk first.
             pipe.set(layout.DURABLE, 1)
@@ -192,12 +187,12 @@ class Submissions:
         return not isinstance(answer, ResponseError) and answer[0] == 1
 
     def _refuse_if_full(self) -> None:
-        with self._connection.commands() as client:
+        with self.connection.commands() as client:
             memory = client.info("memory")
         limit_bytes, used_bytes = memory["maxmemory"], memory["used_memory"]
-        share = self._rules.memory_share
-        if limit_bytes and used_bytes > limit_bytes * share:
+        if limit_bytes and used_bytes > limit_bytes * self.rules.memory_share:
             raise RedisFull(
-                f"{self._connection.where()} uses {used_bytes:,} of {limit_bytes:,} bytes; it "
-                f"accepts new jobs below {share:.0%}: try again when others have ended"
+                f"{self.connection.where()} uses {used_bytes:,} of {limit_bytes:,} bytes; it "
+                f"accepts new jobs below {self.rules.memory_share:.0%}: try again when others have "
+                "ended"
             )

@@ -1,13 +1,11 @@
 """Arguments and results of the job store."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from pydantic import ConfigDict
 
@@ -53,8 +51,12 @@ class Lease:
     @property
     def fence(self) -> dict[str, str | int]:
         """The arguments by which scripts check the lease."""
-        job_id, unit, epoch = self.ticket.job_id, self.ticket.unit, self.ticket.epoch
-        return {"job": job_id, "unit": unit, "epoch": epoch, "owner": self.owner}
+        return {
+            "job": self.ticket.job_id,
+            "unit": self.ticket.unit,
+            "epoch": self.ticket.epoch,
+            "owner": self.owner,
+        }
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Issued:
     queue: str
 
     @classmethod
-    def read(cls, flat: Iterable[Json]) -> list[Issued]:
+    def read(cls, flat: Iterable[Json]) -> list[Self]:
         """Return the tickets in the reply of a script: job, unit, epoch, queue, ..."""
         walk = iter(flat)
         return [
@@ -196,7 +198,7 @@ class Totals:
         return self.open_images / self.images_per_s if self.images_per_s else None
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Totals:
+    def from_json(cls, text: str | bytes) -> Self:
         """Read the reply of the script `totals`."""
         body = json.loads(text)
         return cls(oldest_s=body.pop("oldest_ms") / 1000, **body)

@@ -1,30 +1,21 @@
 """Keep verified weights in a cache: `{home}/weights/{hash}-{name}`."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
-from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from shared.errors import WeightsInvalid
-from shared.models.download import DownloadFailed, fetch_npm, fetch_url
+from shared.models.download import DownloadFailed, Progress, fetch_npm, fetch_url
 from shared.models.registry import HUGGINGFACE, REGISTRY, Model, Source
-
-if TYPE_CHECKING:
-    from shared.models.download import Progress
 
 logger = logging.getLogger(__name__)
 
 
 def locate(model: Model, home: Path) -> Path | None:
     """Return the path of *model*'s weights in the cache, or None; the content is not checked."""
-    for source in model.sources:
-        path = _place(source, home)
-        if path.is_file():
-            return path
-    return None
+    places = (_place(source, home) for source in model.sources)
+    return next(filter(Path.is_file, places), None)
 
 
 def known(home: Path) -> list[tuple[Model, Path | None]]:
@@ -72,8 +63,7 @@ def pull(
             return path
         if offline:
             faults.append("downloads are off (RMBG_OFFLINE)")
-            raise _unavailable(model, home, faults)
-        for source in model.sources:
+        for source in () if offline else model.sources:
             logger.info("downloading weights", extra={"model": model.name, "source": source.kind})
             try:
                 path = _fetch(source, home, base_url=base_url, hf_token=hf_token, progress=progress)
@@ -84,11 +74,11 @@ def pull(
                     _part(other, home).unlink(missing_ok=True)
                 logger.info("weights downloaded", extra={"model": model.name})
                 return path
-        raise _unavailable(model, home, faults)
+    raise _unavailable(model, folder, faults)
 
 
-def verify(path: Path, sha256s: Collection[str]) -> Path:
-    """Return *path* if its SHA-256 is one of *sha256s*.
+def verify(path: Path, sha256: str) -> Path:
+    """Return *path* if its SHA-256 is *sha256*.
 
     Raises:
         WeightsInvalid: If the file is missing or has another hash; names both hashes and the fix.
@@ -97,10 +87,9 @@ def verify(path: Path, sha256s: Collection[str]) -> Path:
         found = file_sha256(path)
     except OSError as err:
         raise WeightsInvalid(f"{path}: cannot be read ({err.strerror}); {_REMEDY}") from err
-    if found not in sha256s:
-        expected = " or ".join(sha256s)
+    if found != sha256:
         raise WeightsInvalid(
-            f"{path}: SHA-256 is {found}, expected {expected} ({path.stat().st_size} bytes);"
+            f"{path}: SHA-256 is {found}, expected {sha256} ({path.stat().st_size} bytes);"
             f" {_REMEDY}"
         )
     return path
@@ -132,7 +121,7 @@ def _kept(model: Model, home: Path) -> tuple[Path | None, list[str]]:
         path = _place(source, home)
         if path.is_file():
             try:
-                return verify(path, [source.sha256]), []
+                return verify(path, source.sha256), []
             except WeightsInvalid as err:
                 faults.append(str(err))
     return None, faults
@@ -156,7 +145,7 @@ def _fetch(
         tokens = {HUGGINGFACE: hf_token} if hf_token else {}
         fetch_url(url, part, tokens=tokens, progress=progress)
     try:
-        verify(part, [source.sha256])
+        verify(part, source.sha256)
     except WeightsInvalid:
         part.unlink()
         if not is_resumed:
@@ -166,9 +155,8 @@ def _fetch(
     return part.replace(path)
 
 
-def _unavailable(model: Model, home: Path, faults: list[str]) -> WeightsInvalid:
-    reasons = "; ".join(faults)
+def _unavailable(model: Model, folder: Path, faults: list[str]) -> WeightsInvalid:
     return WeightsInvalid(
-        f"weights of {model.name} not found in {home / 'weights'}: {reasons}. Run `rmbg"
-        f" weights pull {model.name}` with network access, or set RMBG_WEIGHTS_URL to a mirror"
+        f"weights of {model.name} not found in {folder}: {'; '.join(faults)}. Run `rmbg weights"
+        f" pull {model.name}` with network access, or set RMBG_WEIGHTS_URL to a mirror"
     )

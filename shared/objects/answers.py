@@ -6,7 +6,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
@@ -29,16 +29,13 @@ class WriteConflict(StoreError):
     """Another conditional write of the key is in progress; try again at once."""
 
 
-Fault: TypeAlias = StoreError | PreconditionFailed
-
-
 @dataclass(frozen=True)
 class Meaning:
     """What a group of error codes means."""
 
     codes: tuple[str, ...]
     """S3 error codes; for a response without a body, such as to HEAD, the HTTP status."""
-    fault: type[Fault]
+    fault: type[StoreError]
     advice: str
     """What happened and what to do; `{...}` stands for a field of the answer."""
     quotes: bool = False

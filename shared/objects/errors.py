@@ -38,7 +38,7 @@ class ErrorTranslator:
     ) -> Iterator[None]:
         """Turn what boto3 raises inside the block into the errors that `ObjectStore` documents.
 
-        `StoreError`s get *bucket*, *operation* and the S3 error code as attributes.
+        The errors get *bucket*, *operation* and the S3 error code as attributes.
 
         Args:
             operation: Method of `ObjectStore`.
@@ -55,11 +55,10 @@ class ErrorTranslator:
                 raise
             if conditional and isinstance(fault, ObjectMissing):
                 fault = PreconditionFailed(str(fault))
-            if isinstance(fault, StoreError):
-                fault.bucket, fault.operation = bucket, operation
+            fault.bucket, fault.operation = bucket, operation
             raise fault from err
 
-    def _fault(self, err: Exception, operation: str, bucket: str, key: str) -> Exception | None:
+    def _fault(self, err: Exception, operation: str, bucket: str, key: str) -> StoreError | None:
         """Return the error to raise for *err*; None for a bug of ours."""
         match err:
             case ClientError():
@@ -77,19 +76,17 @@ class ErrorTranslator:
                     "RMBG_S3_ENDPOINT and that the service is up"
                 )
 
-    def _answered(self, err: ClientError, operation: str, bucket: str, key: str) -> Exception:
+    def _answered(self, err: ClientError, operation: str, bucket: str, key: str) -> StoreError:
         answer = Answer.of(err)
         fault = answer.meaning.fault
         if not key:  # a response about the bucket is no answer about a key
             fault = StoreUnavailable if answer.code in NO_KEY else fault
             fault = BucketUnavailable if fault is RequestRefused else fault
         at = f"{bucket}/{key}" if key else f"bucket {bucket}"
-        translated = fault(f"{self.service}: {operation} of {at}: {answer.text()}")
-        if isinstance(translated, StoreError):
-            translated.code = answer.code
-        return translated
+        text = f"{self.service}: {operation} of {at}: {answer.text()}"
+        return fault(text, code=answer.code)
 
-    def _not_sent(self, err: Exception, bucket: str, key: str) -> Exception | None:
+    def _not_sent(self, err: Exception, bucket: str, key: str) -> StoreError | None:
         """Return the error for a request that boto3 refuses to send."""
         if "bucket name" in str(err):
             return BucketUnavailable(f"{self.service}: {bucket!r} is not a valid bucket name")

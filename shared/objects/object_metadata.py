@@ -1,11 +1,8 @@
 """Metadata of the objects that workers write: names and parsing."""
 
-from __future__ import annotations
+from typing import Final
 
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from shared.objects import ObjectInfo
+from shared.objects.protocol import ObjectInfo
 
 SOURCE: Final = "rmbg-source"
 """ETag of the source image."""

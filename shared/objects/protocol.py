@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO, NotRequired, Protocol, TypedDict
 
+from shared.errors import StoreError
 
-class PreconditionFailed(Exception):
+
+class PreconditionFailed(StoreError):
     """The condition of a `put` does not hold; nothing was written.
 
     Not an `RmbgError`: the caller asked for this answer and handles it.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import closing
 from datetime import UTC
 from itertools import islice
@@ -96,15 +97,16 @@ class S3Store:
 
     def download(self, bucket: str, key: str, into: IO[bytes]) -> None:
         """See `ObjectStore.download`."""
-        with self._errors.translate("download", bucket, key):
-            body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
-        with closing(body):
-            while True:
-                with self._errors.translate("download", bucket, key):
-                    piece = body.read(_PIECE_BYTES)
-                if not piece:
-                    return
+        with closing(self._pieces(bucket, key)) as pieces:
+            for piece in pieces:
                 into.write(piece)  # not inside `translate`: its errors are not the store's
+
+    def _pieces(self, bucket: str, key: str) -> Generator[bytes, None, None]:
+        with (
+            self._errors.translate("download", bucket, key),
+            closing(self._client.get_object(Bucket=bucket, Key=key)["Body"]) as body,
+        ):
+            yield from body.iter_chunks(_PIECE_BYTES)
 
     def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """See `ObjectStore.head`."""
@@ -165,22 +167,18 @@ class S3Store:
 
     def list(self, bucket: str, prefix: str, *, start_after: str = "") -> Iterator[ObjectInfo]:
         """See `ObjectStore.list`."""
-        listing = self._client.get_paginator("list_objects_v2").paginate(
+        pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=bucket, Prefix=prefix, StartAfter=start_after
         )
-        pages = iter(listing)
-        while True:
-            with self._errors.translate("list", bucket):
-                page = next(pages, None)
-            if page is None:
-                return
-            for found in page.get("Contents", ()):
-                yield ObjectInfo(
-                    key=found["Key"],
-                    size_bytes=found["Size"],
-                    etag=_bare(found["ETag"]),
-                    modified_at=found["LastModified"].astimezone(UTC),
-                )
+        with self._errors.translate("list", bucket):  # sees no error of the caller's loop
+            for page in pages:
+                for found in page.get("Contents", ()):
+                    yield ObjectInfo(
+                        key=found["Key"],
+                        size_bytes=found["Size"],
+                        etag=_bare(found["ETag"]),
+                        modified_at=found["LastModified"].astimezone(UTC),
+                    )
 
     def delete(self, bucket: str, keys: Iterable[str]) -> None:
         """See `ObjectStore.delete`; one request deletes 1,000 keys."""
@@ -207,28 +205,26 @@ class S3Store:
 
     def check(self, bucket: str) -> None:
         """See `ObjectStore.check`."""
-        outcome: list[Exception | None] = []
+        answer: Future[None] = Future()
 
         def ask() -> None:
             try:
                 self._ask(bucket)
             except Exception as err:  # noqa: BLE001 - raised again by the waiting thread
-                outcome.append(err)
+                answer.set_exception(err)
             else:
-                outcome.append(None)
+                answer.set_result(None)
 
-        thread = threading.Thread(target=ask, name="store check", daemon=True)
-        thread.start()
-        thread.join(_CHECK_S)
-        if not outcome:
+        threading.Thread(target=ask, name="store check", daemon=True).start()
+        try:
+            answer.result(_CHECK_S)
+        except TimeoutError as err:
             raise StoreUnavailable(
                 f"{self._errors.service}: no answer within {_CHECK_S:g} s; check RMBG_S3_ENDPOINT, "
                 "its host name and that the service is up",
                 bucket=bucket,
                 operation="check",
-            )
-        if outcome[0] is not None:
-            raise outcome[0]
+            ) from err
 
     def _ask(self, bucket: str) -> None:
         """Get an object; unlike HEAD's, the response says what is missing or denied."""

@@ -1,12 +1,9 @@
 """Base class for object stores that wrap another store and change some of its calls."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
-from typing import IO, TYPE_CHECKING, Unpack
+from typing import IO, Unpack
 
-if TYPE_CHECKING:
-    from shared.objects.protocol import Body, ObjectInfo, ObjectStore, PutOptions
+from shared.objects.protocol import Body, ObjectInfo, ObjectStore, PutOptions
 
 
 class StoreWrapper:

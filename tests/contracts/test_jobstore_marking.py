@@ -3,7 +3,17 @@
 import json
 
 import pytest
-from support.jobs import close, done, failed, feed, first_lease, grant, mark_all, submit
+from support.jobs import (
+    close,
+    done,
+    failed,
+    failed_indexes,
+    feed,
+    first_lease,
+    grant,
+    mark_all,
+    submit,
+)
 
 from shared.job.record import ItemRecord
 from shared.jobstore.values import MarkAnswer
@@ -73,23 +83,10 @@ def test_the_verdict_of_a_failed_item_is_not_counted(store, job, lease):
     assert store.queries.status(job).verdicts == {}
 
 
-def test_failed_items_can_be_listed(store, job, lease):
+def test_failed_items_are_marked_in_the_bitmap(store, job, lease):
     store.leases.mark(lease, [failed(9), done(1), failed(0)])
 
-    assert list(store.queries.failed_indexes(job)) == [0, 9]
-
-
-def test_failed_items_are_listed_from_a_bitmap_of_any_length(store):
-    job = submit(store, 600_000)
-    failing = {0, 7, 8, 524_287, 524_288, 599_999}
-    for index in failing:
-        store.connection.client.setbit(f"rmbg:job:{job}:failed", index, 1)
-
-    assert list(store.queries.failed_indexes(job)) == sorted(failing)
-
-
-def test_the_list_of_failed_items_is_empty_without_failures(store, job):
-    assert list(store.queries.failed_indexes(job)) == []
+    assert failed_indexes(store, job) == [0, 9]
 
 
 def test_records_of_open_tickets_can_be_read(store, job, lease):

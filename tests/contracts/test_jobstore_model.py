@@ -5,7 +5,7 @@ import re
 
 import pytest
 from support.fleet import Fleet
-from support.jobs import events, submit, worker
+from support.jobs import events, failed_indexes, submit, worker
 
 from shared.job.spec import TERMINAL_STATES, JobState, Priority
 from shared.jobstore import layout
@@ -44,7 +44,7 @@ def test_every_item_ends_once_under_random_faults(store, redis_client, seed):
     assert status.error_classes == expected
     assert status.failed == len(bad | killers)
     assert status.verdicts == {"good": total - status.failed}
-    assert set(store.queries.failed_indexes(job)) == bad | killers
+    assert set(failed_indexes(store, job)) == bad | killers
     results = fleet.results[job]
     assert set(results) == set(range(total))
     assert {i for i, record in results.items() if record["state"] == "failed"} == bad | killers

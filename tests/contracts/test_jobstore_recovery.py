@@ -7,6 +7,7 @@ import pytest
 from support.jobs import (
     close,
     done,
+    failed_indexes,
     feed,
     first_lease,
     grant,
@@ -391,7 +392,7 @@ def test_a_deadly_item_fails_within_five_deaths_and_its_neighbours_succeed(store
     status = store.queries.status(job.job_id)
     assert (status.state, status.done, status.failed) == (JobState.DONE, 9, 1)
     assert status.error_classes == {"WorkerCrash": 1}
-    assert list(store.queries.failed_indexes(job.job_id)) == [6]
+    assert failed_indexes(store, job.job_id) == [6]
 
 
 def test_the_record_of_a_deadly_item_contains_the_cause(store, suspect):
@@ -433,7 +434,7 @@ def test_two_deadly_items_of_one_range_both_fail(store, suspect):
         for _ in range(3):
             [suspect] = die(store, suspect, trying=index)
 
-    assert list(store.queries.failed_indexes(job.job_id)) == [2, 7]
+    assert failed_indexes(store, job.job_id) == [2, 7]
 
 
 def test_deaths_on_different_items_fail_none_of_them(store, suspect):
@@ -442,7 +443,7 @@ def test_deaths_on_different_items_fail_none_of_them(store, suspect):
     for index in (1, 2, 3, 1, 2, 3):
         [suspect] = die(store, suspect, trying=index)
 
-    assert list(store.queries.failed_indexes(job.job_id)) == []
+    assert failed_indexes(store, job.job_id) == []
 
 
 def test_an_ended_item_is_not_blamed(store, suspect):

@@ -1,7 +1,18 @@
 """Reopening a done job for done items with missing or damaged outputs."""
 
 import pytest
-from support.jobs import close, done, events, failed, feed, grant, process, run_to_end, submit
+from support.jobs import (
+    close,
+    done,
+    events,
+    failed,
+    failed_indexes,
+    feed,
+    grant,
+    process,
+    run_to_end,
+    submit,
+)
 
 from shared.errors import JobNotDone, UnknownJob
 from shared.job.spec import JobState
@@ -58,7 +69,7 @@ def test_counters_are_reduced_by_the_reopened_items(store, job):
     assert status.verdicts == {"good": 17, "review": 18}
     assert status.error_classes == {"UndecodableImage": 2}
     assert status.finished_at is None
-    assert list(store.queries.failed_indexes(job)) == [3, 30]
+    assert failed_indexes(store, job) == [3, 30]
 
 
 def test_a_reopened_job_ends_again_with_exact_counters_and_an_event(store, job, redis_client):

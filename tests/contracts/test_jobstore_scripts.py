@@ -122,8 +122,6 @@ def test_every_method_names_a_server_that_is_down():
     ):
         with pytest.raises(RedisUnavailable, match=r"127\.0\.0\.1:9/1"):
             question()
-    with pytest.raises(RedisUnavailable):
-        next(store.queries.failed_indexes("j"))
     for question in (store.queries.open_records, store.queries.accepted_shards):
         with pytest.raises(RedisUnavailable):
             question("j")

@@ -1,6 +1,7 @@
 """Status of jobs and workers."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 import pytest
 from support.jobs import done, feed, first_lease, grant, process, run_to_end, submit, worker
@@ -8,7 +9,7 @@ from support.until import until
 
 from shared.job.spec import JobState
 from shared.jobstore.rules import Rules
-from shared.jobstore.status import Found, status_of
+from shared.jobstore.status import status_of
 from shared.jobstore.values import WorkerInfo
 
 BUCKET = "bucket: cutouts is forbidden"
@@ -62,8 +63,8 @@ def status_with(rate, *, started_s_ago, total=1000, done_=200, failed_=0, state=
         b"generation": b"1",
     }
     buckets = {b"%d" % (NOW_BUCKET - ago): b"%d" % count for ago, count in rate.items()}
-    found = Found(job_id="j", job=job, errors={}, verdicts={}, rate=buckets, now_ms=NOW_MS)
-    return status_of(found, [], Rules())
+    flat = [list(chain.from_iterable(each.items())) for each in (job, {}, {}, buckets)]
+    return status_of("j", flat, now_ms=NOW_MS, workers=[], rules=Rules())
 
 
 def test_the_rate_covers_the_last_minute():

@@ -65,10 +65,19 @@ def test_a_job_that_has_not_started_has_no_records(job, run_rmbg):
     assert json_lines(run_rmbg("results", job)) == []
 
 
+def working(hand):
+    """Return a pause in which a worker processes one ticket."""
+
+    def pause():
+        hand.step()
+
+    return pause
+
+
 def test_follow_yields_each_record_once_and_ends_with_the_job(job, hand, services):
     seen = [
         (record.index, services.jobs.queries.status(job).done)
-        for record in reader.follow(services, job, pause=hand.step)
+        for record in reader.follow(services, job, pause=working(hand))
     ]
 
     assert [index for index, _ in seen] == list(range(40))
@@ -142,7 +151,7 @@ def test_follow_waits_for_the_end_of_a_retry(job, hand, services):
     hand.bad = "nothing"
     services.jobs.submissions.retry(job)
 
-    followed = list(reader.follow(services, job, pause=hand.step))
+    followed = list(reader.follow(services, job, pause=working(hand)))
 
     assert [record.state for record in followed] == ["done"] * 40
 

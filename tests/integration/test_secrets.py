@@ -159,7 +159,7 @@ def test_a_worker_logs_no_secret_and_waits_if_s3_fails(service_env, service_sett
     job_id = client.submit(["in/0"], rem_mode=MODEL)
     with worker_of(dict(service_env) | WRONG_S3) as worker:
         worker.wait_ready()
-        until(lambda: worker.said("previews not deleted"), within_s=60)
+        until(lambda: worker.said("loop skips a round"), within_s=60)
         assert client.status(job_id).failed == 0
         assert_no_secret(*worker.log)
 

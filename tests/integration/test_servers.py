@@ -203,7 +203,7 @@ def test_ctrl_c_stops_the_owner_and_not_the_servers(tmp_path):
 def test_no_sockets_are_left_after_a_stop_which_may_be_repeated(tmp_path):
     servers = EmbeddedServers(tmp_path)
     servers.start()
-    grpc = Ports(json.loads((tmp_path / "ports.json").read_text())["s3"]).grpc
+    grpc = Ports.starting_at(json.loads((tmp_path / "ports.json").read_text())["s3"]).grpc
     servers.s3.kill()
     servers.s3.start()
     servers.stop()
@@ -237,8 +237,7 @@ def test_additional_redis_arguments_and_buckets_are_used(tmp_path):
     with EmbeddedServers(
         tmp_path,
         buckets=("one", "two", "three"),
-        appendfsync="always",
-        redis_args=("--maxmemory", "50mb"),
+        redis_args=("--maxmemory", "50mb", "--appendfsync", "always"),
     ) as servers:
         settings = ServiceSettings.from_env(servers.settings())
         store = S3Store(settings.objects)

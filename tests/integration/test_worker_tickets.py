@@ -189,7 +189,7 @@ def test_a_suspect_ticket_is_decoded_in_isolation_one_item_at_a_time(consumers):
     seen = []
 
     def decode(data, options, *, isolate):
-        seen.append((isolate, consumer.harness.engine.inside))
+        seen.append((isolate, consumer.harness.engine.inflight.items))
         return QuickImaging().decode(data, options, isolate=isolate)
 
     consumer = consumers(imaging=QuickImaging(decode=decode))

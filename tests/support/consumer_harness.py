@@ -19,7 +19,7 @@ MODEL = "isnet-general-use"
 class ConsumerHarness:
     """The ticket consumer of one worker; `published` collects what it issues.
 
-    *engine* are options of `EngineHarness`: limits, `change_stages`, `observer`.
+    *engine* are options of `EngineHarness`: limits, `change_stages`, `observers`.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ class EngineHarness:
         model=None,
         imaging=None,
         change_stages=tuple,
-        observer=None,
+        observers=(),
         breaker=None,
         store=None,
         **limits,
@@ -59,7 +59,7 @@ class EngineHarness:
             change_stages(build_stages(self.writer, self.imaging, version="9.9")),
             limits=EngineLimits(**limits),
             shutdown=self.shutdown,
-            observer=observer,
+            observers=observers,
             breaker=breaker or CircuitBreaker(probe_s=0.01),
             rng=random.Random(1),
         )
@@ -70,7 +70,7 @@ class EngineHarness:
 
     def waiting_for_batch(self):
         """Return how many items wait for the device."""
-        return self.engine.scheduler.batches.waiting()
+        return len(self.engine.scheduler.batches._batcher)
 
     def image(self, key, **options):
         """Put a synthetic image at *key*; return the key."""
@@ -118,7 +118,7 @@ class EngineHarness:
         for key in keys:
             assert self.offer(key, **changes)
         self.wait()
-        until(lambda: self.engine.inside == 0)
+        until(lambda: self.engine.inflight.items == 0)
         return [self.outcomes[key] for key in keys]
 
     def record(self, key, **changes):

@@ -155,3 +155,9 @@ def events(client):
         {name.decode(): value.decode() for name, value in body.items()}
         for _, body in client.xrange("rmbg:events")
     ]
+
+
+def failed_indexes(store, job_id):
+    """Return the indexes of the items that are marked as failed, in order."""
+    bits = store.connection.client.get(f"rmbg:job:{job_id}:failed") or b""
+    return [n for n in range(len(bits) * 8) if bits[n // 8] >> (7 - n % 8) & 1]

@@ -114,9 +114,14 @@ def log_messages():
         for folder in PRODUCT
         for file in folder.rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("logger.")
+        if isinstance(node, ast.Call) and is_log_call(ast.unparse(node.func))
     )
     return {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
+
+
+def is_log_call(called):
+    """Return whether the first argument of this call is a log message."""
+    return called.startswith("logger.") or called.endswith(".wait_for_redis")
 
 
 def serve(

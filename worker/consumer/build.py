@@ -7,6 +7,7 @@ from functools import partial
 from celery import Celery
 
 from shared.broker.app import publish
+from shared.errors import BucketUnavailable, RedisUnavailable, StoreUnavailable
 from shared.jobstore.store import JobStore
 from shared.objects import ObjectStore
 from worker.consumer.housekeeping import Housekeeping
@@ -23,7 +24,7 @@ from worker.settings import WorkerSettings
 
 @dataclass(frozen=True)
 class Consumer:
-    """What serves tickets, and what every worker does beside them."""
+    """What serves tickets, and what every worker does besides."""
 
     leases: Leases
     recovery: Recovery
@@ -31,17 +32,20 @@ class Consumer:
     shutdown: Shutdown
 
     def start(self) -> None:
-        """Begin the rounds, once the process serves tickets.
+        """Begin the rounds, once the process serves tickets; an outage skips a round.
 
         Each has a thread of its own: a listing that hangs for longer than this worker's
         registration lasts must not make the worker look dead, nor keep the queues from being fed.
         """
+        outages = (BucketUnavailable, RedisUnavailable, StoreUnavailable)
         for name, part in (
             ("leases", self.leases),
             ("recovery", self.recovery),
             ("housekeeping", self.housekeeping),
         ):
-            start_loop(name, part.round, shutdown=self.shutdown, every_s=part.every_s)
+            start_loop(
+                name, part.round, shutdown=self.shutdown, every_s=part.every_s, outages=outages
+            )
 
 
 def build_consumer(

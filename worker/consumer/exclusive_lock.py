@@ -8,8 +8,8 @@ from contextlib import contextmanager
 class ExclusiveLock:
     """A shared and exclusive lock in which a waiting exclusive holder keeps new ones out.
 
-    A suspect ticket may end this process, and whatever else the process held would look as if it
-    had done so; alone, the blame is exact.
+    A suspect ticket may kill this process, and any other ticket in it would be blamed as well;
+    when it runs alone, only it is blamed.
     """
 
     def __init__(self) -> None:

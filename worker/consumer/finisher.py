@@ -9,21 +9,21 @@ from shared.errors import BucketUnavailable, RedisUnavailable, StoreUnavailable
 from shared.job import keys
 from shared.jobstore.store import JobStore
 from shared.jobstore.values import Granted, Issued
-from shared.objects import ObjectStore
+from shared.objects import ObjectStore, PreconditionFailed
 from worker.consumer.leases import HeldTicket, Leases
+from worker.consumer.merge import MergeStopped
+from worker.inference import ModelRefused
 
 logger = logging.getLogger(__name__)
 
-ASK_AGAIN_S: Final = 1.0
-"""Rest before Redis is asked again when it did not answer, in seconds."""
 RETRY_S: Final = 5.0
-"""How long a ticket rests after an error, in seconds."""
+"""How long a ticket is delayed after an error, in seconds."""
 MAX_REASON_CHARS: Final = 500
 
 
 @dataclass(frozen=True)
 class Release:
-    """How a ticket is given back."""
+    """How a ticket is released."""
 
     delay_s: float = 0.0
     waiting_for: str | None = None
@@ -65,7 +65,7 @@ class TicketFinisher:
         self._until_answered(held, close)
 
     def release(self, held: HeldTicket, release: Release) -> None:
-        """Give the ticket back.
+        """Release the ticket.
 
         Raises:
             RedisUnavailable: If Redis does not answer and there is no time left to wait for it.
@@ -75,9 +75,16 @@ class TicketFinisher:
     def after_error(self, held: HeldTicket, err: Exception) -> Release:
         """Return how to release a ticket after *err*; log an error that nobody expected."""
         match err:
+            case MergeStopped():
+                return Release()
+            case PreconditionFailed():
+                # Another worker's document, or ours if the answer was lost: the next merge sees.
+                logger.warning("merge begins again", extra=held.named(cause=str(err)))
+                return Release(self.retry_s)
             case BucketUnavailable():
                 return Release(self.retry_s, f"bucket: {err}")
-            case RedisUnavailable() | StoreUnavailable():
+            case RedisUnavailable() | StoreUnavailable() | ModelRefused():
+                # Another worker may serve a refused model; the registry shows the reason.
                 return Release(self.retry_s)
             case _:
                 logger.error("ticket failed", extra=held.named(), exc_info=err)
@@ -91,8 +98,7 @@ class TicketFinisher:
             except RedisUnavailable as err:
                 if held.is_hurried:
                     raise
-                logger.warning("ticket waits for Redis", extra=held.named(cause=str(err)))
-                held.rest(ASK_AGAIN_S)
+                held.wait_for_redis("ticket waits for Redis", err)
             else:
                 return
 

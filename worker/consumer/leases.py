@@ -4,9 +4,8 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import Enum, auto
+from typing import Final
 
-from shared.errors import RedisUnavailable
 from shared.job.ticket import Ticket
 from shared.jobstore.store import JobStore
 from shared.jobstore.values import Lease
@@ -14,30 +13,24 @@ from worker.lifecycle import Phase, Shutdown
 
 logger = logging.getLogger(__name__)
 
-
-class _State(Enum):
-    HELD = auto()
-    STOPPED = auto()
-    LOST = auto()
+ASK_AGAIN_S: Final = 1.0
+"""Pause before Redis is asked again, in seconds: an outage may last, and each time is logged."""
 
 
 class HeldTicket:
-    """One lease of this process, and whether its work goes on: held, stopped or lost."""
+    """One lease of this process, and whether its work goes on. Safe to use from any thread."""
 
     def __init__(self, lease: Lease, shutdown: Shutdown) -> None:
         self.lease = lease
         self._shutdown = shutdown
-        self._state = _State.HELD
+        self._is_stopped = False
+        self.is_lost = False
+        """Whether another process may have the ticket: set once the job store reports that."""
 
     @property
     def is_stopped(self) -> bool:
-        """Whether nothing more is to be started, also because the process drains."""
-        return self._state is not _State.HELD or self._shutdown.is_draining
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the job store has said that the ticket is not ours any more."""
-        return self._state is _State.LOST
+        """Whether to start nothing more, also because the process drains."""
+        return self._is_stopped or self.is_lost or self._shutdown.is_draining
 
     @property
     def is_hurried(self) -> bool:
@@ -45,20 +38,16 @@ class HeldTicket:
         return self._shutdown.is_hurried
 
     def stop(self) -> None:
-        """Start nothing more; callable from any thread."""
-        if self._state is _State.HELD:
-            self._state = _State.STOPPED
+        """Start nothing more."""
+        self._is_stopped = True
 
-    def lose(self) -> None:
-        """Note that another process may have the ticket; callable from any thread."""
-        self._state = _State.LOST
-
-    def rest(self, seconds: float) -> None:
-        """Wait before a service is asked again; not as long once the process is in a hurry."""
-        self._shutdown.wait(Phase.HURRIED, seconds)
+    def wait_for_redis(self, message: str, err: Exception) -> None:
+        """Log *message*, and wait before Redis is asked again; end early once hurried."""
+        logger.warning(message, extra=self.named(cause=str(err)))
+        self._shutdown.wait(Phase.HURRIED, ASK_AGAIN_S)
 
     def named(self, **facts: object) -> dict[str, object]:
-        """Return what a log line says of the ticket, with *facts*."""
+        """Return the log fields that identify the ticket, with *facts*."""
         return named(self.lease.ticket, **facts)
 
 
@@ -106,7 +95,7 @@ class Leases:
 
     @contextmanager
     def giving_up(self, held: HeldTicket) -> Iterator[None]:
-        """Give the ticket up in the job store meanwhile; renew it again if that fails.
+        """Do not renew the ticket while the job store releases it; renew it again if that fails.
 
         It is dropped first: a heartbeat in between must not take its absence for a loss.
         """
@@ -130,22 +119,23 @@ class Leases:
             return
         for lease in self._store.leases.beat(list(held), ttl_s=self._ttl_s):
             if held[lease] not in self._held:
-                continue  # given back while we asked
-            held[lease].lose()
+                continue  # released while we asked
+            held[lease].is_lost = True
             self.lost += 1
             logger.warning("lease lost", extra=held[lease].named())
 
     def round(self) -> None:
-        """Renew the leases if the engine makes progress; to be called well within their time."""
+        """Renew the leases if the engine makes progress; call it well within their time.
+
+        Raises:
+            RedisUnavailable: See `beat`.
+        """
         if not self._is_progressing():
             logger.error("no progress: leases are left to expire")
             return
-        try:
-            self.beat()
-        except RedisUnavailable as err:
-            logger.warning("heartbeat failed", extra={"cause": str(err)})
+        self.beat()
 
 
 def named(ticket: Ticket, **facts: object) -> dict[str, object]:
-    """Return what a log line says of a ticket, with *facts*."""
+    """Return the log fields that identify a ticket, with *facts*."""
     return {"job_id": ticket.job_id, "ticket": ticket.unit, "epoch": ticket.epoch, **facts}

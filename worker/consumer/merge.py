@@ -3,10 +3,9 @@
 import json
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import IO, Final
 
 from shared.broker.queues import SUSPECT
@@ -14,7 +13,7 @@ from shared.errors import BucketUnavailable, ItemError, ObjectMissing, StoreUnav
 from shared.job import keys
 from shared.job.record import ItemRecord
 from shared.job.shards import Shard, sweep
-from shared.job.spec import ImageOutput, JobSpec
+from shared.job.spec import ImageOutput
 from shared.jobstore.store import JobStore
 from shared.jobstore.values import Granted
 from shared.objects import ObjectStore
@@ -29,7 +28,7 @@ MAX_MERGED_ITEMS: Final = 1_000_000
 MAX_SHOWN_PX: Final = 25_000_000
 """Larger images are left out of the report: no permit counts what is decoded here."""
 THUMBNAIL_THREADS: Final = 2
-"""Images decoded at a time for the report: by then nothing else of the job runs."""
+"""Images decoded at once for the report; by then nothing else of the job runs."""
 SPOOL_BYTES: Final = 32 * 2**20
 """Results above this are written through a temporary file, so that memory stays flat."""
 
@@ -57,39 +56,24 @@ class MergeStopped(Exception):
 
 
 @dataclass(frozen=True)
-class _Merge:
-    """One job's merge."""
+class Merge:
+    """Processes one merge ticket. A repetition writes the same documents again."""
 
+    store: JobStore
+    objects: ObjectStore
     held: HeldTicket
-    spec: JobSpec
+    granted: Granted
 
-    @property
-    def job_id(self) -> str:
-        return self.held.lease.ticket.job_id
-
-    def check(self) -> None:
-        """Raise `MergeStopped` if it may not go on; called before each request for a document."""
-        if self.held.is_stopped:
-            raise MergeStopped(f"the merge of {self.job_id} was stopped")
-
-
-class Merger:
-    """Processes merge tickets. A repetition writes the same documents again."""
-
-    def __init__(self, store: JobStore, objects: ObjectStore) -> None:
-        self._store = store
-        self._objects = objects
-
-    def merge(self, held: HeldTicket, granted: Granted) -> None:
-        """Write the job's documents, then declare it ended.
+    def run(self) -> None:
+        """Write the job's documents, then mark the job as ended.
 
         Only shards that the job store accepted count: the shard of a worker that lost its lease
-        stays in the bucket unread. Nor may such a worker replace the documents of the worker that
-        has done its work since, perhaps for a later generation: a document is only written over
-        the one that was there at the start.
+        stays in the bucket unread. Such a worker must not replace the documents of the worker that
+        took over from it, perhaps for a later generation: a document only replaces the one that
+        was there at the start.
 
-        A merge during which two workers died is done without images, as nothing else in it runs
-        on what others wrote.
+        After two workers died during a merge, it leaves out the images: only these are decoded
+        from files that others wrote.
 
         Raises:
             StoreUnavailable: If the bucket cannot be asked now.
@@ -99,75 +83,71 @@ class Merger:
             PreconditionFailed: If a document was written meanwhile: by another worker, or by us
                 without an answer. The next merge finds out.
         """
-        merge = _Merge(held, granted.spec)
-        results, report = keys.results_key(merge.job_id), keys.report_key(merge.job_id)
-        # Before the job is read: who writes them later than this has read no less of it.
-        found = {key: self._etag(merge, key) for key in (results, report)}
-        status = self._store.queries.status(merge.job_id)
-        shards = self._store.queries.accepted_shards(merge.job_id)
+        job_id = self.held.lease.ticket.job_id
+        results, report = keys.results_key(job_id), keys.report_key(job_id)
+        # Before the job is read: a worker that writes them later has read at least as much of it.
+        found = {key: self._etag(key) for key in (results, report)}
+        status = self.store.queries.status(job_id)
+        shards = self.store.queries.accepted_shards(job_id)
         sample = _Sample(every=max(1, status.total // MAX_PAIRS))
         with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as file:
             if status.total <= MAX_MERGED_ITEMS:
-                self._write_results(merge, shards, file, sample)
+                self._write_results(shards, file, sample)
             else:
-                _write_index(merge.job_id, shards, file)
+                _write_index(job_id, shards, file)
             file.seek(0)
-            self._put(merge, results, file, "application/jsonl", over=found[results])
-        shown = [] if granted.queue == SUSPECT else sample.done
-        page = render(status, merge.spec, self._pairs(merge, shown), sample.failed).encode()
-        self._put(merge, report, page, "text/html; charset=utf-8", over=found[report])
-        self._store.leases.merge_commit(held.lease)
+            self._put(results, file, "application/jsonl", over=found[results])
+        shown = [] if self.granted.queue == SUSPECT else sample.done
+        page = render(status, self.granted.spec, self._pairs(shown), sample.failed).encode()
+        self._put(report, page, "text/html; charset=utf-8", over=found[report])
+        self.store.leases.merge_commit(self.held.lease)
 
-    def _etag(self, merge: _Merge, key: str) -> str | None:
-        found = self._objects.head(merge.spec.output_bucket, key)
+    def _check(self) -> None:
+        """Raise `MergeStopped` if the merge may not go on; called before each document."""
+        if self.held.is_stopped:
+            raise MergeStopped(f"the merge of {self.held.lease.ticket.job_id} was stopped")
+
+    def _etag(self, key: str) -> str | None:
+        found = self.objects.head(self.granted.spec.output_bucket, key)
         return None if found is None else found.etag
 
     def _put(
-        self,
-        merge: _Merge,
-        key: str,
-        body: bytes | IO[bytes],
-        content_type: str,
-        *,
-        over: str | None,
+        self, key: str, body: bytes | IO[bytes], content_type: str, *, over: str | None
     ) -> None:
-        merge.check()
-        bucket, is_first = merge.spec.output_bucket, over is None
-        self._objects.put(
+        self._check()
+        bucket, is_first = self.granted.spec.output_bucket, over is None
+        self.objects.put(
             bucket, key, body, content_type=content_type, if_absent=is_first, if_match=over
         )
 
-    def _write_results(
-        self, merge: _Merge, shards: list[Shard], file: IO[bytes], sample: _Sample
-    ) -> None:
-        for line in sweep(shards, partial(self._shard, merge)):
+    def _write_results(self, shards: list[Shard], file: IO[bytes], sample: _Sample) -> None:
+        for line in sweep(shards, self._shard):
             file.write(f"{line}\n".encode())
             sample.add(line)
 
-    def _shard(self, merge: _Merge, shard: Shard) -> bytes:
+    def _shard(self, shard: Shard) -> bytes:
         """Return a shard; empty for one that was deleted, as it will not come back."""
-        merge.check()
-        key = keys.shard_key(merge.job_id, *shard)
+        self._check()
+        key = keys.shard_key(self.held.lease.ticket.job_id, *shard)
         try:
-            return self._objects.get(merge.spec.output_bucket, key).data
+            return self.objects.get(self.granted.spec.output_bucket, key).data
         except ObjectMissing:
             logger.exception("shard missing: its records are lost", extra={"shard": key})
             return b""
 
-    def _pairs(self, merge: _Merge, records: Iterable[ItemRecord]) -> Iterator[Pair]:
-        if merge.spec.image_output in (ImageOutput.HIDE, ImageOutput.HIDE_SAVE):
-            return
+    def _pairs(self, records: Iterable[ItemRecord]) -> list[Pair]:
+        if self.granted.spec.image_output in (ImageOutput.HIDE, ImageOutput.HIDE_SAVE):
+            return []
         with ThreadPoolExecutor(THUMBNAIL_THREADS, "thumbnail") as pool:
-            pairs = list(pool.map(partial(self._pair, merge), records))
-        yield from filter(None, pairs)
+            return [pair for pair in pool.map(self._pair, records) if pair is not None]
 
-    def _pair(self, merge: _Merge, record: ItemRecord) -> Pair | None:
+    def _pair(self, record: ItemRecord) -> Pair | None:
         """Return an image before and after; None if either is not available now."""
-        merge.check()
-        spec = merge.spec
+        self._check()
+        spec = self.granted.spec
         try:
-            before = self._objects.get(spec.input_bucket, record.image_key).data
-            after = self._objects.get(spec.output_bucket, record.cutout_key or "").data
+            before = self.objects.get(spec.input_bucket, record.image_key).data
+            after = self.objects.get(spec.output_bucket, record.cutout_key or "").data
             return Pair(record, thumbnail(before), thumbnail(after))
         except (ItemError, BucketUnavailable, StoreUnavailable):
             return None

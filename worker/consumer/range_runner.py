@@ -1,11 +1,10 @@
 """Run one claimed range: items into the engine, results into the job store."""
 
-import logging
 import queue
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from shared.errors import RedisUnavailable
@@ -16,37 +15,12 @@ from worker.consumer.exclusive_lock import ExclusiveLock
 from worker.consumer.leases import HeldTicket
 from worker.engine import Engine, Finished, ItemRequest, ItemResult
 
-logger = logging.getLogger(__name__)
-
 MARK_ITEMS: Final = 64
 MARK_S: Final = 1.0
-"""Items are marked in groups of this many, or after this long: a group is one command, and what a
-dying worker has not marked is found in the bucket again, at one request an item."""
+"""Items are marked in groups of this many, or after this long. A group is one command; items that a
+dying worker has not marked are found in the bucket again, at one request per item."""
 TICK_S: Final = 0.1
 """Longest wait before the runner looks at its ticket and at the shutdown again, in seconds."""
-ASK_AGAIN_S: Final = 1.0
-"""Rest before Redis is asked again, in seconds: an outage may last, and each time is logged."""
-
-
-@dataclass(frozen=True)
-class Range:
-    """What a claimed range ticket is about."""
-
-    held: HeldTicket
-    granted: Granted
-    keys: Mapping[int, str]
-    """Image keys by index."""
-    template: ItemRequest
-    """The request of any item of the range, but for what tells the items apart."""
-
-    def request(self, index: int) -> ItemRequest:
-        """Return the request of one item."""
-        return replace(
-            self.template,
-            index=index,
-            image_key=self.keys[index],
-            attempts_before=self.granted.attempts_before(index),
-        )
 
 
 class RangeRunner:
@@ -59,20 +33,38 @@ class RangeRunner:
 
     def __init__(
         self,
-        work: Range,
+        held: HeldTicket,
+        granted: Granted,
+        template: ItemRequest,
+        *,
+        keys: Mapping[int, str],
         engine: Engine,
         store: JobStore,
-        *,
         lock: ExclusiveLock,
     ) -> None:
-        self._range = work
-        self._held = work.held
+        """Run the unfinished items of *granted*.
+
+        Args:
+            held: The lease.
+            granted: The claim.
+            template: The request of any item of the range; what differs per item is replaced.
+            keys: Image keys by index.
+            engine: Processes the items.
+            store: Records the results.
+            lock: Says whether an urgent ticket waits for an isolated range.
+        """
+        self._held = held
+        self._granted = granted
+        self._template = template
+        self._keys = keys
         self._engine = engine
         self._store = store
         self._lock = lock
-        self._isolate, self._urgent = work.template.isolate, work.template.urgent
-        span = work.held.lease.ticket.span
-        self._pending = deque(index for index in span if index not in work.granted.ended)
+        self._isolate = template.isolate
+        self.is_urgent = template.urgent
+        """Whether its items go before others."""
+        span = held.lease.ticket.span
+        self._pending = deque(index for index in span if index not in granted.ended)
         self._results: queue.SimpleQueue[ItemResult] = queue.SimpleQueue()
         self._in_engine = 0
         self._unmarked: list[ItemRecord] = []
@@ -87,11 +79,6 @@ class RangeRunner:
     def unstarted(self) -> int:
         """Items not yet handed to the engine."""
         return len(self._pending)
-
-    @property
-    def is_urgent(self) -> bool:
-        """Whether its items go before others."""
-        return self._urgent
 
     def stop(self) -> None:
         """Hand nothing more to the engine; callable from any thread."""
@@ -116,7 +103,7 @@ class RangeRunner:
     def _may_offer(self) -> bool:
         if self._held.is_lost:
             self._unmarked.clear()  # another process owns the items now; ours would be refused
-        # One item at least: a range that had to wait for its turn must make progress.
+        # Run at least one item: a range that had to wait for its turn must make progress.
         if self._isolate and self._has_begun and self._lock.is_wanted:
             self._held.stop()
         return bool(self._pending) and not self._held.is_stopped
@@ -126,8 +113,14 @@ class RangeRunner:
         return self._may_offer() and not is_busy_alone
 
     def _offer(self) -> None:
-        request = self._range.request(self._pending[0])
-        if request.isolate and not self._announce(request):
+        index = self._pending[0]
+        request = replace(
+            self._template,
+            index=index,
+            image_key=self._keys[index],
+            attempts_before=self._granted.attempts_before(index),
+        )
+        if self._isolate and not self._announce(request):
             return
         if self._engine.offer(request, self._results, timeout_s=TICK_S):
             self._pending.popleft()
@@ -139,11 +132,10 @@ class RangeRunner:
         try:
             is_ours = self._store.leases.trying(lease, request.index, image_key=request.image_key)
         except RedisUnavailable as err:
-            logger.warning("item waits for Redis", extra=self._held.named(cause=str(err)))
-            self._held.rest(ASK_AGAIN_S)
+            self._held.wait_for_redis("item waits for Redis", err)
             return False
         if not is_ours:
-            self._held.lose()
+            self._held.is_lost = True
         return is_ours
 
     def _collect(self) -> None:
@@ -168,7 +160,7 @@ class RangeRunner:
             return False
         is_last = not self._in_engine and not self._may_offer()
         is_late = time.monotonic() - self._marked_at_s >= MARK_S
-        at_once = self._urgent or self._isolate
+        at_once = self.is_urgent or self._isolate
         return at_once or is_last or is_late or len(self._unmarked) >= MARK_ITEMS
 
     def _mark(self) -> None:
@@ -178,13 +170,12 @@ class RangeRunner:
             if self._held.is_hurried:
                 raise
             # The outputs are in the bucket, so trying until the lease is lost costs nothing.
-            logger.warning("marks wait for Redis", extra=self._held.named(cause=str(err)))
-            self._held.rest(ASK_AGAIN_S)
+            self._held.wait_for_redis("marks wait for Redis", err)
             return
         finally:
             self._marked_at_s = time.monotonic()
         if answer is MarkAnswer.LOST:
-            self._held.lose()
+            self._held.is_lost = True
             return
         del self._unmarked[: 2 * MARK_ITEMS]
         if answer is MarkAnswer.CANCELLED:

@@ -1,4 +1,4 @@
-"""What every worker does beside its tickets, on a timer: no extra process keeps the fleet whole."""
+"""What every worker does for the fleet besides its tickets, so that no extra process is needed."""
 
 import logging
 import time
@@ -23,7 +23,7 @@ TURN: Final = 0.9
 
 
 class Recovery:
-    """Feeds the queues, takes back what dead workers held, and registers this worker."""
+    """Feeds the queues, recovers the tickets of dead workers, and registers this worker."""
 
     def __init__(
         self,
@@ -45,20 +45,13 @@ class Recovery:
         """Tickets that rounds of this worker have published, by queue, since the start."""
 
     def close(self) -> None:
-        """Take this worker off the list of those that serve."""
+        """Remove this worker from the registered ones."""
         try:
             self._store.fleet.unregister(self._registration.worker_id)
         except RedisUnavailable:
             logger.info("not unregistered; the entry expires")
 
     def round(self) -> None:
-        """Do all that is due, as `run`; an outage leaves it for the next round."""
-        try:
-            self.run()
-        except RedisUnavailable as err:
-            logger.warning("recovery waits for Redis", extra={"cause": str(err)})
-
-    def run(self) -> None:
         """Do all that is due, for the fleet if it is this worker's turn.
 
         Raises:
@@ -72,7 +65,7 @@ class Recovery:
             self._consumer.make_room()
 
     def _recover_fleet(self) -> None:
-        """Take back, issue again and feed; many workers may do so at once."""
+        """Recover and issue lost tickets, and feed; many workers may do so at once."""
         empty = [name for name, count in depths(self._app).items() if not count]
         issued = self._store.fleet.recover(empty_queues=empty)
         publish(self._app, issued)

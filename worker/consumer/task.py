@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 def register(app: Celery, consumer: TicketConsumer) -> None:
     """Make *app* serve tickets through *consumer*.
 
-    A message that is not exactly a ticket is logged and dropped: whatever can write to the queue
-    can at most waste a moment of ours.
+    A message that is not exactly a ticket is logged and dropped, so that invalid messages in the
+    queue cost next to nothing.
     """
 
     @app.task(name=TASK, bind=True, ignore_result=True)

@@ -1,4 +1,4 @@
-"""How many images a second this worker ends while it has work, and what it registers."""
+"""Measure how many images per second this worker processes, and register it."""
 
 import os
 import socket
@@ -15,7 +15,7 @@ from worker.inference import ModelCache
 SMOOTHING: Final = 0.5
 """Weight of the newest sample: tickets should fit the rate of the last few samples."""
 LEAST_SPAN_S: Final = 2.0
-"""A shorter span says too little: a few milliseconds hold no item, or one too many."""
+"""Shorter spans are too noisy: a few milliseconds hold no item, or one too many."""
 
 
 class RateMeter:
@@ -34,19 +34,18 @@ class RateMeter:
         if working and self._last is not None and now_s - self._last[0] < LEAST_SPAN_S:
             return self.images_per_s
         last, self._last = self._last, (now_s, ended) if working else None
-        if last is None or not working:
-            return self.images_per_s
-        rate = (ended - last[1]) / (now_s - last[0])
-        if self.images_per_s is None:
-            self.images_per_s = rate or None
-        else:
-            self.images_per_s += SMOOTHING * (rate - self.images_per_s)
+        if working and last is not None:
+            rate = (ended - last[1]) / (now_s - last[0])
+            if self.images_per_s is None:
+                self.images_per_s = rate or None
+            else:
+                self.images_per_s += SMOOTHING * (rate - self.images_per_s)
         return self.images_per_s
 
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """What this worker says of itself to the fleet."""
+    """Builds the entry of this worker in the registry of the fleet."""
 
     worker_id: str
     slots: int
@@ -55,22 +54,20 @@ class Registration:
     engine: Engine
     models: ModelCache
     refused: Mapping[str, str]
-    """Models that it cannot serve, known before any is asked for, with the reasons."""
+    """Models that it is known at start to be unable to serve, with the reasons."""
     _meter: RateMeter = field(default_factory=RateMeter)
 
     def info(self) -> WorkerInfo:
         """Return the entry of this worker as of now."""
         reasons = {**self.refused, **self.models.refused}
-        engine = self.engine
+        items = self.engine.inflight
         return WorkerInfo(
             worker_id=self.worker_id,
             slots=self.slots,
             models=tuple(name for name in registry.REGISTRY if name not in reasons),
             refused=reasons,
             device=self.device,
-            images_per_s=self._meter.sample(
-                time.monotonic(), engine.ended, working=engine.inside > 0
-            ),
+            images_per_s=self._meter.sample(time.monotonic(), items.ended, working=items.items > 0),
             version=self.version,
             host=socket.gethostname(),
             pid=os.getpid(),

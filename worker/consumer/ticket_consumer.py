@@ -1,9 +1,9 @@
-"""What is done with a ticket: claim it, process it, close it. Nothing escapes from here."""
+"""Claim a ticket, process it and close it; no error escapes from here."""
 
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 from shared.broker.queues import INTERACTIVE, SUSPECT
 from shared.errors import InvalidOption, RedisUnavailable, WorkerUnfit
@@ -11,21 +11,21 @@ from shared.job import keys, manifest
 from shared.job.ticket import Ticket
 from shared.jobstore.store import JobStore
 from shared.jobstore.values import Granted, Issued, Refused
-from shared.objects import ObjectStore, PreconditionFailed
+from shared.objects import ObjectStore
 from worker.consumer.exclusive_lock import ExclusiveLock
 from worker.consumer.finisher import RETRY_S, Release, TicketFinisher
 from worker.consumer.leases import HeldTicket, Leases, named
-from worker.consumer.merge import Merger, MergeStopped
-from worker.consumer.range_runner import Range, RangeRunner
+from worker.consumer.merge import Merge
+from worker.consumer.range_runner import RangeRunner
 from worker.engine import Engine, ItemRequest
-from worker.inference import ModelCache, ModelRefused
+from worker.inference import ModelCache
 from worker.lifecycle import UNFIT_EXIT, Shutdown
 
 logger = logging.getLogger(__name__)
 
 
 class TicketConsumer:
-    """Processes tickets, one a calling thread. All of them share one engine."""
+    """Processes tickets, one per calling thread. All of them share one engine."""
 
     def __init__(
         self,
@@ -49,7 +49,6 @@ class TicketConsumer:
         self._leases = leases
         self._models = models
         self._shutdown = shutdown
-        self._retry_s = retry_s
         self._finisher = TicketFinisher(
             store=store,
             objects=objects,
@@ -57,7 +56,6 @@ class TicketConsumer:
             publish=publish,
             retry_s=retry_s,
         )
-        self._merger = Merger(store, objects)
         self._exclusive = ExclusiveLock()
         self._runners: set[RangeRunner] = set()
         self._lock = threading.Lock()
@@ -65,7 +63,7 @@ class TicketConsumer:
         """Tickets that hold a slot: processed, merged, or waiting for a suspect one to end."""
 
     def serve(self, ticket: Ticket, queue: str) -> None:
-        """Do all there is to do about one ticket; a stale or doubled one costs one question.
+        """Process one ticket completely; a stale or doubled one costs one request to the job store.
 
         Every error is logged and left to recovery: an exception that escaped could cost the
         worker one of its threads for good.
@@ -73,7 +71,12 @@ class TicketConsumer:
         with self._lock:
             self.running += 1
         try:
-            with self._turn(queue):
+            turn = (
+                self._exclusive.exclusive()
+                if queue == SUSPECT
+                else self._exclusive.shared(urgent=queue == INTERACTIVE)
+            )
+            with turn:
                 self._serve(ticket, queue)
         except (RedisUnavailable, InvalidOption) as err:
             logger.warning("ticket left to recovery", extra=named(ticket, cause=str(err)))
@@ -84,18 +87,13 @@ class TicketConsumer:
                 self.running -= 1
 
     def make_room(self) -> bool:
-        """Give back the unstarted items of the longest bulk ticket; return whether one had any."""
+        """Stop the bulk ticket with the most unstarted items; return whether there was one."""
         with self._lock:
             bulk = [each for each in self._runners if not each.is_urgent and each.unstarted]
             if not bulk:
                 return False
             max(bulk, key=lambda runner: runner.unstarted).stop()
             return True
-
-    def _turn(self, queue: str) -> AbstractContextManager[None]:
-        if queue == SUSPECT:
-            return self._exclusive.exclusive()
-        return self._exclusive.shared(urgent=queue == INTERACTIVE)
 
     def _serve(self, ticket: Ticket, queue: str) -> None:
         claim = self._store.leases.claim(ticket, self._worker_id, ttl_s=self._ttl_s)
@@ -113,24 +111,15 @@ class TicketConsumer:
 
     def _merge(self, held: HeldTicket, granted: Granted) -> None:
         try:
-            self._merger.merge(held, granted)
-        except MergeStopped:
-            release = Release()
-        except PreconditionFailed as err:
-            # Another's document, or ours to which the answer got lost: the next merge will see.
-            logger.warning("merge begins again", extra=held.named(cause=str(err)))
-            release = Release(self._retry_s)
+            Merge(self._store, self._objects, held, granted).run()
         except Exception as err:  # noqa: BLE001 - logged there
-            release = self._finisher.after_error(held, err)
-        else:
-            return
-        self._finisher.release(held, release)
+            self._finisher.release(held, self._finisher.after_error(held, err))
 
     def _process(self, held: HeldTicket, granted: Granted, queue: str) -> Release:
         """Run what is left of the range; return how to release the ticket if it is incomplete.
 
-        Whatever happens the ticket is given back alive: a lease that runs out blames the range,
-        which may have nothing to do with it.
+        Whatever happens, the ticket is released and does not count as a death: a lease that expires
+        makes its range suspect, which may have nothing to do with the error.
         """
         is_complete = len(held.lease.ticket.span) == len(granted.ended)
         if granted.is_cancelled or is_complete or held.is_stopped:
@@ -139,15 +128,13 @@ class TicketConsumer:
             runner = self._runner(held, granted, queue)
             with self._registered(runner):
                 runner.run()
-        except ModelRefused:
-            return Release(self._retry_s)  # another worker may serve it; the registry says why not
         except WorkerUnfit as err:
             logger.critical("worker unfit", exc_info=err)
             self._shutdown.drain(str(err), UNFIT_EXIT)
             return Release()
         except Exception as err:  # noqa: BLE001 - logged there
             return self._finisher.after_error(held, err)
-        delay_s = self._retry_s if runner.waiting_for else 0.0
+        delay_s = self._finisher.retry_s if runner.waiting_for else 0.0
         return Release(delay_s, runner.waiting_for, runner.died)
 
     def _runner(self, held: HeldTicket, granted: Granted, queue: str) -> RangeRunner:
@@ -164,8 +151,15 @@ class TicketConsumer:
             isolate=queue == SUSPECT,
             urgent=queue == INTERACTIVE,
         )
-        work = Range(held, granted, keys, template)
-        return RangeRunner(work, self._engine, self._store, lock=self._exclusive)
+        return RangeRunner(
+            held,
+            granted,
+            template,
+            keys=keys,
+            engine=self._engine,
+            store=self._store,
+            lock=self._exclusive,
+        )
 
     @contextmanager
     def _registered(self, runner: RangeRunner) -> Iterator[None]:

@@ -1,8 +1,8 @@
-"""Items through stages."""
+"""Run items through the stages."""
 
 from worker.engine.engine import Engine, EngineLimits
 from worker.engine.item import ItemRequest, ItemResult
-from worker.engine.observer import Observer, Observers
+from worker.engine.observer import Observer
 from worker.engine.payloads import Deferred, Finished, Outcome
 from worker.engine.stages import Stages, build_stages
 
@@ -14,7 +14,6 @@ __all__ = [
     "ItemRequest",
     "ItemResult",
     "Observer",
-    "Observers",
     "Outcome",
     "Stages",
     "build_stages",

@@ -1,7 +1,6 @@
 """Gather items into batches by count and wait. A plain data structure: its owner locks."""
 
 import heapq
-import itertools
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -16,7 +15,7 @@ class _Gathering(Generic[T]):
     """Items of one model that wait for a batch."""
 
     max_items: int
-    items: list[tuple[Rank, int, T]] = field(default_factory=list)
+    items: list[tuple[Rank, T]] = field(default_factory=list)
     since_s: float = 0.0
 
 
@@ -31,19 +30,18 @@ class Batcher(Generic[T]):
     def __init__(self, max_wait_s: float) -> None:
         self._max_wait_s = max_wait_s
         self._gathering: dict[Hashable, _Gathering[T]] = {}
-        self._count = itertools.count()
 
     def __len__(self) -> int:
         """Return how many items wait."""
         return sum(len(gathering.items) for gathering in self._gathering.values())
 
     def add(self, key: Hashable, item: T, *, rank: Rank, max_items: int, now_s: float) -> None:
-        """Add one item; *max_items* is the batch size of its model."""
+        """Add one item, whose *rank* is its own; *max_items* is the batch size of its model."""
         gathering = self._gathering.setdefault(key, _Gathering(max_items))
         if not gathering.items:
             gathering.since_s = now_s
         gathering.max_items = max_items
-        heapq.heappush(gathering.items, (rank, next(self._count), item))
+        heapq.heappush(gathering.items, (rank, item))
 
     def take(self, now_s: float, *, hurry: bool = False) -> list[T]:
         """Remove and return the batch that should run now, or an empty list.
@@ -52,26 +50,24 @@ class Batcher(Generic[T]):
         that are ready, the one with the most urgent, then the oldest, item goes first.
         """
         ready = [
-            (gathering.items[0][:2], key)
+            (gathering.items[0][0], key)
             for key, gathering in self._gathering.items()
-            if hurry or self._is_ready(gathering, now_s)
+            if hurry
+            or len(gathering.items) >= gathering.max_items
+            or now_s - gathering.since_s >= self._max_wait_s
         ]
         if not ready:
             return []
         key = min(ready, key=lambda found: found[0])[1]
         gathering = self._gathering[key]
         size = min(gathering.max_items, len(gathering.items))
-        batch = [heapq.heappop(gathering.items)[2] for _ in range(size)]
+        batch = [heapq.heappop(gathering.items)[1] for _ in range(size)]
         gathering.since_s = now_s
         if not gathering.items:
             del self._gathering[key]
         return batch
 
     def wait_s(self, now_s: float) -> float | None:
-        """Return the seconds until a batch is ready by wait alone; None when nothing waits."""
+        """Return the seconds until a batch has waited long enough; None when nothing waits."""
         ends = [each.since_s + self._max_wait_s for each in self._gathering.values()]
         return max(0.0, min(ends) - now_s) if ends else None
-
-    def _is_ready(self, gathering: _Gathering[T], now_s: float) -> bool:
-        full = len(gathering.items) >= gathering.max_items
-        return full or now_s - gathering.since_s >= self._max_wait_s

@@ -1,4 +1,4 @@
-"""What the device's thread does with a batch."""
+"""Run one batch in the thread of the device."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, cast

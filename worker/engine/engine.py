@@ -1,8 +1,9 @@
-"""Runs items through the stages, many at once, and says how each one left."""
+"""Run items through the stages, many at once, and report how each one left."""
 
 import random
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Final
@@ -12,21 +13,21 @@ from worker.engine.failure_policy import RetryLimits
 from worker.engine.inflight import InFlight
 from worker.engine.item import ItemRequest, ItemResult
 from worker.engine.item_loop import ItemLoop
-from worker.engine.observer import Observer, Observers
+from worker.engine.observer import Observer
 from worker.engine.payloads import Queued
 from worker.engine.permits import Permits
 from worker.engine.scheduler import StageScheduler
 from worker.engine.stage import Executor, Step
-from worker.engine.stages import StageList, Stages
+from worker.engine.stages import Stages
 from worker.lifecycle import Shutdown, start_loop
 
 CLOSE_S: Final = 1.0
-"""How long closing waits for threads that still run."""
+"""How long `close` waits for threads that still run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineLimits:
-    """How much the engine holds, and how patient it is."""
+    """How much the engine holds, and how often it retries."""
 
     max_items: int = 48
     """Items inside at once; urgent items come in above it."""
@@ -39,9 +40,10 @@ class EngineLimits:
 
 
 class Engine:
-    """Takes item requests and puts their results; one a process, safe to use from several threads.
+    """Takes item requests and puts their results; one per process.
 
-    Stages overlap, and items of all tickets and jobs share their threads.
+    Stages overlap, and items of all tickets and jobs share their threads. Safe to use from several
+    threads.
     """
 
     def __init__(
@@ -50,34 +52,37 @@ class Engine:
         *,
         limits: EngineLimits,
         shutdown: Shutdown,
-        observer: Observer | None = None,
+        observers: Sequence[Observer] = (),
         breaker: CircuitBreaker | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        self._shutdown = shutdown
-        self._inflight = InFlight(limits.max_items)
-        self.permits: Permits[Step] = Permits(limits.budget_px)
+        self.inflight = InFlight(limits.max_items)
+        self.permits = Permits(limits.budget_px)
         self.breaker = breaker or CircuitBreaker()
-        self.scheduler = StageScheduler(self._inflight, max_batch_wait_s=limits.max_batch_wait_s)
+        self.scheduler = StageScheduler(self.inflight, max_batch_wait_s=limits.max_batch_wait_s)
         self._loop = ItemLoop(
-            stages=StageList(stages),
+            stages=stages,
             scheduler=self.scheduler,
-            inflight=self._inflight,
+            inflight=self.inflight,
             permits=self.permits,
             breaker=self.breaker,
             retries=limits.retries,
             shutdown=shutdown,
-            observer=observer or Observers(),
+            observers=observers,
             rng=rng or random.Random(),  # noqa: S311 - spreads retries, protects nothing
         )
         self._first_stage = stages[0]
         self._cpu_since_s: dict[int, float] = {}
+        threads = {
+            Executor.DOWNLOAD: limits.io_threads,
+            Executor.CPU: limits.cpu_threads,
+            Executor.UPLOAD: limits.io_threads,
+        }
         self._threads = [
-            *self._start(Executor.DOWNLOAD, limits.io_threads),
-            *self._start(Executor.CPU, limits.cpu_threads),
-            *self._start(Executor.UPLOAD, limits.io_threads),
-            start_loop("device", self._serve_batch, shutdown=shutdown),
-        ]
+            start_loop(f"{executor}-{n}", self._serve_step, executor, shutdown=shutdown)
+            for executor, count in threads.items()
+            for n in range(count)
+        ] + [start_loop("device", self._serve_batch, shutdown=shutdown)]
 
     def offer(
         self, request: ItemRequest, results: SimpleQueue[ItemResult], *, timeout_s: float
@@ -86,35 +91,20 @@ class Engine:
 
         *results* gets exactly one result for an item that was taken.
         """
-        item = self._inflight.enter(request, results, timeout_s=timeout_s)
+        item = self.inflight.enter(request, results, timeout_s=timeout_s)
         if item is None:
             return False
         self.scheduler.put(Step(item, self._first_stage, Queued()))
         return True
 
-    @property
-    def inside(self) -> int:
-        """Items taken that have not left."""
-        return self._inflight.items
-
-    @property
-    def ended(self) -> int:
-        """Items that are done or have failed, since the start."""
-        return self._inflight.ended
-
-    @property
-    def progressed_at_s(self) -> float:
-        """When any item last moved, in seconds of the monotonic clock."""
-        return self._inflight.moved_at_s
-
     def is_progressing(self, stall_s: float) -> bool:
         """Return whether an item moved within *stall_s*, or there is a reason that none does.
 
-        Idling is a reason, and so is an open breaker: a worker that waits for the store is well.
+        Having no items is a reason, and so is an open breaker: waiting for the store is no fault.
         """
-        if self.inside == 0 or self.breaker.is_open:
-            self._inflight.moved()
-        return time.monotonic() - self.progressed_at_s < stall_s
+        if self.inflight.items == 0 or self.breaker.is_open:
+            self.inflight.moved()
+        return time.monotonic() - self.inflight.moved_at_s < stall_s
 
     def longest_s(self) -> float:
         """Return how long the oldest image has been decoding or rendering, in seconds."""
@@ -122,9 +112,9 @@ class Engine:
         return time.monotonic() - min(since_s) if since_s else 0.0
 
     def drain(self) -> None:
-        """Give back every item that has not been through the network; finish the others.
+        """Defer every item that has not been through the network; finish the others.
 
-        To be called once the process is draining.
+        Call it once the process is draining.
         """
         for step in (*self.scheduler.hurry(), *self.permits.withdraw()):
             self._loop.defer(step.item)
@@ -141,14 +131,8 @@ class Engine:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline_s - time.monotonic()))
 
-    def _start(self, executor: Executor, count: int) -> list[threading.Thread]:
-        names = (f"{executor}-{n}" for n in range(count))
-        return [
-            start_loop(name, self._serve_step, executor, shutdown=self._shutdown) for name in names
-        ]
-
     def _serve_step(self, executor: Executor) -> bool:
-        """Run one step of *executor*; return False once there will be none."""
+        """Run one step of *executor*; return False once no more will come."""
         step = self.scheduler.take(executor)
         if step is None:
             return False
@@ -162,7 +146,7 @@ class Engine:
         return True
 
     def _serve_batch(self) -> bool:
-        """Run one batch; return False once there will be none."""
+        """Run one batch; return False once no more will come."""
         batch = self.scheduler.batches.take()
         if batch is None:
             return False

@@ -1,4 +1,4 @@
-"""What is done about a failed stage: a pure function from the error to a decision."""
+"""Decide what to do about a failed stage: a pure function from the error to a decision."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -19,7 +19,7 @@ FIRST_BACKOFF_S: Final = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class RetryLimits:
-    """How patient the engine is with an item."""
+    """How often and at what intervals the engine retries an item."""
 
     max_attempts: int = 8
     """Attempts of one item at a transient error; while the breaker is open none is counted."""
@@ -44,14 +44,14 @@ class End:
 
 @dataclass(frozen=True)
 class Defer:
-    """Give the item back without a record; the job waits for *reason*, if there is one."""
+    """Defer the item, without a record; the job waits for *reason*, if there is one."""
 
     reason: str | None = None
 
 
 @dataclass(frozen=True)
 class Leave:
-    """Give the item back and leave the process: it cannot do any more work."""
+    """Defer the item and leave the process: it cannot do any more work."""
 
     error: BaseException
 
@@ -60,7 +60,7 @@ Action: TypeAlias = Retry | End | Defer | Leave
 
 
 class BreakerSignal(Enum):
-    """What the error says of the bucket that the stage asked."""
+    """What the error shows about the bucket that the stage asked."""
 
     NONE = auto()
     ANSWERED = auto()
@@ -69,7 +69,7 @@ class BreakerSignal(Enum):
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do, and what to tell the circuit breaker first."""
+    """What to do with the item, after the circuit breaker got its signal."""
 
     action: Action
     breaker: BreakerSignal = BreakerSignal.NONE
@@ -90,15 +90,13 @@ def decide(
         stage: The stage that raised it.
         error: What it raised.
         attempts: Failed attempts of the item so far that count.
-        limits: How patient to be.
+        limits: How often to retry.
         is_draining: Whether the process is leaving, so that nothing is tried again.
         is_breaker_open_after: Whether the bucket counts as down once this failure is noted.
     """
-    asks_store = isinstance(stage, StoreStage)
     match error:
-        case ItemError():
-            signal = BreakerSignal.ANSWERED if asks_store else BreakerSignal.NONE
-            return Decision(End(error), signal)
+        case ItemError() if isinstance(stage, StoreStage):
+            return Decision(End(error), BreakerSignal.ANSWERED)
         case BucketUnavailable():
             return Decision(Defer(f"bucket: {error}"))
         case StoreUnavailable():

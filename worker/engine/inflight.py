@@ -11,7 +11,7 @@ from worker.engine.payloads import Finished, Outcome
 
 
 class InFlight:
-    """Admits items up to a number and counts them out again; safe to use from several threads."""
+    """Admits items up to a limit and counts those inside; safe to use from several threads."""
 
     def __init__(self, max_items: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -9,7 +9,7 @@ from worker.inference import Model
 from worker.storage import ItemRef
 
 Rank: TypeAlias = tuple[int | bool, ...]
-"""Sort key of a queue: lower goes first."""
+"""Sort key of a queue: lower goes first. No two items have the same."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ Threads call it with what they took from the scheduler. Stages return; nothing c
 import logging
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,7 @@ from worker.engine.permits import Permits
 from worker.engine.records import failed_record
 from worker.engine.scheduler import Batch, StageScheduler
 from worker.engine.stage import Step, StoreStage
-from worker.engine.stages import StageList
+from worker.engine.stages import Stages, stage_after
 from worker.lifecycle import UNFIT_EXIT, Shutdown
 
 logger = logging.getLogger(__name__)
@@ -44,20 +45,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ItemLoop:
-    """Takes items from stage to stage; safe to use from several threads, an item from one."""
+    """Moves items from stage to stage. Safe in several threads; each item is in one at a time."""
 
-    stages: StageList
+    stages: Stages
     scheduler: StageScheduler
     inflight: InFlight
-    permits: Permits[Step]
+    permits: Permits
     breaker: CircuitBreaker
     retries: RetryLimits
     shutdown: Shutdown
-    observer: Observer
+    observers: Sequence[Observer]
     rng: random.Random
 
     def run_step(self, step: Step) -> None:
-        """Run one stage for one item, and take the item on."""
+        """Run one stage for one item, and move the item on."""
         try:
             self._process(step)
         except Exception:
@@ -66,7 +67,7 @@ class ItemLoop:
             raise
 
     def run_batch(self, batch: Batch) -> None:
-        """Run one stage for the items of a batch, and take each of them on."""
+        """Run one stage for the items of a batch, and move each of them on."""
         steps = [step for step in batch.steps if not self._must_defer(step)]
         if not steps:
             return
@@ -80,10 +81,11 @@ class ItemLoop:
                 self._leave(step.item, Deferred(died=True))
             raise
         took_s = time.monotonic() - started_s
-        self.observer.batch(steps[0].stage.name, requests, wait_s=batch.waited_s, took_s=took_s)
+        for each in self.observers:
+            each.batch(steps[0].stage.name, requests, wait_s=batch.waited_s, took_s=took_s)
 
     def defer(self, item: Item, waiting_for: str | None = None) -> None:
-        """Give an item back without a record."""
+        """Let an item leave without a record."""
         self._leave(item, Deferred(waiting_for, died=self.shutdown.is_unfit))
 
     def _process(self, step: Step) -> None:
@@ -100,16 +102,16 @@ class ItemLoop:
         try:
             result = step.stage.run(step.item, step.payload)
         except BaseException as err:  # noqa: BLE001 - whatever a stage raises ends its item only
-            self.observer.stage(step.stage.name, time.monotonic() - started_s)
+            self._observe_stage(step, started_s)
             self._advance(step, err)
             return
-        self.observer.stage(step.stage.name, time.monotonic() - started_s)
+        self._observe_stage(step, started_s)
         if isinstance(step.stage, StoreStage):
             self.breaker.answered()
         self._advance(step, result)
 
     def _advance(self, step: Step, result: Payload | Finished | BaseException) -> None:
-        """Take an item on from what its stage returned or raised."""
+        """Move an item on according to what its stage returned or raised."""
         item = step.item
         match result:
             case BaseException():
@@ -123,7 +125,8 @@ class ItemLoop:
                 if not isinstance(result, BEFORE_NETWORK):
                     self.inflight.pass_device(item)
                     self.scheduler.batches.nudge()
-                self.scheduler.put(Step(item, self.stages.after(step.stage, result), result))
+                stage = stage_after(self.stages, step.stage, result)
+                self.scheduler.put(Step(item, stage, result))
 
     def _act_on(self, step: Step, error: BaseException) -> None:
         """Do what the failure policy says about *error*."""
@@ -144,10 +147,13 @@ class ItemLoop:
         match decision.action:
             case Retry(cap_s, counts):
                 item.attempts += counts
-                self.observer.retried(item.request, step.stage.name, error)
+                for each in self.observers:
+                    each.retried(item.request, step.stage.name, error)
                 self.scheduler.put(step, delay_s=self.rng.uniform(0, cap_s))
             case End(reason):
-                self._log_unknown(item, reason)
+                if not isinstance(reason, RmbgError):
+                    facts = {"job_id": item.request.job_id, "image_key": item.request.image_key}
+                    logger.error("unexpected error in a stage", extra=facts, exc_info=reason)
                 self._leave(item, Finished(failed_record(item, reason)))
             case Defer(reason):
                 self.defer(item, reason)
@@ -157,10 +163,8 @@ class ItemLoop:
                 self.shutdown.drain(str(reason), UNFIT_EXIT)
                 self.defer(item)
 
-    # ---- parts of it
-
     def _must_defer(self, step: Step) -> bool:
-        """Give the item back if the process is leaving; return whether it did."""
+        """Defer the item if the process is leaving; return whether it did."""
         if not (self.shutdown.is_draining and isinstance(step.payload, BEFORE_NETWORK)):
             return False
         self.defer(step.item)
@@ -191,6 +195,10 @@ class ItemLoop:
         if pixels:
             self._queue_granted(self.permits.release(pixels))
 
+    def _observe_stage(self, step: Step, started_s: float) -> None:
+        for each in self.observers:
+            each.stage(step.stage.name, time.monotonic() - started_s)
+
     def _queue_granted(self, granted: list[tuple[Step, int]]) -> None:
         for step, pixels in granted:
             step.item.held_pixels = pixels
@@ -213,7 +221,7 @@ class ItemLoop:
             self.breaker.failed()
             return False
         except BucketUnavailable:
-            pass  # an answer; the item will get it too and say so
+            pass  # an answer; the item's own request raises the same error
         self.breaker.answered()
         return True
 
@@ -224,11 +232,8 @@ class ItemLoop:
             return
         self.scheduler.batches.nudge()
         try:
-            self.observer.ended(item.request, outcome, took_s=time.monotonic() - item.started_at_s)
+            took_s = time.monotonic() - item.started_at_s
+            for each in self.observers:
+                each.ended(item.request, outcome, took_s=took_s)
         finally:
             item.results.put(ItemResult(item.request, outcome))
-
-    def _log_unknown(self, item: Item, error: BaseException) -> None:
-        if not isinstance(error, RmbgError):
-            facts = {"job_id": item.request.job_id, "image_key": item.request.image_key}
-            logger.error("unexpected error in a stage", extra=facts, exc_info=error)

@@ -1,4 +1,4 @@
-"""What is known of an item between two stages: one frozen dataclass for each step of its way.
+"""What is known about an item between two stages: one frozen dataclass for each step.
 
     Queued -> Downloaded -> Decoded -> Inferred -> Rendered -> Finished
 
@@ -31,7 +31,7 @@ class Downloaded:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The decoded image, and the same as the network takes it."""
+    """The decoded image, and the input of the network made from it."""
 
     etag: str
     image: SourceImage
@@ -50,23 +50,16 @@ class Inferred:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageFacts:
-    """What a record says of an image and its mask."""
-
-    width_px: int
-    height_px: int
-    quality: Mapping[str, Json]
-    """Quality figures and the verdict on them."""
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Rendered:
     """The encoded outputs by name (empty with `Hide`), and the facts for the record."""
 
     etag: str
     outputs: Mapping[str, bytes]
-    facts: ImageFacts
+    width_px: int
+    height_px: int
+    quality: Mapping[str, Json]
+    """Quality figures and the verdict on them."""
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -81,7 +74,7 @@ class Deferred:
     """The item did not finish and nothing is recorded: its ticket is released."""
 
     waiting_for: str | None = None
-    """What the job waits for, if there is more to it than this process leaving."""
+    """What the job waits for; None if the item is deferred only because the process leaves."""
     died: bool = False
     """Whether the process leaves as unfit with this item inside, which counts as a death."""
 
@@ -92,4 +85,4 @@ Outcome: TypeAlias = Finished | Deferred
 HOLDING_PIXELS: Final = (Decoded, Inferred)
 """Payloads with decoded pixels, which a permit pays for."""
 BEFORE_NETWORK: Final = (Queued, Downloaded, Decoded)
-"""Payloads of items that a draining process gives back."""
+"""Payloads of items that a draining process defers."""

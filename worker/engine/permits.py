@@ -1,16 +1,13 @@
 """Permits for what an item holds in memory: decoded pixels."""
 
 import heapq
-import itertools
 import threading
-from typing import Generic, TypeVar
 
 from worker.engine.item import Rank
+from worker.engine.stage import Step
 
-T = TypeVar("T")
 
-
-class Permits(Generic[T]):
+class Permits:
     """Grants amounts up to a limit; requests that do not fit wait here and hold no thread.
 
     Memory is bounded in pixels and not in items, so that thumbnails and images of 100 megapixels
@@ -20,48 +17,38 @@ class Permits(Generic[T]):
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._held = 0
-        self._waiting: list[tuple[Rank, int, int, T]] = []
-        self._count = itertools.count()
+        self.held = 0
+        """What is granted and not released."""
+        self._waiting: list[tuple[Rank, int, Step]] = []
         self._lock = threading.Lock()
 
-    @property
-    def held(self) -> int:
-        """What is granted and not released."""
-        return self._held
-
-    @property
-    def waiting(self) -> int:
-        """Requests that wait."""
-        return len(self._waiting)
-
-    def request(self, holder: T, amount: int, rank: Rank) -> list[tuple[T, int]]:
+    def request(self, holder: Step, amount: int, rank: Rank) -> list[tuple[Step, int]]:
         """Ask for *amount*; return the requests that are granted now, this one or others.
 
         Requests are granted in order of *rank*, so a large one is not overtaken for ever.
         """
         with self._lock:
-            heapq.heappush(self._waiting, (rank, next(self._count), amount, holder))
+            heapq.heappush(self._waiting, (rank, amount, holder))
             return self._grant()
 
-    def release(self, amount: int) -> list[tuple[T, int]]:
-        """Give *amount* back; return the requests that are granted because of it."""
+    def release(self, amount: int) -> list[tuple[Step, int]]:
+        """Release *amount*; return the requests that are granted because of it."""
         with self._lock:
-            self._held -= amount
+            self.held -= amount
             return self._grant()
 
-    def withdraw(self) -> list[T]:
+    def withdraw(self) -> list[Step]:
         """Remove and return the holders of all requests that wait."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
         return [holder for *_, holder in waiting]
 
-    def _grant(self) -> list[tuple[T, int]]:
-        granted: list[tuple[T, int]] = []
+    def _grant(self) -> list[tuple[Step, int]]:
+        granted: list[tuple[Step, int]] = []
         while self._waiting:
-            amount = self._waiting[0][2]
-            if self._held and self._held + amount > self._limit:
+            amount = self._waiting[0][1]
+            if self.held and self.held + amount > self._limit:
                 break
-            self._held += amount
-            granted.append((heapq.heappop(self._waiting)[3], amount))
+            self.held += amount
+            granted.append((heapq.heappop(self._waiting)[2], amount))
         return granted

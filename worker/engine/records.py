@@ -5,14 +5,14 @@ from typing import Final
 from shared.job.record import ItemRecord
 from shared.job.spec import ImageOutput
 from worker.engine.item import Item, ItemRequest
-from worker.engine.payloads import ImageFacts
-from worker.imaging.encode.encoder import png_texts
+from worker.engine.payloads import Rendered
+from worker.imaging.encode.png import png_texts
 from worker.storage import keys_of
 
 MAX_REASON_CHARS: Final = 500
 
 
-def done_record(item: Item, facts: ImageFacts) -> ItemRecord:
+def done_record(item: Item, rendered: Rendered) -> ItemRecord:
     """Return the record of a rendered item.
 
     Raises:
@@ -21,19 +21,19 @@ def done_record(item: Item, facts: ImageFacts) -> ItemRecord:
     request = item.request
     keys: dict[str, str] = {}
     if request.spec.image_output is not ImageOutput.HIDE:
-        keys = keys_of(request, width=facts.width_px, height=facts.height_px)
+        keys = keys_of(request, width=rendered.width_px, height=rendered.height_px)
     return ItemRecord(
         index=request.index,
         image_key=request.image_key,
         state="done",
         cutout_key=keys.get("cutout"),
         mask_key=keys.get("mask"),
-        width=facts.width_px,
-        height=facts.height_px,
+        width=rendered.width_px,
+        height=rendered.height_px,
         device=request.model.segmenter.device,
         attempts=_attempts(item),
-        qc=dict(facts.quality),
-        notes=facts.notes,
+        qc=dict(rendered.quality),
+        notes=rendered.notes,
         model=request.model.name,
         weights_sha256=request.model.segmenter.weights_sha256,
         licence=request.model.licence,
@@ -54,7 +54,7 @@ def failed_record(item: Item, err: BaseException) -> ItemRecord:
 
 
 def png_texts_of(request: ItemRequest, version: str) -> dict[str, str]:
-    """Return the text chunks of an item's PNG files: those of the job, and one of ours."""
+    """Return the text chunks of an item's PNG files: those of the job, and one about its making."""
     spec = request.spec
     about = {
         "model": request.model.name,

@@ -1,11 +1,10 @@
-"""Where items wait for the threads of each executor. It only queues: threads come and take.
+"""Queues in which items wait for the threads of each executor.
 
 No wait can become circular: items are bounded where they enter the engine, decoded pixels by
 permits, and no stage holds a thread while it waits for another stage.
 """
 
 import heapq
-import itertools
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -20,7 +19,7 @@ from worker.engine.item import Rank
 from worker.engine.stage import Executor, Step
 
 IDLE_CHECK_S: Final = 0.5
-"""Longest sleep of the device thread; every arrival wakes it, so this is only a safety."""
+"""Longest wait of the device thread, as a safeguard: every arrival wakes it."""
 
 Clock = Callable[[], float]
 
@@ -41,35 +40,35 @@ class _DelayingQueue(ABC):
         self._clock = clock
         self._changed = threading.Condition()
         self._closed = False
-        self.delayed: DelayQueue[Step] = DelayQueue()
+        self._delayed = DelayQueue()
 
     def put(self, step: Step, *, delay_s: float = 0.0) -> None:
         """Add a step; threads see it after *delay_s*."""
         with self._changed:
             if delay_s:
-                self.delayed.push(step, self._clock() + delay_s)
+                self._delayed.push(step, self._clock() + delay_s)
             else:
                 self._add(step)
             self._changed.notify()
 
     def hurry(self) -> None:
-        """Let nothing wait for its delay any more."""
+        """End all delays, present and later ones."""
         with self._changed:
-            self.delayed.hurry()
+            self._delayed.hurry()
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let threads that find the queue empty end."""
+        """Let threads end once the queue is empty."""
         self._closed = True
         self.hurry()
 
     def _add_due(self, now_s: float) -> None:
-        for step in self.delayed.pop_due(now_s):
+        for step in self._delayed.pop_due(now_s):
             self._add(step)
 
     @abstractmethod
     def _add(self, step: Step) -> None:
-        """Add a step that waits for a thread only."""
+        """Add a step that waits only for a thread."""
 
 
 class StepQueue(_DelayingQueue):
@@ -77,8 +76,7 @@ class StepQueue(_DelayingQueue):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
-        self._ready: list[tuple[Rank, int, Step]] = []
-        self._count = itertools.count()
+        self._ready: list[tuple[Rank, Step]] = []
 
     def take(self) -> Step | None:
         """Wait for a step and remove it; None once the queue is closed and empty."""
@@ -87,13 +85,13 @@ class StepQueue(_DelayingQueue):
                 now_s = self._clock()
                 self._add_due(now_s)
                 if self._ready:
-                    return heapq.heappop(self._ready)[2]
+                    return heapq.heappop(self._ready)[1]
                 if self._closed:
                     return None
-                self._changed.wait(self.delayed.wait_s(now_s))
+                self._changed.wait(self._delayed.wait_s(now_s))
 
     def _add(self, step: Step) -> None:
-        heapq.heappush(self._ready, (step.rank, next(self._count), step))
+        heapq.heappush(self._ready, (step.rank, step))
 
 
 class BatchQueue(_DelayingQueue):
@@ -119,23 +117,19 @@ class BatchQueue(_DelayingQueue):
                     return Batch(tuple(step for _, step in taken), now_s - first_s)
                 if self._closed:
                     return None
-                waits_s = (self._batcher.wait_s(now_s), self.delayed.wait_s(now_s), IDLE_CHECK_S)
+                waits_s = (self._batcher.wait_s(now_s), self._delayed.wait_s(now_s), IDLE_CHECK_S)
                 self._changed.wait(min(wait_s for wait_s in waits_s if wait_s is not None))
 
     def nudge(self) -> None:
-        """Look again: an item has ended, or passed, without coming to the device."""
+        """Check again: an item has ended, or passed, without coming to the device."""
         with self._changed:
             self._changed.notify()
-
-    def waiting(self) -> int:
-        """Return how many steps wait for a batch."""
-        return len(self._batcher)
 
     def withdraw(self) -> list[Step]:
         """Remove and return all steps that wait; the batch that runs goes on."""
         with self._changed:
-            self.delayed.hurry()
-            withdrawn = self.delayed.pop_due(self._clock())
+            self._delayed.hurry()
+            withdrawn = self._delayed.pop_due(self._clock())
             while taken := self._batcher.take(self._clock(), hurry=True):
                 withdrawn += [step for _, step in taken]
             return withdrawn
@@ -152,7 +146,7 @@ class BatchQueue(_DelayingQueue):
 
 
 class StageScheduler:
-    """One queue an executor."""
+    """One queue per executor."""
 
     def __init__(
         self, inflight: InFlight, *, max_batch_wait_s: float, clock: Clock = time.monotonic
@@ -161,21 +155,18 @@ class StageScheduler:
         self._steps: dict[Executor, StepQueue] = {
             executor: StepQueue(clock) for executor in Executor if executor is not Executor.DEVICE
         }
+        self._queues: dict[Executor, _DelayingQueue] = {
+            **self._steps,
+            Executor.DEVICE: self.batches,
+        }
 
     def put(self, step: Step, *, delay_s: float = 0.0) -> None:
         """Queue a step for its stage's executor, after *delay_s*."""
-        if step.stage.executor is Executor.DEVICE:
-            self.batches.put(step, delay_s=delay_s)
-        else:
-            self._steps[step.stage.executor].put(step, delay_s=delay_s)
+        self._queues[step.stage.executor].put(step, delay_s=delay_s)
 
     def take(self, executor: Executor) -> Step | None:
-        """Wait for a step of *executor*, not of the device; None once there will be none."""
+        """Wait for a step of *executor*, not of the device; None once no more will come."""
         return self._steps[executor].take()
-
-    def delayed(self) -> int:
-        """Return how many steps wait for a delay to end, those of the device apart."""
-        return sum(len(queue.delayed) for queue in self._steps.values())
 
     def hurry(self) -> list[Step]:
         """End all delays, and remove and return the steps that wait for the device."""
@@ -185,6 +176,5 @@ class StageScheduler:
 
     def close(self) -> None:
         """Let the threads end once nothing waits for them."""
-        for queue in self._steps.values():
+        for queue in self._queues.values():
             queue.close()
-        self.batches.close()

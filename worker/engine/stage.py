@@ -26,9 +26,9 @@ class Stage(ABC, Generic[P]):
     """One stage. A stage that raised can be run again with the same payload."""
 
     name: ClassVar[str]
-    """As metrics and logs name it."""
+    """Name in metrics and logs."""
     accepts: ClassVar[type[Payload]]
-    """The payload that brings an item here."""
+    """Type of the payload that `run` takes."""
     executor: ClassVar[Executor]
     priority: ClassVar[int] = 0
     """Of two stages that share an executor, the lower one goes first."""
@@ -43,15 +43,11 @@ class Stage(ABC, Generic[P]):
 
 
 class StoreStage(Stage[P]):
-    """A stage that asks the object store; it rests while the circuit breaker is open."""
-
-    @abstractmethod
-    def bucket(self, item: Item) -> str:
-        """Return the bucket that `run` asks."""
+    """A stage that asks the object store; it pauses while the circuit breaker is open."""
 
     @abstractmethod
     def probe(self, item: Item) -> None:
-        """Ask the bucket for something other than the item itself.
+        """Ask the bucket that `run` asks for something other than the item itself.
 
         Raises:
             StoreUnavailable: If the store cannot be asked now.

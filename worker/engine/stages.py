@@ -17,7 +17,6 @@ from worker.engine.payloads import (
     Decoded,
     Downloaded,
     Finished,
-    ImageFacts,
     Inferred,
     Payload,
     Queued,
@@ -25,13 +24,13 @@ from worker.engine.payloads import (
 )
 from worker.engine.records import done_record, png_texts_of
 from worker.engine.stage import BatchStage, Executor, Stage, StoreStage
-from worker.imaging.operations import Imaging, final_mask
+from worker.imaging.operations import ImageOperations, final_mask
 from worker.storage import OutputWriter
 
 Stages: TypeAlias = Sequence[Stage[Any]]
 
 
-def build_stages(writer: OutputWriter, imaging: Imaging, *, version: str) -> Stages:
+def build_stages(writer: OutputWriter, imaging: ImageOperations, *, version: str) -> Stages:
     """Return the stages of the product.
 
     Args:
@@ -64,20 +63,16 @@ class Download(StoreStage[Queued]):
         body = self.writer.download(item.request)
         return Downloaded(body.etag, body.data)
 
-    def bucket(self, item: Item) -> str:
-        """See `StoreStage.bucket`."""
-        return item.request.spec.input_bucket
-
     def probe(self, item: Item) -> None:
         """See `StoreStage.probe`."""
-        self.writer.probe_reading(self.bucket(item))
+        self.writer.probe_reading(item.request.spec.input_bucket)
 
 
 @dataclass(frozen=True)
 class Decode(Stage[Downloaded]):
     """Decode the source, and prepare it for the network."""
 
-    imaging: Imaging
+    imaging: ImageOperations
     name = "decode"
     accepts = Downloaded
     executor = Executor.CPU
@@ -118,7 +113,7 @@ class Forward(BatchStage[Decoded]):
 class Render(Stage[Inferred]):
     """Turn the network's output into a mask and judge it; compose and encode the outputs."""
 
-    imaging: Imaging
+    imaging: ImageOperations
     version: str
     name = "render"
     accepts = Inferred
@@ -141,8 +136,14 @@ class Render(Stage[Inferred]):
                 "mask": self.imaging.encode(mask, texts, spec.options),
                 "cutout": self.imaging.encode(cutout, texts, spec.options),
             }
-        facts = ImageFacts(width_px=width, height_px=height, quality=quality, notes=payload.notes)
-        return Rendered(payload.etag, outputs, facts)
+        return Rendered(
+            etag=payload.etag,
+            outputs=outputs,
+            width_px=width,
+            height_px=height,
+            quality=quality,
+            notes=payload.notes,
+        )
 
 
 @dataclass(frozen=True)
@@ -156,29 +157,19 @@ class Upload(StoreStage[Rendered]):
 
     def run(self, item: Item, payload: Rendered) -> Finished:
         """See `Stage.run`."""
-        record = done_record(item, payload.facts)
+        record = done_record(item, payload)
         if payload.outputs:
             record = self.writer.publish(
                 item.request, payload.outputs, record, source_etag=payload.etag
             )
         return Finished(record)
 
-    def bucket(self, item: Item) -> str:
-        """See `StoreStage.bucket`."""
-        return item.request.spec.output_bucket
-
     def probe(self, item: Item) -> None:
         """See `StoreStage.probe`."""
-        self.writer.probe_writing(self.bucket(item))
+        self.writer.probe_writing(item.request.spec.output_bucket)
 
 
-@dataclass(frozen=True)
-class StageList:
-    """The stages and the way through them."""
-
-    stages: Stages
-
-    def after(self, stage: Stage[Any], payload: Payload) -> Stage[Any]:
-        """Return the first stage after *stage* that accepts *payload*."""
-        rest = self.stages[self.stages.index(stage) + 1 :]
-        return next(each for each in rest if each.accepts is type(payload))
+def stage_after(stages: Stages, stage: Stage[Any], payload: Payload) -> Stage[Any]:
+    """Return the first of *stages* after *stage* that accepts *payload*."""
+    later = stages[stages.index(stage) + 1 :]
+    return next(each for each in later if each.accepts is type(payload))

@@ -12,7 +12,6 @@ Edges: TypeAlias = Literal["estimate", "source", "seed"]
 
 _BAND_ROWS: Final = 256
 """Rows processed at a time, which avoids a second array as large as the cutout."""
-_CHANNELS: Final = 4
 
 
 def compose(image: RgbImage, mask: Mask, *, edges: Edges = "source") -> Cutout:
@@ -26,33 +25,21 @@ def compose(image: RgbImage, mask: Mask, *, edges: Edges = "source") -> Cutout:
             ``seed``: those of the image multiplied by alpha, the same dark edges that the ComfyUI
             node produces by pasting through a mask onto transparent black.
     """
-    if edges == "estimate":
-        return _straight(foreground(image, mask), mask)
-    if edges == "seed":
-        return _premultiplied(image, mask)
-    return _straight(image, mask)
+    colours = foreground(image, mask) if edges == "estimate" else image
+    cutout = np.zeros((*mask.shape, 4), np.uint8)
+    for top in range(0, len(mask), _BAND_ROWS):
+        band = slice(top, top + _BAND_ROWS)
+        if edges == "seed":
+            repeated = cv2.merge([mask[band]] * 3)
+            # Rounds to nearest, like Pillow; x * m / 255 is never halfway because 255 is odd.
+            dark = cv2.multiply(colours[band], repeated, scale=1 / 255)
+            cv2.merge([dark, mask[band]], cutout[band])
+        else:
+            # Colours under alpha 0 are cleared: they would otherwise be readable in the file.
+            cv2.copyTo(cv2.merge([colours[band], mask[band]]), mask[band], cutout[band])
+    return cutout
 
 
 def combine(mask: Mask, alpha: Mask) -> Mask:
     """Return ``mask * alpha / 255``, rounded, to keep the transparency of the source."""
     return np.asarray(cv2.multiply(mask, alpha, scale=1 / 255), np.uint8)
-
-
-def _straight(image: RgbImage, mask: Mask) -> Cutout:
-    cutout = np.zeros((*mask.shape, _CHANNELS), np.uint8)
-    for top in range(0, len(mask), _BAND_ROWS):
-        band = slice(top, top + _BAND_ROWS)
-        # Colours under alpha 0 are cleared: they would otherwise be readable in the file.
-        cv2.copyTo(cv2.merge([image[band], mask[band]]), mask[band], cutout[band])
-    return cutout
-
-
-def _premultiplied(image: RgbImage, mask: Mask) -> Cutout:
-    cutout = np.empty((*mask.shape, _CHANNELS), np.uint8)
-    for top in range(0, len(mask), _BAND_ROWS):
-        band = slice(top, top + _BAND_ROWS)
-        repeated = cv2.merge([mask[band]] * 3)
-        # Rounds to nearest, like Pillow; x * m / 255 is never halfway because 255 is odd.
-        colours = cv2.multiply(image[band], repeated, scale=1 / 255)
-        cv2.merge([colours, mask[band]], cutout[band])
-    return cutout

@@ -12,11 +12,8 @@ points, each of which lowers the error on synthetic images with known layers (``
   fourth pixel of every fourth row: wide averages hardly change, at a sixteenth of the cost.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -32,6 +29,9 @@ PADDING_PX: Final = sum(NEAR_RADII_PX)
 """Greatest distance at which one pixel affects another in the near passes."""
 BAND_PX: Final = 128
 """Height of a tile."""
+
+_Tile: TypeAlias = tuple[slice, slice]
+"""Rows and columns of a rectangle that contains soft pixels."""
 
 
 def foreground(image: RgbImage, mask: Mask, *, band_px: int = BAND_PX) -> RgbImage:
@@ -55,25 +55,6 @@ def foreground(image: RgbImage, mask: Mask, *, band_px: int = BAND_PX) -> RgbIma
     return colours
 
 
-@dataclass(frozen=True)
-class _Tile:
-    """A rectangle that contains soft pixels: rows ``top:bottom``, columns ``left:right``."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    def padded(self, height: int, width: int) -> _Tile:
-        """Return the tile with `PADDING_PX` on every side, clipped to the image."""
-        return _Tile(
-            max(0, self.top - PADDING_PX),
-            min(height, self.bottom + PADDING_PX),
-            max(0, self.left - PADDING_PX),
-            min(width, self.right + PADDING_PX),
-        )
-
-
 def _tiles(soft: Mask, band_px: int) -> Iterator[_Tile]:
     """Yield rectangles that cover all soft pixels (non-zero in *soft*), each pixel once."""
     for top in range(0, len(soft), band_px):
@@ -83,7 +64,7 @@ def _tiles(soft: Mask, band_px: int) -> Iterator[_Tile]:
             # The padding of closer runs would overlap: one tile costs less.
             gaps = np.flatnonzero(np.diff(columns) > 2 * PADDING_PX) + 1
             for run in np.split(columns, gaps):
-                yield _Tile(top, top + len(band), int(run[0]), int(run[-1]) + 1)
+                yield slice(top, top + len(band)), slice(int(run[0]), int(run[-1]) + 1)
 
 
 def _wide_sums(image: RgbImage, mask: Mask) -> tuple[Sums, Sums]:
@@ -103,19 +84,20 @@ def _estimate(
     image: RgbImage, mask: Mask, tile: _Tile, guess: tuple[Sums, Sums], colours: RgbImage
 ) -> None:
     """Write the foreground colours of the soft pixels of *tile* into *colours*."""
-    around = tile.padded(*mask.shape)
-    rect = np.s_[around.top : around.bottom, around.left : around.right]
-    layers = Layers(np.ascontiguousarray(image[rect]), np.ascontiguousarray(mask[rect]))
-    rows, columns = np.divmod(layers.at, around.right - around.left)
-    rows += around.top
-    columns += around.left
+    around = tuple(
+        slice(max(0, span.start - PADDING_PX), min(size, span.stop + PADDING_PX))
+        for span, size in zip(tile, mask.shape, strict=True)
+    )
+    layers = Layers(np.ascontiguousarray(image[around]), np.ascontiguousarray(mask[around]))
+    rows, columns = np.divmod(layers.at, around[1].stop - around[1].start)
+    rows += around[0].start
+    columns += around[1].start
     strides_per_row = guess[0].shape[1]
     found = layers.estimate(guess, rows // STRIDE_PX * strides_per_row + columns // STRIDE_PX)
     for radius in NEAR_RADII_PX:
         layers.assign(found)
         found = layers.estimate(layers.sums(radius))
-    inside = (
-        (rows >= tile.top) & (rows < tile.bottom) & (columns >= tile.left) & (columns < tile.right)
-    )
+    inside = (rows >= tile[0].start) & (rows < tile[0].stop)
+    inside &= (columns >= tile[1].start) & (columns < tile[1].stop)
     flat = rows[inside] * mask.shape[1] + columns[inside]
     colours.reshape(-1, 3)[flat] = np.rint(found[0][:, inside]).T.astype(np.uint8)

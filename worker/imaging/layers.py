@@ -59,8 +59,12 @@ class Layers:
 
     def sums(self, radius: int) -> tuple[Sums, Sums]:
         """Return both layers summed over boxes of ``2 * radius + 1`` pixels per side."""
-        fore, back = (_box_sums(layer, radius) for layer in self._layers)
-        return fore, back
+        side = 2 * radius + 1, 2 * radius + 1
+        fore, back = (
+            cv2.boxFilter(layer, cv2.CV_32S, side, normalize=False, borderType=cv2.BORDER_CONSTANT)
+            for layer in self._layers
+        )
+        return np.asarray(fore, np.int32), np.asarray(back, np.int32)
 
     def estimate(
         self, sums: tuple[Sums, Sums], at: npt.NDArray[np.intp] | None = None
@@ -95,14 +99,6 @@ def _solid(image: RgbImage, where: Mask) -> _Weighted:
     chosen = cv2.copyTo(cv2.merge([image, ones]), where)
     weighted: _Weighted = np.multiply(chosen, np.uint16(255), dtype=np.uint16)
     return weighted
-
-
-def _box_sums(layer: _Weighted, radius: int) -> Sums:
-    side = 2 * radius + 1
-    sums = cv2.boxFilter(
-        layer, cv2.CV_32S, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT
-    )
-    return np.asarray(sums, np.int32)
 
 
 def _planes(pixels: npt.NDArray[np.uint8] | Sums) -> npt.NDArray[np.float32]:

@@ -1,7 +1,6 @@
 """Image operations that the engine calls between download and upload, apart from the model."""
 
 from collections.abc import Mapping
-from typing import Protocol
 
 from shared.job.spec import Json, PictureOptions
 from shared.job.thresholds import Thresholds
@@ -10,15 +9,25 @@ from worker.imaging.decode import DecodedImage, Limits, decode, needs_isolation,
 from worker.imaging.decode.isolated.decoder import IsolatedDecoder
 from worker.imaging.encode import ENCODERS
 from worker.imaging.quality import measure
-from worker.imaging.types import Cutout, Mask, RgbImage, SourceImage, Translucent
+from worker.imaging.types import Cutout, Mask, RgbImage, SourceImage
 from worker.imaging.verdict import judge
 
 
-class Imaging(Protocol):
-    """The image operations of a worker. Safe to use from several threads.
+class ImageOperations:
+    """The image operations of a worker; thread-safe.
 
-    Benchmarks and tests pass stand-ins.
+    JPEG and PNG are decoded in the calling thread. Other formats, whose C parsers are less tested,
+    and items suspected of having killed a worker are decoded in child processes.
+
+    Args:
+        max_pixels: Largest image that is accepted, in pixels.
+        max_bytes: Largest file that is accepted, in bytes.
+        children: Maximum number of child processes; they start on demand.
     """
+
+    def __init__(self, *, max_pixels: int, max_bytes: int, children: int) -> None:
+        self._limits = Limits(max_pixels=max_pixels, max_bytes=max_bytes)
+        self._isolated = IsolatedDecoder(self._limits, children=children)
 
     def count_pixels(self, data: bytes) -> int:
         """Return how many pixels *data* decodes to, from its header alone.
@@ -26,6 +35,8 @@ class Imaging(Protocol):
         Raises:
             ItemError: If *data* exceeds a limit or is not an image that can be decoded.
         """
+        header = peek(data, self._limits)
+        return header.width * header.height
 
     def decode(self, data: bytes, options: PictureOptions, *, isolate: bool) -> DecodedImage:
         """Decode *data*; with *isolate* always in a child process, whatever the format.
@@ -34,6 +45,9 @@ class Imaging(Protocol):
             ItemError: If *data* exceeds a limit or cannot be decoded.
             WorkerUnfit: If no child process can be started.
         """
+        if isolate or needs_isolation(sniff(data)):
+            return self._isolated.decode(data, truncated=options.truncated)
+        return decode(data, self._limits, truncated=options.truncated)
 
     def measure(
         self, mask: Mask, low: float, high: float, thresholds: Thresholds
@@ -48,74 +62,30 @@ class Imaging(Protocol):
             high: Greatest value of it.
             thresholds: Limits beyond which a figure is doubtful.
         """
-
-    def compose(self, image: RgbImage, mask: Mask, options: PictureOptions) -> Cutout:
-        """Return the cutout of *image*, with *mask* as its alpha."""
-
-    def encode(
-        self, pixels: Cutout | Mask, texts: Mapping[str, str], options: PictureOptions
-    ) -> bytes:
-        """Return *pixels* as a PNG file with the text chunks *texts*.
-
-        Raises:
-            InvalidOption: If a keyword or text is not allowed in a PNG.
-        """
-
-    def close(self) -> None:
-        """End the child processes; calls that wait for one raise `WorkerUnfit`. Repeatable."""
-
-
-class ImageOperations:
-    """The operations that workers run; see `Imaging` for the contract.
-
-    JPEG and PNG are decoded in the calling thread. Other formats, whose C parsers are less tested,
-    and items suspected of having killed a worker are decoded in child processes.
-
-    Args:
-        max_pixels: Largest image that is accepted, in pixels.
-        max_bytes: Largest file that is accepted, in bytes.
-        children: Most child processes at a time; they start on demand.
-    """
-
-    def __init__(self, *, max_pixels: int, max_bytes: int, children: int) -> None:
-        self._limits = Limits(max_pixels=max_pixels, max_bytes=max_bytes)
-        self._isolated = IsolatedDecoder(self._limits, children=children)
-
-    def count_pixels(self, data: bytes) -> int:
-        """See `Imaging.count_pixels`."""
-        header = peek(data, self._limits)
-        return header.width * header.height
-
-    def decode(self, data: bytes, options: PictureOptions, *, isolate: bool) -> DecodedImage:
-        """See `Imaging.decode`."""
-        if isolate or needs_isolation(sniff(data)):
-            return self._isolated.decode(data, truncated=options.truncated)
-        return decode(data, self._limits, truncated=options.truncated)
-
-    def measure(
-        self, mask: Mask, low: float, high: float, thresholds: Thresholds
-    ) -> dict[str, Json]:
-        """See `Imaging.measure`."""
         figures = measure(mask, low=low, high=high)
         verdict = judge(figures, thresholds)
         reasons = {"reasons": "; ".join(verdict.reasons)} if verdict.reasons else {}
         return figures.to_json() | {"verdict": verdict.verdict} | reasons
 
     def compose(self, image: RgbImage, mask: Mask, options: PictureOptions) -> Cutout:
-        """See `Imaging.compose`."""
+        """Return the cutout of *image*, with *mask* as its alpha."""
         return compose(image, mask, edges=options.edges)
 
     def encode(
         self, pixels: Cutout | Mask, texts: Mapping[str, str], options: PictureOptions
     ) -> bytes:
-        """See `Imaging.encode`."""
+        """Return *pixels* as a file of the job's format, with the text chunks *texts*.
+
+        Raises:
+            InvalidOption: If a keyword or text is not allowed in a PNG.
+        """
         return ENCODERS[options.format](pixels, texts, options)
 
     def close(self) -> None:
-        """See `Imaging.close`."""
+        """End the child processes; calls that wait for one raise `WorkerUnfit`. Repeatable."""
         self._isolated.close()
 
 
 def final_mask(mask: Mask, source: SourceImage) -> Mask:
     """Return *mask*, multiplied by the alpha of *source* where that is kept."""
-    return combine(mask, source.alpha) if isinstance(source, Translucent) else mask
+    return mask if source.alpha is None else combine(mask, source.alpha)

@@ -28,6 +28,9 @@ REDUCED_PX: Final = 256
 
 _SOFT: Final = slice(26, 230)
 _SHADES: Final = np.arange(256, dtype=np.float64) / 255
+_INNER: Final = _SHADES[1:-1]
+_ENTROPY_BITS: Final = np.pad(-_INNER * np.log2(_INNER) - (1 - _INNER) * np.log2(1 - _INNER), 1)
+"""Entropy of a pixel by its mask value; 0 for values 0 and 255."""
 _MIN_TOUCHING_PX: Final = 2
 _LONE_PIXEL_FACTOR: Final = 16
 """In larger squares a single pixel rounds to 0 and gets no label, so that it is a speck."""
@@ -35,16 +38,6 @@ _LONE_PIXEL_FACTOR: Final = 16
 Box: TypeAlias = tuple[int, int, int, int]
 """Left, top, width, height in pixels."""
 Edge: TypeAlias = Literal["left", "top", "right", "bottom"]
-
-
-def _entropy_bits() -> npt.NDArray[np.float64]:
-    inner = _SHADES[1:-1]
-    bits = np.zeros(256)
-    bits[1:-1] = -inner * np.log2(inner) - (1 - inner) * np.log2(1 - inner)
-    return bits
-
-
-_ENTROPY_BITS: Final = _entropy_bits()
 
 
 @dataclass(frozen=True, kw_only=True)

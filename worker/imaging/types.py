@@ -17,23 +17,13 @@ Cutout: TypeAlias = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Opaque:
-    """The pixels of an image without alpha of its own."""
-
-    pixels: RgbImage
-
-
-@dataclass(frozen=True)
-class Translucent:
-    """The pixels of an image whose own alpha is kept."""
+class SourceImage:
+    """What a cutout is made from."""
 
     pixels: RgbImage
     """Straight colours, meaningless where *alpha* is 0."""
-    alpha: Mask
-
-
-SourceImage: TypeAlias = Opaque | Translucent
-"""What a cutout is made from."""
+    alpha: Mask | None = None
+    """The image's own alpha, if it is kept."""
 
 
 @dataclass(frozen=True)

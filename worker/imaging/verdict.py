@@ -19,13 +19,12 @@ class Verdict:
 
 def judge(figures: Figures, thresholds: Thresholds = DEFAULTS) -> Verdict:
     """Return the worst verdict that any of *figures* gives, with all reasons for it."""
-    reject = [*_beyond(figures, thresholds, "reject")]
-    if reject:
-        return Verdict("reject", tuple(reject))
-    review = [*_beyond(figures, thresholds, "review")]
+    if reject := tuple(_beyond(figures, thresholds, "reject")):
+        return Verdict("reject", reject)
+    review = tuple(_beyond(figures, thresholds, "review"))
     if figures.parts == 0:
-        review.append("no part of the subject is solid")
-    return Verdict("review" if review else "ok", tuple(review))
+        review += ("no part of the subject is solid",)
+    return Verdict("review" if review else "ok", review)
 
 
 def _beyond(figures: Figures, thresholds: Thresholds, kind: str) -> Iterator[str]:

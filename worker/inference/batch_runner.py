@@ -1,17 +1,14 @@
 """Run batches in parts that fit into device memory."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from torch import Tensor
 
 from shared.errors import DeviceLost
 from worker.inference.torch_errors import translated
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 

@@ -1,10 +1,8 @@
 """The segmenter: one network on one device, from images to masks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import Final, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +10,7 @@ from torch import Tensor, nn
 from shared.errors import DeviceLost
 from shared.models.weights import file_sha256
 from worker.imaging.types import RgbImage, Segmented
+from worker.inference.api import Output, Prepared
 from worker.inference.architectures import load_network
 from worker.inference.batch_runner import BatchRunner
 from worker.inference.devices import pick_device, pick_dtype, precision_name
@@ -20,9 +19,6 @@ from worker.inference.pixels import postprocess, preprocess
 from worker.inference.pixels.on_device import OnDevice
 from worker.inference.streams import Streams
 from worker.inference.torch_errors import translated
-
-if TYPE_CHECKING:
-    from worker.inference.api import Output, Prepared
 
 T = TypeVar("T")
 
@@ -107,7 +103,7 @@ class Segmenter:
         device: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
-    ) -> Segmenter:
+    ) -> Self:
         """Load weights onto a device.
 
         Args:

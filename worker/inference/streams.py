@@ -1,19 +1,11 @@
 """Run the images of a batch in parallel passes on a CPU, each on its share of the threads."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Semaphore
-from typing import TYPE_CHECKING
 
 import torch
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from torch import Tensor
-
-    Pass = Callable[[Sequence[Tensor]], list[Tensor]]
+from torch import Tensor
 
 
 class Streams:
@@ -29,7 +21,7 @@ class Streams:
         threads: Threads to divide among the passes.
     """
 
-    def __init__(self, run: Pass, threads: int) -> None:
+    def __init__(self, run: Callable[[Sequence[Tensor]], list[Tensor]], threads: int) -> None:
         self._run = run
         self._threads = threads
         self.at_once = threads

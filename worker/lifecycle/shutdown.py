@@ -1,4 +1,4 @@
-"""The one object that says whether this process is leaving, why, and with which exit code."""
+"""The shutdown of this process: whether it is leaving, why, and with which exit code."""
 
 import logging
 import threading
@@ -13,11 +13,11 @@ UNFIT_EXIT: Final = 70
 
 
 class Phase(IntEnum):
-    """How far the process is on its way out; it only ever goes up."""
+    """How far the shutdown of the process has got; it never goes back."""
 
     RUNNING = 0
     DRAINING = 1
-    """Start no new work, finish what is past the network, give the rest back."""
+    """Start no new work, finish what is past the network, and defer the rest."""
     HURRIED = 2
     """Also stop waiting for services that do not answer."""
     STOPPED = 3
@@ -25,7 +25,7 @@ class Phase(IntEnum):
 
 
 class Shutdown:
-    """The phase of this process, for everything that has to know or to wait for it.
+    """The phase of this process, for everything that has to know it or to wait for it.
 
     `request` is safe in a signal handler; every other method is safe in any thread.
     """
@@ -57,11 +57,11 @@ class Shutdown:
         self._requests.put((reason, exit_code))
 
     def serve_requests(self) -> None:
-        """Carry out one request; wait for it. To be run in a loop by a thread of its own."""
+        """Wait for one request and carry it out. Run this in a loop, in its own thread."""
         self.drain(*self._requests.get())
 
     def drain(self, reason: str, exit_code: int = 0) -> None:
-        """Begin to leave. A repetition only raises the exit code."""
+        """Begin to leave; a repeated call can only raise the exit code."""
         with self._changed:
             is_first = self._phase is Phase.RUNNING
             self.exit_code = max(self.exit_code, exit_code)
@@ -71,12 +71,12 @@ class Shutdown:
             logger.info("draining", extra={"cause": reason, "exit": exit_code})
 
     def advance(self, phase: Phase) -> None:
-        """Move on to *phase*; nothing happens if the process is that far already."""
+        """Move on to *phase*; do nothing if the process is already there or further."""
         with self._changed:
             self._phase = max(self._phase, phase)
             self._changed.notify_all()
 
     def wait(self, phase: Phase, timeout_s: float | None = None) -> bool:
-        """Wait until the process has come to *phase*; return False after *timeout_s*."""
+        """Wait until the process has reached *phase*; return False after *timeout_s*."""
         with self._changed:
             return self._changed.wait_for(lambda: self._phase >= phase, timeout_s)

@@ -26,8 +26,9 @@ def start_loop(
     *args: object,
     shutdown: Shutdown,
     every_s: float = 0.0,
+    outages: tuple[type[Exception], ...] = (),
 ) -> threading.Thread:
-    """Call *step* again and again in a thread until it returns False or the process has stopped.
+    """Call *step* repeatedly in a thread until it returns False or the process has stopped.
 
     An exception is logged and the loop goes on; after `MAX_FAILURES` in a row the process leaves
     with `UNFIT_EXIT`.
@@ -38,12 +39,17 @@ def start_loop(
         args: Arguments of *step*.
         shutdown: Ends the loop, and takes the request to leave.
         every_s: Seconds between the end of a round and the start of the next.
+        outages: Errors that skip the rest of a round and do not count as failures.
     """
-    return start_thread(name, _run_loop, name, lambda: step(*args), shutdown, every_s)
+    return start_thread(name, _run_loop, name, lambda: step(*args), shutdown, every_s, outages)
 
 
 def _run_loop(
-    name: str, step: Callable[[], bool | None], shutdown: Shutdown, every_s: float
+    name: str,
+    step: Callable[[], bool | None],
+    shutdown: Shutdown,
+    every_s: float,
+    outages: tuple[type[Exception], ...],
 ) -> None:
     failures = 0
     while True:
@@ -51,6 +57,9 @@ def _run_loop(
             if step() is False:
                 return
             failures = 0
+        except outages as err:
+            failures = 0
+            logger.warning("loop skips a round", extra={"loop": name, "cause": str(err)})
         except Exception:
             failures += 1
             logger.exception("loop failed", extra={"loop": name, "failures": failures})

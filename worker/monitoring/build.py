@@ -7,7 +7,7 @@ from celery import Celery
 
 from shared.jobstore.store import JobStore
 from worker.consumer import Consumer
-from worker.engine import Engine, Observer, Observers
+from worker.engine import Engine
 from worker.lifecycle import Shutdown
 from worker.monitoring.cached_value import CachedValue
 from worker.monitoring.collector import FleetCollector
@@ -37,10 +37,9 @@ class Monitoring:
             self.http_server.start()
 
 
-def build_observers(stages: Sequence[str]) -> tuple[Observer, Metrics]:
-    """Return the observer of an engine with these stages, and the metrics that it feeds."""
-    metrics = Metrics(stages)
-    return Observers(metrics, EventLog()), metrics
+def build_observers(stages: Sequence[str]) -> tuple[Metrics, EventLog]:
+    """Return what watches the engine; *stages* are the names of its stages."""
+    return Metrics(stages), EventLog()
 
 
 def build_monitoring(

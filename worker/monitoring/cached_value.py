@@ -17,7 +17,7 @@ WAIT_S: Final = 1.0
 
 
 class CachedValue(Generic[T]):
-    """Reads a value again, in a thread of its own, when it is asked for and too old.
+    """Refreshes a value in its own thread when a caller requests it and it is too old.
 
     A caller waits *wait_s* at most and then gets None: a service that does not answer must not
     hide what is known without it. Safe to use from several threads.

@@ -17,7 +17,7 @@ from worker.monitoring.liveness import LoopStamp
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # a registry keeps it by identity
 class FleetCollector(Collector):
-    """Reads the parts of a worker; none of them knows it."""
+    """Reads the state of a worker's parts, which do not know the collector."""
 
     engine: Engine
     leases: Leases
@@ -57,8 +57,8 @@ class FleetCollector(Collector):
         ]
 
     def _engine(self) -> list[Metric]:
-        engine, inside = self.engine, self.engine.inside
-        stalled_s = time.monotonic() - engine.progressed_at_s if inside else 0.0
+        engine, inside = self.engine, self.engine.inflight.items
+        stalled_s = time.monotonic() - engine.inflight.moved_at_s if inside else 0.0
         held, is_open = engine.permits.held, engine.breaker.is_open
         return [
             _gauge("images_inside", "Items in the engine.", inside),

@@ -1,22 +1,19 @@
-"""Log what the engine does: a line an item, a line a batch."""
+"""Log what the engine does: one line per item and one per batch."""
 
 import logging
 from collections.abc import Sequence
 from typing import Final
 
-from worker.engine import Finished, ItemRequest, Outcome
+from worker.engine import Finished, ItemRequest, Observer, Outcome
 
 logger = logging.getLogger(__name__)
 
 DIGITS: Final = 4
-"""Of seconds: a tenth of a millisecond is as much as is known."""
+"""Decimals of seconds: the clock is no more exact than a tenth of a millisecond."""
 
 
-class EventLog:
-    """An `Observer` that logs; `shared/logging.py` explains the fields."""
-
-    def stage(self, name: str, took_s: float) -> None:
-        """See `Observer.stage`: not logged, as the line of the item says enough."""
+class EventLog(Observer):
+    """Logs batches and items, not single stages; `shared/logging.py` explains the fields."""
 
     def batch(
         self, name: str, requests: Sequence[ItemRequest], *, wait_s: float, took_s: float
@@ -38,18 +35,16 @@ class EventLog:
 
     def ended(self, request: ItemRequest, outcome: Outcome, *, took_s: float) -> None:
         """See `Observer.ended`."""
-        facts = _named(request)
-        facts["took_s"] = round(took_s, DIGITS)
+        facts = _named(request) | {"took_s": round(took_s, DIGITS)}
         if not isinstance(outcome, Finished):
             logger.info("item deferred", extra=facts | {"waiting_for": outcome.waiting_for})
             return
         facts["attempts"] = outcome.record.attempts
-        if outcome.record.error is None:
+        if (error := outcome.record.error) is None:
             logger.info("item done", extra=facts)
         else:
-            facts["cause"] = outcome.record.error["class"]
-            facts["reason"] = outcome.record.error["reason"]
-            logger.info("item failed", extra=facts)
+            why = {"cause": error["class"], "reason": error["reason"]}
+            logger.info("item failed", extra=facts | why)
 
 
 def _named(request: ItemRequest) -> dict[str, object]:

@@ -9,7 +9,7 @@ from worker.monitoring.liveness import DECODE_S, LoopStamp, blocked, hung, stuck
 
 @dataclass(kw_only=True, eq=False)
 class Health:
-    """Answers with what is wrong, or None. Asks neither Redis nor the store."""
+    """Returns what is wrong, or None. Asks neither Redis nor the store."""
 
     engine: Engine
     loop: LoopStamp
@@ -24,7 +24,7 @@ class Health:
     def alive(self) -> str | None:
         """Return why the process should be restarted, or None.
 
-        A process without work, or without Redis or the store, is well: a restart would not help.
+        A process without work, Redis or the store is alive: a restart would not help.
         """
         return (
             blocked(self.loop)

@@ -33,13 +33,13 @@ class HttpServer:
     ) -> None:
         self._address = address
         self._pages: dict[str, Callable[[], Answer]] = {
-            "/metrics": lambda: _metrics(registry),
+            "/metrics": lambda: (HTTPStatus.OK, METRICS, generate_latest(registry)),
             "/livez": lambda: _probed(health.alive()),
             "/readyz": lambda: _probed(health.ready()),
         }
 
-    def start(self) -> tuple[str, int]:
-        """Serve until the process ends; return host and port.
+    def start(self) -> None:
+        """Serve until the process ends.
 
         Raises:
             InvalidOption: If the address cannot be bound.
@@ -52,9 +52,8 @@ class HttpServer:
                 f"RMBG_HTTP={host}:{port} cannot be bound: {err}; choose another address"
             ) from err
         start_thread("http", server.serve_forever)
-        host, port = str(server.server_address[0]), server.server_address[1]
-        logger.info("serving metrics", extra={"host": host, "port": port})
-        return host, port
+        bound = {"host": str(server.server_address[0]), "port": server.server_port}
+        logger.info("serving metrics", extra=bound)
 
 
 class _Server(ThreadingHTTPServer):
@@ -85,10 +84,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
         logger.debug("HTTP request", extra={"request": format % args})
-
-
-def _metrics(registry: CollectorRegistry) -> Answer:
-    return HTTPStatus.OK, METRICS, generate_latest(registry)
 
 
 def _probed(problem: str | None) -> Answer:

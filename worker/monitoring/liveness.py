@@ -1,6 +1,5 @@
 """Signs that a process looks alive and is not: a blocked loop, a stuck stage, too much memory."""
 
-import os
 import time
 from typing import Any, Final
 
@@ -52,7 +51,7 @@ class LoopStamp:
         self._ran_at_s = time.monotonic()
 
     def disconnected(self) -> None:
-        """Note that the loop has no connection: nothing is expected of it."""
+        """Note that the loop has no connection, so that it need not run."""
         self.is_connected = False
         self._ran_at_s = None
 
@@ -83,7 +82,7 @@ def hung(engine: Engine, limit_s: float) -> str | None:
 
 def too_large(limit_bytes: int) -> str | None:
     """Return a reason if this process holds more than *limit_bytes* of memory."""
-    rss_bytes = psutil.Process(os.getpid()).memory_info().rss
+    rss_bytes = psutil.Process().memory_info().rss
     if rss_bytes <= limit_bytes:
         return None
     return f"{rss_bytes / 2**20:.0f} MiB of memory held, the limit is {limit_bytes / 2**20:.0f} MiB"

@@ -1,4 +1,4 @@
-"""Count what happens in the engine, for Prometheus; `collector` reads what is true when it asks."""
+"""Count what happens in the engine, for Prometheus; `collector` reports the current state."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 
 from shared.errors import ItemError
-from worker.engine import Finished, ItemRequest, Outcome
+from worker.engine import Finished, ItemRequest, Observer, Outcome
 
 SECONDS: Final = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -22,8 +22,8 @@ WAIT_SECONDS: Final = (
 SIZES: Final = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
 
 
-class Metrics:
-    """An `Observer` that counts, in a registry of its own. Safe to use from several threads.
+class Metrics(Observer):
+    """Counts in a registry of its own. Safe to use from several threads.
 
     Counters start at 0 under every label that is known beforehand: a rate needs a first value.
     """
@@ -34,7 +34,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self._images = Counter(
             "rmbg_images",
-            "Items that left the engine: done, failed (by error class), or given back unfinished.",
+            "Items that left the engine: done, failed (by error class), or deferred (given_back).",
             labelnames=("result", "error"),
             registry=self.registry,
         )

@@ -16,12 +16,12 @@ from worker.engine import Engine
 from worker.inference import ModelCache
 from worker.lifecycle import Phase, Shutdown, start_loop, start_thread
 from worker.monitoring.build import Monitoring
-from worker.runtime.watchdogs import Watchdogs
+from worker.runtime.watchdogs import start_watchdogs
 from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
-PATIENT_SHARE: Final = 0.6
+HURRY_SHARE: Final = 0.6
 """Share of the time to leave after which the process stops waiting for services that do not
 answer."""
 
@@ -73,31 +73,31 @@ class Worker:
 
     def _on_ready(self, **_: object) -> None:
         self.consumer.start()
-        Watchdogs(
+        start_watchdogs(
+            self.shutdown,
             engine=self.engine,
             loop=self.monitoring.loop,
             hung_s=self.settings.stall_s + self.settings.lease_s,
             memory_limit_bytes=self.settings.memory_limit_bytes,
-        ).start(self.shutdown)
+        )
         self.monitoring.health.is_serving = True
         logger.info("ready", extra={"models": self.models.loaded})
 
     def _on_signal(self, **_: object) -> None:
-        """Runs in a signal handler, which must not take a lock that the interrupted code holds."""
+        """Request to leave, without taking a lock that the interrupted code may hold."""
         self.shutdown.request("a signal asked for it")
 
     def _leave(self) -> None:
-        """Wait for the process to leave, help it, and end it if it is late."""
+        """Wait until the process leaves, drain the engine, and end the process if it is late."""
         self.shutdown.wait(Phase.DRAINING)
-        # What a signal would set: otherwise Celery would go on to fetch the very tickets that are
-        # given back here.
+        # What a signal would set: otherwise Celery would fetch the released tickets again.
         state.should_stop = self.shutdown.exit_code  # type: ignore[assignment]  # the stubs know its default only
         self.engine.drain()
-        patient_s = PATIENT_SHARE * self.settings.drain_s
-        if self.shutdown.wait(Phase.STOPPED, patient_s):
+        hurry_s = HURRY_SHARE * self.settings.drain_s
+        if self.shutdown.wait(Phase.STOPPED, hurry_s):
             return
         self.shutdown.advance(Phase.HURRIED)
-        if not self.shutdown.wait(Phase.STOPPED, self.settings.drain_s - patient_s):
+        if not self.shutdown.wait(Phase.STOPPED, self.settings.drain_s - hurry_s):
             logger.error("not done in time: leaving with items inside")
             os._exit(self.shutdown.exit_code or 1)
 

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 CONFIG_EXIT: Final = 2
 RESTART_S: Final = 5.0
-"""Rest before a process that ended is started again, so that a fault does not spin."""
+"""Pause before a process that ended is started again, so that a fault does not spin."""
 TICK_S: Final = 0.2
 
 

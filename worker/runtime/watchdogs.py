@@ -1,8 +1,6 @@
 """End a process that looks alive and is not, so that its supervisor starts another."""
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 from worker.engine import Engine
 from worker.lifecycle import UNFIT_EXIT, Shutdown, start_loop
@@ -11,31 +9,33 @@ from worker.monitoring.liveness import EVERY_S, LoopStamp, blocked, hung, stuck,
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Watchdogs:
-    """Checks once a second, and makes the process leave at the first thing that is wrong."""
+def start_watchdogs(
+    shutdown: Shutdown, *, engine: Engine, loop: LoopStamp, hung_s: float, memory_limit_bytes: int
+) -> None:
+    """Check once a second, and make the process leave at the first thing that is wrong.
 
-    engine: Engine
-    loop: LoopStamp
-    hung_s: float
-    """How long no item may move; more than a lease, so that a hung engine has lost its tickets."""
-    memory_limit_bytes: int
+    Args:
+        shutdown: Takes the request to leave.
+        engine: Must move its items.
+        loop: Celery's event loop, which must run.
+        hung_s: How long no item may move; more than a lease, so that a hung engine has lost its
+            tickets.
+        memory_limit_bytes: Resident memory at which the process leaves.
+    """
 
-    def start(self, shutdown: Shutdown) -> None:
-        """Begin, in a thread of its own."""
-        start_loop("watchdogs", self.check, shutdown, shutdown=shutdown, every_s=EVERY_S)
-
-    def check(self, shutdown: Shutdown) -> bool:
+    def check() -> bool:
         """Leave if anything is wrong; return whether to go on."""
-        for reason, exit_code in self._findings():
+        findings = (
+            (blocked(loop), UNFIT_EXIT),
+            (stuck(engine), UNFIT_EXIT),
+            (hung(engine, hung_s), UNFIT_EXIT),
+            (too_large(memory_limit_bytes), 0),
+        )
+        for reason, exit_code in findings:
             if reason is not None:
                 logger.critical("leaving", extra={"cause": reason, "exit": exit_code})
                 shutdown.drain(reason, exit_code)
                 return False
         return True
 
-    def _findings(self) -> Iterator[tuple[str | None, int]]:
-        yield blocked(self.loop), UNFIT_EXIT
-        yield stuck(self.engine), UNFIT_EXIT
-        yield hung(self.engine, self.hung_s), UNFIT_EXIT
-        yield too_large(self.memory_limit_bytes), 0
+    start_loop("watchdogs", check, shutdown=shutdown, every_s=EVERY_S)

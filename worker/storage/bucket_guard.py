@@ -1,4 +1,4 @@
-"""Access to the buckets that this worker's settings allow, whatever a job says."""
+"""Restrict access to the buckets that this worker's settings allow."""
 
 from collections.abc import Collection
 
@@ -9,8 +9,8 @@ from shared.objects import ObjectStore, StoreWrapper
 class BucketGuard(StoreWrapper):
     """See `ObjectStore`: reads the input and output buckets and writes the output bucket only.
 
-    A job comes from whatever can write to Redis, so the producer's own check proves nothing. A
-    call for another bucket raises `BucketUnavailable` and does not reach the store: the job waits
+    Anything that can write to Redis can create a job, so the producer's own check proves nothing.
+    A call for another bucket raises `BucketUnavailable` and does not reach the store: the job waits
     and shows the reason, because another worker, or new settings, may allow the bucket.
     """
 

@@ -43,11 +43,10 @@ def resolve(
         return "same" if is_whole(found) and not _is_outdated(item, found) else None
     if sequence > item.sequence:
         return "superseded"
-    if sequence == item.sequence:
-        return None
-    if item.spec.existing is Existing.KEEP:
+    is_earlier = sequence < item.sequence
+    if is_earlier and item.spec.existing is Existing.KEEP:
         return "kept"
-    if item.spec.existing is Existing.FAIL:
+    if is_earlier and item.spec.existing is Existing.FAIL:
         raise OutputExists(
             f"{key}: a different output exists and the job says --existing fail; "
             "remove it or choose another save prefix"

@@ -1,4 +1,4 @@
-"""What reading and writing needs to know of an item."""
+"""The facts about an item that reading its source and writing its outputs need."""
 
 from dataclasses import dataclass
 

@@ -20,7 +20,7 @@ PROBE: Final = "_jobs/.probe"
 """Written to find out whether a store that failed accepts writes again."""
 MAX_RECORD_BYTES: Final = 1500
 MAX_ROUNDS: Final = 3
-"""How often an output that changes while it is written is looked at before it is tried later."""
+"""How often an output that changes while it is written is tried before its item is retried."""
 WRITE_ORDER: Final = ("mask", "cutout")
 """A cutout in the bucket always has its mask."""
 DOUBTFUL: Final = frozenset({"review", "reject"})
@@ -74,8 +74,9 @@ class OutputWriter:
         if found.metadata.get(SOURCE) != source.etag or RECORD not in found.metadata:
             return None
         record = _unpack(found.metadata[RECORD], item, keys)
-        if self._lacks_review_copy(item, record):
-            return None
+        bucket = spec.output_bucket
+        if _is_doubtful(item, record) and self._store.head(bucket, review_key(item)) is None:
+            return None  # the copy, which is written last, is missing
         return record.model_copy(
             update={"sizes": {"cutout": found.size_bytes, "mask": mask.size_bytes}}
         )
@@ -107,7 +108,7 @@ class OutputWriter:
             output: self._write(item, keys[output], outputs[output], metadata)
             for output in WRITE_ORDER
         }
-        if item.spec.review_prefix is not None and record.verdict in DOUBTFUL:
+        if _is_doubtful(item, record):
             bucket, key = item.spec.output_bucket, review_key(item)
             media_type = item.spec.options.format.media_type
             self._store.put(bucket, key, outputs["cutout"], content_type=media_type)
@@ -118,12 +119,6 @@ class OutputWriter:
                 "existing": next((each for each in PRECEDENCE if each in conflicts), None),
             }
         )
-
-    def _lacks_review_copy(self, item: ItemRef, record: ItemRecord) -> bool:
-        """Return whether a doubtful cutout was written, and its copy, which comes last, was not."""
-        if item.spec.review_prefix is None or record.verdict not in DOUBTFUL:
-            return False
-        return self._store.head(item.spec.output_bucket, review_key(item)) is None
 
     def _write(
         self, item: ItemRef, key: str, body: bytes, metadata: Mapping[str, str]
@@ -156,6 +151,11 @@ class OutputWriter:
                 return conflict, found.size_bytes
             match = None if found is None else found.etag
         raise StoreUnavailable(f"{bucket}/{key} changed {MAX_ROUNDS} times while it was written")
+
+
+def _is_doubtful(item: ItemRef, record: ItemRecord) -> bool:
+    """Return whether the job wants a copy of this cutout for review."""
+    return item.spec.review_prefix is not None and record.verdict in DOUBTFUL
 
 
 def _pack(record: ItemRecord) -> str:

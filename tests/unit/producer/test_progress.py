@@ -55,7 +55,7 @@ class Clock:
         self.now_s += seconds
 
 
-def follow(states, *, patience_s=60.0):
+def follow(states):
     """Return a function that watches *states*, its output and its clock; the last state repeats."""
     clock, out = Clock(), io.StringIO()
     walk = iter(states)
@@ -68,7 +68,7 @@ def follow(states, *, patience_s=60.0):
 
     def run():
         screen = Lines(out, clock)
-        return watch(poll, screen, clock=clock, sleep=clock.sleep, patience_s=patience_s)
+        return watch(poll, screen, clock=clock, sleep=clock.sleep)
 
     return run, out, clock
 

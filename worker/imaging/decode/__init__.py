@@ -3,7 +3,7 @@
 Modules, each importing only earlier ones: `limits` (size limits), `sniff` (file format), `header`
 (image size, without decoding), `files` (Pillow plug-ins and translation of their errors), `jpeg`
 (fast path), `samples` (any mode to 8 bits and a separate alpha), `colour` (profiles to sRGB),
-`alpha`, `orientation`, `decoder` (all steps in order), `isolated` (the decoder in child processes).
+`orientation`, `decoder` (all steps in order), `isolated` (the decoder in child processes).
 """
 
 from worker.imaging.decode.decoder import DecodedImage, decode

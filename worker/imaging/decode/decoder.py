@@ -1,29 +1,22 @@
 """Decode an image file to upright sRGB pixels: all steps, in order."""
 
-from __future__ import annotations
-
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
+from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from shared.errors import UndecodableImage
 from worker.imaging.decode import jpeg
-from worker.imaging.decode.alpha import flatten
-from worker.imaging.decode.colour import Conversion
+from worker.imaging.decode.colour import to_srgb
 from worker.imaging.decode.files import FOREIGN, opened
 from worker.imaging.decode.header import peek
+from worker.imaging.decode.limits import Limits
 from worker.imaging.decode.orientation import apply_orientation, orientation
-from worker.imaging.decode.samples import split
-from worker.imaging.types import Mask, Opaque, RgbImage, SourceImage, Translucent
-
-if TYPE_CHECKING:
-    from PIL import Image
-    from PIL.ImageFile import ImageFile
-
-    from worker.imaging.decode.limits import Limits
+from worker.imaging.decode.samples import flatten, split
+from worker.imaging.types import Mask, RgbImage, SourceImage
 
 Truncated: TypeAlias = Literal["fail", "accept"]
 """What to do with a truncated file."""
@@ -48,17 +41,11 @@ class DecodedImage:
     def source(self, *, keep_alpha: bool) -> SourceImage:
         """Return the pixels for the cutout, with the file's alpha if it is to be kept."""
         if keep_alpha and self.alpha is not None and self.straight is not None:
-            return Translucent(self.straight, self.alpha)
-        return Opaque(self.image)
+            return SourceImage(self.straight, self.alpha)
+        return SourceImage(self.image)
 
 
-def decode(
-    data: bytes,
-    limits: Limits,
-    *,
-    truncated: Truncated = "fail",
-    fast_rgb: Callable[[bytes], RgbImage | None] = jpeg.fast_rgb,
-) -> DecodedImage:
+def decode(data: bytes, limits: Limits, *, truncated: Truncated = "fail") -> DecodedImage:
     """Decode the first image in *data*, of any format that `sniff` detects.
 
     Thread-safe: changes no global state of Pillow. The same bytes always give the same result.
@@ -68,7 +55,6 @@ def decode(
         limits: Checked against the header before any pixel is decoded.
         truncated: With ``accept``, a truncated JPEG, PNG, GIF, BMP or uncompressed TIFF is decoded
             as far as it goes, and a note records that.
-        fast_rgb: Decoder for plain JPEG files; see `jpeg.fast_rgb`.
 
     Raises:
         ImageTooLarge: Over a limit, or out of memory.
@@ -81,7 +67,7 @@ def decode(
     with opened(io.BytesIO(data), image_format) as image:
         limits.check_size(*image.size)
         if image_format == "JPEG" and image.mode in ("L", "RGB"):
-            decoded = _plain_jpeg(data, image, fast_rgb)
+            decoded = _plain_jpeg(data, image)
             if decoded is not None:
                 return decoded
         is_truncated = _load(image, accept=truncated == "accept")
@@ -94,17 +80,15 @@ def decode(
         )
 
 
-def _plain_jpeg(
-    data: bytes, image: ImageFile, fast_rgb: Callable[[bytes], RgbImage | None]
-) -> DecodedImage | None:
-    """Decode with *fast_rgb* if the colours need no conversion; return None where it fails."""
-    conversion = _conversion(image, image.mode)
-    if conversion.changes_colours:
+def _plain_jpeg(data: bytes, image: ImageFile) -> DecodedImage | None:
+    """Decode with `jpeg.fast_rgb` if the colours need no conversion; return None where it fails."""
+    conversion = to_srgb(image.mode, image.info)
+    if conversion.transform is not None:
         return None
     notes: tuple[str, ...] = ()
-    pixels = fast_rgb(data)
+    pixels = jpeg.fast_rgb(data)
     if pixels is None:
-        pixels = fast_rgb(data + jpeg.END)
+        pixels = jpeg.fast_rgb(data + jpeg.END)
         notes = ("the end marker is missing; all pixels are there",)
     if pixels is None or pixels.shape[1::-1] != image.size:
         return None
@@ -152,7 +136,7 @@ def _repaired_jpeg(data: bytes) -> DecodedImage:
 def _finish(image: ImageFile, *, notes: tuple[str, ...], is_16_bit: bool) -> DecodedImage:
     """Convert samples, colours, alpha and orientation of a loaded image to the common form."""
     base, alpha = split(image, is_16_bit=is_16_bit)
-    conversion = _conversion(image, base.mode)
+    conversion = to_srgb(base.mode, image.info)
     value, exif_notes = orientation(image)
     rgb = conversion.apply(base)
     notes = (*notes, *conversion.notes, *exif_notes, *_frame_notes(image))
@@ -165,12 +149,6 @@ def _finish(image: ImageFile, *, notes: tuple[str, ...], is_16_bit: bool) -> Dec
 
 def _array(image: Image.Image, value: int) -> RgbImage | Mask:
     return apply_orientation(np.array(image), value)
-
-
-def _conversion(image: ImageFile, mode: str) -> Conversion:
-    profile = image.info.get("icc_profile")
-    # Pillow sets None there if it could not extract the profile.
-    return Conversion(mode, profile, damaged="icc_profile" in image.info and profile is None)
 
 
 def _frame_notes(image: ImageFile) -> tuple[str, ...]:

@@ -4,15 +4,13 @@ The plug-in of the sniffed format is called directly, so that no other decoder s
 reason for a rejection is kept, which `Image.open` drops.
 """
 
-from __future__ import annotations
-
 import io
 import struct
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import cv2
 from PIL import (
@@ -27,11 +25,8 @@ from PIL import (
 )
 from PIL.ImageFile import ImageFile
 
-from shared.errors import ImageTooLarge, UndecodableImage, UnsupportedImage
-
-if TYPE_CHECKING:
-    from shared.errors import ItemError
-    from worker.imaging.decode.sniff import Format
+from shared.errors import ImageTooLarge, ItemError, UndecodableImage, UnsupportedImage
+from worker.imaging.decode.sniff import Format
 
 # `Limits` checks the header instead. Pillow warns below our limit, and catching a warning in one
 # thread would lose those of other threads.
@@ -81,8 +76,10 @@ _PLUGINS: Final[dict[str, Callable[[io.BytesIO], ImageFile]]] = {
 
 
 @contextmanager
-def translated(image_format: Format) -> Iterator[None]:
-    """Translate any error of a decoder into an `ItemError` with the same reason.
+def opened(file: io.BytesIO, image_format: Format) -> Iterator[ImageFile]:
+    """Open *file* as *image_format* and read its header; `load` decodes the pixels.
+
+    Any error of a decoder, also inside the context, becomes an `ItemError` with the same reason.
 
     Raises:
         UnsupportedImage: A variant of the format that no decoder supports.
@@ -90,7 +87,8 @@ def translated(image_format: Format) -> Iterator[None]:
         UndecodableImage: Any other error.
     """
     try:
-        yield
+        with _plugin(image_format)(file) as image:
+            yield image
     except FOREIGN as err:
         raise _item_error(err, image_format) from err
 
@@ -104,17 +102,6 @@ def _item_error(err: BaseException, image_format: Format) -> ItemError:
     if any(mark in low for mark in _UNSUPPORTED):
         return UnsupportedImage(text)
     return UndecodableImage(text)
-
-
-@contextmanager
-def opened(file: io.BytesIO, image_format: Format) -> Iterator[ImageFile]:
-    """Open *file* as *image_format* and read its header; `load` decodes the pixels.
-
-    Raises:
-        ItemError: See `translated`; errors inside the context are translated too.
-    """
-    with translated(image_format), _plugin(image_format)(file) as image:
-        yield image
 
 
 def _plugin(image_format: Format) -> Callable[[io.BytesIO], ImageFile]:

@@ -1,18 +1,14 @@
 """Read the size of an image from its header alone, without any C library."""
 
-from __future__ import annotations
-
 import io
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from shared.errors import UndecodableImage
 from worker.imaging.decode.files import opened
+from worker.imaging.decode.limits import Limits
 from worker.imaging.decode.sniff import Format, sniff
-
-if TYPE_CHECKING:
-    from worker.imaging.decode.limits import Limits
 
 _CONTAINERS: Final = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0}
 """ISO boxes that contain the boxes with a size -> bytes before the first child box."""

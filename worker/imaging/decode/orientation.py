@@ -6,14 +6,13 @@ from typing import Final
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import ExifTags, Image
 from PIL.ImageFile import ImageFile
 
 from worker.imaging.decode.files import FOREIGN
 
-_TAG: Final = 0x0112
-UPRIGHT: Final = 1
 _TO_UPRIGHT: Final[dict[int, Callable[[npt.NDArray[np.uint8]], object]]] = {
+    1: lambda pixels: pixels,
     2: lambda pixels: cv2.flip(pixels, 1),
     3: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
     4: lambda pixels: cv2.flip(pixels, 0),
@@ -23,7 +22,6 @@ _TO_UPRIGHT: Final[dict[int, Callable[[npt.NDArray[np.uint8]], object]]] = {
     8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
 """Source: EXIF 2.32, tag 274."""
-DAMAGED: Final = "EXIF data damaged; image assumed upright"
 
 
 def orientation(image: ImageFile) -> tuple[int, tuple[str, ...]]:
@@ -37,12 +35,10 @@ def orientation(image: ImageFile) -> tuple[int, tuple[str, ...]]:
         if isinstance(data, bytes):
             # Pillow reports damage only on the first read, which may have been while opening.
             Image.Exif().load(data)
-        value = image.getexif().get(_TAG, UPRIGHT)
+        value = image.getexif().get(ExifTags.Base.Orientation)
     except FOREIGN:
-        return UPRIGHT, (DAMAGED,)
-    if isinstance(value, int) and value in _TO_UPRIGHT:
-        return value, ()
-    return UPRIGHT, ()
+        return 1, ("EXIF data damaged; image assumed upright",)
+    return (value if isinstance(value, int) and value in _TO_UPRIGHT else 1), ()
 
 
 def apply_orientation(pixels: npt.NDArray[np.uint8], value: int) -> npt.NDArray[np.uint8]:
@@ -50,5 +46,4 @@ def apply_orientation(pixels: npt.NDArray[np.uint8], value: int) -> npt.NDArray[
 
     The result is C-contiguous; for an upright image it is *pixels* itself.
     """
-    to_upright = _TO_UPRIGHT.get(value)
-    return pixels if to_upright is None else np.asarray(to_upright(pixels), np.uint8)
+    return np.asarray(_TO_UPRIGHT[value](pixels), np.uint8)

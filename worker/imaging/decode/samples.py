@@ -1,10 +1,11 @@
-"""Convert any Pillow mode to 8-bit grey, RGB, CMYK or LAB, and a separate alpha."""
+"""Separate samples of any Pillow mode into 8-bit colours and an alpha, and flatten the two."""
 
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageStat
+from PIL.ExifTags import Base as Tag
 from PIL.ImageFile import ImageFile
 
 from shared.errors import UnsupportedImage
@@ -21,15 +22,8 @@ _CONVERT: Final = {
     "RGBX": "RGB",
     "YCbCr": "RGB",
 }
-_CAMERA_RAW_TAGS: Final = (50706, 33421)
-"""DNGVersion and CFARepeatPatternDim: the first page is a thumbnail or raw sensor data."""
-
-_SUBFILE_TYPE: Final = 254
-_REDUCED: Final = 1
-"""Bit 0 of NewSubfileType: a reduced copy of another page."""
-
-_BITS_PER_SAMPLE: Final = 258
-_PHOTOMETRIC: Final = 262
+_BRIGHT: Final = 192
+_VISIBLE: Final = 128
 
 
 def split(image: ImageFile, *, is_16_bit: bool) -> tuple[Image.Image, Image.Image | None]:
@@ -45,11 +39,18 @@ def split(image: ImageFile, *, is_16_bit: bool) -> tuple[Image.Image, Image.Imag
     Raises:
         UnsupportedImage: Float or 32-bit samples, whose white level is unknown; camera raw.
     """
-    _reject_raw(image)
+    # Of camera raw files the first page is a thumbnail or raw sensor data.
+    is_raw = _tag(image, Tag.DNGVersion, 0) or _tag(image, Tag.CFARepeatPatternDim, 0)
+    if is_raw or _tag(image, Tag.NewSubfileType, 0) & 1:  # a reduced copy of another page
+        raise UnsupportedImage(
+            "TIFF: camera raw files, and files whose first page is a thumbnail, are not supported"
+        )
     if image.mode.startswith("I;16"):
         return _from_16_bit(image)
-    if is_16_bit:
-        _scale_transparent_colour(image)
+    key = image.info.get("transparency")
+    if is_16_bit and image.mode == "RGB" and isinstance(key, tuple):
+        # Scaled to 8 bits, as Pillow scales the pixels.
+        image.info["transparency"] = tuple(value >> 8 for value in key)
     plain = _expanded(image)
     if plain.mode in _WITH_ALPHA:
         alpha = plain.getchannel("A")
@@ -58,6 +59,22 @@ def split(image: ImageFile, *, is_16_bit: bool) -> tuple[Image.Image, Image.Imag
     if plain.mode not in BASES:
         raise UnsupportedImage(f"{image.format}: samples of mode {image.mode!r} are not supported")
     return plain, None
+
+
+def flatten(rgb: Image.Image, alpha: Image.Image) -> tuple[Image.Image, str]:
+    """Paste *rgb* through *alpha* onto a plain background; return it and a note naming the colour.
+
+    The network takes RGB only. The background is white, as in most product photos, or mid grey
+    where the visible part (alpha of at least 128) is bright itself (mean above 192 of 255) and
+    would not stand out against white. Colours under alpha 0 are arbitrary and never reach the
+    network.
+    """
+    is_visible = alpha.point([0] * _VISIBLE + [255] * (256 - _VISIBLE))
+    luma = ImageStat.Stat(rgb.convert("L"), is_visible)
+    colour = "grey" if luma.sum[0] > _BRIGHT * luma.count[0] else "white"
+    background = Image.new("RGB", rgb.size, colour)
+    background.paste(rgb, mask=alpha)
+    return background, f"has alpha; flattened on {colour}"
 
 
 def _expanded(image: Image.Image) -> Image.Image:
@@ -74,10 +91,12 @@ def _expanded(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bit(image: ImageFile) -> tuple[Image.Image, Image.Image | None]:
-    white = 2 ** _tag(image, _BITS_PER_SAMPLE, 16) - 1  # Pillow does not scale 12-bit samples
+    white = 2 ** _tag(image, Tag.BitsPerSample, 16) - 1  # Pillow does not scale 12-bit samples
     levels = np.arange(2**16)
     table = ((np.minimum(levels, white) * 510 + white) // (2 * white)).astype(np.uint8)
-    if _tag(image, _PHOTOMETRIC, 1) == 0:  # white is zero; Pillow does not invert 16 bits
+    if (
+        _tag(image, Tag.PhotometricInterpretation, 1) == 0
+    ):  # white is zero; Pillow does not invert 16 bits
         table = 255 - table
     values: npt.NDArray[np.uint16] = np.asarray(image, dtype=np.uint16)
     grey = Image.fromarray(np.take(table, values))
@@ -85,21 +104,6 @@ def _from_16_bit(image: ImageFile) -> tuple[Image.Image, Image.Image | None]:
     if not isinstance(key, int) or not (values == key).any():
         return grey, None
     return grey, Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
-
-
-def _scale_transparent_colour(image: ImageFile) -> None:
-    """Scale a 16-bit transparent colour to 8 bits, as Pillow scales the pixels."""
-    key = image.info.get("transparency")
-    if image.mode == "RGB" and isinstance(key, tuple):
-        image.info["transparency"] = tuple(value >> 8 for value in key)
-
-
-def _reject_raw(image: ImageFile) -> None:
-    raw = any(_tag(image, tag, 0) for tag in _CAMERA_RAW_TAGS)
-    if raw or _tag(image, _SUBFILE_TYPE, 0) & _REDUCED:
-        raise UnsupportedImage(
-            "TIFF: camera raw files, and files whose first page is a thumbnail, are not supported"
-        )
 
 
 def _tag(image: ImageFile, number: int, default: int) -> int:

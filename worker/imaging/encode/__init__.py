@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
-from shared.job.formats import OutputFormat
-from shared.job.spec import PictureOptions
-from worker.imaging.encode.encoder import encode_png
+from shared.job.spec import OutputFormat, PictureOptions
+from worker.imaging.encode.png import encode_png
 from worker.imaging.types import Cutout, Mask
 
 Encoder: TypeAlias = Callable[[Cutout | Mask, Mapping[str, str], PictureOptions], bytes]

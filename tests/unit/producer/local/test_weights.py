@@ -1,7 +1,6 @@
 """Weights downloaded by the command line."""
 
 import hashlib
-import io
 
 import pytest
 from support.file_server import File, FileServer
@@ -20,11 +19,6 @@ SOURCE = Source(
 MODEL = Model(name="net", licence="none", commercial=True, sources=(SOURCE,))
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
 @pytest.fixture
 def settings(tmp_path):
     """Settings with an empty cache and a mirror that has the model."""
@@ -33,22 +27,23 @@ def settings(tmp_path):
         yield ServiceSettings.from_env(variables)
 
 
-def test_a_terminal_shows_a_progress_bar(settings):
-    terminal = Terminal()
+def test_a_terminal_shows_a_progress_bar(settings, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # Rich then treats any stream as a terminal
 
-    path = fetch(MODEL, settings, stream=terminal)
+    path = fetch(MODEL, settings)
 
+    shown = capsys.readouterr().err
     assert path.read_bytes() == BODY
-    assert "net" in terminal.getvalue()
-    assert "7.0/7.0 kB" in terminal.getvalue()
+    assert "net" in shown
+    assert "7.0/7.0 kB" in shown
 
 
-def test_a_stream_that_is_no_terminal_stays_empty(settings):
-    stream = io.StringIO()
+def test_nothing_is_shown_without_a_terminal(settings, capsys, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
 
-    fetch(MODEL, settings, stream=stream)
+    fetch(MODEL, settings)
 
-    assert stream.getvalue() == ""
+    assert capsys.readouterr() == ("", "")
 
 
 def test_another_cache_can_be_named(settings, tmp_path):

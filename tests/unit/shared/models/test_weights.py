@@ -301,7 +301,7 @@ def test_verify_names_both_hashes_and_the_fix(tmp_path):
     file.write_bytes(b"other")
 
     with pytest.raises(WeightsInvalid) as raised:
-        weights.verify(file, [source().sha256])
+        weights.verify(file, source().sha256)
 
     text = str(raised.value)
     assert str(file) in text
@@ -312,4 +312,4 @@ def test_verify_names_both_hashes_and_the_fix(tmp_path):
 
 def test_verify_reports_a_missing_file(tmp_path):
     with pytest.raises(WeightsInvalid, match="No such file"):
-        weights.verify(tmp_path / "net.onnx", [source().sha256])
+        weights.verify(tmp_path / "net.onnx", source().sha256)

@@ -15,7 +15,7 @@ from shared.jobstore.connection import Connection
 from shared.jobstore.store import JobStore
 from worker.consumer.exclusive_lock import ExclusiveLock
 from worker.consumer.leases import HeldTicket
-from worker.consumer.range_runner import MARK_ITEMS, Range, RangeRunner
+from worker.consumer.range_runner import MARK_ITEMS, RangeRunner
 from worker.engine import ItemRequest
 
 MODEL = "isnet-general-use"
@@ -81,9 +81,12 @@ class TicketRun:
         )
         keys = {n: f"{n}.jpg" for n in range(total)}
         self.runner = RangeRunner(
-            Range(self.held, self.claim, keys, template),
-            harness.engine,
-            store,
+            self.held,
+            self.claim,
+            template,
+            keys=keys,
+            engine=harness.engine,
+            store=store,
             lock=lock or ExclusiveLock(),
         )
         self._thread = threading.Thread(target=self.runner.run, daemon=True)
@@ -181,7 +184,7 @@ def test_a_lease_that_the_heartbeat_found_lost_is_not_used_to_mark(store, harnes
     ticket.start()
     valve.wait_for_one()
 
-    ticket.held.lose()
+    ticket.held.is_lost = True
     valve.open()
     ticket.join()
 

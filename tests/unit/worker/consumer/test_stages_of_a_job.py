@@ -5,7 +5,6 @@ import threading
 import pytest
 
 from shared.job.spec import JobState
-from worker.engine.observer import Observers
 from worker.engine.payloads import Decoded, Rendered
 from worker.engine.stage import Executor, Stage
 from worker.monitoring.event_log import EventLog
@@ -45,9 +44,7 @@ def test_a_no_op_stage_added_to_the_list_runs_a_whole_job(consumers, caplog, for
     stage = NoOp(f"after-{former}", accepts)
     names = ("download", "decode", "forward", "render", "upload", stage.name)
     metrics = Metrics(names)
-    worker = consumers(
-        change_stages=insert_after(former, stage), observer=Observers(metrics, EventLog())
-    )
+    worker = consumers(change_stages=insert_after(former, stage), observers=(metrics, EventLog()))
     job_id = worker.submit(5)
 
     worker.run()

@@ -18,8 +18,9 @@ from support.until import until
 from shared.errors import DeviceLost, StoreUnavailable, UndecodableImage
 from shared.job.spec import Existing, ImageOutput, Naming, PictureOptions
 from worker.engine.circuit_breaker import CircuitBreaker
-from worker.engine.observer import Observers
+from worker.engine.observer import Observer
 from worker.engine.payloads import Deferred, Finished
+from worker.engine.stage import Executor
 from worker.lifecycle import UNFIT_EXIT, Phase
 
 
@@ -250,7 +251,7 @@ def test_a_full_engine_takes_urgent_items_only(harnesses):
     assert harness.offer("b", urgent=True)
     valve.open()
     harness.wait()
-    until(lambda: harness.engine.inside == 0)
+    until(lambda: harness.engine.inflight.items == 0)
 
     assert harness.offer("c")
 
@@ -564,7 +565,8 @@ def test_draining_defers_items_that_wait_for_the_store(quicks):
     key = quick.image("a")
     quick.fail_store("get", "check", times=10**9)
     quick.offer(key)
-    until(quick.engine.scheduler.delayed)
+    delayed = quick.engine.scheduler._steps[Executor.DOWNLOAD]._delayed
+    until(lambda: delayed.wait_s(0) is not None)
 
     quick.drain()
     quick.wait()
@@ -579,7 +581,7 @@ def test_draining_defers_items_that_wait_for_pixels_at_once(harnesses):
     harness.image = lambda key: key
     valve = hold_device(harness)
     harness.offer("b")
-    until(lambda: harness.engine.permits.waiting)
+    until(lambda: harness.engine.permits._waiting)
 
     harness.drain()
     harness.wait(1)
@@ -636,11 +638,10 @@ def test_an_item_whose_stage_ends_after_the_drain_began_is_deferred(harnesses, s
 # --- bugs of the engine and of its observers
 
 
-class FailingObserver(Observers):
+class FailingObserver(Observer):
     """An observer whose next calls of the method *name* raise."""
 
     def __init__(self, name, times):
-        super().__init__()
         self.left = times
 
         def fail(*_, **__):
@@ -656,7 +657,7 @@ def single(quicks):
     """Make harnesses with one thread per executor, so that failures follow one another."""
 
     def make(observer):
-        return quicks(observer=observer, io_threads=1, cpu_threads=1)
+        return quicks(observers=[observer], io_threads=1, cpu_threads=1)
 
     return make
 
@@ -782,14 +783,14 @@ def test_the_image_of_an_ended_item_is_freed(harnesses, failing):
 
 
 def test_an_idle_engine_makes_progress(harness):
-    harness.engine._inflight.moved_at_s -= 1000
+    harness.engine.inflight.moved_at_s -= 1000
 
     assert harness.engine.is_progressing(300)
 
 
 def test_an_engine_whose_device_hangs_makes_no_progress(quick):
     valve = hold_device(quick)
-    quick.engine._inflight.moved_at_s -= 1000
+    quick.engine.inflight.moved_at_s -= 1000
 
     assert not quick.engine.is_progressing(300)
     valve.open()
@@ -801,7 +802,7 @@ def test_ended_items_are_counted_and_deferred_ones_are_not(quick):
     quick.drain()
     quick.run(quick.image("b"))
 
-    assert quick.engine.ended == 2
+    assert quick.engine.inflight.ended == 2
 
 
 def test_many_threads_may_offer_at_once(quick):
@@ -820,4 +821,4 @@ def test_many_threads_may_offer_at_once(quick):
     quick.wait(60)
 
     assert all(isinstance(outcome, Finished) for outcome in quick.outcomes.values())
-    until(lambda: quick.engine.inside == 0)
+    until(lambda: quick.engine.inflight.items == 0)

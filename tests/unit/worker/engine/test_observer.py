@@ -5,7 +5,6 @@ from support.engine_harness import EngineHarness
 from support.stand_ins import QuickImaging
 
 from shared.errors import DeviceLost
-from worker.engine.observer import Observers
 from worker.engine.payloads import Deferred, Finished
 from worker.monitoring.event_log import EventLog
 from worker.monitoring.metrics import Metrics
@@ -43,7 +42,7 @@ def notes():
 
 @pytest.fixture
 def harness(notes):
-    made = EngineHarness(imaging=QuickImaging(), observer=notes)
+    made = EngineHarness(imaging=QuickImaging(), observers=[notes])
     yield made
     made.close()
 
@@ -95,7 +94,7 @@ def raise_device_lost(_batch):
 def test_every_observer_gets_the_same_calls():
     first, second = Notes(), Notes()
     harness = EngineHarness(
-        imaging=QuickImaging(), observer=Observers(first, second, Metrics(STAGES), EventLog())
+        imaging=QuickImaging(), observers=(first, second, Metrics(STAGES), EventLog())
     )
     harness.put("a")
     harness.fail_store("get", times=1)

@@ -114,12 +114,10 @@ def test_a_delayed_step_is_taken_once_it_is_due(queues):
     queues.put("late", delay_s=10)
     queues.put("b")
     assert queues.take(1) == ["b"]
-    assert queues.scheduler.delayed() == 1
 
     queues.clock.now_s = 10
 
     assert queues.take(1) == ["late"]
-    assert queues.scheduler.delayed() == 0
 
 
 def test_executors_do_not_share_a_queue(queues):
@@ -166,7 +164,7 @@ def test_hurry_ends_delays_and_returns_what_waits_for_the_device(queues):
 
     assert sorted(step.item.request.image_key for step in withdrawn) == ["a", "b", "c"]
     assert queues.take(1) == ["delayed"]
-    assert queues.scheduler.batches.waiting() == 0
+    assert queues.scheduler.hurry() == []
 
 
 # --- batches

@@ -1,4 +1,4 @@
-"""`ImageOperations`, the implementation of `Imaging` that workers use."""
+"""`ImageOperations`: decode, measure, compose and encode as a job configures."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from shared.errors import ImageTooLarge, WorkerUnfit
 from shared.job.spec import PictureOptions
 from shared.job.thresholds import Thresholds
 from worker.imaging.decode import DecodedImage
-from worker.imaging.operations import ImageOperations, Imaging, final_mask
-from worker.imaging.types import Opaque, Translucent
+from worker.imaging.operations import ImageOperations, final_mask
+from worker.imaging.types import SourceImage
 
 LIMITS = {"max_pixels": 1_000_000, "max_bytes": 1_000_000}
 OPTIONS = PictureOptions()
@@ -22,7 +22,7 @@ def made(*, max_pixels=1_000_000):
 
 @pytest.fixture(scope="module")
 def operations():
-    imaging: Imaging = made()
+    imaging = made()
     yield imaging
     imaging.close()
 
@@ -78,21 +78,20 @@ def test_the_source_of_an_image_with_alpha_is_its_straight_colours():
 
     kept, ignored = (decoded.source(keep_alpha=keep) for keep in (True, False))
 
-    assert isinstance(kept, Translucent)
     assert kept.pixels is straight
     assert kept.alpha is ALPHA
-    assert isinstance(ignored, Opaque)
+    assert ignored.alpha is None
     assert ignored.pixels is flat
 
 
 def test_the_source_of_an_image_without_alpha_is_opaque():
     source = DecodedImage(quadrants(), None, ()).source(keep_alpha=True)
 
-    assert isinstance(source, Opaque)
+    assert source.alpha is None
 
 
 def test_the_final_mask_keeps_the_transparency_of_the_source():
     mask = np.full((32, 48), 255, np.uint8)
 
-    assert (final_mask(mask, Translucent(quadrants(), ALPHA)) == 128).all()
-    assert final_mask(mask, Opaque(quadrants())) is mask
+    assert (final_mask(mask, SourceImage(quadrants(), ALPHA)) == 128).all()
+    assert final_mask(mask, SourceImage(quadrants())) is mask

@@ -6,7 +6,7 @@ import torch
 from shared.errors import WeightsInvalid
 from worker.inference.architectures.isnet.fold import build, fold
 from worker.inference.architectures.isnet.fuse import FusedBlock, Halve, fuse
-from worker.inference.architectures.isnet.network import Network, RsuFlat, convolutions
+from worker.inference.architectures.isnet.network import Network, Rsu, convolutions
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_the_output_has_the_size_of_the_input(published, side_px):
 
 def test_the_receptive_field_of_the_flat_stage_follows_from_its_dilations():
     """A pixel affects others up to 1 + 1 + 2 + 4 + 8 (encoder) + 4 + 2 + 1 (decoder) away."""
-    stage = RsuFlat(1, 4, 1, norm=False)
+    stage = Rsu(4, 1, 4, 1, flat=True, norm=False)
     for parameter in stage.parameters():
         torch.nn.init.uniform_(parameter, 0.01, 0.02)
     plain = torch.zeros(1, 1, 128, 128)

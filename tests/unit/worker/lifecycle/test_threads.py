@@ -77,6 +77,18 @@ def test_failures_that_are_not_in_a_row_do_not_drain_the_process(shutdown):
     assert not shutdown.is_draining
 
 
+def test_an_outage_skips_a_round_and_does_not_count_as_a_failure(shutdown, caplog):
+    outage, error = ConnectionError("simulated"), ValueError("simulated")
+    step = Step(*[outage] * MAX_FAILURES, error, error, outage, error, None)
+
+    run(step, shutdown, outages=(ConnectionError,))
+
+    assert step.calls == MAX_FAILURES + 6
+    assert not shutdown.is_draining
+    assert [record.levelno for record in caplog.records].count(logging.WARNING) == MAX_FAILURES + 1
+    assert (caplog.records[0].loop, caplog.records[0].cause) == ("test", "simulated")
+
+
 def test_a_loop_with_an_interval_ends_once_the_process_has_stopped(shutdown):
     calls = []
 

@@ -1,4 +1,4 @@
-"""Which buckets a worker may use, whatever a job asks for."""
+"""Which buckets a worker may use."""
 
 import pytest
 from support.memory_store import MemoryStore

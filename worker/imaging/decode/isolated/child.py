@@ -5,8 +5,6 @@ the raw bytes that the JSON announces. No pickle, because a process that decodes
 not trusted.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import resource
@@ -15,14 +13,11 @@ import socket
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from shared.errors import ImageTooLarge, ItemError
-from worker.imaging.decode.decoder import decode
+from worker.imaging.decode.decoder import Truncated, decode
 from worker.imaging.decode.limits import Limits
-
-if TYPE_CHECKING:
-    from worker.imaging.decode.decoder import Truncated
 
 LENGTH: Final = struct.Struct(">I")
 _GRACE_S: Final = 5.0

@@ -1,28 +1,25 @@
 """Decode in child processes, so that a crash, hang or memory exhaustion affects one image."""
 
-from __future__ import annotations
-
 import functools
-import queue
 import threading
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from shared.errors import ItemError, UndecodableImage, WorkerUnfit
-from worker.imaging.decode.isolated.process import BOOT, CONNECTION_ERRORS, DecoderProcess
-
-if TYPE_CHECKING:
-    from worker.imaging.decode.decoder import DecodedImage, Truncated
-    from worker.imaging.decode.limits import Limits
+from worker.imaging.decode.decoder import DecodedImage, Truncated
+from worker.imaging.decode.isolated.process import (
+    BOOT,
+    CONNECTION_ERRORS,
+    EXIT_S,
+    DecoderProcess,
+)
+from worker.imaging.decode.limits import Limits
 
 MEMORY_BYTES: Final = 3 * 2**30
 """Enough for 100 MP with alpha: up to 5 copies of 4 bytes per pixel at once."""
 
 TIMEOUT_S: Final = 30.0
 """Time limit per image, in seconds; the child is killed after it."""
-
-_EXIT_S: Final = 2.0
-"""Time for a dying process to exit, so that its own exit status is reported and not our kill."""
 
 _CLOSED: Final = "the isolated decoder is closed"
 
@@ -57,19 +54,11 @@ class IsolatedDecoder:
         self._timeout_s = timeout_s
         config = {"limits": asdict(limits), "memory_bytes": memory_bytes, "timeout_s": timeout_s}
         self._spawn = functools.partial(DecoderProcess, config, boot)
-        # A slot holds a process, or None before one is started; LIFO order reuses warm processes.
-        self._slots: queue.LifoQueue[DecoderProcess | None] = queue.LifoQueue()
-        for _ in range(children):
-            self._slots.put(None)
-        self._children: set[DecoderProcess] = set()
+        self._slots = threading.Semaphore(children)
         self._lock = threading.Lock()
+        self._children: set[DecoderProcess] = set()
+        self._idle: list[DecoderProcess] = []
         self._closed = False
-
-    @property
-    def pids(self) -> tuple[int, ...]:
-        """Ids of the running processes."""
-        with self._lock:
-            return tuple(child.pid for child in self._children if child.alive)
 
     def decode(self, data: bytes, *, truncated: Truncated = "fail") -> DecodedImage:
         """Decode *data* in a child process; see `decode`.
@@ -103,45 +92,40 @@ class IsolatedDecoder:
         for child in children:
             child.disconnect()
         for child in children:
-            child.reap(_EXIT_S)
+            child.reap(EXIT_S)
 
     def _once(self, data: bytes, truncated: Truncated) -> DecodedImage:
-        child = self._take()
-        try:
-            return child.ask(data, truncated, self._timeout_s)
-        except ItemError:
-            raise
-        except TimeoutError as err:
-            child.reap(0)
-            raise UndecodableImage(f"decoding took longer than {self._timeout_s:g} s") from err
-        except CONNECTION_ERRORS as err:
-            cause = child.reap(_EXIT_S)
-            if self._closed:
-                raise WorkerUnfit(_CLOSED) from err
-            raise _DiedError(cause) from err
-        except BaseException:
-            child.reap(0)  # the next caller would read the rest of this answer
-            raise
-        finally:
-            self._slots.put(child)
-
-    def _take(self) -> DecoderProcess:
-        child = self._slots.get()
-        if child is not None and child.alive:
-            return child
-        try:
-            if child is not None:
+        with self._slots:
+            child = self._idle_or_new()
+            try:
+                return child.ask(data, truncated, self._timeout_s)
+            except ItemError:
+                raise
+            except TimeoutError as err:
                 child.reap(0)
-            return self._start()
-        except BaseException:
-            self._slots.put(None)
-            raise
+                raise UndecodableImage(f"decoding took longer than {self._timeout_s:g} s") from err
+            except CONNECTION_ERRORS as err:
+                cause = child.reap(EXIT_S)
+                if self._closed:
+                    raise WorkerUnfit(_CLOSED) from err
+                raise _DiedError(cause) from err
+            except BaseException:
+                child.reap(0)  # the next caller would read the rest of this answer
+                raise
+            finally:
+                self._idle.append(child)
 
-    def _start(self) -> DecoderProcess:
+    def _idle_or_new(self) -> DecoderProcess:
+        """Return the process used last if it is alive, or another; start one if none is idle."""
         try:
             with self._lock:
                 if self._closed:
                     raise WorkerUnfit(_CLOSED)
+                while self._idle:
+                    child = self._idle.pop()
+                    if child.alive:
+                        return child
+                    child.reap(0)
                 child = self._spawn()
                 self._children = {one for one in self._children if one.alive} | {child}
             child.wait_ready()

@@ -1,7 +1,5 @@
 """The parent's end of one child process that decodes images."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import signal
@@ -9,17 +7,14 @@ import socket
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from shared.errors import ImageTooLarge, ItemError, UndecodableImage, UnsupportedImage
-from worker.imaging.decode.decoder import DecodedImage
+from worker.imaging.decode.decoder import DecodedImage, Truncated
 from worker.imaging.decode.isolated.child import LENGTH, send
-
-if TYPE_CHECKING:
-    from worker.imaging.decode.decoder import Truncated
 
 CONNECTION_ERRORS: Final = (OSError, EOFError, ValueError)
 """Raised when the child has died or sends an invalid message."""
@@ -27,7 +22,9 @@ CONNECTION_ERRORS: Final = (OSError, EOFError, ValueError)
 _START_S: Final = 60.0
 """Loading the decoders' libraries from a cold disk takes seconds; a minute means a hang."""
 
-_EXIT_S: Final = 2.0
+EXIT_S: Final = 2.0
+"""Time for a dying process to exit, so that its own exit status is reported and not our kill."""
+
 _MAX_TEXT_BYTES: Final = 2**20
 BOOT: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -63,11 +60,6 @@ class DecoderProcess:
             )
 
     @property
-    def pid(self) -> int:
-        """Process id."""
-        return self._process.pid
-
-    @property
     def alive(self) -> bool:
         """Whether the process is running."""
         return self._process.poll() is None
@@ -81,7 +73,7 @@ class DecoderProcess:
         try:
             self._receive(time.monotonic() + _START_S)
         except CONNECTION_ERRORS as err:
-            raise OSError(self.reap(_EXIT_S)) from err
+            raise OSError(self.reap(EXIT_S)) from err
 
     def ask(self, data: bytes, truncated: Truncated, timeout_s: float) -> DecodedImage:
         """Return *data* decoded by the process.
@@ -117,9 +109,7 @@ class DecoderProcess:
             self._process.kill()
             code = self._process.wait()
         self._socket.close()
-        if code >= 0:
-            return f"exit code {code}"
-        return f"signal {-code} ({signal.Signals(-code).name})"
+        return f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
 
     def _receive(self, deadline: float) -> dict[str, Any]:
         (length,) = LENGTH.unpack(self._exactly(bytearray(LENGTH.size), deadline))

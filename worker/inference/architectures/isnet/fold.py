@@ -23,7 +23,7 @@ def build(state: Mapping[str, Tensor]) -> Network:
     Raises:
         WeightsInvalid: If a tensor is missing, unknown or of another shape.
     """
-    check(state, norm=any(".bn_s1." in name for name in state))
+    check(state)
     with torch.device("meta"):
         network = Network(norm=False)
     network.load_state_dict(fold(state), assign=True)
@@ -37,7 +37,7 @@ def fold(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     folded = {name: t.float() for name, t in state.items() if ".bn_s1." not in name}
     for block in (
-        name[: -len(".bn_s1.weight")] for name in state if name.endswith(".bn_s1.weight")
+        name.removesuffix(".bn_s1.weight") for name in state if name.endswith(".bn_s1.weight")
     ):
         norm = {part: state[f"{block}.bn_s1.{part}"].double() for part in _NORM_PARTS}
         scale = norm["weight"] / torch.sqrt(norm["running_var"] + BATCH_NORM_EPS)
@@ -48,7 +48,7 @@ def fold(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return folded
 
 
-def check(state: Mapping[str, Tensor], *, norm: bool) -> None:
+def check(state: Mapping[str, Tensor]) -> None:
     """Compare *state* with the tensors of the network, with or without batch norm.
 
     Raises:
@@ -56,7 +56,7 @@ def check(state: Mapping[str, Tensor], *, norm: bool) -> None:
             and counts the others.
     """
     with torch.device("meta"):
-        expected = Network(norm=norm).state_dict()
+        expected = Network(norm=any(".bn_s1." in name for name in state)).state_dict()
     wrong = [f"{name} is missing" for name in expected if name not in state]
     wrong += [f"{name} is unknown" for name in state if name not in expected]
     wrong += [

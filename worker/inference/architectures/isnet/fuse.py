@@ -44,7 +44,6 @@ class FusedBlock(nn.Module):
         conv = block.conv_s1
         width = conv.in_channels // block.parts
         self._split = block.parts > 1 and width >= MIN_SPLIT_CHANNELS
-        self._join = block.parts > 1 and not self._split
         self._bias = conv.bias
         self._dilation = list(conv.dilation)
         weights = conv.weight.chunk(block.parts, 1) if self._split else (conv.weight,)
@@ -54,7 +53,7 @@ class FusedBlock(nn.Module):
         """See `Block.forward`."""
         dilation = self._dilation
         if not self._split:
-            joined = torch.cat(parts, 1) if self._join else parts[0]
+            joined = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
             return _convolve(joined, self._weights[0], self._bias, dilation, then="relu")
         first, second = parts
         result = _convolve(second, self._weights[1], self._bias, dilation, then="none")

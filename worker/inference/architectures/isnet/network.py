@@ -44,25 +44,41 @@ class Block(nn.Module):
 
 
 class Rsu(nn.Module):
-    """A small U-Net with pooling: RSU-L with L = *depth*.
+    """A small U-Net: RSU-L with L = *depth*, or RSU-LF, which dilates instead of pooling.
 
-    Other arguments as for `Block`; *inputs* and *parts* are those of its first block.
+    Args:
+        depth: Levels of the U-Net.
+        inputs: Channels of each input.
+        mid: Channels between the blocks.
+        outputs: Channels of the result.
+        parts: Number of inputs; see `Block`.
+        flat: Whether all levels have the same height and width, for small maps.
+        norm: Whether to include batch norm.
     """
 
     def __init__(
-        self, depth: int, inputs: int, mid: int, outputs: int, *, parts: int = 1, norm: bool
+        self,
+        depth: int,
+        inputs: int,
+        mid: int,
+        outputs: int,
+        *,
+        parts: int = 1,
+        flat: bool = False,
+        norm: bool,
     ) -> None:
         super().__init__()
         self.depth = depth
-        self.halve = _halving()
+        self.halve = nn.Identity() if flat else _halving()
+        dilations = [2**level for level in range(depth)] if flat else [1] * (depth - 1) + [2]
         self.rebnconvin = Block(inputs, outputs, parts=parts, norm=norm)
-        self.add_module("rebnconv1", Block(outputs, mid, norm=norm))
-        for level in range(2, depth):
-            self.add_module(f"rebnconv{level}", Block(mid, mid, norm=norm))
-        self.add_module(f"rebnconv{depth}", Block(mid, mid, dilation=2, norm=norm))
-        for level in range(depth - 1, 1, -1):
-            self.add_module(f"rebnconv{level}d", Block(mid, mid, parts=2, norm=norm))
-        self.add_module("rebnconv1d", Block(mid, outputs, parts=2, norm=norm))
+        for level, dilation in enumerate(dilations, start=1):
+            block = Block(mid if level > 1 else outputs, mid, dilation=dilation, norm=norm)
+            self.add_module(f"rebnconv{level}", block)
+        for level in range(depth - 1, 0, -1):
+            width, dilation = mid if level > 1 else outputs, dilations[level - 1]
+            block = Block(mid, width, parts=2, dilation=dilation, norm=norm)
+            self.add_module(f"rebnconv{level}d", block)
 
     def forward(self, *parts: Tensor) -> Tensor:
         """Map inputs `(N, inputs, h, w)` to one `(N, outputs, h, w)`."""
@@ -78,32 +94,6 @@ class Rsu(nn.Module):
 
     def _block(self, suffix: str) -> nn.Module:
         return self.get_submodule(f"rebnconv{suffix}")
-
-
-class RsuFlat(nn.Module):
-    """A small U-Net with dilation instead of pooling, for small maps: RSU-4F."""
-
-    def __init__(self, inputs: int, mid: int, outputs: int, *, parts: int = 1, norm: bool) -> None:
-        super().__init__()
-        self.rebnconvin = Block(inputs, outputs, parts=parts, norm=norm)
-        self.rebnconv1 = Block(outputs, mid, norm=norm)
-        self.rebnconv2 = Block(mid, mid, dilation=2, norm=norm)
-        self.rebnconv3 = Block(mid, mid, dilation=4, norm=norm)
-        self.rebnconv4 = Block(mid, mid, dilation=8, norm=norm)
-        self.rebnconv3d = Block(mid, mid, parts=2, dilation=4, norm=norm)
-        self.rebnconv2d = Block(mid, mid, parts=2, dilation=2, norm=norm)
-        self.rebnconv1d = Block(mid, outputs, parts=2, norm=norm)
-
-    def forward(self, *parts: Tensor) -> Tensor:
-        """Map inputs `(N, inputs, h, w)` to one `(N, outputs, h, w)`."""
-        whole = self.rebnconvin(*parts)
-        first = self.rebnconv1(whole)
-        second = self.rebnconv2(first)
-        third = self.rebnconv3(second)
-        deeper = self.rebnconv3d(self.rebnconv4(third), third)
-        deeper = self.rebnconv2d(deeper, second)
-        result: Tensor = self.rebnconv1d(deeper, first)
-        return result.add_(whole)
 
 
 class Network(nn.Module):
@@ -126,9 +116,9 @@ class Network(nn.Module):
         self.stage2 = Rsu(6, 64, 32, 128, norm=norm)
         self.stage3 = Rsu(5, 128, 64, 256, norm=norm)
         self.stage4 = Rsu(4, 256, 128, 512, norm=norm)
-        self.stage5 = RsuFlat(512, 256, 512, norm=norm)
-        self.stage6 = RsuFlat(512, 256, 512, norm=norm)
-        self.stage5d = RsuFlat(512, 256, 512, parts=2, norm=norm)
+        self.stage5 = Rsu(4, 512, 256, 512, flat=True, norm=norm)
+        self.stage6 = Rsu(4, 512, 256, 512, flat=True, norm=norm)
+        self.stage5d = Rsu(4, 512, 256, 512, parts=2, flat=True, norm=norm)
         self.stage4d = Rsu(4, 512, 128, 256, parts=2, norm=norm)
         self.stage3d = Rsu(5, 256, 64, 128, parts=2, norm=norm)
         self.stage2d = Rsu(6, 128, 32, 64, parts=2, norm=norm)

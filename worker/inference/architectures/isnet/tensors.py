@@ -1,6 +1,7 @@
 """Read weights files (.pth, .safetensors, .onnx) as tensors under the published names."""
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Final
@@ -30,7 +31,11 @@ def load_state_dict(path: Path) -> dict[str, Tensor]:
         WeightsInvalid: If the file cannot be read, has another format, or its convolutions differ
             from the network's. `isnet.fold.build` checks that all tensors are there.
     """
-    readers = {".pth": _read_pth, ".safetensors": _read_safetensors, ".onnx": _read_onnx}
+    readers: dict[str, Callable[[Path], dict[str, Tensor]]] = {
+        ".pth": _read_pth,
+        ".safetensors": safetensors.torch.load_file,
+        ".onnx": _read_onnx,
+    }
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise WeightsInvalid(f"{path}: not a weights file; supported are {', '.join(readers)}")
@@ -62,10 +67,6 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
     ):
         raise WeightsInvalid(f"{path}: contains {type(content).__name__}, not a state dict")
     return dict(content)
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    return safetensors.torch.load_file(path, device="cpu")
 
 
 def _read_onnx(path: Path) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from support import icc
 from support.pictures import encoded, plain, png, tiff
 
 from worker.imaging.decode import Limits, decode
-from worker.imaging.decode.colour import Conversion
+from worker.imaging.decode.colour import to_srgb
 
 LIMITS = Limits()
 DAMAGED = "colour profile damaged; not applied"
@@ -88,8 +88,8 @@ def test_an_srgb_profile_changes_no_pixel():
 
 def test_an_srgb_profile_is_recognised_by_its_effect():
     """Its name does not matter."""
-    assert not Conversion("RGB", icc.rgb_profile(icc.SRGB)).changes_colours
-    assert Conversion("RGB", DISPLAY_P3).changes_colours
+    assert to_srgb("RGB", {"icc_profile": icc.rgb_profile(icc.SRGB)}).transform is None
+    assert to_srgb("RGB", {"icc_profile": DISPLAY_P3}).transform is not None
 
 
 def test_a_profile_over_pillows_default_limit_is_applied():

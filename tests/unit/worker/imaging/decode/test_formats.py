@@ -1,7 +1,10 @@
 """Every variant of every format decodes to the expected pixels."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 from support.pictures import (
     as_image,
     encoded,
@@ -163,9 +166,9 @@ def test_the_fast_path_gives_pillows_pixels(options, size):
     data = encoded(photo(*size), "JPEG", **options)
 
     fast = decode(data, LIMITS)
-    slow = decode(data, LIMITS, fast_rgb=lambda data: None)
 
-    assert np.array_equal(fast.image, slow.image)
+    with Image.open(io.BytesIO(data)) as slow:
+        assert np.array_equal(fast.image, np.array(slow))
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP"])

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from shared.errors import InvalidOption
-from worker.imaging.encode import png
+from worker.imaging.encode import png, png_filters
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(7)
 
 
-def written(pixels, texts=None, row_filter=png.up) -> bytes:
+def written(pixels, texts=None, row_filter=png_filters.up) -> bytes:
     return png.write(pixels, texts=texts or {}, row_filter=row_filter, deflate=zlib.compressobj(1))
 
 
@@ -48,7 +48,7 @@ def read_by_libpng(file: bytes) -> np.ndarray:
     return pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, order[pixels.shape[2]])
 
 
-FILTERS = [png.up, png.adaptive]
+FILTERS = [png_filters.up, png_filters.adaptive]
 SHAPES = [(1, 1), (1, 700), (700, 1), (2, 3), (333, 517), (90, 3000)]
 
 
@@ -82,7 +82,7 @@ def test_the_adaptive_filter_picks_the_best_filter_for_each_row():
     ramp = (np.arange(400) * 3 % 256).astype(np.uint8)
     rows = np.stack([np.zeros(400, np.uint8), noise, noise, ramp, np.zeros(400, np.uint8)])
 
-    kinds = np.concatenate([band[:, 0].copy() for band in png.adaptive(rows, 1)])
+    kinds = np.concatenate([band[:, 0].copy() for band in png_filters.adaptive(rows, 1)])
 
     assert kinds[[0, 2, 3, 4]].tolist() == [0, 2, 1, 0]
 

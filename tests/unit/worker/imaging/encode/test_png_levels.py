@@ -10,7 +10,7 @@ from PIL import Image
 from support.photographs import photograph
 
 from worker.imaging.compose import compose
-from worker.imaging.encode.encoder import encode_png, png_texts
+from worker.imaging.encode.png import encode_png, png_texts
 
 
 def cutout(side_px=420):
