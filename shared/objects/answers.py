@@ -4,7 +4,6 @@
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -173,9 +172,3 @@ class Answer:
         advice = meaning.advice.format(storage_class=self.storage_class, region=self.region)
         own = f": {self.message}" if meaning.quotes and self.message else ""
         return f"{advice}{own} ({self.code}, HTTP {self.status})"
-
-
-def rows() -> Iterator[tuple[str, str, str]]:
-    """Yield codes, error class and advice of every answer, for the documentation."""
-    for meaning in (*TABLE, REFUSED, OUTAGE):
-        yield ", ".join(meaning.codes), meaning.fault.__name__, meaning.advice

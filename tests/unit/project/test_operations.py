@@ -21,6 +21,7 @@ IN_WORDS = {
         "boto3's chain",
         lambda s: s.services.objects.secret_access_key is None,
     ),
+    "RMBG_S3_REQUEST_PAYER": ("off", lambda s: s.services.objects.request_payer is None),
     "RMBG_WEIGHTS_URL": ("", lambda s: s.services.weights_url is None),
     "HF_TOKEN": ("", lambda s: s.services.hf_token is None),
     "RMBG_WEIGHTS": ("", lambda s: s.weights is None),
@@ -92,6 +93,8 @@ def test_a_value_that_is_not_the_default_does_change_something(name):
     """Otherwise the comparison above would prove nothing."""
     other = {
         "RMBG_REDIS_URL": "redis://elsewhere:6379/0",
+        "RMBG_S3_ADDRESSING": "virtual",
+        "RMBG_S3_CONDITIONAL": "off",
         "RMBG_DEVICE": "cpu",
         "RMBG_PRECISION": "fp32",
     }
