@@ -6,10 +6,12 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import redis
 from fleet import Fleet
+from jobs import Jobs
 from s3_proxy import S3Fault, S3FaultKind
 from schedule import Fault, Kind
 from support.until import poll
@@ -25,6 +27,14 @@ S3_FAULT_S: Final = 2.0
 """Duration of a fault of S3."""
 MESSAGES: Final = 3
 """Most messages that one fault removes or duplicates."""
+S3_FAULTS: Final = {
+    Kind.STORE_503: (S3FaultKind.REFUSED, 0.9),
+    Kind.STORE_STALL: (S3FaultKind.STALLED, 0.3),
+    Kind.STORE_REPLY_LOST: (S3FaultKind.REPLY_LOST, 0.3),
+    Kind.STORE_501: (S3FaultKind.UNIMPLEMENTED, 1.0),
+    Kind.STORE_SLOW: (S3FaultKind.SLOW, 0.5),
+}
+"""What the proxy does, and to which share of the requests."""
 _QUEUE_WAIT_S: Final = 3.0
 
 
@@ -35,7 +45,7 @@ class Faults:
         self._system = system
         self._fleet = fleet
         self._s3_fault_ends_s = 0.0
-        self.done: Counter[str] = Counter()
+        self.done: Counter[Kind] = Counter()
         """Number of faults by kind."""
         self.messages: Counter[str] = Counter()
         """Number of messages that were removed and duplicated."""
@@ -49,17 +59,32 @@ class Faults:
             Kind.MESSAGE_DOUBLED: self._double,
             Kind.RESET: lambda _: self._system.broker.client_kill_filter(_type="normal"),
             Kind.HALF_OPEN: lambda chance: system.redis_proxy.freeze(lambda: chance.random() < 0.5),
-            Kind.STORE_503: lambda chance: self._s3_fault(S3FaultKind.REFUSED, 0.9, chance),
-            Kind.STORE_STALL: lambda chance: self._s3_fault(S3FaultKind.STALLED, 0.3, chance),
-            Kind.STORE_REPLY_LOST: lambda chance: self._s3_fault(
-                S3FaultKind.REPLY_LOST, 0.3, chance
-            ),
         }
+        for kind, (s3_kind, share) in S3_FAULTS.items():
+            self._kinds[kind] = partial(self._s3_fault, s3_kind, share)
 
     def cause(self, fault: Fault) -> None:
         """Cause one fault; for an outage of Redis, return when it is up again."""
         self._kinds[fault.kind](random.Random(fault.seed))
         self.done[fault.kind] += 1
+
+    def counts(self, jobs: Jobs) -> dict[str, dict[str, int]]:
+        """Return by kind how many faults were drawn, and how often they hit.
+
+        Hits of S3 faults are requests that the proxy saw; other faults hit when they are caused.
+        """
+        hits = self._system.s3_proxy.hits
+        counts = {
+            str(kind): {
+                "drawn": drawn,
+                "hit": hits[S3_FAULTS[kind][0]] if kind in S3_FAULTS else drawn,
+            }
+            for kind, drawn in sorted(self.done.items())
+        }
+        return counts | {
+            refusal.name: {"drawn": 1, "hit": hits[refusal.name]}
+            for refusal in jobs.refused.values()
+        }
 
     def tick(self) -> None:
         """End a fault of S3 whose time is over."""

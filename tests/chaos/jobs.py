@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Final
 
+from s3_proxy import Refusal
 from standins import KILLER
 from support.until import poll
 from system import System
@@ -13,8 +14,18 @@ from system import System
 from shared.errors import ServiceUnavailable
 
 MODEL: Final = "RMBG-1.4"
+FIRST_PREFIX: Final = "one"
 INTERACTIVE_ITEMS: Final = 8
 MAX_KILLERS: Final = 3
+REFUSALS: Final = {
+    Refusal("object-403", is_write=False, status=403, code="AccessDenied"): "ObjectForbidden",
+    Refusal("object-archived", is_write=False, status=403, code="InvalidObjectState"): (
+        "ObjectArchived"
+    ),
+    Refusal("object-418", is_write=False, status=418, code="Unheard-of"): "ObjectRefused",
+    Refusal("output-418", is_write=True, status=418, code="Unheard-of"): "ObjectRefused",
+}
+"""Objects that the store refuses for the whole run, and the error class of their items."""
 _SUBMIT_S: Final = 10.0
 """Time limit for a submission, which an outage may delay."""
 
@@ -42,6 +53,8 @@ class Jobs:
     waiting: list[PlannedJob]
     killers: frozenset[str]
     """Keys of the images that crash the worker that decodes them."""
+    refused: dict[str, Refusal]
+    """Keys of the images whose source or mask the store refuses."""
     submitted: dict[str, PlannedJob] = field(default_factory=dict)
     """Submitted jobs by id."""
 
@@ -49,6 +62,21 @@ class Jobs:
     def items(self) -> int:
         """Number of items in all submitted jobs."""
         return sum(len(job.keys) for job in self.submitted.values())
+
+    @property
+    def failing(self) -> dict[str, str]:
+        """Keys of the items that must fail, with the class of their error."""
+        refused = {key: REFUSALS[refusal] for key, refusal in self.refused.items()}
+        return dict.fromkeys(self.killers, "WorkerCrash") | refused
+
+    def refusals(self, system: System) -> dict[str, Refusal]:
+        """Return what the proxy must refuse, by path."""
+        return {
+            f"/{system.output_bucket}/{FIRST_PREFIX}/mask/{key}.png"
+            if refusal.is_write
+            else f"/{system.input_bucket}/{key}": refusal
+            for key, refusal in self.refused.items()
+        }
 
     def images(self) -> dict[str, bytes]:
         """Return all source images by key; no two have the same bytes."""
@@ -72,15 +100,18 @@ def make_jobs(items: int, chance: random.Random) -> Jobs:
     first = _keys("first", bulk // 2)
     second = _keys("second", bulk - bulk // 2)
     number = min(MAX_KILLERS, max(1, items // 1000))
-    killers = frozenset(chance.sample(first[interactive:] + second, number))
+    refused = chance.sample(first[interactive:], len(REFUSALS))
+    unaffected = [key for key in first[interactive:] + second if key not in refused]
+    killers = frozenset(chance.sample(unaffected, number))
     return Jobs(
         [
-            PlannedJob("first", first, "one", "bulk", 0.0),
+            PlannedJob("first", first, FIRST_PREFIX, "bulk", 0.0),
             PlannedJob("quick", _keys("quick", interactive), "quick", "interactive", 0.2),
             PlannedJob("second", second, "two/%year%", "bulk", 0.35),
-            PlannedJob("again", first[:interactive][::-1], "one", "interactive", 0.5),
+            PlannedJob("again", first[:interactive][::-1], FIRST_PREFIX, "interactive", 0.5),
         ],
         killers,
+        dict(zip(refused, REFUSALS, strict=True)),
     )
 
 

@@ -63,6 +63,7 @@ def _run(args: argparse.Namespace, folder: Path, started_s: float) -> int:
     jobs = make_jobs(args.items, chance)
     with start_system(folder) as system:
         system.upload(jobs.images())
+        system.s3_proxy.refusals = jobs.refusals(system)
         jobs.submit_due(system, 0.0)
         fleet = Fleet(args.workers, system.worker_env, folder, chance, sabotage=args.sabotage)
         with fleet:
@@ -80,12 +81,11 @@ def _run(args: argparse.Namespace, folder: Path, started_s: float) -> int:
             seed=args.seed,
             sabotage=args.sabotage,
             killers=len(jobs.killers),
+            must_fail=len(jobs.failing),
             worker_deaths=fleet.deaths,
             deaths_at=fleet.causes(),
-            faults=faults.done.total(),
-            fault_kinds=dict(sorted(faults.done.items())),
+            faults=faults.counts(jobs),
             messages=dict(faults.messages),
-            requests_befallen=system.s3_proxy.affected,
             append_only_bytes_lost=system.append_only.lost_bytes,
             slowest_leave_s=round(fleet.slowest_leave_s, 1),
             settled_s=round(settled_s, 1),

@@ -1,9 +1,11 @@
-"""A proxy in front of S3 that can refuse, delay and lose responses, and records every write."""
+"""A proxy in front of S3 that refuses, delays and loses responses, and records every write."""
 
 from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 HOST: Final = "127.0.0.1"
 STALL_S: Final = 3.5
 """Delay of a stalled request: once to twice the workers' read timeout in these runs."""
-_BUSY_BODY: Final = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>-</Message></Error>"
+SLOW_S: Final = 1.0
+"""Delay of a slow upload: half of the workers' read timeout in these runs."""
 
 
 class S3FaultKind(StrEnum):
@@ -26,6 +29,13 @@ class S3FaultKind(StrEnum):
     REFUSED = "refused"
     STALLED = "stalled"
     REPLY_LOST = "reply lost"
+    UNIMPLEMENTED = "unimplemented"
+    """Writes get 501 NotImplemented."""
+    SLOW = "slow"
+    """Writes take `SLOW_S` longer."""
+
+
+WRITES_ONLY: Final = frozenset({S3FaultKind.UNIMPLEMENTED, S3FaultKind.SLOW})
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,17 @@ class S3Fault:
     chance: random.Random
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """An error response to every request of one kind for one object."""
+
+    name: str
+    is_write: bool
+    """Whether writes are refused; else reads are."""
+    status: int
+    code: str
+
+
 class S3Proxy:
     """Forward requests, with one connection to the server per client connection."""
 
@@ -47,8 +68,10 @@ class S3Proxy:
         """The current fault; may be set from any thread."""
         self.writes: dict[str, list[str]] = {}
         """The ETags of all successful writes, by path of the object."""
-        self.affected = 0
-        """Number of requests that met a fault."""
+        self.refusals: Mapping[str, Refusal] = {}
+        """Objects that are always refused, by path."""
+        self.hits: Counter[str] = Counter()
+        """Number of requests that met a fault or a refusal, by kind."""
         self._server = loop.run(asyncio.start_server(self._serve, HOST, 0))
         self.port: int = self._server.sockets[0].getsockname()[1]
 
@@ -71,11 +94,16 @@ class S3Proxy:
         self, request: Message, upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter]
     ) -> bytes | None:
         """Return the response for the client; None closes its connection without one."""
-        fault = self._choose_fault()
+        if (refusal := self._refusal_of(request)) is not None:
+            self.hits[refusal.name] += 1
+            return _error(request, refusal.status, refusal.code)
+        fault = self._choose_fault(request)
         if fault is S3FaultKind.REFUSED:
-            return _busy(with_body=request.method != "HEAD")
-        if fault is S3FaultKind.STALLED:
-            await asyncio.sleep(STALL_S)
+            return _error(request, 503, "SlowDown")
+        if fault is S3FaultKind.UNIMPLEMENTED:
+            return _error(request, 501, "NotImplemented")
+        if fault in (S3FaultKind.STALLED, S3FaultKind.SLOW):
+            await asyncio.sleep(STALL_S if fault is S3FaultKind.STALLED else SLOW_S)
         upstream[1].write(request.raw)
         response = await read_message(upstream[0], bodiless=request.method == "HEAD")
         if response is None:
@@ -83,20 +111,33 @@ class S3Proxy:
         self._note(request, response)
         return None if fault is S3FaultKind.REPLY_LOST else response.raw
 
-    def _choose_fault(self) -> S3FaultKind | None:
+    def _refusal_of(self, request: Message) -> Refusal | None:
+        found = self.refusals.get(_path(request))
+        return found if found and found.is_write == (request.method == "PUT") else None
+
+    def _choose_fault(self, request: Message) -> S3FaultKind | None:
         fault = self.fault
         if fault is None or fault.chance.random() >= fault.share:
             return None
-        self.affected += 1
+        if fault.kind in WRITES_ONLY and request.method != "PUT":
+            return None
+        self.hits[fault.kind] += 1
         return fault.kind
 
     def _note(self, request: Message, response: Message) -> None:
         if request.method == "PUT" and response.status == 200:
-            path = unquote(request.target.partition("?")[0])
-            self.writes.setdefault(path, []).append(response.fields.get("etag", "").strip('"'))
+            self.writes.setdefault(_path(request), []).append(
+                response.fields.get("etag", "").strip('"')
+            )
 
 
-def _busy(*, with_body: bool) -> bytes:
-    body = _BUSY_BODY if with_body else b""
-    head = f"HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}"
-    return head.encode() + b"\r\n\r\n" + body
+def _path(request: Message) -> str:
+    return unquote(request.target.partition("?")[0])
+
+
+def _error(request: Message, status: int, code: str) -> bytes:
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>-</Message></Error>".encode()
+    if request.method == "HEAD":
+        body = b""
+    fields = f"Content-Type: application/xml\r\nContent-Length: {len(body)}"
+    return f"HTTP/1.1 {status} -\r\n{fields}\r\n\r\n".encode() + body

@@ -32,6 +32,10 @@ class Kind(StrEnum):
     """Requests to S3 are delayed beyond the client's timeout, and then carried out."""
     STORE_REPLY_LOST = "store-reply-lost"
     """Requests to S3 are carried out, and the connection is closed without a response."""
+    STORE_501 = "store-501"
+    """S3 answers writes as if it had no conditional ones; jobs wait with that reason."""
+    STORE_SLOW = "store-slow"
+    """Writes to S3 take half of the client's timeout."""
 
 
 CYCLE: Final = (
@@ -47,6 +51,8 @@ CYCLE: Final = (
     Kind.HALF_OPEN,
     Kind.STORE_503,
     Kind.STORE_STALL,
+    Kind.STORE_501,
+    Kind.STORE_SLOW,
 )
 """One cycle of faults, with every kind at least once. Workers also crash by themselves."""
 GAP_S: Final = (0.8, 2.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from jobs import Jobs
@@ -34,7 +35,7 @@ class Verdict:
     done_events: int
     """Distinct events of ended jobs."""
     wrongly_blamed: int
-    """Failed items that are not killers."""
+    """Items that failed and should not have, failed with another error, or did not fail."""
     unfinished: int
     """Jobs that have not ended."""
     leftovers: int
@@ -60,7 +61,6 @@ def judge(system: System, jobs: Jobs) -> Verdict:
         len(job.keys) - _accounted_for(records[job_id], job.keys, outputs)
         for job_id, job in jobs.submitted.items()
     )
-    failed = [each for found in records.values() for each in found if each.state == "failed"]
     return Verdict(
         items=jobs.items,
         jobs=len(statuses),
@@ -75,9 +75,17 @@ def judge(system: System, jobs: Jobs) -> Verdict:
             for job_id, status in statuses.items()
         ),
         done_events=len(_events(system)),
-        wrongly_blamed=sum(record.image_key not in jobs.killers for record in failed),
+        wrongly_blamed=_wrongly_blamed(jobs, records),
         unfinished=sum(status.state not in TERMINAL_STATES for status in statuses.values()),
         leftovers=_leftovers(system),
+    )
+
+
+def _wrongly_blamed(jobs: Jobs, records: Mapping[str, list[ItemRecord]]) -> int:
+    return sum(
+        (record.error or {}).get("class") != jobs.failing.get(record.image_key)
+        for found in records.values()
+        for record in found
     )
 
 
