@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 
 class ExclusiveLock:
-    """A shared and exclusive lock in which a waiting exclusive holder keeps new ones out.
+    """A shared and exclusive lock in which a waiting exclusive holder keeps new shared ones out.
 
-    A suspect ticket may kill this process, and any other ticket in it would be blamed as well;
+    Urgent shared holders go before waiting exclusive ones. A suspect ticket may kill this process, and any other ticket in it would be blamed as well;
     when it runs alone, only it is blamed.
     """
 
@@ -26,10 +26,15 @@ class ExclusiveLock:
 
     @contextmanager
     def shared(self, *, urgent: bool = False) -> Iterator[None]:
-        """Hold the lock beside others; wait while it is held, or wanted, exclusively."""
+        """Hold the lock beside others; wait while it is held exclusively.
+
+        Unless *urgent*, also wait while somebody waits for it exclusively.
+        """
         with self._changed:
             self._urgent_waiting += urgent
-            self._changed.wait_for(lambda: not self._is_exclusive and not self._exclusive_waiting)
+            self._changed.wait_for(
+                lambda: not self._is_exclusive and (urgent or not self._exclusive_waiting)
+            )
             self._urgent_waiting -= urgent
             self._shared += 1
         try:
@@ -41,10 +46,12 @@ class ExclusiveLock:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold the lock alone; wait for the shared holders to leave."""
+        """Hold the lock alone; wait for the shared holders to leave and for urgent ones."""
         with self._changed:
             self._exclusive_waiting += 1
-            self._changed.wait_for(lambda: not self._is_exclusive and not self._shared)
+            self._changed.wait_for(
+                lambda: not (self._is_exclusive or self._shared or self._urgent_waiting)
+            )
             self._exclusive_waiting -= 1
             self._is_exclusive = True
         try:

@@ -116,3 +116,22 @@ def test_an_exclusive_holder_sees_that_an_urgent_one_waits():
     assert not lock.is_wanted
     urgent.release()
     other.release()
+
+
+def test_an_urgent_holder_goes_before_exclusive_ones_that_wait():
+    """Two suspect tickets in turn would otherwise keep an urgent one out until both end."""
+    lock = ExclusiveLock()
+    first = Holder(lock.exclusive)
+    assert first.holds.wait(10)
+    second = Holder(lock.exclusive)
+    wait_for_exclusive_waiter(lock)
+    urgent = Holder(lambda: lock.shared(urgent=True))
+    until(lambda: lock.is_wanted)
+
+    first.release()
+
+    assert urgent.holds.wait(10)
+    assert not second.holds.is_set()
+    urgent.release()
+    assert second.holds.wait(10)
+    second.release()
