@@ -8,8 +8,8 @@ from contextlib import contextmanager
 class ExclusiveLock:
     """A shared and exclusive lock in which a waiting exclusive holder keeps new shared ones out.
 
-    Urgent shared holders go before waiting exclusive ones. A suspect ticket may kill this process, and any other ticket in it would be blamed as well;
-    when it runs alone, only it is blamed.
+    Urgent shared holders go before waiting exclusive ones. A suspect ticket may kill this process,
+    and any other ticket in it would be blamed as well; when it runs alone, only it is blamed.
     """
 
     def __init__(self) -> None:

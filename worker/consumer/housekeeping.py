@@ -1,5 +1,6 @@
 """Delete expired previews, once an hour."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
@@ -12,6 +13,10 @@ HOUSEKEEPING_S: Final = 3600.0
 PREVIEWS_FOR_DAYS: Final = 1
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True)
 class Housekeeping:
     """Keeps the output bucket tidy."""
@@ -20,19 +25,21 @@ class Housekeeping:
     bucket: str
     every_s: float = HOUSEKEEPING_S
     """Seconds between two rounds."""
+    now: Callable[[], datetime] = _now
 
     def round(self) -> None:
-        """Delete the previews of days that ended a whole day ago.
+        """Delete the previews that were written a day ago or earlier.
 
-        Preview keys begin with the day of their job, so a listing in key order has the oldest first
-        and ends at the first one that stays.
+        Preview keys begin with the day of their job's submission, so a listing in key order has the
+        oldest first and ends at the first one that stays. A job may have waited longer than a day
+        before it was processed, so the time of the write counts, too.
 
         Raises:
             StoreUnavailable: If the store cannot be asked now.
             BucketUnavailable: If the bucket is missing or forbidden.
         """
-        first_day = datetime.now(UTC) - timedelta(days=PREVIEWS_FOR_DAYS)
-        stays = f"{PREVIEWS}/{first_day:%Y-%m-%d}"
+        limit = self.now() - timedelta(days=PREVIEWS_FOR_DAYS)
+        stays = f"{PREVIEWS}/{limit:%Y-%m-%d}"
         previews = self.objects.list(self.bucket, f"{PREVIEWS}/")
         old = takewhile(lambda found: found.key < stays, previews)
-        self.objects.delete(self.bucket, (found.key for found in old))
+        self.objects.delete(self.bucket, (found.key for found in old if found.modified_at < limit))
