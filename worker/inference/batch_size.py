@@ -1,4 +1,8 @@
-"""Measure once how many images a CPU should process in parallel, and store the result."""
+"""Choose the batch size of a device.
+
+On CUDA it is fixed; `batch_runner` halves it while memory is short. For a CPU, the number of images
+to process in parallel is measured once and stored, and the batch size follows from it.
+"""
 
 import json
 import logging
@@ -10,6 +14,12 @@ from typing import Final
 
 logger = logging.getLogger(__name__)
 
+INITIAL_BATCH_SIZES: Final = {"cpu": 1, "cuda": 16}
+"""Batch sizes by type of device, until a CPU's is measured: each image in parallel takes memory of
+its own (docs/adr/0010)."""
+IMAGES_PER_STREAM: Final = 2
+"""Images in a batch for each of a CPU's parallel passes. Compared with one, an image takes 1, 7 and
+8 % less time with two, most on the most uneven cores (16 jobs each, alternating)."""
 SIZES: Final = (1, 2, 4, 8)
 ROUNDS: Final = 3
 """Passes of each size; the fastest counts."""
@@ -20,6 +30,15 @@ GAIN: Final = 0.02
 """Minimum share of the time per image that a larger batch must save, as it takes longer to fill.
 Small, because independent passes save more where there is other work."""
 FILE_NAME: Final = "batch-sizes.json"
+
+
+def batch_size_for(parallel_images: int) -> int:
+    """Return the batch size of a CPU that processes *parallel_images* at once.
+
+    It is twice as many: passes wait for each other only at the end of a batch, and they seldom get
+    equal shares of the processor (docs/adr/0010).
+    """
+    return parallel_images * IMAGES_PER_STREAM if parallel_images > 1 else 1
 
 
 def fastest_batch_size(

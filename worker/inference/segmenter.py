@@ -13,6 +13,7 @@ from worker.imaging.types import RgbImage, Segmented
 from worker.inference.api import Output, Prepared
 from worker.inference.architectures import load_network
 from worker.inference.batch_runner import BatchRunner
+from worker.inference.batch_size import INITIAL_BATCH_SIZES, batch_size_for
 from worker.inference.devices import pick_device, pick_dtype, precision_name
 from worker.inference.forward import Forward
 from worker.inference.pixels import postprocess, preprocess
@@ -22,12 +23,6 @@ from worker.inference.torch_errors import translated
 
 T = TypeVar("T")
 
-_BATCH_SIZES: Final = {"cpu": 1, "cuda": 16}
-"""Initial batch sizes. `batch_size` measures a better one for a CPU; each parallel image takes
-memory of its own (docs/adr/0010)."""
-_IMAGES_PER_STREAM: Final = 2
-"""Images in a batch for each of a CPU's parallel passes. Compared with one, an image takes 1, 7 and
-8 % less time with two, most on the most uneven cores (16 jobs each, alternating)."""
 _THREADS: Final = torch.get_num_threads()
 """Torch's own choice, or `OMP_NUM_THREADS`. Read before any batch: in a new thread torch returns
 the number that was set last, which may be the share of one image."""
@@ -63,7 +58,7 @@ class Segmenter:
         self.weights_sha256 = weights_sha256
         self.threads = threads
         """Threads of a CPU that a batch uses; 0 if a batch is one pass."""
-        self.batch_size = batch_size or _BATCH_SIZES[device.type]
+        self.batch_size = batch_size or INITIAL_BATCH_SIZES[device.type]
         forward = Forward(network, device=device, dtype=dtype)
         self._streams = Streams(forward, threads) if threads else None
         self.run_once: Callable[[Sequence[Tensor]], list[Tensor]] = self._streams or forward
@@ -78,15 +73,11 @@ class Segmenter:
         self._on_device = on_device
 
     def set_parallel_images(self, images: int) -> None:
-        """Let a CPU process *images* in parallel, at most one per thread; call before any batch.
-
-        A batch is twice as many: passes wait for each other only at its end, and they seldom get
-        equal shares of the processor (docs/adr/0010).
-        """
+        """Let a CPU process *images* in parallel, at most one per thread; call before any batch."""
         if self._streams is None:
             raise RuntimeError(f"{self.device} runs a batch in one pass")
         self._streams.at_once = images
-        self.batch_size = images * _IMAGES_PER_STREAM if images > 1 else 1
+        self.batch_size = batch_size_for(images)
         self._runner.set_batch_size(self.batch_size)
 
     @property
