@@ -161,10 +161,25 @@ class Leases(StorePart):
         word, *flat = self.connection.run("finish_commit", **lease.fence)
         return word == b"OK", Issued.read(flat)
 
-    def merge_commit(self, lease: Lease) -> bool:
+    def merge_failed(self, lease: Lease, document: str, error: str) -> int:
+        """Count that the merge failed to write *document* with an *error* of this class.
+
+        Returns:
+            How often it has failed so, over all issues of the ticket; 0 if the lease is lost.
+        """
+        return int(
+            self.connection.run("merge_failed", failure=f"{document}:{error}", **lease.fence)
+        )
+
+    def merge_commit(self, lease: Lease, *, ended_without: str = "") -> bool:
         """End the job whose results have been written: `done`, or `cancelled` if it was.
 
         Adds the job's one event, and lets Redis forget the job after `Rules.keep_after_end_s`.
+
+        Args:
+            lease: The lease of the merge ticket.
+            ended_without: Documents that could not be written, with the reason; the status shows
+                it.
 
         Returns:
             False if the lease is lost.
@@ -177,6 +192,7 @@ class Leases(StorePart):
         return bool(
             self.connection.run(
                 "merge_commit",
+                ended_without=ended_without,
                 keep_ms=to_ms(self.rules.keep_after_end_s),
                 events_kept=self.rules.events_kept,
                 **lease.fence,

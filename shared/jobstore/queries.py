@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from shared.job.spec import JobSpec
+from shared.job.ticket import MERGE
 from shared.jobstore import layout
 from shared.jobstore.connection import StorePart, to_bytes
 from shared.jobstore.status import status_of
-from shared.jobstore.values import JobStatus, WorkerInfo
+from shared.jobstore.values import JobStatus, MergeHistory, WorkerInfo
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,18 @@ class Queries(StorePart):
             for unit in client.smembers(layout.job(job_id, "tickets")):
                 pipe.hvals(layout.job(job_id, "records", to_bytes(unit).decode()))
             return [record.decode() for records in pipe.execute() for record in records]
+
+    def merge_history(self, job_id: str) -> MergeHistory:
+        """Return the deaths and failures of the job's open merge ticket."""
+        with self.connection.commands() as client:
+            ticket = client.hgetall(layout.job(job_id, "ticket", MERGE))
+        failures: dict[str, dict[str, int]] = {}
+        for field, count in ticket.items():
+            kind, _, failure = to_bytes(field).decode().partition(":")
+            if kind == "failures":
+                document, _, error = failure.partition(":")
+                failures.setdefault(document, {})[error] = int(count)
+        return MergeHistory(int(ticket.get(b"deaths", 0)), failures)
 
     def _field(self, job_id: str, name: str) -> bytes:
         with self.connection.commands() as client:

@@ -38,6 +38,8 @@ class JobStatus:
     """Failed items by class; the values add up to `failed`."""
     verdicts: dict[str, int]
     """Done items by quality verdict."""
+    ended_without: str | None = None
+    """Documents that an ended job does not have, with the reason, or None."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,21 @@ class RangeRecords:
     Release the ticket otherwise."""
     records: tuple[str, ...]
     """JSON documents in item order."""
+
+
+@dataclass(frozen=True)
+class MergeHistory:
+    """How earlier attempts to merge a job's shards ended."""
+
+    deaths: int
+    """Workers that died during the merge."""
+    failures: Mapping[str, Mapping[str, int]]
+    """Document -> error class -> failures."""
+
+    def repeated(self, document: str, limit: int) -> str | None:
+        """Return the class of an error that *document* failed with at least *limit* times."""
+        of_document = self.failures.get(document, {})
+        return next((error for error, count in of_document.items() if count >= limit), None)
 
 
 class WorkerInfo(Document):
