@@ -39,7 +39,8 @@ class Queries(StorePart):
         Raises:
             UnknownJob: If the job is not in Redis, or no longer.
         """
-        return JobSpec.from_json(self._field(job_id, "spec"))
+        spec, added = self._fields(job_id, "spec", "added")
+        return JobSpec.from_json(self._known(job_id, spec), added or b"{}")
 
     def sequence(self, job_id: str) -> int:
         """Return the job's position among all jobs; see `Granted.sequence`.
@@ -47,7 +48,8 @@ class Queries(StorePart):
         Raises:
             UnknownJob: If the job is not in Redis, or no longer.
         """
-        return int(self._field(job_id, "sequence"))
+        [sequence] = self._fields(job_id, "sequence")
+        return int(self._known(job_id, sequence))
 
     def manifest_chunk(self, job_id: str, chunk: int) -> bytes | None:
         """Return a packed chunk of the job's keys, or None if it is in the bucket, not in Redis."""
@@ -88,12 +90,16 @@ class Queries(StorePart):
                 failures.setdefault(document, {})[error] = int(count)
         return MergeHistory(int(ticket.get(b"deaths", 0)), failures)
 
-    def _field(self, job_id: str, name: str) -> bytes:
+    def _fields(self, job_id: str, *names: str) -> list[bytes | None]:
         with self.connection.commands() as client:
-            value = client.hget(layout.job(job_id), name)
+            found = client.hmget(layout.job(job_id), names)
+        return [None if value is None else to_bytes(value) for value in found]
+
+    def _known(self, job_id: str, value: bytes | None) -> bytes:
+        """Return *value*, which every job has."""
         if value is None:
             raise self.connection.unknown_job(job_id)
-        return to_bytes(value)
+        return value
 
     def _statuses(self, job_ids: Sequence[str]) -> list[JobStatus]:
         """Return the status of each job found, all as of one moment."""

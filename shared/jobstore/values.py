@@ -89,6 +89,8 @@ class RefusalReason(StrEnum):
     """Another worker holds the ticket."""
     DUP = "DUP"
     """This worker holds the ticket: the broker delivered the message twice."""
+    NEEDS = "NEEDS"
+    """The job needs a feature that this worker does not know; the ticket waits for another."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,8 @@ class WorkerInfo(Document):
     version: str
     host: str
     pid: int
+    features: tuple[str, ...] = ()
+    """Features it knows; see `shared.job.features`. Version 0.1 registers none."""
 
     def serves(self, model: str) -> bool:
         """Return whether it may serve *model*: it does, or has not tried yet."""
