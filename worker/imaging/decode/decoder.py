@@ -16,6 +16,7 @@ from worker.imaging.decode.header import peek
 from worker.imaging.decode.limits import Limits
 from worker.imaging.decode.orientation import apply_orientation, orientation
 from worker.imaging.decode.samples import flatten, split
+from worker.imaging.decode.transparent_colour import resolve_transparent_colour
 from worker.imaging.types import Mask, RgbImage, SourceImage
 
 Truncated: TypeAlias = Literal["fail", "accept"]
@@ -73,11 +74,9 @@ def decode(data: bytes, limits: Limits, *, truncated: Truncated = "fail") -> Dec
         is_truncated = _load(image, accept=truncated == "accept")
         if is_truncated and image_format == "JPEG":
             return _truncated_jpeg(data)
-        return _finish(
-            image,
-            notes=(_TRUNCATED,) if is_truncated else (),
-            is_16_bit=image_format == "PNG" and data[24:25] == b"\x10",  # bits per sample
-        )
+        if image_format == "PNG":
+            resolve_transparent_colour(image, data)
+        return _finish(image, notes=(_TRUNCATED,) if is_truncated else ())
 
 
 def _plain_jpeg(data: bytes, image: ImageFile) -> DecodedImage | None:
@@ -130,12 +129,12 @@ def _truncated_jpeg(data: bytes) -> DecodedImage:
 def _repaired_jpeg(data: bytes) -> DecodedImage:
     with opened(io.BytesIO(data), "JPEG") as image:
         image.load()
-        return _finish(image, notes=(_TRUNCATED,), is_16_bit=False)
+        return _finish(image, notes=(_TRUNCATED,))
 
 
-def _finish(image: ImageFile, *, notes: tuple[str, ...], is_16_bit: bool) -> DecodedImage:
+def _finish(image: ImageFile, *, notes: tuple[str, ...]) -> DecodedImage:
     """Convert samples, colours, alpha and orientation of a loaded image to the common form."""
-    base, alpha = split(image, is_16_bit=is_16_bit)
+    base, alpha = split(image)
     conversion = to_srgb(base.mode, image.info)
     value, exif_notes = orientation(image)
     rgb = conversion.apply(base)

@@ -26,12 +26,8 @@ _BRIGHT: Final = 192
 _VISIBLE: Final = 128
 
 
-def split(image: ImageFile, *, is_16_bit: bool) -> tuple[Image.Image, Image.Image | None]:
-    """Return *image* in one of the modes `BASES`, and its alpha as an ``L`` image or None.
-
-    Args:
-        image: Loaded, of any mode.
-        is_16_bit: Whether the file holds 16 bits per sample.
+def split(image: ImageFile) -> tuple[Image.Image, Image.Image | None]:
+    """Return *image*, loaded, in one of the modes `BASES`, and its alpha as an ``L`` image or None.
 
     16-bit grey is rounded to 8 bits (32768 -> 128). For other 16-bit images Pillow returns the
     high byte, which differs by at most one level.
@@ -47,10 +43,6 @@ def split(image: ImageFile, *, is_16_bit: bool) -> tuple[Image.Image, Image.Imag
         )
     if image.mode.startswith("I;16"):
         return _from_16_bit(image)
-    key = image.info.get("transparency")
-    if is_16_bit and image.mode == "RGB" and isinstance(key, tuple):
-        # Scaled to 8 bits, as Pillow scales the pixels.
-        image.info["transparency"] = tuple(value >> 8 for value in key)
     plain = _expanded(image)
     if plain.mode in _WITH_ALPHA:
         alpha = plain.getchannel("A")
