@@ -9,7 +9,7 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from shared.errors import UndecodableImage
-from worker.imaging.decode import jpeg
+from worker.imaging.decode import jpeg, tiff
 from worker.imaging.decode.colour import to_srgb
 from worker.imaging.decode.files import FOREIGN, opened
 from worker.imaging.decode.header import peek
@@ -71,6 +71,8 @@ def decode(data: bytes, limits: Limits, *, truncated: Truncated = "fail") -> Dec
             decoded = _plain_jpeg(data, image)
             if decoded is not None:
                 return decoded
+        if image_format == "TIFF":
+            tiff.prepare(image)
         is_truncated = _load(image, accept=truncated == "accept")
         if is_truncated and image_format == "JPEG":
             return _truncated_jpeg(data)
