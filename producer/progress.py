@@ -143,7 +143,7 @@ class Bar:
             description=describe_waiting(status, model=self._model) or status.state.value,
             total=status.total,
             completed=status.done + status.failed,
-            figures=f"{_ended(status)}{_speed(status)}",
+            figures=_figures(status),
         )
         self._progress.refresh()
 
@@ -155,7 +155,7 @@ class Bar:
 
 def describe(status: JobStatus, *, model: str | None = None) -> str:
     """Return a job's state in one plain line; see `describe_waiting`."""
-    parts = (f"{_ended(status)}{_speed(status)}", describe_waiting(status, model=model))
+    parts = (_figures(status), describe_waiting(status, model=model))
     return f"{status.job_id} {status.state.value}: {', '.join(part for part in parts if part)}"
 
 
@@ -185,6 +185,11 @@ def duration(seconds: float) -> str:
 def count(number: int, noun: str) -> str:
     """Return the number with its noun, such as `1 image` or `2 images`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _figures(status: JobStatus) -> str:
+    without = f", ended without {status.ended_without}" if status.ended_without else ""
+    return f"{_ended(status)}{_speed(status)}{without}"
 
 
 def _ended(status: JobStatus) -> str:

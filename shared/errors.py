@@ -3,6 +3,7 @@
 * RmbgError
   x ConfigError              report it and exit with 2; nothing has been started
     + InvalidOption            an option, variable or value that is not valid
+      - FeatureMissing           a job needs a feature that this version does not know
     + InvalidPrefix            a save prefix that is not allowed
     + UnknownModel             a `rem_mode` that is not in the registry
     + LicenceRefused           a non-commercial model with `RMBG_COMMERCIAL=1`
@@ -64,6 +65,10 @@ class ConfigError(RmbgError):
 
 class InvalidOption(ConfigError):
     """An option, variable or value that is not valid."""
+
+
+class FeatureMissing(InvalidOption):
+    """A job needs a feature that this version does not know; the message names one that does."""
 
 
 class InvalidPrefix(ConfigError):

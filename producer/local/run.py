@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,7 @@ from producer.services import Services
 from producer.submission.options import JobOptions
 from producer.submission.sources import KeySource
 from producer.submission.submit import plan, submit
-from shared.errors import NoKeys, UnknownJob
+from shared.errors import NoKeys, ObjectMissing, UnknownJob
 from shared.job.keys import report_key
 from shared.job.spec import TERMINAL_STATES, JobState
 from shared.jobstore.values import JobStatus
@@ -99,8 +99,11 @@ class _Run:
         with closing(WorkerProcess(env, self._options.rem_mode, self._log)) as worker:
             status = self._watch(job_id, worker.keep_alive)
         self._collector.results(records(services, job_id))
+        if status.ended_without is not None:
+            click.echo(f"rmbg: warning: ended without {status.ended_without}", err=True)
         if status.state is JobState.DONE:
-            self._collector.download(report_key(job_id), "report.html")
+            with suppress(ObjectMissing):  # the warning above says why
+                self._collector.download(report_key(job_id), "report.html")
         return exit_code(status)
 
     def _submit(self, digest: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from importlib.metadata import version
 from typing import Any, Final, TypedDict, Unpack
 
 from shared.errors import InvalidOption, LicenceRefused
@@ -118,6 +119,7 @@ class JobOptions:
             review_prefix=self.review_prefix,
             prompt=self.prompt,
             extra_pnginfo=self.extra_pnginfo,
+            version=version("rmbg-queue"),
         )
 
 

@@ -1,6 +1,7 @@
 """Base class of the documents that producers and workers exchange as JSON."""
 
-from typing import Annotated, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
@@ -25,6 +26,22 @@ class Document(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, ser_json_inf_nan="constants"
     )
+
+
+def known(model: type[BaseModel], body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *body* without the fields, at any depth, that this version of *model* does not have.
+
+    >>> class Size(Document):
+    ...     width: int
+    >>> known(Size, {"width": 1, "depth": 2})
+    {'width': 1}
+    """
+    found = {name: body[name] for name in model.model_fields if name in body}
+    for name, value in found.items():
+        inner = model.model_fields[name].annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel) and isinstance(value, Mapping):
+            found[name] = known(inner, value)
+    return found
 
 
 def problems(err: ValidationError) -> str:

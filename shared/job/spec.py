@@ -2,15 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
-from functools import cached_property
 from typing import Any, Final, Literal, Self, TypeAlias
 
-from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
-from shared.errors import InvalidOption
-from shared.job.document import Document, problems
+from shared.errors import FeatureMissing, InvalidOption
+from shared.job.document import Document, known, problems
+from shared.job.features import describe_need
 from shared.job.thresholds import Thresholds
 
 SCHEMA: Final = 1
@@ -161,50 +167,94 @@ class JobSpec(Document):
     """Prefix to which doubtful cutouts are copied, or None."""
     prompt: Json = None
     extra_pnginfo: dict[str, Json] | None = None
+    params_hash: str = ""
+    """Hash of what determines the pixels: model, weights, options, PNG texts (16 hex digits).
 
-    @cached_property
-    def params_hash(self) -> str:
-        """Hash of what determines the pixels: model, weights, options, PNG texts (16 hex digits).
+    It is computed once, at submission: a worker that does not know a field could not compute it.
+    Device, precision, version, batch, job id and priority are left out; otherwise a mixed fleet
+    would overwrite its own outputs.
+    """
+    needs: tuple[str, ...] = ()
+    """Features that a worker must know to process the job; see `shared.job.features`."""
+    version: str = ""
+    """Version that submitted the job; it knows all of them."""
 
-        Device, precision, version, batch, job id and priority are left out; otherwise a mixed
-        fleet would overwrite its own outputs.
-        """
+    @model_validator(mode="after")
+    def _with_params_hash(self) -> Self:
+        vars(self)["params_hash"] = self.params_hash or self._hashed()
+        return self
+
+    def _hashed(self) -> str:
         images = {"model": self.rem_mode, "weights": self.weights_sha256}
         texts = {"prompt": self.prompt, "extra_pnginfo": self.extra_pnginfo}
         return _digest(images | self.options.model_dump() | texts)[:16]
 
     def fingerprint(self, keys_sha256: str) -> str:
         """Return the hash of the parameters and keys that make two submissions the same job."""
-        return _digest(self.model_dump(exclude={"counter_base", "date"}) | {"keys": keys_sha256})
+        same = self.model_dump(exclude={"counter_base", "date", *_ADDED})
+        return _digest(same | {"keys": keys_sha256})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy with *update* applied and `params_hash` not yet computed."""
+        """Return a copy with *update* applied, and a new `params_hash` if that changes it."""
         copied = super().model_copy(update=update, deep=deep)
-        vars(copied).pop("params_hash", None)
+        if _HASHED & set(update or ()):
+            vars(copied)["params_hash"] = copied._hashed()  # noqa: SLF001 - of this class
         return copied
 
     def to_json(self) -> str:
-        """Return one line of JSON that `from_json` reads."""
-        return json.dumps({"schema": SCHEMA, **self.model_dump()}, separators=(",", ":"))
+        """Return one line of JSON that `from_json` reads.
+
+        Without `needs` it has only the fields that version 0.1 reads; `added_json` has the others.
+        """
+        exclude = set() if self.needs else set(_ADDED)
+        body = {"schema": SCHEMA, **self.model_dump(exclude=exclude)}
+        return json.dumps(body, separators=(",", ":"))
+
+    def added_json(self) -> str:
+        """Return the fields that version 0.1 does not read, as one line of JSON."""
+        return self.model_dump_json(include=set(_ADDED))
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Parse a document that `to_json` wrote.
+    def from_json(
+        cls,
+        text: str | bytes,
+        added: str | bytes = b"{}",
+        *,
+        features: Collection[str] | None = None,
+    ) -> Self:
+        """Parse a document that `to_json` wrote, and what `added_json` wrote.
+
+        Fields that a later version added are ignored.
+
+        Args:
+            text: The document.
+            added: Further fields.
+            features: Features that the caller knows; None if it only reads the document.
 
         Raises:
+            FeatureMissing: If the job needs another feature.
             InvalidOption: If this version does not read the document's schema, or a field is
-                unknown, missing or invalid.
+                missing or invalid.
         """
-        body = json.loads(text)
+        body = json.loads(text) | json.loads(added)
+        missing = [] if features is None else sorted(set(body.get("needs", ())) - set(features))
+        if missing:
+            raise FeatureMissing(describe_need(missing, body.get("version", "")))
         schema = body.pop("schema", None)
         if schema not in (SCHEMA, SCHEMA - 1):
             raise InvalidOption(
                 f"job document has schema {schema}; this version reads {SCHEMA - 1} and {SCHEMA}"
             )
         try:
-            return cls.model_validate(body)
+            return cls.model_validate(known(cls, body))
         except ValidationError as err:
             raise InvalidOption(f"job document is not valid: {problems(err)}") from err
+
+
+_ADDED: Final = ("params_hash", "needs", "version")
+"""Fields that version 0.1 refuses."""
+_HASHED: Final = frozenset({"rem_mode", "weights_sha256", "options", "prompt", "extra_pnginfo"})
+"""Fields that `params_hash` depends on."""
 
 
 def _digest(body: dict[str, Json]) -> str:

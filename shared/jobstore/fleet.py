@@ -61,7 +61,11 @@ class Fleet(StorePart):
             slack_ms=to_ms(rules.lost_after_s),
             most=most,
         )
-        issued += run("feed", **feeding_limits(self.workers(), rules))
+        issued += run(
+            "feed",
+            fresh_ms=to_ms(rules.waiting_fresh_s),
+            **feeding_limits(self.workers(), rules),
+        )
         return Issued.read(issued)
 
 

@@ -5,12 +5,12 @@ milliseconds. `job|unit` identifies a ticket.
 
 | key | type | holds |
 |---|---|---|
-| `rmbg:job:{job}` | hash | state, cancelled, total, done, failed, generation, sequence, cursor (first item not yet fed), first_epoch, highest_epoch, queue, spec, model, fingerprint, manifest (nonce), created_ms, started_ms, finished_ms, waiting_for, waiting_until_ms |
+| `rmbg:job:{job}` | hash | state, cancelled, total, done, failed, generation, sequence, cursor (first item not yet fed), first_epoch, highest_epoch, queue, spec, added (fields of the spec that version 0.1 refuses), needs (features, separated by spaces), needs_reason, model, fingerprint, manifest (nonce), created_ms, started_ms, finished_ms, waiting_for, waiting_until_ms, ended_without |
 | `rmbg:job:{job}:ended` | bitmap | items that have ended, in this or an earlier generation |
 | `rmbg:job:{job}:failed` | bitmap | those of them that failed |
 | `rmbg:job:{job}:manifest` | hash | chunk number -> packed keys (`shared.job.manifest`) |
 | `rmbg:job:{job}:tickets` | set | units of the open tickets |
-| `rmbg:job:{job}:ticket:{unit}` | hash | epoch, queue, deaths; while leased owner, worker, sharded (records returned by `finish_begin`), and in the suspect queue trying, trying_record, deaths:{index} |
+| `rmbg:job:{job}:ticket:{unit}` | hash | epoch, queue, deaths; while leased owner, worker, sharded (records returned by `finish_begin`), and in the suspect queue trying, trying_record, deaths:{index}; of the merge failures:{document}:{error class} and failed_at:... (epoch of the latest one) |
 | `rmbg:job:{job}:records:{unit}` | hash | item index -> record (JSON), until the shard is accepted |
 | `rmbg:job:{job}:shards` | list | unit:epoch of the accepted shards, in order |
 | `rmbg:job:{job}:errors` | hash | error class -> failed items |

@@ -1,10 +1,11 @@
 """Claim tickets, record ends of items, and close ranges and jobs."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
-from shared.errors import InvalidOption
+from shared.errors import FeatureMissing, InvalidOption
+from shared.job.features import FEATURES
 from shared.job.record import ItemRecord
 from shared.job.spec import JobSpec
 from shared.job.ticket import Ticket
@@ -30,12 +31,20 @@ class Leases(StorePart):
     Every method but `claim` takes a lease, and changes nothing once the lease is lost.
     """
 
-    def claim(self, ticket: Ticket, worker_id: str, *, ttl_s: float) -> Claim:
+    def claim(
+        self,
+        ticket: Ticket,
+        worker_id: str,
+        *,
+        ttl_s: float,
+        features: Collection[str] = FEATURES,
+    ) -> Claim:
         """Claim the ticket of a message.
 
         A lease lasts *ttl_s* seconds unless `beat` renews it. A range whose items have all ended
         is granted too: its worker died before the shard was accepted. *worker_id* must be unique
-        to the process.
+        to the process. A ticket whose job needs a feature that is not among *features* is parked
+        for another worker, before there is a lease.
 
         Raises:
             InvalidOption: If this version cannot read the job document; the ticket has been
@@ -43,29 +52,40 @@ class Leases(StorePart):
         """
         lease = Lease(ticket, f"{worker_id}:{secrets.token_hex(8)}")
         word, *granted = self.connection.run(
-            "claim", worker=worker_id, ttl_ms=to_ms(ttl_s), **lease.fence
+            "claim",
+            worker=worker_id,
+            ttl_ms=to_ms(ttl_s),
+            features=" ".join(sorted(features)),
+            rest_ms=to_ms(UNREADABLE_S),
+            fresh_ms=to_ms(self.rules.waiting_fresh_s),
+            **lease.fence,
         )
         if not granted:
             return Refused(RefusalReason(word.decode()))
-        queue, spec, sequence, generation, manifest, bits, attempts = granted
+        queue, spec, sequence, generation, manifest, bits, attempts, added = granted
+        is_cancelled = word == b"CANCELLED"
+        is_only_closed = is_cancelled or ticket.is_merge
         return Granted(
             lease=lease,
-            spec=self._read(spec, lease),
+            spec=self._read(lease, spec, added, None if is_only_closed else features),
             sequence=sequence,
             generation=generation,
             ended=_ended(bits, ticket.span),
             queue=queue.decode(),
             attempts=dict(zip(attempts[::2], attempts[1::2], strict=True)),
             manifest=manifest.decode(),
-            is_cancelled=word == b"CANCELLED",
+            is_cancelled=is_cancelled,
         )
 
-    def _read(self, spec: bytes, lease: Lease) -> JobSpec:
+    def _read(
+        self, lease: Lease, spec: bytes, added: bytes, features: Collection[str] | None
+    ) -> JobSpec:
         """Read a job document, or release its ticket: an expired lease would count as a death."""
         try:
-            return JobSpec.from_json(spec)
+            return JobSpec.from_json(spec, added, features=features)
         except (InvalidOption, ValueError, TypeError, LookupError, AttributeError) as err:
-            cause = f"a worker that can read its document: {err}"
+            is_known = isinstance(err, FeatureMissing)
+            cause = str(err) if is_known else f"a worker that can read its document: {err}"
             self.release(lease, delay_s=UNREADABLE_S, waiting_for=cause)
             raise InvalidOption(f"job {lease.ticket.job_id} waits for {cause}") from err
 
@@ -161,10 +181,25 @@ class Leases(StorePart):
         word, *flat = self.connection.run("finish_commit", **lease.fence)
         return word == b"OK", Issued.read(flat)
 
-    def merge_commit(self, lease: Lease) -> bool:
+    def merge_failed(self, lease: Lease, document: str, error: str) -> int:
+        """Count that the merge failed to write *document* with an *error* of this class.
+
+        Returns:
+            How often it has failed so, over all issues of the ticket; 0 if the lease is lost.
+        """
+        return int(
+            self.connection.run("merge_failed", failure=f"{document}:{error}", **lease.fence)
+        )
+
+    def merge_commit(self, lease: Lease, *, ended_without: str = "") -> bool:
         """End the job whose results have been written: `done`, or `cancelled` if it was.
 
         Adds the job's one event, and lets Redis forget the job after `Rules.keep_after_end_s`.
+
+        Args:
+            lease: The lease of the merge ticket.
+            ended_without: Documents that could not be written, with the reason; the status shows
+                it.
 
         Returns:
             False if the lease is lost.
@@ -177,6 +212,7 @@ class Leases(StorePart):
         return bool(
             self.connection.run(
                 "merge_commit",
+                ended_without=ended_without,
                 keep_ms=to_ms(self.rules.keep_after_end_s),
                 events_kept=self.rules.events_kept,
                 **lease.fence,

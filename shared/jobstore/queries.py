@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from shared.job.spec import JobSpec
+from shared.job.ticket import MERGE
 from shared.jobstore import layout
 from shared.jobstore.connection import StorePart, to_bytes
 from shared.jobstore.status import status_of
-from shared.jobstore.values import JobStatus, WorkerInfo
+from shared.jobstore.values import JobStatus, MergeHistory, WorkerInfo
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Queries(StorePart):
         Raises:
             UnknownJob: If the job is not in Redis, or no longer.
         """
-        return JobSpec.from_json(self._field(job_id, "spec"))
+        spec, added = self._fields(job_id, "spec", "added")
+        return JobSpec.from_json(self._known(job_id, spec), added or b"{}")
 
     def sequence(self, job_id: str) -> int:
         """Return the job's position among all jobs; see `Granted.sequence`.
@@ -46,7 +48,8 @@ class Queries(StorePart):
         Raises:
             UnknownJob: If the job is not in Redis, or no longer.
         """
-        return int(self._field(job_id, "sequence"))
+        [sequence] = self._fields(job_id, "sequence")
+        return int(self._known(job_id, sequence))
 
     def manifest_chunk(self, job_id: str, chunk: int) -> bytes | None:
         """Return a packed chunk of the job's keys, or None if it is in the bucket, not in Redis."""
@@ -75,12 +78,28 @@ class Queries(StorePart):
                 pipe.hvals(layout.job(job_id, "records", to_bytes(unit).decode()))
             return [record.decode() for records in pipe.execute() for record in records]
 
-    def _field(self, job_id: str, name: str) -> bytes:
+    def merge_history(self, job_id: str) -> MergeHistory:
+        """Return the deaths and failures of the job's open merge ticket."""
         with self.connection.commands() as client:
-            value = client.hget(layout.job(job_id), name)
+            ticket = client.hgetall(layout.job(job_id, "ticket", MERGE))
+        failures: dict[str, dict[str, int]] = {}
+        for field, count in ticket.items():
+            kind, _, failure = to_bytes(field).decode().partition(":")
+            if kind == "failures":
+                document, _, error = failure.partition(":")
+                failures.setdefault(document, {})[error] = int(count)
+        return MergeHistory(int(ticket.get(b"deaths", 0)), failures)
+
+    def _fields(self, job_id: str, *names: str) -> list[bytes | None]:
+        with self.connection.commands() as client:
+            found = client.hmget(layout.job(job_id), names)
+        return [None if value is None else to_bytes(value) for value in found]
+
+    def _known(self, job_id: str, value: bytes | None) -> bytes:
+        """Return *value*, which every job has."""
         if value is None:
             raise self.connection.unknown_job(job_id)
-        return to_bytes(value)
+        return value
 
     def _statuses(self, job_ids: Sequence[str]) -> list[JobStatus]:
         """Return the status of each job found, all as of one moment."""

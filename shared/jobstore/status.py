@@ -49,6 +49,7 @@ def status_of(
         generation=int(job[b"generation"]),
         error_classes=_counts(errors),
         verdicts=_counts(verdicts),
+        ended_without=job[b"ended_without"].decode() if b"ended_without" in job else None,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from redis.exceptions import ResponseError
 
 from shared.errors import JobConflict, JobNotDone, NoKeys, RedisFull, RedisUnavailable
+from shared.job.features import describe_need
 from shared.job.manifest import CHUNK_KEYS
 from shared.job.spec import JobSpec, JobState, Json, Priority
 from shared.jobstore import layout
@@ -83,6 +84,9 @@ class Submissions(StorePart):
             total=submission.total,
             chunks=-(-in_redis // CHUNK_KEYS),
             spec=spec.to_json(),
+            added=spec.added_json(),
+            needs=" ".join(spec.needs),
+            needs_reason=describe_need(spec.needs, spec.version),
             queue="rmbg.interactive" if spec.priority == Priority.INTERACTIVE else "rmbg.bulk",
             nonce=submission.manifest,
             join_ms=to_ms(self.rules.join_after_end_s),

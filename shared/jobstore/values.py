@@ -38,6 +38,8 @@ class JobStatus:
     """Failed items by class; the values add up to `failed`."""
     verdicts: dict[str, int]
     """Done items by quality verdict."""
+    ended_without: str | None = None
+    """Documents that an ended job does not have, with the reason, or None."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class RefusalReason(StrEnum):
     """Another worker holds the ticket."""
     DUP = "DUP"
     """This worker holds the ticket: the broker delivered the message twice."""
+    NEEDS = "NEEDS"
+    """The job needs a feature that this worker does not know; the ticket waits for another."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,21 @@ class RangeRecords:
     """JSON documents in item order."""
 
 
+@dataclass(frozen=True)
+class MergeHistory:
+    """How earlier attempts to merge a job's shards ended."""
+
+    deaths: int
+    """Workers that died during the merge."""
+    failures: Mapping[str, Mapping[str, int]]
+    """Document -> error class -> failures."""
+
+    def repeated(self, document: str, limit: int) -> str | None:
+        """Return the class of an error that *document* failed with at least *limit* times."""
+        of_document = self.failures.get(document, {})
+        return next((error for error, count in of_document.items() if count >= limit), None)
+
+
 class WorkerInfo(Document):
     """The description of a worker. Fields that a later version added are ignored."""
 
@@ -168,6 +187,8 @@ class WorkerInfo(Document):
     version: str
     host: str
     pid: int
+    features: tuple[str, ...] = ()
+    """Features it knows; see `shared.job.features`. Version 0.1 registers none."""
 
     def serves(self, model: str) -> bool:
         """Return whether it may serve *model*: it does, or has not tried yet."""

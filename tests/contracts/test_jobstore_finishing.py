@@ -269,3 +269,49 @@ def test_the_event_stream_is_bounded(make_store, redis_client):
     redis_client.config_set("stream-node-max-entries", 100)
 
     assert redis_client.xlen("rmbg:events") < 20
+
+
+# ---- failures of the merge
+
+
+@pytest.fixture
+def sole_merge(store):
+    """The merge ticket of a job whose ranges are closed."""
+    submit(store, 4)
+    [issued] = process(store, feed(store)[0])
+    return issued
+
+
+def test_failures_of_the_merge_are_counted_for_each_document_and_error_class(store, sole_merge):
+    merge, job = sole_merge, sole_merge.ticket.job_id
+    for count in (1, 2):
+        lease = grant(store, merge).lease
+        assert store.leases.merge_failed(lease, "report.html", "ValueError") == count
+        assert store.leases.merge_failed(lease, "results.jsonl", "ValueError") == count
+        [merge] = store.leases.release(lease)
+    lease = grant(store, merge).lease
+    assert store.leases.merge_failed(lease, "report.html", "TypeError") == 1
+
+    history = store.queries.merge_history(job)
+    assert history.deaths == 0
+    assert history.failures == {
+        "report.html": {"ValueError": 2, "TypeError": 1},
+        "results.jsonl": {"ValueError": 2},
+    }
+
+
+def test_a_repeated_count_of_a_failed_merge_counts_once(store, sole_merge):
+    """The first answer may have been lost."""
+    lease = grant(store, sole_merge).lease
+
+    counts = [store.leases.merge_failed(lease, "report.html", "ValueError") for _ in range(3)]
+
+    assert counts == [1, 1, 1]
+
+
+def test_a_worker_without_the_lease_counts_no_failure_of_the_merge(store, sole_merge):
+    lease = grant(store, sole_merge).lease
+    store.leases.release(lease)
+
+    assert store.leases.merge_failed(lease, "report.html", "ValueError") == 0
+    assert store.queries.merge_history(sole_merge.ticket.job_id).failures == {}

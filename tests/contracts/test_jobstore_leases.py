@@ -167,7 +167,8 @@ def test_one_of_twenty_concurrent_claims_is_granted(store, one):
 
 def test_a_claim_can_be_repeated_after_its_reply_is_lost(store, one):
     """The client repeats a command when the connection breaks; the nonce identifies the claim."""
-    args = Lease(one.ticket, "w:nonce").fence | {"worker": "w", "ttl_ms": 30_000}
+    args = Lease(one.ticket, "w:nonce").fence | {"worker": "w", "ttl_ms": 30_000, "features": ""}
+    args |= {"rest_ms": 5000, "fresh_ms": 30_000}
     first, second = (store.connection.run("claim", **args) for _ in range(2))
 
     assert first[0] == second[0] == b"OK"

@@ -73,7 +73,7 @@ def test_a_job_document_that_cannot_be_read_waits_until_it_can(consumer):
     job_id = consumer.submit(4)
     job, client = f"rmbg:job:{job_id}", consumer.store.connection.client
     document = client.hget(job, "spec")
-    client.hset(job, "spec", json.dumps(json.loads(document) | {"later": 1}))
+    client.hset(job, "spec", json.dumps(json.loads(document) | {"schema": 99}))
 
     consumer.serve()
     assert_released(consumer, job_id, waiting_for="a worker that can read its document")

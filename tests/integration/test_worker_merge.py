@@ -1,17 +1,19 @@
 """Merging a job's shards: which worker may write, when it stops, and what it can do without."""
 
 import json
+import os
 
 import pytest
 from support.engine_harness import MAX_BYTES, MAX_PIXELS
-from support.jobs import feed, grant, submit
+from support.jobs import feed, grant, submission, submit
 from support.memory_store import MemoryStore
 from support.pictures import encoded, photo
 from support.redelivery import end_parking, expire_leases
 
 from shared.broker.queues import RECOVERY, SUSPECT
-from shared.errors import StoreUnavailable
-from shared.job.keys import report_key, results_key
+from shared.errors import BucketUnavailable, StoreUnavailable
+from shared.job import manifest
+from shared.job.keys import report_key, results_key, shard_key
 from shared.job.spec import JobState
 from shared.objects import PreconditionFailed
 from worker.imaging.operations import ImageOperations
@@ -165,3 +167,198 @@ def test_a_merge_whose_worker_died_twice_leaves_out_the_images(shown, deaths, qu
 
     assert consumer.store.queries.status(job_id).state is JobState.DONE
     assert has_images(consumer, job_id) == (deaths < 2)
+
+
+# --- a document that cannot be written
+
+
+class StoreThatRefuses(MemoryStore):
+    """A store whose `put` raises the first of *errors*, if any, for keys that end in *ending*."""
+
+    def __init__(self, ending, errors):
+        super().__init__()
+        self.ending = ending
+        self.errors = errors
+
+    def put(self, bucket, key, data, **options):
+        if key.endswith(self.ending):
+            for error in self.errors:
+                raise error
+        return super().put(bucket, key, data, **options)
+
+
+def test_a_key_that_is_not_valid_unicode_fails_alone_and_the_job_ends(consumer):
+    """Neither results nor report can hold it as it is."""
+    key = os.fsdecode(b"chemise-\xe9t\xe9.jpg")
+    escaped = r"chemise-\udce9t\udce9.jpg"
+    for name in ("0.jpg", "2.jpg"):
+        consumer.objects.put("inbox", name, b"fine", content_type="image/jpeg")
+    wanted = submission(3, rem_mode=MODEL)
+    keys = ["0.jpg", key, "2.jpg"]
+    consumer.store.submissions.stage(wanted.manifest, 0, [manifest.pack(keys)])
+    job_id = consumer.store.submissions.submit(wanted).job_id
+    consumer.published += feed(consumer.store)
+
+    consumer.run()
+
+    status = consumer.store.queries.status(job_id)
+    assert (status.state, status.ended_without) == (JobState.DONE, None)
+    assert status.error_classes == {"InvalidKey": 1}
+    lines = consumer.objects.get("cutouts", results_key(job_id)).data.splitlines()
+    assert [json.loads(line)["image_key"] for line in lines] == ["0.jpg", escaped, "2.jpg"]
+    assert escaped.encode() in consumer.objects.get("cutouts", report_key(job_id)).data
+
+
+def merge_until_ended(consumer, job_id, *, most=10):
+    """Process the merge ticket until the job has ended; return how often that took."""
+    for n in range(1, most + 1):
+        consumer.serve()
+        if consumer.store.queries.status(job_id).finished_at is not None:
+            return n
+        end_parking(consumer)
+    raise AssertionError(f"the job did not end after {most} merges")
+
+
+def test_a_job_whose_report_always_fails_ends_without_it_at_the_third_failure(consumers):
+    consumer = consumers(store=StoreThatRefuses("report.html", [UnicodeError("injected")]))
+    job_id = consumer.submit(4)
+    consumer.serve()
+
+    assert merge_until_ended(consumer, job_id) == 3
+
+    status = consumer.store.queries.status(job_id)
+    assert status.state is JobState.DONE
+    assert status.ended_without == "report.html (failed 3 times: UnicodeError)"
+    assert states(consumer, job_id) == ["done"] * 4
+    assert consumer.objects.head("cutouts", report_key(job_id)) is None
+
+
+def test_a_cancelled_job_whose_report_always_fails_ends(consumers):
+    consumer = consumers(store=StoreThatRefuses("report.html", [UnicodeError("injected")]))
+    job_id = consumer.submit(40)
+    consumer.serve()
+
+    consumer.store.submissions.cancel(job_id)
+    consumer.published[:] = []
+    end_parking(consumer)
+
+    assert merge_until_ended(consumer, job_id) == 3
+    assert consumer.store.queries.status(job_id).state is JobState.CANCELLED
+
+
+def test_a_job_whose_records_cannot_be_joined_ends_with_the_index_of_its_shards(consumer):
+    job_id = consumer.submit(4)
+    consumer.serve()
+    [shard] = consumer.store.queries.accepted_shards(job_id)
+    key = shard_key(job_id, *shard)
+    whole = consumer.objects.get("cutouts", key).data
+    consumer.objects.put("cutouts", key, b"{not json\n" + whole, content_type="-")
+
+    assert merge_until_ended(consumer, job_id) == 3
+
+    status = consumer.store.queries.status(job_id)
+    assert status.ended_without == "results.jsonl (failed 3 times: JSONDecodeError)"
+    index = json.loads(consumer.objects.get("cutouts", results_key(job_id)).data)
+    assert index == {"shard": key, "items": "0-4"}
+    assert consumer.objects.head("cutouts", report_key(job_id)) is not None
+
+
+def test_a_record_that_the_report_cannot_read_does_not_cost_the_results(consumer):
+    """A later version may write records that this one refuses; the results only join lines."""
+    job_id = consumer.submit(4)
+    consumer.serve()
+    [shard] = consumer.store.queries.accepted_shards(job_id)
+    key = shard_key(job_id, *shard)
+    later = consumer.objects.get("cutouts", key).data.replace(b'"done"', b'"skipped"')
+    consumer.objects.put("cutouts", key, later, content_type="-")
+
+    assert merge_until_ended(consumer, job_id) == 3
+
+    without = consumer.store.queries.status(job_id).ended_without
+    assert without == "report.html (failed 3 times: ValidationError)"
+    assert states(consumer, job_id) == ["skipped"] * 4
+
+
+@pytest.mark.parametrize(
+    "error",
+    [StoreUnavailable("injected"), BucketUnavailable("injected"), PreconditionFailed("injected")],
+)
+def test_outages_never_end_a_job_without_a_document(consumers, error):
+    store = StoreThatRefuses("report.html", [error])
+    consumer = consumers(store=store)
+    job_id = consumer.submit(4)
+    consumer.serve()
+    for _ in range(5):
+        consumer.serve()
+        end_parking(consumer)
+    assert consumer.store.queries.status(job_id).finished_at is None
+
+    store.errors = []
+    consumer.serve()
+
+    status = consumer.store.queries.status(job_id)
+    assert (status.state, status.ended_without) == (JobState.DONE, None)
+
+
+def test_different_errors_are_counted_apart(consumers):
+    """Failures that differ may pass by themselves; three of one class do not."""
+    store = StoreThatRefuses("report.html", [])
+    consumer = consumers(store=store)
+    job_id = consumer.submit(4)
+    consumer.serve()
+    for error in (ValueError(), TypeError(), ValueError(), TypeError()):
+        store.errors = [error]
+        consumer.serve()
+        assert consumer.store.queries.status(job_id).finished_at is None
+        end_parking(consumer)
+
+    store.errors = [ValueError()]
+    consumer.serve()
+
+    without = consumer.store.queries.status(job_id).ended_without
+    assert without == "report.html (failed 3 times: ValueError)"
+
+
+def test_a_retry_writes_the_report_that_was_missing(consumers):
+    store = StoreThatRefuses("report.html", [UnicodeError("injected")])
+    consumer = consumers(store=store)
+    job_id = consumer.submit(4)
+    store.put("inbox", "1.jpg", b"bad", content_type="image/jpeg")
+    consumer.serve()
+    merge_until_ended(consumer, job_id)
+
+    store.errors = []
+    consumer.store.submissions.retry(job_id)
+    assert consumer.store.queries.status(job_id).ended_without is None
+    consumer.published += feed(consumer.store)
+    consumer.run()
+
+    assert consumer.store.queries.status(job_id).ended_without is None
+    assert store.head("cutouts", report_key(job_id)) is not None
+
+
+@pytest.mark.parametrize(
+    ("deaths", "without"),
+    [
+        (3, None),
+        (4, "report.html (4 workers died during the merge)"),
+        (
+            6,
+            ", ".join(
+                f"{name} (6 workers died during the merge)"
+                for name in ("results.jsonl", "report.html")
+            ),
+        ),
+    ],
+)
+def test_a_merge_that_kills_its_workers_ends_with_fewer_documents(consumer, deaths, without):
+    job_id = consumer.submit(4)
+    consumer.serve()
+    for _ in range(deaths):
+        grant(consumer.store, consumer.published.pop(0), "another")
+        expire_leases(consumer)
+
+    consumer.run()
+
+    assert consumer.store.queries.status(job_id).ended_without == without
+    assert consumer.objects.head("cutouts", results_key(job_id)) is not None

@@ -11,7 +11,7 @@ from shared.jobstore.store import JobStore
 from shared.jobstore.values import Granted, Issued
 from shared.objects import ObjectStore, PreconditionFailed
 from worker.consumer.leases import HeldTicket, Leases
-from worker.consumer.merge import MergeStopped
+from worker.consumer.merge_attempts import MergeStopped
 from worker.inference import ModelRefused
 
 logger = logging.getLogger(__name__)

@@ -4,55 +4,28 @@ import json
 import logging
 import tempfile
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import IO, Final
 
 from shared.broker.queues import SUSPECT
-from shared.errors import BucketUnavailable, ItemError, ObjectMissing, StoreUnavailable
+from shared.errors import ObjectMissing
 from shared.job import keys
-from shared.job.record import ItemRecord
 from shared.job.shards import Shard, sweep
-from shared.job.spec import ImageOutput
 from shared.jobstore.store import JobStore
-from shared.jobstore.values import Granted
+from shared.jobstore.values import Granted, JobStatus
 from shared.objects import ObjectStore
 from worker.consumer.leases import HeldTicket
-from worker.consumer.report import MAX_FAILURES, MAX_PAIRS, Pair, render
-from worker.imaging.thumbnail import thumbnail
+from worker.consumer.merge_attempts import REPORT, RESULTS, MergeAttempts, MergeStopped
+from worker.consumer.report import render
+from worker.consumer.samples import Samples
 
 logger = logging.getLogger(__name__)
 
 MAX_MERGED_ITEMS: Final = 1_000_000
 """Larger jobs get an index of their shards instead of one file of hundreds of MB."""
-MAX_SHOWN_PX: Final = 25_000_000
-"""Larger images are left out of the report: no permit counts what is decoded here."""
-THUMBNAIL_THREADS: Final = 2
-"""Images decoded at once for the report; by then nothing else of the job runs."""
 SPOOL_BYTES: Final = 32 * 2**20
 """Results above this are written through a temporary file, so that memory stays flat."""
-
-
-@dataclass
-class _Sample:
-    """The records that the report shows: some of the done ones, the first of the failed ones."""
-
-    every: int
-    done: list[ItemRecord] = field(default_factory=list)
-    failed: list[ItemRecord] = field(default_factory=list)
-
-    def add(self, line: str) -> None:
-        """Keep the record if the report has room for it."""
-        record = ItemRecord.from_json(line)
-        if record.state == "failed":
-            if len(self.failed) < MAX_FAILURES:
-                self.failed.append(record)
-        elif record.index % self.every == 0 and len(self.done) < MAX_PAIRS and _is_shown(record):
-            self.done.append(record)
-
-
-class MergeStopped(Exception):
-    """The merge ended nothing, because the process leaves or the lease is lost."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +46,9 @@ class Merge:
         was there at the start.
 
         After two workers died during a merge, it leaves out the images: only these are decoded
-        from files that others wrote.
+        from files that others wrote. A document that fails again and again does not keep the job
+        from ending (see `MergeAttempts`): the job then has no report, or an index of its shards in
+        place of the results, and its status says so.
 
         Raises:
             StoreUnavailable: If the bucket cannot be asked now.
@@ -89,18 +64,21 @@ class Merge:
         found = {key: self._etag(key) for key in (results, report)}
         status = self.store.queries.status(job_id)
         shards = self.store.queries.accepted_shards(job_id)
-        sample = _Sample(every=max(1, status.total // MAX_PAIRS))
+        history = self.store.queries.merge_history(job_id)
+        attempts = MergeAttempts(self.store, self.held, history)
         with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as file:
-            if status.total <= MAX_MERGED_ITEMS:
-                self._write_results(shards, file, sample)
-            else:
-                _write_index(job_id, shards, file)
+            has_records = status.total <= MAX_MERGED_ITEMS and attempts.write(
+                RESULTS, partial(self._put_results, results, found[results], shards, file)
+            )
+            if not has_records:
+                index = _index(job_id, shards)
+                self._put(results, index, "application/jsonl", over=found[results])
+                file.truncate(0)
             file.seek(0)
-            self._put(results, file, "application/jsonl", over=found[results])
-        shown = [] if self.granted.queue == SUSPECT else sample.done
-        page = render(status, self.granted.spec, self._pairs(shown), sample.failed).encode()
-        self._put(report, page, "text/html; charset=utf-8", over=found[report])
-        self.store.leases.merge_commit(self.held.lease)
+            attempts.write(REPORT, partial(self._put_report, report, found[report], status, file))
+        self.store.leases.merge_commit(
+            self.held.lease, ended_without=", ".join(attempts.ended_without)
+        )
 
     def _check(self) -> None:
         """Raise `MergeStopped` if the merge may not go on; called before each document."""
@@ -120,10 +98,25 @@ class Merge:
             bucket, key, body, content_type=content_type, if_absent=is_first, if_match=over
         )
 
-    def _write_results(self, shards: list[Shard], file: IO[bytes], sample: _Sample) -> None:
+    def _put_results(
+        self, key: str, over: str | None, shards: list[Shard], file: IO[bytes]
+    ) -> None:
+        """Write the records of all *shards* to *file*, and that to the bucket."""
         for line in sweep(shards, self._shard):
             file.write(f"{line}\n".encode())
-            sample.add(line)
+        file.seek(0)
+        self._put(key, file, "application/jsonl", over=over)
+
+    def _put_report(
+        self, key: str, over: str | None, status: JobStatus, lines: Iterable[bytes]
+    ) -> None:
+        """Write the report of the records in *lines*."""
+        samples = Samples.of(lines, total=status.total)
+        is_suspect = self.granted.queue == SUSPECT
+        spec = self.granted.spec
+        pairs = [] if is_suspect else samples.pairs(self.objects, spec, self._check)
+        page = render(status, spec, pairs, samples.failed).encode()
+        self._put(key, page, "text/html; charset=utf-8", over=over)
 
     def _shard(self, shard: Shard) -> bytes:
         """Return a shard; empty for one that was deleted, as it will not come back."""
@@ -135,30 +128,11 @@ class Merge:
             logger.exception("shard missing: its records are lost", extra={"shard": key})
             return b""
 
-    def _pairs(self, records: Iterable[ItemRecord]) -> list[Pair]:
-        if self.granted.spec.image_output in (ImageOutput.HIDE, ImageOutput.HIDE_SAVE):
-            return []
-        with ThreadPoolExecutor(THUMBNAIL_THREADS, "thumbnail") as pool:
-            return [pair for pair in pool.map(self._pair, records) if pair is not None]
 
-    def _pair(self, record: ItemRecord) -> Pair | None:
-        """Return an image before and after; None if either is not available now."""
-        self._check()
-        spec = self.granted.spec
-        try:
-            before = self.objects.get(spec.input_bucket, record.image_key).data
-            after = self.objects.get(spec.output_bucket, record.cutout_key or "").data
-            return Pair(record, thumbnail(before), thumbnail(after))
-        except (ItemError, BucketUnavailable, StoreUnavailable):
-            return None
-
-
-def _is_shown(record: ItemRecord) -> bool:
-    pixels = (record.width or 0) * (record.height or 0)
-    return record.cutout_key is not None and pixels <= MAX_SHOWN_PX
-
-
-def _write_index(job_id: str, shards: list[Shard], file: IO[bytes]) -> None:
-    for unit, epoch in shards:
-        line = json.dumps({"shard": keys.shard_key(job_id, unit, epoch), "items": unit})
-        file.write(f"{line}\n".encode())
+def _index(job_id: str, shards: list[Shard]) -> bytes:
+    """Return the index of a job's shards; about 100 bytes for each."""
+    lines = (
+        json.dumps({"shard": keys.shard_key(job_id, unit, epoch), "items": unit})
+        for unit, epoch in shards
+    )
+    return "".join(f"{line}\n" for line in lines).encode()

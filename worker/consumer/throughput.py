@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from shared.job.features import FEATURES
 from shared.jobstore.values import WorkerInfo
 from shared.models import registry
 from worker.engine import Engine
@@ -71,4 +72,5 @@ class Registration:
             version=self.version,
             host=socket.gethostname(),
             pid=os.getpid(),
+            features=tuple(sorted(FEATURES)),
         )

@@ -1,21 +1,27 @@
 #!lua flags=allow-oom
 -- Grants a worker the lease of a ticket, with everything it needs to process the range.
 --
--- ARGS  job unit epoch:int worker owner ttl_ms:int
---       owner: the worker id and a nonce of this claim
--- USES  items tickets clock
+-- ARGS  job unit epoch:int worker owner ttl_ms:int features rest_ms:int fresh_ms:int
+--       owner: the worker id and a nonce of this claim; features: what the worker knows
+--       rest_ms: how long a ticket is parked while no registered worker has the job's features
+--       fresh_ms: how much longer the status shows that the job waits for one
+-- USES  items tickets clock needs
 -- Returns   {'GONE'}   the ticket does not exist, or its job has ended or never existed
 --           {'STALE'}  the ticket was issued again since this message was sent, or the epoch is
 --                      too high for Redis to have lost it
 --           {'DUP'}    this worker holds it: the broker delivered the message twice
 --           {'BUSY'}   another worker holds it
+--           {'NEEDS'}  the job needs a feature that this worker does not know; the ticket is parked
 --           {'OK' or 'CANCELLED', queue, spec, sequence, generation, manifest nonce,
---            bytes of the bitmap that cover the range, {index, attempts before, ...}}
+--            bytes of the bitmap that cover the range, {index, attempts before, ...},
+--            added fields of the spec}
 --           CANCELLED grants the lease for closing only: write the shard, start no item.
--- Repeated: with the same owner, the same lease again, since a reply may get lost.
+-- Repeated: with the same owner, the same lease again, since a reply may get lost. A ticket that
+--           was parked is stale.
 
 local key, member = ticket_key(job, unit), member_of(job, unit)
 local LOST_EPOCHS = 2 ^ 30 -- half of what shared/job/ticket.py accepts
+local SOON_MS = 500 -- until a ticket is issued again that another registered worker can process
 
 -- Attempts of the open items where they differ from the earlier generations.
 local function attempts_before(first, stop)
@@ -33,7 +39,8 @@ local function attempts_before(first, stop)
   return attempts
 end
 
-local found = call('HMGET', job_key(job), 'state', 'spec', 'sequence', 'generation', 'manifest')
+local found = call('HMGET', job_key(job), 'state', 'spec', 'sequence', 'generation', 'manifest',
+  'added')
 if found[1] ~= RUNNING and found[1] ~= FINISHING then return { 'GONE' } end
 local ticket = call('HMGET', key, 'epoch', 'owner', 'worker', 'queue')
 if not ticket[1] then return { 'GONE' } end
@@ -45,6 +52,15 @@ if epoch >= LOST_EPOCHS and epoch > tonumber(ticket[1]) then return { 'STALE' } 
 -- would erase it.
 if ticket[2] and ticket[2] ~= owner then
   return { ticket[3] == worker and 'DUP' or 'BUSY' }
+end
+
+-- A cancelled job is only closed, which needs no feature: it must not wait for a later version.
+if not has_features(job, features) and not is_cancelled(job) then
+  local is_elsewhere = is_served(job)
+  if not is_elsewhere then wait_for_features(job, rest_ms + fresh_ms) end
+  note_longest('rest', rest_ms)
+  park(job, unit, now() + (is_elsewhere and SOON_MS or rest_ms))
+  return { 'NEEDS' }
 end
 
 local queue = ticket[4] or fast_queue(job)
@@ -59,11 +75,12 @@ note_longest('lease', ttl_ms)
 call('ZADD', LEASED, now() + ttl_ms, member)
 
 if unit == MERGE then
-  return { 'OK', queue, found[2], tonumber(found[3]), tonumber(found[4]), found[5], '', {} }
+  return { 'OK', queue, found[2], tonumber(found[3]), tonumber(found[4]), found[5], '', {},
+    found[6] or '{}' }
 end
 call('HSETNX', job_key(job), 'started_ms', now())
 local first, stop = span(unit)
 local bytes = call('GETRANGE', part_key(job, 'ended'),
   math.floor(first / 8), math.floor((stop - 1) / 8))
 return { is_cancelled(job) and 'CANCELLED' or 'OK', queue, found[2], tonumber(found[3]),
-  tonumber(found[4]), found[5], bytes, attempts_before(first, stop) }
+  tonumber(found[4]), found[5], bytes, attempts_before(first, stop), found[6] or '{}' }

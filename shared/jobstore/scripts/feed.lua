@@ -2,11 +2,13 @@
 -- Issues first tickets up to the high-water marks, round robin over the jobs with items to feed.
 --
 -- ARGS  bulk_high_water:int interactive_high_water:int by_rate:int wanted:int most:int unknown:int
+-- ARGS  fresh_ms:int
 --       by_rate: items a slot processes in the time of a ticket; 0 while unknown
 --       wanted: tickets a job should have at least, so that the whole fleet takes part
 --       most: items of a ticket at most
 --       unknown: items of a ticket while the rate is unknown
--- USES  items tickets
+--       fresh_ms: how long the status shows that a job waits for a worker with its features
+-- USES  items tickets needs
 -- Returns   issued tickets, flat: job, unit, epoch, queue, ...
 -- Repeated: replaces what has been claimed since.
 
@@ -56,20 +58,27 @@ end
 for _, queue in ipairs({ INTERACTIVE, BULK }) do
   local feeding = feeding_key(queue)
   local room = high_water[queue] - call('ZCARD', queued_key(queue))
+  local waiting = {}
   while room > 0 do
     local job = call('LINDEX', feeding, 0)
     if not job then break end
     local first, stop, has_more = next_range(job)
-    if first then
-      issue(job, string.format('%d-%d', first, stop), queue, issued)
-      call('HSET', job_key(job), 'cursor', stop)
-      room = room - 1
-    end
-    if has_more then
-      call('LMOVE', feeding, feeding, 'LEFT', 'RIGHT')
+    if first and not is_served(job) then
+      waiting[#waiting + 1] = call('LPOP', feeding)
+      wait_for_features(job, fresh_ms)
     else
-      call('LPOP', feeding)
+      if first then
+        issue(job, string.format('%d-%d', first, stop), queue, issued)
+        call('HSET', job_key(job), 'cursor', stop)
+        room = room - 1
+      end
+      if has_more then
+        call('LMOVE', feeding, feeding, 'LEFT', 'RIGHT')
+      else
+        call('LPOP', feeding)
+      end
     end
   end
+  for _, job in ipairs(waiting) do call('RPUSH', feeding, job) end
 end
 return issued

@@ -58,7 +58,7 @@ call('DEL', taken, part_key(job, 'rate'))
 call('HINCRBY', key, 'generation', 1)
 -- Epochs continue, or the shards of this generation would replace earlier ones.
 call('HSET', key, 'state', RUNNING, 'cursor', 0, 'first_epoch', found[3] + 1)
-call('HDEL', key, 'finished_ms', 'started_ms')
+call('HDEL', key, 'finished_ms', 'started_ms', 'ended_without')
 call('RPUSH', feeding_key(found[4]), job)
 
 call('PERSIST', key)

@@ -9,7 +9,8 @@
 
 -- Not all fields: the job document may be long, and a status is read every second.
 local FIELDS = { 'state', 'total', 'done', 'failed', 'generation', 'model', 'created_ms',
-  'started_ms', 'finished_ms', 'waiting_for', 'waiting_until_ms' }
+  'started_ms', 'finished_ms', 'waiting_for', 'waiting_until_ms',
+  'ended_without' }
 
 local function fields_of(job)
   local flat = {}

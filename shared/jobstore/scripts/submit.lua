@@ -1,9 +1,12 @@
 #!lua flags=no-cluster
 -- Creates a job, or joins the one that this submission created before.
 --
--- ARGS  given fingerprint total:int chunks:int spec queue nonce join_ms:int model
+-- ARGS  given fingerprint total:int chunks:int spec added queue nonce join_ms:int model
+-- ARGS  needs needs_reason
 --       given: job id chosen by the user, or ''; fingerprint: hash of parameters and keys
 --       chunks: number of chunks that must be staged under the nonce; spec: job document (JSON)
+--       added: fields of it that version 0.1 does not read (JSON); needs: features, separated by
+--       spaces; needs_reason: what the job waits for while no worker has them
 --       join_ms: how long after its end a job is joined
 -- Returns   {'CREATED', job id}
 --           {'JOINED', job id}    the given id exists with these keys and parameters; or a job
@@ -64,7 +67,8 @@ end
 call('HSET', job_key(job), 'state', RUNNING, 'total', total, 'done', 0, 'failed', 0,
   'generation', 1, 'sequence', sequence, 'cursor', 0,
   'first_epoch', 1, 'highest_epoch', 0, 'queue', queue, 'spec', spec, 'model', model,
-  'fingerprint', fingerprint, 'manifest', nonce, 'created_ms', time)
+  'fingerprint', fingerprint, 'manifest', nonce, 'created_ms', time, 'added', added)
+if needs ~= '' then call('HSET', job_key(job), 'needs', needs, 'needs_reason', needs_reason) end
 call('RENAME', staged_key(nonce), part_key(job, 'manifest'))
 call('PERSIST', part_key(job, 'manifest'))
 -- Full length from the start: BITPOS returns 0 for a missing bitmap, whatever the range.

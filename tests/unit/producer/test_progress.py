@@ -226,3 +226,14 @@ class Terminal(io.StringIO):
 )
 def test_durations_are_rounded(seconds, text):
     assert duration(seconds) == text
+
+
+def test_an_ended_job_names_the_documents_that_it_does_not_have():
+    status = replace(DONE, ended_without="report.html (failed 3 times: ValueError)")
+    console = Console(file=io.StringIO(), force_terminal=True, width=200)
+
+    Bar(console).close(status)
+
+    without = "ended without report.html (failed 3 times: ValueError)"
+    assert describe(status) == f"j1 done: 100 of 100 images, {without}"
+    assert without in console.file.getvalue()

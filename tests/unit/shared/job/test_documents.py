@@ -10,8 +10,8 @@ import pydantic_core
 import pytest
 from pydantic import ValidationError
 
-from shared.errors import InvalidOption
-from shared.job import document
+from shared.errors import FeatureMissing, InvalidOption
+from shared.job import document, features
 from shared.job.manifest import pack, unpack
 from shared.job.record import ItemRecord
 from shared.job.shards import sweep
@@ -110,7 +110,8 @@ RECORD_JSON = (
 
 
 def test_the_examples_in_the_docstrings_hold():
-    assert doctest.testmod(document) == (0, 2)
+    assert doctest.testmod(document) == (0, 4)
+    assert doctest.testmod(features) == (0, 1)
 
 
 # --- job documents
@@ -143,9 +144,9 @@ def test_a_changed_copy_has_a_hash_of_its_own():
     [
         ({"schema": 2}, "schema 2"),
         ({"schema": None}, "schema None"),
-        ({"recipe": "white"}, "recipe"),
-        ({"options": {"blur": 1}}, "options.blur"),
-        ({"thresholds": {"review_nothing_below": 1}}, "thresholds.review_nothing_below"),
+        ({"options": {"edges": "blurred"}}, "options.edges"),
+        ({"options": []}, "options"),
+        ({"thresholds": {"review_soft_above": "much"}}, "thresholds.review_soft_above"),
         ({"existing": "hunter2"}, "existing"),
         ({"weights_sha256": None}, "weights_sha256"),
     ],
@@ -158,6 +159,56 @@ def test_a_document_this_version_cannot_interpret_is_refused_in_one_line(change,
 
     assert "\n" not in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recipe": "white"},
+        {"options": {"blur": 1}},
+        {"thresholds": {"review_nothing_below": 1}},
+        {"params_hash": DEFAULT.params_hash, "needs": []},
+    ],
+)
+def test_fields_that_a_later_version_added_to_a_job_document_are_ignored(change):
+    text = json.dumps(json.loads(DEFAULT_JSON) | change)
+
+    assert JobSpec.from_json(text) == DEFAULT
+
+
+def test_a_job_document_carries_the_hash_of_its_submission():
+    """A worker that does not know an option could not compute it."""
+    text = json.dumps(json.loads(DEFAULT_JSON) | {"params_hash": "feedfacecafe0123"})
+
+    found = JobSpec.from_json(text)
+
+    assert found.params_hash == "feedfacecafe0123"
+    assert found.model_copy(update={"save_prefix": "other"}).params_hash == "feedfacecafe0123"
+    assert found.fingerprint("k") == DEFAULT.fingerprint("k")
+
+
+def test_the_added_fields_of_a_document_are_read_with_it():
+    spec = DEFAULT.model_copy(update={"params_hash": "feedfacecafe0123", "version": "0.2.0"})
+
+    assert JobSpec.from_json(spec.to_json(), spec.added_json()) == spec
+    assert spec.to_json() == DEFAULT_JSON
+
+
+def test_a_document_with_needs_cannot_be_read_by_versions_that_do_not_know_them():
+    """Version 0.1 refuses unknown fields, and must not process such a job."""
+    spec = DEFAULT.model_copy(update={"needs": ("recipes",), "version": "0.9.0"})
+
+    assert json.loads(spec.to_json())["needs"] == ["recipes"]
+    assert JobSpec.from_json(spec.to_json(), features=["recipes", "masks"]) == spec
+    with pytest.raises(FeatureMissing, match=r"rmbg-queue 0\.9\.0 or later, which knows recipes"):
+        JobSpec.from_json(spec.to_json(), features=["masks"])
+
+
+def test_a_need_is_reported_before_what_this_version_cannot_read():
+    body = json.loads(DEFAULT_JSON) | {"schema": 99, "needs": ["recipes"], "options": "later"}
+
+    with pytest.raises(FeatureMissing, match="a worker of a later version, which knows recipes"):
+        JobSpec.from_json(json.dumps(body), features=[])
 
 
 def test_the_previous_schema_had_no_thresholds():
