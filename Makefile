@@ -8,7 +8,10 @@ ITEMS ?= 2000
 # More processes than cores: most tests wait for servers and other processes.
 PYTEST_ARGS ?= -n 3 --dist worksteal
 
-.PHONY: install demo test check lint types imports wheel fmt bench chaos compose constraints
+# Folders of test files for `make fuzz`; without any it clones public ones into out/fixtures.
+FIXTURES ?=
+
+.PHONY: install demo test check lint types imports wheel fmt bench chaos fuzz compose constraints
 
 install: $(VENV)/.installed
 
@@ -51,6 +54,11 @@ bench: install
 
 chaos: install
 	$(BIN)/python tests/chaos/run.py --seed $(SEED) --seconds $(SECONDS) --items $(ITEMS) $(if $(SABOTAGE),--sabotage $(SABOTAGE))
+
+fuzz: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python tests/fuzz/fuzz_decode.py --seed $(SEED) --files 20000
+	$(BIN)/python tests/fuzz/compare_decoders.py $(if $(FIXTURES),$(FIXTURES),--fetch out/fixtures)
 
 # Run the compose file; without a Docker engine, print why this is skipped.
 compose: install

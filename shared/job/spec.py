@@ -122,6 +122,11 @@ class PictureOptions(Document):
     format: OutputFormat = Field(
         default=OutputFormat.PNG, description="File format of cutouts and masks."
     )
+    metadata: Literal["copyright", "none"] = Field(
+        default="copyright",
+        description="Metadata of the image that cutouts and masks keep: resolution, copyright and "
+        "author (copyright), or none.",
+    )
 
     @model_serializer(mode="wrap")
     def _without_later_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Json]:

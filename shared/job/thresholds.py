@@ -20,7 +20,8 @@ class Thresholds(Document):
     """
 
     reject_coverage_below: Number = 0.001
-    """Nothing is left: under 4,000 of 2000 x 2000 pixels."""
+    """Nothing is left: under 4,000 of 2000 x 2000 pixels. With a solid part of at least 64 pixels
+    the subject is only small, and the image is reviewed instead."""
     reject_coverage_above: Number = 0.995
     """Nothing was removed."""
     reject_high_below: Number = 0.5

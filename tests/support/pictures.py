@@ -78,31 +78,47 @@ def stored(upright: np.ndarray, orientation: int) -> np.ndarray:
     )
 
 
-def png(samples: np.ndarray, *, interlaced: bool = False, chunks=()) -> bytes:
+def png(
+    samples: np.ndarray,
+    *,
+    interlaced: bool = False,
+    chunks=(),
+    bits: int | None = None,
+    colour: int | None = None,
+) -> bytes:
     """Return a PNG of *samples*, also of variants that Pillow cannot write.
 
     Args:
         samples: ``(H, W)`` or ``(H, W, C)`` with 2, 3 or 4 channels; uint8 or uint16.
         interlaced: Write seven passes (Adam7).
         chunks: Pairs of type and content, placed before the pixels.
+        bits: Bits per sample: 1, 2 or 4; those of the array if None.
+        colour: Colour type: 3 for a palette; derived from the number of channels if None.
     """
     height, width = samples.shape[:2]
-    colour = {1: 0, 2: 4, 3: 2, 4: 6}[samples.shape[2] if samples.ndim == 3 else 1]
-    header = struct.pack(
-        ">IIBBBBB", width, height, 8 * samples.itemsize, colour, 0, 0, int(interlaced)
-    )
+    depth = bits or 8 * samples.itemsize
+    if colour is None:
+        colour = {1: 0, 2: 4, 3: 2, 4: 6}[samples.shape[2] if samples.ndim == 3 else 1]
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, int(interlaced))
     passes = [(0, 0, 1, 1)]
     if interlaced:
         passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4)]
         passes += [(2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
     rows = b"".join(
-        b"\0" + row.tobytes()
+        b"\0" + _packed(row, depth)
         for top, left, down, along in passes
         for row in samples[top::down, left::along].astype(samples.dtype.newbyteorder(">"))
         if row.size
     )
     parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*part) for part in parts)
+
+
+def _packed(row: np.ndarray, bits: int) -> bytes:
+    """Return a row's samples, several to a byte below 8 bits."""
+    if bits >= 8:
+        return row.tobytes()
+    return np.packbits((row[:, None] >> np.arange(bits)[::-1]) & 1).tobytes()
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:

@@ -86,7 +86,7 @@ class QuickImaging:
     def compose(self, image, mask, _options):
         return np.dstack([image, mask])
 
-    def encode(self, pixels, _texts, _options):
+    def encode(self, pixels, _texts, _metadata, _options):
         return b"%d:" % pixels.ndim + pixels.tobytes()[:8]
 
     def close(self):

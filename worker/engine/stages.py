@@ -88,7 +88,9 @@ class Decode(Stage[Downloaded]):
         decoded = self.imaging.decode(payload.body, options, isolate=request.isolate)
         prepared = request.model.segmenter.prepare(decoded.image)
         # The network sees the image flattened; the cutout is made of its own colours.
-        source = decoded.source(keep_alpha=options.alpha == "keep")
+        source = decoded.source(
+            keep_alpha=options.alpha == "keep", keep_metadata=options.metadata == "copyright"
+        )
         return Decoded(payload.etag, source, decoded.notes, prepared)
 
 
@@ -121,20 +123,20 @@ class Render(Stage[Inferred]):
 
     def run(self, item: Item, payload: Inferred) -> Rendered:
         """See `Stage.run`."""
-        request, spec, image = item.request, item.request.spec, payload.image.pixels
-        height, width = image.shape[:2]
+        request, spec, source = item.request, item.request.spec, payload.image
+        height, width = source.pixels.shape[:2]
         segmented = request.model.segmenter.finish(
             payload.output, height, width, stretch=spec.options.stretch
         )
-        mask = final_mask(segmented.mask, payload.image)
+        mask = final_mask(segmented.mask, source)
         quality = self.imaging.measure(mask, segmented.low, segmented.high, spec.thresholds)
         outputs: dict[str, bytes] = {}
         if spec.image_output is not ImageOutput.HIDE:
             texts = png_texts_of(request, self.version)
-            cutout = self.imaging.compose(image, mask, spec.options)
+            cutout = self.imaging.compose(source.pixels, mask, spec.options)
             outputs = {
-                "mask": self.imaging.encode(mask, texts, spec.options),
-                "cutout": self.imaging.encode(cutout, texts, spec.options),
+                name: self.imaging.encode(pixels, texts, source.metadata, spec.options)
+                for name, pixels in (("mask", mask), ("cutout", cutout))
             }
         return Rendered(
             etag=payload.etag,

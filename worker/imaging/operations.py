@@ -9,7 +9,7 @@ from worker.imaging.decode import DecodedImage, Limits, decode, needs_isolation,
 from worker.imaging.decode.isolated.decoder import IsolatedDecoder
 from worker.imaging.encode import ENCODERS
 from worker.imaging.quality import measure
-from worker.imaging.types import Cutout, Mask, RgbImage, SourceImage
+from worker.imaging.types import Cutout, Mask, RgbImage, SourceImage, SourceMetadata
 from worker.imaging.verdict import judge
 
 
@@ -72,14 +72,20 @@ class ImageOperations:
         return compose(image, mask, edges=options.edges)
 
     def encode(
-        self, pixels: Cutout | Mask, texts: Mapping[str, str], options: PictureOptions
+        self,
+        pixels: Cutout | Mask,
+        texts: Mapping[str, str],
+        metadata: SourceMetadata,
+        options: PictureOptions,
     ) -> bytes:
         """Return *pixels* as a file of the job's format, with the text chunks *texts*.
+
+        *metadata* of the source is written as the format provides.
 
         Raises:
             InvalidOption: If a keyword or text is not allowed in a PNG.
         """
-        return ENCODERS[options.format](pixels, texts, options)
+        return ENCODERS[options.format](pixels, texts, metadata, options)
 
     def close(self) -> None:
         """End the child processes; calls that wait for one raise `WorkerUnfit`. Repeatable."""

@@ -1,7 +1,7 @@
 """Arrays that pass between the stages, with their shape and meaning."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,19 @@ Cutout: TypeAlias = npt.NDArray[np.uint8]
 """``(H, W, 4)`` uint8 RGBA with straight (unassociated) alpha."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class SourceMetadata:
+    """What outputs keep of a source's metadata. Never camera or place."""
+
+    dpi: tuple[float, float] | None = None
+    """Horizontal and vertical resolution in pixels per inch, positive and finite."""
+    copyright: str = ""
+    author: str = ""
+
+
+NO_METADATA: Final = SourceMetadata()
+
+
 @dataclass(frozen=True)
 class SourceImage:
     """What a cutout is made from."""
@@ -24,6 +37,8 @@ class SourceImage:
     """Straight colours, meaningless where *alpha* is 0."""
     alpha: Mask | None = None
     """The image's own alpha, if it is kept."""
+    metadata: SourceMetadata = NO_METADATA
+    """What outputs are to keep of it."""
 
 
 @dataclass(frozen=True)

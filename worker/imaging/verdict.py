@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from shared.job.thresholds import DEFAULTS, Thresholds
 from worker.imaging.quality import Figures
+
+MIN_SUBJECT_PX: Final = 64
+"""With at least this many solid pixels, 8 x 8, there is a subject, however large the image is."""
 
 
 @dataclass(frozen=True)
@@ -18,13 +21,27 @@ class Verdict:
 
 
 def judge(figures: Figures, thresholds: Thresholds = DEFAULTS) -> Verdict:
-    """Return the worst verdict that any of *figures* gives, with all reasons for it."""
-    if reject := tuple(_beyond(figures, thresholds, "reject")):
+    """Return the worst verdict that any of *figures* gives, with all reasons for it.
+
+    A subject that is small but solid is reviewed, never rejected for its size.
+    """
+    has_subject = figures.solid_px >= MIN_SUBJECT_PX
+    limits = _reviewing_small(thresholds) if has_subject else thresholds
+    if reject := tuple(_beyond(figures, limits, "reject")):
         return Verdict("reject", reject)
-    review = tuple(_beyond(figures, thresholds, "review"))
+    review = tuple(_beyond(figures, limits, "review"))
     if figures.parts == 0:
-        review += ("no part of the subject is solid",)
+        solid = "large" if has_subject else "solid"
+        review += (f"no part of the subject is {solid}",)
     return Verdict("review" if review else "ok", review)
+
+
+def _reviewing_small(thresholds: Thresholds) -> Thresholds:
+    """Return *thresholds* with the limit of a rejected coverage as one of a reviewed coverage."""
+    least = max(thresholds.review_coverage_below, thresholds.reject_coverage_below)
+    return thresholds.model_copy(
+        update={"review_coverage_below": least, "reject_coverage_below": 0}
+    )
 
 
 def _beyond(figures: Figures, thresholds: Thresholds, kind: str) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
 Modules, each importing only earlier ones: `limits` (size limits), `sniff` (file format), `header`
 (image size, without decoding), `files` (Pillow plug-ins and translation of their errors), `jpeg`
-(fast path), `samples` (any mode to 8 bits and a separate alpha), `colour` (profiles to sRGB),
-`orientation`, `decoder` (all steps in order), `isolated` (the decoder in child processes).
+(fast path), `tiff` (variants that Pillow misreads), `transparent_colour` (of a PNG), `samples` (any
+mode to 8 bits and a separate alpha), `colour` (profiles to sRGB), `orientation`, `decoder` (all
+steps in order), `isolated` (the decoder in child processes).
 """
 
 from worker.imaging.decode.decoder import DecodedImage, decode

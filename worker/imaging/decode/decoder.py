@@ -9,14 +9,16 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from shared.errors import UndecodableImage
-from worker.imaging.decode import jpeg
+from worker.imaging.decode import jpeg, tiff
 from worker.imaging.decode.colour import to_srgb
 from worker.imaging.decode.files import FOREIGN, opened
 from worker.imaging.decode.header import peek
 from worker.imaging.decode.limits import Limits
+from worker.imaging.decode.metadata import read_metadata
 from worker.imaging.decode.orientation import apply_orientation, orientation
 from worker.imaging.decode.samples import flatten, split
-from worker.imaging.types import Mask, RgbImage, SourceImage
+from worker.imaging.decode.transparent_colour import resolve_transparent_colour
+from worker.imaging.types import NO_METADATA, Mask, RgbImage, SourceImage, SourceMetadata
 
 Truncated: TypeAlias = Literal["fail", "accept"]
 """What to do with a truncated file."""
@@ -37,12 +39,14 @@ class DecodedImage:
     straight: RgbImage | None = None
     """``(H, W, 3)`` uint8 sRGB, only with *alpha*: the colours before flattening, for the cutout
     (flattened colours would leave a pale fringe). Meaningless where alpha is 0."""
+    metadata: SourceMetadata = NO_METADATA
 
-    def source(self, *, keep_alpha: bool) -> SourceImage:
-        """Return the pixels for the cutout, with the file's alpha if it is to be kept."""
+    def source(self, *, keep_alpha: bool, keep_metadata: bool) -> SourceImage:
+        """Return the pixels for the cutout, with the file's alpha and metadata if to be kept."""
+        metadata = self.metadata if keep_metadata else NO_METADATA
         if keep_alpha and self.alpha is not None and self.straight is not None:
-            return SourceImage(self.straight, self.alpha)
-        return SourceImage(self.image)
+            return SourceImage(self.straight, self.alpha, metadata)
+        return SourceImage(self.image, metadata=metadata)
 
 
 def decode(data: bytes, limits: Limits, *, truncated: Truncated = "fail") -> DecodedImage:
@@ -70,14 +74,14 @@ def decode(data: bytes, limits: Limits, *, truncated: Truncated = "fail") -> Dec
             decoded = _plain_jpeg(data, image)
             if decoded is not None:
                 return decoded
+        if image_format == "TIFF":
+            tiff.prepare(image)
         is_truncated = _load(image, accept=truncated == "accept")
         if is_truncated and image_format == "JPEG":
             return _truncated_jpeg(data)
-        return _finish(
-            image,
-            notes=(_TRUNCATED,) if is_truncated else (),
-            is_16_bit=image_format == "PNG" and data[24:25] == b"\x10",  # bits per sample
-        )
+        if image_format == "PNG":
+            resolve_transparent_colour(image, data)
+        return _finish(image, notes=(_TRUNCATED,) if is_truncated else ())
 
 
 def _plain_jpeg(data: bytes, image: ImageFile) -> DecodedImage | None:
@@ -94,7 +98,8 @@ def _plain_jpeg(data: bytes, image: ImageFile) -> DecodedImage | None:
         return None
     value, exif_notes = orientation(image)
     notes = (*notes, *conversion.notes, *exif_notes, *_frame_notes(image))
-    return DecodedImage(apply_orientation(pixels, value), None, notes)
+    upright = apply_orientation(pixels, value)
+    return DecodedImage(upright, None, notes, metadata=read_metadata(image, value))
 
 
 def _load(image: ImageFile, *, accept: bool) -> bool:
@@ -130,21 +135,23 @@ def _truncated_jpeg(data: bytes) -> DecodedImage:
 def _repaired_jpeg(data: bytes) -> DecodedImage:
     with opened(io.BytesIO(data), "JPEG") as image:
         image.load()
-        return _finish(image, notes=(_TRUNCATED,), is_16_bit=False)
+        return _finish(image, notes=(_TRUNCATED,))
 
 
-def _finish(image: ImageFile, *, notes: tuple[str, ...], is_16_bit: bool) -> DecodedImage:
+def _finish(image: ImageFile, *, notes: tuple[str, ...]) -> DecodedImage:
     """Convert samples, colours, alpha and orientation of a loaded image to the common form."""
-    base, alpha = split(image, is_16_bit=is_16_bit)
+    base, alpha = split(image)
     conversion = to_srgb(base.mode, image.info)
     value, exif_notes = orientation(image)
     rgb = conversion.apply(base)
     notes = (*notes, *conversion.notes, *exif_notes, *_frame_notes(image))
+    metadata = read_metadata(image, value)
     if alpha is None:
-        return DecodedImage(_array(rgb, value), None, notes)
+        return DecodedImage(_array(rgb, value), None, notes, metadata=metadata)
     flat, alpha_note = flatten(rgb, alpha)
     mask: Mask = _array(alpha, value)
-    return DecodedImage(_array(flat, value), mask, (*notes, alpha_note), _array(rgb, value))
+    notes = (*notes, alpha_note)
+    return DecodedImage(_array(flat, value), mask, notes, _array(rgb, value), metadata)
 
 
 def _array(image: Image.Image, value: int) -> RgbImage | Mask:

@@ -63,7 +63,12 @@ TypeError; the others are raised in the plug-ins' code or by what they call. `Wa
 processes whose filters turn warnings into errors.
 """
 
-_UNSUPPORTED: Final = ("cannot handle", "unsupported", "unknown pixel mode", "not implemented")
+_UNSUPPORTED: Final = ("cannot handle", "unsupported", "not implemented")
+_IN_PLAIN_WORDS: Final = dict.fromkeys(
+    ("unknown pixel mode", "unknown data organization", "string index out of range"),
+    "samples of this kind are not supported; save the image as grey, RGB or CMYK with 8 or 16 bits",
+)
+"""Reasons that the plug-in of TIFF gives for kinds of samples that it does not read."""
 _PLUGINS: Final[dict[str, Callable[[io.BytesIO], ImageFile]]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
@@ -98,8 +103,8 @@ def _item_error(err: BaseException, image_format: Format) -> ItemError:
     low = reason.lower()
     if isinstance(err, MemoryError) or "out of memory" in low or "insufficient memory" in low:
         return ImageTooLarge(f"{image_format}: out of memory while decoding")
-    text = f"{image_format}: {reason}"
-    if any(mark in low for mark in _UNSUPPORTED):
+    text = f"{image_format}: {_IN_PLAIN_WORDS.get(reason, reason)}"
+    if reason in _IN_PLAIN_WORDS or any(mark in low for mark in _UNSUPPORTED):
         return UnsupportedImage(text)
     return UndecodableImage(text)
 

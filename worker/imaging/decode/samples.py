@@ -9,6 +9,7 @@ from PIL.ExifTags import Base as Tag
 from PIL.ImageFile import ImageFile
 
 from shared.errors import UnsupportedImage
+from worker.imaging.decode.tiff import tag
 
 BASES: Final = ("L", "RGB", "CMYK", "LAB")
 """Modes without alpha that `colour` accepts."""
@@ -26,12 +27,8 @@ _BRIGHT: Final = 192
 _VISIBLE: Final = 128
 
 
-def split(image: ImageFile, *, is_16_bit: bool) -> tuple[Image.Image, Image.Image | None]:
-    """Return *image* in one of the modes `BASES`, and its alpha as an ``L`` image or None.
-
-    Args:
-        image: Loaded, of any mode.
-        is_16_bit: Whether the file holds 16 bits per sample.
+def split(image: ImageFile) -> tuple[Image.Image, Image.Image | None]:
+    """Return *image*, loaded, in one of the modes `BASES`, and its alpha as an ``L`` image or None.
 
     16-bit grey is rounded to 8 bits (32768 -> 128). For other 16-bit images Pillow returns the
     high byte, which differs by at most one level.
@@ -40,24 +37,23 @@ def split(image: ImageFile, *, is_16_bit: bool) -> tuple[Image.Image, Image.Imag
         UnsupportedImage: Float or 32-bit samples, whose white level is unknown; camera raw.
     """
     # Of camera raw files the first page is a thumbnail or raw sensor data.
-    is_raw = _tag(image, Tag.DNGVersion, 0) or _tag(image, Tag.CFARepeatPatternDim, 0)
-    if is_raw or _tag(image, Tag.NewSubfileType, 0) & 1:  # a reduced copy of another page
+    is_raw = tag(image, Tag.DNGVersion, 0) or tag(image, Tag.CFARepeatPatternDim, 0)
+    if is_raw or tag(image, Tag.NewSubfileType, 0) & 1:  # a reduced copy of another page
         raise UnsupportedImage(
             "TIFF: camera raw files, and files whose first page is a thumbnail, are not supported"
         )
     if image.mode.startswith("I;16"):
         return _from_16_bit(image)
-    key = image.info.get("transparency")
-    if is_16_bit and image.mode == "RGB" and isinstance(key, tuple):
-        # Scaled to 8 bits, as Pillow scales the pixels.
-        image.info["transparency"] = tuple(value >> 8 for value in key)
     plain = _expanded(image)
     if plain.mode in _WITH_ALPHA:
         alpha = plain.getchannel("A")
         opaque = alpha.getextrema() == (255, 255)
         return plain.convert(_WITH_ALPHA[plain.mode]), None if opaque else alpha
     if plain.mode not in BASES:
-        raise UnsupportedImage(f"{image.format}: samples of mode {image.mode!r} are not supported")
+        kind = {"I": "32-bit", "F": "floating-point"}.get(plain.mode, plain.mode)
+        raise UnsupportedImage(
+            f"{image.format}: {kind} samples are not supported; save the image with 8 or 16 bits"
+        )
     return plain, None
 
 
@@ -91,11 +87,11 @@ def _expanded(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bit(image: ImageFile) -> tuple[Image.Image, Image.Image | None]:
-    white = 2 ** _tag(image, Tag.BitsPerSample, 16) - 1  # Pillow does not scale 12-bit samples
+    white = 2 ** tag(image, Tag.BitsPerSample, 16) - 1  # Pillow does not scale 12-bit samples
     levels = np.arange(2**16)
     table = ((np.minimum(levels, white) * 510 + white) // (2 * white)).astype(np.uint8)
     if (
-        _tag(image, Tag.PhotometricInterpretation, 1) == 0
+        tag(image, Tag.PhotometricInterpretation, 1) == 0
     ):  # white is zero; Pillow does not invert 16 bits
         table = 255 - table
     values: npt.NDArray[np.uint16] = np.asarray(image, dtype=np.uint16)
@@ -104,10 +100,3 @@ def _from_16_bit(image: ImageFile) -> tuple[Image.Image, Image.Image | None]:
     if not isinstance(key, int) or not (values == key).any():
         return grey, None
     return grey, Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))
-
-
-def _tag(image: ImageFile, number: int, default: int) -> int:
-    """Return the first value of a TIFF tag, or *default* if the image has no such tag."""
-    value: object = getattr(image, "tag_v2", {}).get(number, default)
-    first: object = value[0] if isinstance(value, tuple | bytes) and value else value
-    return first if isinstance(first, int) else default

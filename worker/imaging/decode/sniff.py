@@ -18,10 +18,10 @@ _MAGIC: Final[tuple[tuple[bytes, Format], ...]] = (
     (b"II*\0", "TIFF"),
     (b"MM\0*", "TIFF"),
     (b"II+\0", "TIFF"),
-    (b"MM\0+", "TIFF"),
 )
 _UNSUPPORTED: Final = (
     (b"8BPS", "Photoshop"),
+    (b"MM\0+", "big-endian BigTIFF"),
     (b"%PDF", "PDF"),
     (b"%!PS", "PostScript"),
     (b"\0\0\1\0", "ICO"),

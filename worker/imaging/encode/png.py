@@ -19,11 +19,15 @@ from shared.errors import InvalidOption
 from shared.job.png_text import keyword_bytes
 from shared.job.spec import Json
 from worker.imaging.encode.png_filters import Filter, adaptive, up
+from worker.imaging.types import NO_METADATA, SourceMetadata
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 MAX_CHUNK_BYTES: Final = 2**31 - 1
-"""PNG, 5.3."""
+"""PNG, 5.3: the largest number in a PNG file."""
 
+_PERCEPTUAL: Final = b"\0"
+"""Rendering intent of the sRGB chunk."""
+_METRES_PER_INCH: Final = 0.0254
 _COLOUR_TYPES: Final = {1: 0, 3: 2, 4: 6}
 """PNG, 11.2.1, by number of channels: greyscale, truecolour, truecolour with alpha."""
 _LOW_GRAIN: Final = 0.26
@@ -45,7 +49,11 @@ class Deflate(Protocol):
 
 
 def encode_png(
-    pixels: npt.NDArray[np.uint8], *, texts: Mapping[str, str], level: Literal["fast", "small"]
+    pixels: npt.NDArray[np.uint8],
+    *,
+    texts: Mapping[str, str],
+    level: Literal["fast", "small"],
+    metadata: SourceMetadata = NO_METADATA,
 ) -> bytes:
     """Return *pixels* as a PNG file; the same pixels give the same bytes.
 
@@ -58,13 +66,22 @@ def encode_png(
         level: ``fast``: filter "Up" and ISA-L's deflate, or zlib-ng's for images with hardly any
             grain. ``small``: adaptive filters and zlib-ng's level 7, slightly smaller and faster
             than Pillow's level 6. See ``docs/quality.md`` for figures.
+        metadata: Of the source; becomes ``pHYs`` and the texts ``Copyright`` and ``Author``,
+            unless *texts* has these.
 
     Raises:
         InvalidOption: If a keyword or text is not allowed in a PNG.
     """
-    if level == "fast":
-        return write(pixels, texts=texts, row_filter=up, deflate=_fast_deflate(pixels))
-    return write(pixels, texts=texts, row_filter=adaptive, deflate=_zlib_ng(7))
+    kept = {"Copyright": metadata.copyright, "Author": metadata.author}
+    missing = {name: text for name, text in kept.items() if text and name not in texts}
+    filters, deflate = (up, _fast_deflate(pixels)) if level == "fast" else (adaptive, _zlib_ng(7))
+    return write(
+        pixels,
+        texts={**texts, **missing},
+        row_filter=filters,
+        deflate=deflate,
+        dpi=metadata.dpi,
+    )
 
 
 def _fast_deflate(pixels: npt.NDArray[np.uint8]) -> Deflate:
@@ -111,9 +128,14 @@ def png_texts(
 
 
 def write(
-    pixels: npt.NDArray[np.uint8], *, texts: Mapping[str, str], row_filter: Filter, deflate: Deflate
+    pixels: npt.NDArray[np.uint8],
+    *,
+    texts: Mapping[str, str],
+    row_filter: Filter,
+    deflate: Deflate,
+    dpi: tuple[float, float] | None = None,
 ) -> bytes:
-    """Return *pixels* as a PNG file with 8 bits per channel.
+    """Return *pixels* as a PNG file with 8 bits per channel; colours are declared as sRGB.
 
     Args:
         pixels: (H, W), (H, W, 3) or (H, W, 4) uint8, at least 1 x 1.
@@ -121,6 +143,7 @@ def write(
             Latin-1 text, else ``iTXt``. Not compressed, so that every reader can find them.
         row_filter: `up` or `adaptive`.
         deflate: A new compressor; used up by this call.
+        dpi: Horizontal and vertical resolution in pixels per inch.
 
     Raises:
         InvalidOption: If a keyword or text is not allowed in a PNG.
@@ -129,6 +152,9 @@ def write(
     channels = pixels.shape[2] if pixels.ndim > 2 else 1  # noqa: PLR2004 - (H, W) is grey
     header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
     parts: list[bytes] = [SIGNATURE, *_chunk(b"IHDR", [header])]
+    if channels > 1:
+        parts += _chunk(b"sRGB", [_PERCEPTUAL])
+    parts += _resolution(dpi)
     for keyword, text in texts.items():
         parts += text_chunk(keyword, text)
     bands = row_filter(pixels.reshape(height, -1), channels)
@@ -136,6 +162,14 @@ def write(
     parts += _chunk(b"IDAT", [*stream, deflate.flush()])
     parts += _chunk(b"IEND", [])
     return b"".join(parts)
+
+
+def _resolution(dpi: tuple[float, float] | None) -> Sequence[bytes]:
+    """Return the parts of a ``pHYs`` chunk; none for a resolution that it cannot hold."""
+    per_metre = [round(value / _METRES_PER_INCH) for value in dpi or ()]
+    if not per_metre or not all(0 < value <= MAX_CHUNK_BYTES for value in per_metre):
+        return ()
+    return _chunk(b"pHYs", [struct.pack(">IIB", *per_metre, 1)])
 
 
 def text_chunk(keyword: str, text: str) -> Sequence[bytes]:

@@ -179,6 +179,24 @@ def test_the_transparency_of_a_source_is_kept_or_ignored_as_configured(harness):
     assert np.asarray(dropped)[:, 20:].any()
 
 
+def test_resolution_and_copyright_of_a_source_are_kept_or_dropped_as_configured(harness):
+    tags = Image.Exif()
+    tags[0x8298] = "Ann"
+    harness.put("a.jpg", encoded(photo(), "JPEG", dpi=(300, 300), exif=tags))
+    kept, dropped = (
+        spec(options=PictureOptions(metadata=choice), save_prefix=choice)
+        for choice in ("copyright", "none")
+    )
+
+    outputs = [harness.record("a.jpg", job=job) for job in (kept, dropped)]
+
+    for record, expected in zip(outputs, [((300, 300), "Ann"), (None, None)], strict=True):
+        for key in (record.cutout_key, record.mask_key):
+            image = opened(harness, key)
+            dpi = image.info.get("dpi") and tuple(round(value) for value in image.info["dpi"])
+            assert (dpi, image.text.get("Copyright")) == expected
+
+
 # --- batches and order
 
 

@@ -18,6 +18,7 @@ GOOD = Figures(
     soft=0.02,
     parts=1,
     holes=0,
+    solid_px=140_000,
     uncertainty=0.07,
     low=0.0,
     high=0.9999,
@@ -153,7 +154,8 @@ def test_large_masks_give_the_figures_of_small_ones():
     large = small.repeat(5, 0).repeat(5, 1)
 
     for name, value in asdict(measure(small)).items():
-        scaled = tuple(5 * v for v in value) if name == "box" else value
+        scales = {"box": lambda box: tuple(5 * v for v in box), "solid_px": lambda px: 25 * px}
+        scaled = scales.get(name, lambda same: same)(value)
         assert asdict(measure(large))[name] == pytest.approx(scaled, abs=2e-3), name
 
 
@@ -180,7 +182,8 @@ def test_a_good_mask_is_ok_without_reasons():
 @pytest.mark.parametrize(
     ("change", "verdict", "reason"),
     [
-        ({"coverage": 0.0005}, "reject", "coverage 0.0005 below 0.001"),
+        ({"coverage": 0.0005, "solid_px": 63}, "reject", "coverage 0.0005 below 0.001"),
+        ({"coverage": 0.0005, "solid_px": 64}, "review", "coverage 0.0005 below 0.01"),
         ({"coverage": 0.999}, "reject", "coverage 0.999 above 0.995"),
         ({"high": 0.01}, "reject", "high 0.01 below 0.5"),
         ({"coverage": 0.005}, "review", "coverage 0.005 below 0.01"),
@@ -190,7 +193,8 @@ def test_a_good_mask_is_ok_without_reasons():
         ({"soft": 0.22}, "review", "soft 0.22 above 0.15"),
         ({"uncertainty": 0.5}, "review", "uncertainty 0.5 above 0.3"),
         ({"parts": 24}, "review", "parts 24 above 4"),
-        ({"parts": 0}, "review", "no part of the subject is solid"),
+        ({"parts": 0, "solid_px": 0}, "review", "no part of the subject is solid"),
+        ({"parts": 0}, "review", "no part of the subject is large"),
         ({"holes": 26}, "review", "holes 26 above 12"),
     ],
 )
@@ -200,8 +204,35 @@ def test_a_figure_beyond_its_limit_is_a_reason(change, verdict, reason):
     assert (found.verdict, found.reasons) == (verdict, (reason,))
 
 
+@pytest.mark.parametrize("side_px", [8, 20, 40, 80, 120])
+def test_a_small_subject_is_reviewed_and_never_rejected(side_px):
+    """Its size is not a fault of the cutout."""
+    mask = blank(2000, 3000)
+    mask[901 : 901 + side_px, 1403 : 1403 + side_px] = 255
+
+    found = judge(measure(mask))
+
+    assert found.verdict == "review"
+    assert "below 0.01" in found.reasons[0]
+
+
+@pytest.mark.parametrize("level", [0, 30, 127])
+def test_an_image_of_which_nothing_solid_is_left_is_rejected(level):
+    mask = blank(2000, 3000)
+    mask[901:921, 1403:1423] = level
+
+    assert judge(measure(mask)).verdict == "reject"
+
+
+def test_a_limit_for_rejection_reviews_a_small_subject_where_no_limit_for_review_does():
+    limits = Thresholds(reject_coverage_below=0.2, review_coverage_below=0)
+    found = judge(replace(GOOD, coverage=0.1), limits)
+
+    assert (found.verdict, found.reasons) == ("review", ("coverage 0.1 below 0.2",))
+
+
 def test_reject_takes_precedence_over_review_and_names_only_its_reasons():
-    found = judge(replace(GOOD, coverage=0.0, parts=0, uncertainty=0.9, high=0.1))
+    found = judge(replace(GOOD, coverage=0.0, parts=0, solid_px=0, uncertainty=0.9, high=0.1))
 
     assert found.verdict == "reject"
     assert len(found.reasons) == 2

@@ -12,6 +12,7 @@ import signal
 import socket
 import struct
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,6 +74,7 @@ def _answer(
         "notes": decoded.notes,
         "alpha": decoded.alpha is not None,
         "straight": decoded.straight is not None,
+        "metadata": asdict(decoded.metadata),
     }
     return body, [array.data.cast("B") for array in arrays if array is not None]
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from shared.errors import ImageTooLarge, ItemError, UndecodableImage, UnsupportedImage
 from worker.imaging.decode.decoder import DecodedImage, Truncated
 from worker.imaging.decode.isolated.child import LENGTH, send
+from worker.imaging.types import SourceMetadata
 
 CONNECTION_ERRORS: Final = (OSError, EOFError, ValueError)
 """Raised when the child has died or sends an invalid message."""
@@ -93,7 +94,9 @@ class DecoderProcess:
         image = self._array((height, width, 3), deadline)
         alpha = self._array((height, width), deadline) if body["alpha"] else None
         straight = self._array((height, width, 3), deadline) if body["straight"] else None
-        return DecodedImage(image, alpha, tuple(body["notes"]), straight)
+        dpi = body["metadata"].pop("dpi")
+        metadata = SourceMetadata(dpi=tuple(dpi) if dpi else None, **body["metadata"])
+        return DecodedImage(image, alpha, tuple(body["notes"]), straight, metadata)
 
     def disconnect(self) -> None:
         """Shut the socket down: an idle process exits, and a thread waiting for an answer wakes."""

@@ -1,5 +1,7 @@
 """Images with alpha: it is separated, and colours hidden under alpha 0 are not shown."""
 
+import struct
+
 import numpy as np
 import pytest
 from support.pictures import as_image, encoded, plain, png, quadrants, tiff
@@ -108,6 +110,62 @@ def test_a_transparent_colour_becomes_alpha_0(data):
 
     assert np.array_equal(decoded.alpha, KEY)
     assert (decoded.straight[KEY > 0] == 90).all()
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_every_level_of_a_grey_png_can_be_the_transparent_one(bits, interlaced):
+    top = 2**bits - 1
+    for key in sorted({0, 1, top // 3, top // 2, top - 1, top}):
+        levels = (np.arange(160).reshape(8, 20) * max(1, top // 159) + key) % (top + 1)
+        samples = levels.astype(np.uint16 if bits == 16 else np.uint8)
+        transparent = [(b"tRNS", struct.pack(">H", key))]
+
+        decoded = decode(png(samples, bits=bits, interlaced=interlaced, chunks=transparent), LIMITS)
+
+        assert np.array_equal(decoded.alpha, np.where(samples == key, 0, 255)), key
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("alphas", [[0], [128], [255, 0], [16, 32]], ids=str)
+def test_every_entry_of_a_png_palette_has_its_alpha(bits, alphas):
+    entries = 2**bits
+    samples = (np.arange(160).reshape(8, 20) % entries).astype(np.uint8)
+    palette = np.arange(3 * entries).astype(np.uint8)
+    chunks = [(b"PLTE", palette.tobytes()), (b"tRNS", bytes(alphas))]
+
+    decoded = decode(png(samples, bits=bits, colour=3, chunks=chunks), LIMITS)
+
+    expected = np.array((alphas + [255] * entries)[:entries])
+    assert np.array_equal(decoded.alpha, expected[samples])
+    assert np.array_equal(decoded.straight, palette.reshape(-1, 3)[samples])
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_a_16_bit_colour_is_transparent_only_where_all_of_its_bits_are_equal(interlaced):
+    """Its high bytes are those of many other colours."""
+    samples = np.full((4, 4, 3), (1000, 2000, 3000), np.uint16)
+    samples[0, 0, 2] += 1
+    samples[1, 1, 0] -= 1
+    samples[3] = 50_000
+    transparent = [(b"tRNS", struct.pack(">3H", 1000, 2000, 3000))]
+
+    decoded = decode(png(samples, interlaced=interlaced, chunks=transparent), LIMITS)
+
+    assert np.array_equal(decoded.alpha == 0, (samples == (1000, 2000, 3000)).all(axis=-1))
+
+
+def test_bits_of_a_transparent_colour_beyond_the_depth_are_ignored():
+    """The specification of PNG demands it (11.3.2.1)."""
+    transparent = [(b"tRNS", b"\x01\x0a\xff\x14\x80\x1e")]
+
+    assert np.array_equal(decode(png(COLOURS, chunks=transparent), LIMITS).alpha, KEY)
+
+
+def test_a_16_bit_transparent_colour_that_no_pixel_has_leaves_the_image_opaque():
+    transparent = [(b"tRNS", b"\x0a\x04\x14\x03\x1e\x03")]
+
+    assert decode(png(DEEP, chunks=transparent), LIMITS).alpha is None
 
 
 def test_16_bit_colours_and_alpha_become_8_bit():

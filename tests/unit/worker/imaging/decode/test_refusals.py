@@ -67,13 +67,17 @@ NOT_IMAGES = {
     "tiff-float": (
         tiff(np.ones((4, 4), np.float32), photometric=1),
         UnsupportedImage,
-        "mode 'F'",
+        "floating-point samples are not supported",
     ),
-    "tiff-32-bits": (tiff(np.ones((4, 4), np.uint32), photometric=1), UnsupportedImage, "mode 'I'"),
+    "tiff-32-bits": (
+        tiff(np.ones((4, 4), np.uint32), photometric=1),
+        UnsupportedImage,
+        "32-bit samples are not supported; save the image with 8 or 16 bits",
+    ),
     "tiff-two-channels-of-16-bits": (
         tiff(np.ones((4, 4, 2), np.uint16), photometric=1),
         UnsupportedImage,
-        "unknown pixel mode",
+        "samples of this kind are not supported; save the image as grey, RGB or CMYK",
     ),
     "dng": (
         tiff(plain((1, 2, 3)), photometric=2, tags={50706: 1}),

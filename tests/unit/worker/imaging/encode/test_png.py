@@ -13,6 +13,7 @@ from PIL import Image
 
 from shared.errors import InvalidOption
 from worker.imaging.encode import png, png_filters
+from worker.imaging.types import SourceMetadata
 
 
 @pytest.fixture
@@ -76,6 +77,51 @@ def test_bands_of_any_size_give_the_same_pixels(row_filter, rng):
         assert np.array_equal(read_by_pillow(written(pixels, row_filter=banded)), pixels)
 
 
+@pytest.mark.parametrize("channels", [(3,), (4,)], ids=["rgb", "rgba"])
+def test_colours_are_declared_as_srgb(channels):
+    file = written(np.zeros((2, 2, *channels), np.uint8))
+
+    with Image.open(io.BytesIO(file)) as image:
+        assert image.info["srgb"] == 0
+
+
+def test_a_mask_has_no_colour_space():
+    """Its values are no colours."""
+    assert b"sRGB" not in dict(chunks(written(np.zeros((2, 2), np.uint8))))
+
+
+@pytest.mark.parametrize("channels", [(), (4,)], ids=["grey", "rgba"])
+def test_resolution_copyright_and_author_of_the_source_are_written(channels):
+    kept = SourceMetadata(dpi=(300, 150), copyright="© 2026 Zoë", author="切")
+
+    file = png.encode_png(
+        np.zeros((2, 2, *channels), np.uint8), texts={"a": "b"}, level="fast", metadata=kept
+    )
+
+    with Image.open(io.BytesIO(file)) as image:
+        assert image.info["dpi"] == pytest.approx((300, 150), rel=1e-3)
+        assert image.text == {"a": "b", "Copyright": "© 2026 Zoë", "Author": "切"}
+
+
+def test_a_text_of_the_job_replaces_that_of_the_source():
+    kept = SourceMetadata(copyright="theirs")
+
+    file = png.encode_png(
+        np.zeros((2, 2), np.uint8), texts={"Copyright": "ours"}, level="fast", metadata=kept
+    )
+
+    assert [body for kind, body in chunks(file) if kind == b"tEXt"] == [b"Copyright\0ours"]
+
+
+@pytest.mark.parametrize("dpi", [(1e-9, 300), (300, 1e12)], ids=str)
+def test_a_resolution_that_a_png_cannot_hold_is_left_out(dpi):
+    file = png.encode_png(
+        np.zeros((2, 2), np.uint8), texts={}, level="fast", metadata=SourceMetadata(dpi=dpi)
+    )
+
+    assert b"pHYs" not in dict(chunks(file))
+
+
 def test_the_adaptive_filter_picks_the_best_filter_for_each_row():
     """It is "Sub" for ramps along a row, "Up" for repeated noise, "None" for black rows."""
     noise = np.random.default_rng(0).integers(0, 256, 400).astype(np.uint8)
@@ -98,7 +144,7 @@ def test_the_chunks_follow_the_specification(rng):
 
     kinds = [kind for kind, _ in chunks(file)]
     header = chunks(file)[0][1]
-    assert kinds == [b"IHDR", b"tEXt", b"IDAT", b"IEND"]
+    assert kinds == [b"IHDR", b"sRGB", b"tEXt", b"IDAT", b"IEND"]
     assert struct.unpack(">IIBBBBB", header) == (9, 7, 8, 6, 0, 0, 0)
 
 
