@@ -6,6 +6,7 @@ from typing import IO
 import click
 
 from producer.commands.context import services_of
+from producer.commands.files import InputFile
 from producer.commands.job_options import job_options, read_options
 from producer.progress import watch_job
 from producer.submission.sources import LineSource, Source, parse_prefix
@@ -17,7 +18,7 @@ from producer.submission.submit import submit as submit_job
 @click.option("--prefix", metavar="s3://BUCKET/PREFIX/", help="Submit all images with this prefix.")
 @click.option(
     "--keys",
-    type=click.File("rb"),
+    type=InputFile(),
     metavar="FILE",
     help="Read image keys from a file, one per line; - is standard input.",
 )
@@ -61,6 +62,6 @@ def submit(
 def _lines(keys: IO[bytes] | None) -> LineSource:
     if keys is not None:
         return LineSource(keys, f"--keys {keys.name}")
-    if sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.isatty():
         raise click.UsageError("no image keys; use --prefix, --keys or standard input")
     return LineSource(sys.stdin.buffer, "standard input")
