@@ -163,7 +163,7 @@ def _os_error(err: OSError) -> str:
     if err.filename is None:
         return reason
     name = os.fsdecode(err.filename) if isinstance(err.filename, bytes) else str(err.filename)
-    return f"{' '.join(name.split())}: {reason}"  # a name may hold line breaks
+    return f"{streams.printable(name)}: {reason}"
 
 
 def _usage(err: click.ClickException) -> str:

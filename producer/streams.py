@@ -1,4 +1,4 @@
-"""Make the standard streams of `rmbg` usable, however it was started."""
+"""Make the standard streams of `rmbg` usable, however it was started, and text fit for a line."""
 
 import os
 import sys
@@ -45,6 +45,20 @@ def release() -> bool:
             with suppress(OSError):
                 stream.flush()
     return failed
+
+
+def printable(text: str) -> str:
+    r"""Return *text* with escapes in place of characters that no line can show.
+
+    The name of a file may hold line breaks, and bytes that are not valid Unicode.
+
+    >>> printable("a\nb")
+    'a\\nb'
+    """
+    if text.isprintable():
+        return text
+    escaped = (char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return "".join(escaped)
 
 
 class _Output(TextIOWrapper):

@@ -9,7 +9,7 @@ from producer.commands.context import services_of
 from producer.commands.files import InputFile
 from producer.commands.job_options import job_options, read_options
 from producer.progress import watch_job
-from producer.submission.sources import LineSource, Source, parse_prefix
+from producer.submission.sources import LineSource, PrefixSource, Source, parse_prefix
 from producer.submission.submit import list_prefix, plan
 from producer.submission.submit import submit as submit_job
 
@@ -53,6 +53,8 @@ def submit(
         _lines(keys) if prefix is None else list_prefix(services, prefix, spec, options.save_prefix)
     )
     submitted = submit_job(services, source, spec, job_id=options.job_id)
+    if isinstance(source, PrefixSource) and source.others.count:
+        click.echo(source.others.describe("ignored"), err=True)
     if not submitted.created:
         click.echo("joined the job of an earlier identical submission", err=True)
     click.echo(submitted.job_id)

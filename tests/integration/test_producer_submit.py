@@ -71,6 +71,18 @@ def test_a_prefix_submits_only_its_images(run_rmbg, store, upload, bucket):
         "shop/b.PNG",
         "shop/sub/c.webp",
     ]
+    assert done.stderr.decode() == "1 other file ignored: shop/readme.txt\n"
+
+
+def test_a_prefix_skips_files_that_systems_create_beside_images(run_rmbg, store, upload, bucket):
+    """Unless the prefix itself is in such a folder: then they are what the user wants."""
+    upload("a.jpg", "._a.jpg", "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", "__MACOSX/._a.jpg")
+
+    done = run_rmbg("submit", "--prefix", f"s3://{bucket}/")
+    inside = run_rmbg("submit", "--prefix", f"s3://{bucket}/@eaDir/")
+
+    assert keys_of(store, done.stdout.decode().strip()) == ["a.jpg"]
+    assert keys_of(store, inside.stdout.decode().strip()) == ["@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg"]
 
 
 def test_a_prefix_is_listed_over_several_pages(run_rmbg, store, upload, bucket):
@@ -106,7 +118,7 @@ def test_a_prefix_without_images_creates_no_job_and_reports_the_listing(
 
     assert complaint(done) == (
         f"no images under s3://{bucket}/shop/; objects listed: 2 "
-        "(outputs or job documents: 1, other file types: 1)"
+        "(outputs or job documents: 1, 1 other file: shop/readme.txt)"
     )
     assert store.queries.jobs() == []
 
