@@ -9,7 +9,7 @@ from producer.commands.context import services_of
 from producer.commands.files import InputFile
 from producer.commands.job_options import job_options, read_options
 from producer.progress import watch_job
-from producer.submission.sources import LineSource, PrefixSource, Source, parse_prefix
+from producer.submission.sources import LineSource, Source, parse_prefix
 from producer.submission.submit import list_prefix, plan
 from producer.submission.submit import submit as submit_job
 
@@ -20,7 +20,7 @@ from producer.submission.submit import submit as submit_job
     "--keys",
     type=InputFile(),
     metavar="FILE",
-    help="Read image keys from a file, one per line; - is standard input.",
+    help="Read image keys or s3://BUCKET/KEY from a file, one per line; - is standard input.",
 )
 @click.option(
     "--bucket", metavar="BUCKET", help="Input bucket of the keys; needed if several are allowed."
@@ -46,15 +46,17 @@ def submit(
     if prefix is not None and (keys is not None or bucket is not None):
         raise click.UsageError("--prefix cannot be combined with --keys or --bucket")
     options, services = read_options(given), services_of(ctx)
-    if prefix is not None:
-        bucket = parse_prefix(prefix)[0]
-    spec = plan(services, options, bucket)
-    source: Source = (
-        _lines(keys) if prefix is None else list_prefix(services, prefix, spec, options.save_prefix)
-    )
+    source: Source
+    if prefix is None:
+        source = _lines(keys)
+        spec = plan(services, options, bucket or source.first_bucket())
+        source.bucket = spec.input_bucket
+    else:
+        spec = plan(services, options, parse_prefix(prefix)[0])
+        source = list_prefix(services, prefix, spec, options.save_prefix)
     submitted = submit_job(services, source, spec, job_id=options.job_id)
-    if isinstance(source, PrefixSource) and source.others.count:
-        click.echo(source.others.describe("ignored"), err=True)
+    if remark := source.remark():
+        click.echo(remark, err=True)
     if not submitted.created:
         click.echo("joined the job of an earlier identical submission", err=True)
     click.echo(submitted.job_id)

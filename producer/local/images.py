@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from producer.bounded import each
-from producer.submission.sources import Others, is_image
+from producer.submission.filenames import Others, is_image
 from shared.errors import InvalidKey
 from shared.objects import ObjectStore
 

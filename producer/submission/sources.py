@@ -9,41 +9,24 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Final, Protocol
 
 from producer.streams import printable
+from producer.submission.filenames import Others, is_image
 from shared.errors import InvalidOption
 
 if TYPE_CHECKING:
     from shared.objects import ObjectStore
 
-IMAGE_EXTENSIONS: Final = frozenset(
-    {".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heics", ".heif", ".heifs"}
-    | {".hif", ".jfi", ".jfif", ".jif", ".jpe", ".jpeg", ".jpg", ".jps", ".mpo", ".pjp", ".pjpeg"}
-    | {".png", ".pns", ".tif", ".tiff", ".webp"}
-)
-"""Extensions of images when a prefix or a folder is listed; case does not matter.
-
-Keys that are given one by one are not filtered: only the worker knows what the bytes are.
-"""
-_SYSTEM_NAMES: Final = re.compile(
+_URL: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?", re.DOTALL)
+_OBJECT_URL: Final = re.compile(r"s3://([^/]+)/(.+)", re.DOTALL | re.IGNORECASE)
+_NO_KEY: Final = re.compile(
     r"""
-    \._.*                                 # macOS: attributes of the file without "._"
-    | __macosx | \.appledouble | \.ds_store | \.trashes | \.spotlight-v100 | \.fseventsd
-    | \.temporaryitems | \.documentrevisions-v100
-    | thumbs\.db | ehthumbs(_vista)?\.db | desktop\.ini | \$recycle\.bin   # Windows
-    | system\ volume\ information
-    | @eadir | \#recycle | \#snapshot | @tmp                                # Synology
-    | \.@__thumb | @recycle | @recently-snapshot                            # QNAP
-    | \.thumbnails | \.trash(-[0-9]+)? | lost\+found                         # Linux
-    | \.stversions | \.dropbox\.cache | \.snapshots?                         # Syncthing, others
+    [a-z][a-z0-9+.-]*://                                      # a URL
+    | \.{0,2}/ | ~/ | [a-z]:\\                                # a path on this machine
+    | [0-9]{4}-[0-9]{2}-[0-9]{2}\ [0-9]{2}:[0-9]{2}:[0-9]{2}\s+[0-9]+\ # a line of `aws s3 ls`
+    | ["'\[{]                                                 # JSON, or quoted
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-"""Names of files and folders that systems create beside a user's images: previews, attributes,
-deleted files and old versions. They may have the extension of an image."""
-_SYSTEM: Final = "/"
-"""Stands for the extension of all files of systems."""
-_NAMED: Final = 5
-"""Most files that `Others` names; it counts all of them."""
-_URL: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?", re.DOTALL)
+"""The start of lines that are legal as keys and most probably none."""
 _MAX_LINE_BYTES: Final = 4096
 """Far more than the longest S3 key (1,024 bytes): such a file is not a list of keys."""
 
@@ -57,53 +40,8 @@ class Source(Protocol):
     def describe_empty(self) -> str:
         """Return what was read, in one line; called after an iteration without keys."""
 
-
-def is_image(key: str) -> bool:
-    """Return whether *key* has one of `IMAGE_EXTENSIONS` and is no file of a system's own."""
-    return _extension(key) in IMAGE_EXTENSIONS and not _is_of_a_system(key)
-
-
-def _extension(key: str) -> str:
-    dot = key.rfind(".")
-    return key[dot:].lower() if dot > key.rfind("/") else ""
-
-
-def _is_of_a_system(key: str) -> bool:
-    return any(map(_SYSTEM_NAMES.fullmatch, key.split("/")))
-
-
-@dataclass
-class Others:
-    """The files that are no images: their number, and the names of some, of all kinds."""
-
-    count: int = 0
-    _names: dict[str, list[str]] = field(default_factory=dict)
-    """For each extension, the first names; files of systems are a kind of their own."""
-
-    def add(self, key: str) -> None:
-        """Count a file."""
-        self.count += 1
-        kind = _SYSTEM if _is_of_a_system(key) else _extension(key)
-        if kind in self._names or len(self._names) <= _NAMED:
-            names = self._names.setdefault(kind, [])
-            if len(names) < _NAMED:
-                names.append(key)
-
-    def describe(self, fate: str = "") -> str:
-        """Return the number and some names, such as `2 other files ignored: a.txt, b.psd`.
-
-        One name for each extension comes first, and those of system files come last.
-
-        Args:
-            fate: What happened to the files.
-        """
-        text = f"{self.count} other file{'' if self.count == 1 else 's'}{fate and f' {fate}'}"
-        if not self.count:
-            return text
-        kinds = [names for kind, names in self._names.items() if kind != _SYSTEM]
-        found = [name for row in itertools.zip_longest(*kinds) for name in row if name]
-        named = [*found, *self._names.get(_SYSTEM, [])][:_NAMED]
-        return f"{text}: {', '.join(map(printable, named))}{', ...' * (self.count > _NAMED)}"
+    def remark(self) -> str | None:
+        """Return what the user should know of the keys, in one line; called after an iteration."""
 
 
 def parse_prefix(url: str) -> tuple[str, str]:
@@ -116,6 +54,24 @@ def parse_prefix(url: str) -> tuple[str, str]:
     if found is None:
         raise InvalidOption(f"invalid --prefix {url!r}; use the form s3://bucket/prefix/")
     return found[1], found[2] or ""
+
+
+def object_key(given: str, bucket: str) -> str:
+    """Return the key of an object in *bucket* that is given as a key or as `s3://bucket/key`.
+
+    Raises:
+        InvalidOption: If it is the URL of another bucket, or has no key.
+    """
+    if given[:5].lower() != "s3://":
+        return given
+    found = _OBJECT_URL.fullmatch(given)
+    if found is None:
+        raise InvalidOption(f"{given!r} has no key; use the form s3://bucket/key")
+    if found[1] != bucket:
+        raise InvalidOption(
+            f"{given!r} is not in the job's input bucket {bucket}; submit one job for each bucket"
+        )
+    return found[2]
 
 
 @dataclass
@@ -162,50 +118,88 @@ class PrefixSource:
             f"(outputs or job documents: {self.own}, {self.others.describe()})"
         )
 
+    def remark(self) -> str | None:
+        """See `Source.remark`."""
+        return self.others.describe("ignored") if self.others.count else None
+
 
 @dataclass
 class LineSource:
     """Keys from a file or stream: UTF-8, one per line; blank lines are ignored.
 
-    Only the line break is removed, since a key may begin or end with a space. The stream is read
-    once.
+    Only the line break is removed, since a key may begin or end with a space. A line may also be
+    the URL `s3://bucket/key` of an object in the job's input bucket. The stream is read once.
     """
 
     stream: IO[bytes]
     name: str
     """Name in messages: the path of the file, or `standard input`."""
+    bucket: str | None = None
+    """The job's input bucket; set before an iteration."""
     lines: int = field(default=0, init=False)
     """Lines read so far."""
+    doubtful: int = field(default=0, init=False)
+    """Lines that are most probably no keys."""
+    _first_doubt: str = field(default="", init=False)
+    _peeked: str | None = field(default=None, init=False)
+
+    def first_bucket(self) -> str | None:
+        """Return the bucket of the first key if that is a URL; it is read again by an iteration."""
+        self._peeked = next(self._keys(), None)
+        found = _OBJECT_URL.fullmatch(self._peeked or "")
+        return found[1] if found else None
 
     def __iter__(self) -> Iterator[str]:
         """See `Source.__iter__`.
 
         Raises:
-            InvalidOption: If a line is not UTF-8 or is 4,096 bytes or longer; names the line.
+            InvalidOption: If a line is not UTF-8, is 4,096 bytes or longer, or is the URL of
+                another bucket; names the line.
         """
+        peeked = () if self._peeked is None else (self._peeked,)
+        for given in itertools.chain(peeked, self._keys()):
+            try:
+                key = given if self.bucket is None else object_key(given, self.bucket)
+            except InvalidOption as err:
+                raise InvalidOption(f"{self._position()}: {err}") from err
+            if _NO_KEY.match(key):
+                self._first_doubt = self._first_doubt or f"line {self.lines}: {printable(key)}"
+                self.doubtful += 1
+            yield key
+
+    def _keys(self) -> Iterator[str]:
         while line := self.stream.readline(_MAX_LINE_BYTES):
             self.lines += 1
             key = self._decode(line)
             if key.strip():
                 yield key
 
+    def _position(self) -> str:
+        return f"{self.name}, line {self.lines}"
+
     def _decode(self, line: bytes) -> str:
         if len(line) == _MAX_LINE_BYTES:
             raise InvalidOption(
-                f"{self.name}, line {self.lines}: {_MAX_LINE_BYTES} bytes or more; "
-                "write one key per line"
+                f"{self._position()}: {_MAX_LINE_BYTES} bytes or more; write one key per line"
             )
         try:
             text = line.decode("utf-8-sig" if self.lines == 1 else "utf-8")
         except UnicodeDecodeError as err:
-            raise InvalidOption(
-                f"{self.name}, line {self.lines}: not valid UTF-8: {err.reason}"
-            ) from err
+            raise InvalidOption(f"{self._position()}: not valid UTF-8: {err.reason}") from err
         return text.rstrip("\r\n")
 
     def describe_empty(self) -> str:
         """See `Source.describe_empty`."""
         return f"no image keys in {self.name}; blank lines read: {self.lines}"
+
+    def remark(self) -> str | None:
+        """See `Source.remark`."""
+        if not self.doubtful:
+            return None
+        return (
+            f"warning: lines of {self.name} that are probably no keys: {self.doubtful} "
+            f"({self._first_doubt}); a key is the path of an object within its bucket"
+        )
 
 
 @dataclass(frozen=True)
@@ -213,11 +207,24 @@ class KeySource:
     """Keys from an iterable, which is read once."""
 
     keys: Iterable[str]
+    bucket: str | None = None
+    """The job's input bucket; URLs `s3://bucket/key` of it are accepted as well. None: only keys
+    are given."""
 
     def __iter__(self) -> Iterator[str]:
-        """See `Source.__iter__`."""
-        return iter(self.keys)
+        """See `Source.__iter__`.
+
+        Raises:
+            InvalidOption: If a key is the URL of another bucket.
+        """
+        bucket = self.bucket
+        if bucket is None:
+            return iter(self.keys)
+        return (object_key(key, bucket) for key in self.keys)
 
     def describe_empty(self) -> str:
         """See `Source.describe_empty`."""
         return "no image keys given"
+
+    def remark(self) -> None:
+        """See `Source.remark`."""

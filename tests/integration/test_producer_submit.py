@@ -61,6 +61,23 @@ def test_keys_are_read_from_a_file(run_rmbg, store, tmp_path):
     assert keys_of(store, done.stdout.decode().strip()) == ["a.jpg", "b.jpg"]
 
 
+def test_urls_of_objects_choose_the_bucket(run_rmbg, service_env, store, bucket):
+    env = dict(service_env) | {"RMBG_INPUT_BUCKETS": f"other-one,{bucket}"}
+
+    done = rmbg("submit", stdin=f"s3://{bucket}/a.jpg\nb.jpg\n".encode(), env=env)
+    line = complaint(rmbg("submit", stdin=b"s3://private/a.jpg\n", env=env))
+
+    assert keys_of(store, done.stdout.decode().strip()) == ["a.jpg", "b.jpg"]
+    assert line.startswith("bucket 'private' is not in RMBG_INPUT_BUCKETS; allowed: other-one")
+
+
+def test_a_line_that_is_probably_no_key_is_reported_beside_the_job(run_rmbg):
+    done = run_rmbg("submit", stdin=b"https://shop.example/a.jpg\n")
+
+    assert done.returncode == 0
+    assert b"warning: lines of standard input that are probably no keys: 1" in done.stderr
+
+
 def test_a_prefix_submits_only_its_images(run_rmbg, store, upload, bucket):
     upload("shop/b.PNG", "shop/a.jpg", "shop/readme.txt", "shop/sub/c.webp", "other/d.jpg")
 
