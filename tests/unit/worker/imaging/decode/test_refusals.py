@@ -73,7 +73,7 @@ NOT_IMAGES = {
     "tiff-two-channels-of-16-bits": (
         tiff(np.ones((4, 4, 2), np.uint16), photometric=1),
         UnsupportedImage,
-        "unknown pixel mode",
+        "samples of this kind are not supported; save the image as grey, RGB or CMYK",
     ),
     "dng": (
         tiff(plain((1, 2, 3)), photometric=2, tags={50706: 1}),
