@@ -2,12 +2,16 @@
 
 import importlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final, NoReturn
 
 import click
 
+from producer import streams
 from shared.errors import ConfigError, RmbgError, ServiceUnavailable
 
 EXIT_USAGE: Final = 2
@@ -90,13 +94,20 @@ def rmbg() -> None:
 
     Exit codes: 0 success; 1 some images failed, or verify found faults; 2 invalid usage or
     configuration, unknown job, or a file that cannot be read or written; 3 a service is
-    unavailable; 130 interrupted.
+    unavailable; 70 unforeseen error, reported in one line that names an incident and the file
+    with its traceback; 130 interrupted.
     """
 
 
 def main() -> NoReturn:
     """Run `rmbg` with the arguments and environment of this process, and exit."""
-    sys.exit(call(sys.argv[1:], os.environ))
+    streams.prepare()
+    threading.excepthook = _thread_failed
+    code = call(sys.argv[1:], os.environ)
+    # From here on Ctrl-C ends the process at once, instead of with a traceback of Python's exit.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    failed = streams.release()
+    sys.exit(EXIT_USAGE if failed and code == 0 else code)
 
 
 def call(args: Sequence[str], env: Mapping[str, str]) -> int:
@@ -108,13 +119,12 @@ def call(args: Sequence[str], env: Mapping[str, str]) -> int:
     except RmbgError as err:
         return _fail(str(err), _exit_code(err))
     except OSError as err:
-        text = f"{err.filename}: {err.strerror}" if err.filename else str(err)
-        return _fail(text, _exit_code(err))
-    except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted", EXIT_INTERRUPTED)
+        return _fail(_os_error(err), _exit_code(err))
     except SystemExit:
         # Click exits like this when the reader of our output, such as `head`, closed the pipe.
         code = 0
+    except BaseException as err:  # noqa: BLE001 - the outermost handler
+        return _unforeseen(err)
     return code if isinstance(code, int) else 0
 
 
@@ -124,9 +134,36 @@ def _exit_code(err: RmbgError | OSError) -> int:
     return EXIT_USAGE if isinstance(err, (ConfigError, OSError)) else 1
 
 
+def _thread_failed(thread: threading.ExceptHookArgs) -> None:
+    if thread.exc_value is not None:
+        _unforeseen(thread.exc_value)
+
+
+def _unforeseen(err: BaseException) -> int:
+    """Report an interruption, or an error that nothing else handles."""
+    cause = err.__cause__ if isinstance(err, click.Abort) else None
+    if isinstance(err, (click.Abort, KeyboardInterrupt)) and not isinstance(cause, EOFError):
+        return _fail("interrupted", EXIT_INTERRUPTED)
+    from shared import incident  # noqa: PLC0415 - needed in no other case
+
+    return _fail(incident.record(cause or err), incident.EXIT_UNFORESEEN)
+
+
 def _fail(text: str, code: int) -> int:
-    click.echo(f"rmbg: {text}", err=True)
+    first, *rest = text.splitlines() or [""]
+    if len(rest) == 1:  # a heading with one problem
+        text = f"{first} {rest[0]}"
+    with suppress(OSError):  # the exit code still says what happened
+        click.echo(f"rmbg: {text}", err=True)
     return code
+
+
+def _os_error(err: OSError) -> str:
+    reason = err.strerror or str(err) or type(err).__name__
+    if err.filename is None:
+        return reason
+    name = os.fsdecode(err.filename) if isinstance(err.filename, bytes) else str(err.filename)
+    return f"{streams.printable(name)}: {reason}"
 
 
 def _usage(err: click.ClickException) -> str:

@@ -48,7 +48,8 @@ class Client:
         Submitting the same keys and options again while the job runs joins that job.
 
         Args:
-            keys: Full image keys; read once, and never all held in memory.
+            keys: Full image keys, or URLs `s3://bucket/key` of objects in *bucket*; read once, and
+                never all held in memory.
             bucket: Input bucket of the keys; None for the only allowed one.
             **options: Fields of `producer.submission.options.JobOptions`; by default cutouts and
                 masks are saved.
@@ -59,7 +60,9 @@ class Client:
         """
         checked = JobOptions.of(**options)
         spec = plan(self._services, checked, bucket)
-        return submit(self._services, KeySource(keys), spec, job_id=checked.job_id).job_id
+        return submit(
+            self._services, KeySource(keys, spec.input_bucket), spec, job_id=checked.job_id
+        ).job_id
 
     def remove(
         self,

@@ -36,6 +36,7 @@ def watch(
     poll: Callable[[], JobStatus],
     screen: Screen,
     *,
+    resume: str,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> JobStatus:
@@ -44,6 +45,8 @@ def watch(
     Args:
         poll: Returns the job's current status.
         screen: Display to use; it is closed even after an error.
+        resume: What the user does after a cause of waiting is fixed, for the error message: this
+            command has then ended.
         clock: Returns a monotonic time in seconds.
         sleep: Waits for a number of seconds.
 
@@ -62,7 +65,7 @@ def watch(
                 raise ServiceUnavailable(
                     f"job {status.job_id} has been waiting for {WAITING_LIMIT_S:.0f} s: "
                     f"{status.waiting_for} ({_ended(status)}); "
-                    "it continues by itself once this is fixed"
+                    f"fix this, then {resume}"
                 )
             sleep(POLL_S)
             status = poll()
@@ -80,7 +83,7 @@ def watch_job(services: Services, job_id: str, stream: IO[str]) -> int:
     """
     poll = functools.partial(services.jobs.queries.status, job_id)
     poll()  # raises for an unknown job before the bar appears
-    return exit_code(watch(poll, screen_for(stream)))
+    return exit_code(watch(poll, screen_for(stream), resume=f"run `rmbg watch {job_id}`"))
 
 
 def exit_code(status: JobStatus) -> int:

@@ -92,18 +92,25 @@ def seconds(default: float, *, least: float = 0, most: float = 86_400) -> Any:  
     return Field(default, ge=least, le=most, allow_inf_nan=False)
 
 
-def cache_home(env: Mapping[str, str]) -> Path:
-    """Return `$XDG_CACHE_HOME`, or `~/.cache` if it is unset or relative."""
-    given = _expand(env.get("XDG_CACHE_HOME", ""), env)
-    return given if given.is_absolute() else _expand("~/.cache", env)
+def cache_home(env: Mapping[str, str]) -> str:
+    """Return `$XDG_CACHE_HOME`, or `~/.cache` if it is unset or relative; `~` is not expanded."""
+    given = env.get("XDG_CACHE_HOME", "")
+    return given if given.startswith(("/", "~")) else "~/.cache"
 
 
 def _expand(path: str, env: Mapping[str, str]) -> Path:
-    """Return *path* with a leading `~` replaced by the `HOME` of *env*."""
+    """Return *path* with a leading `~` replaced by the `HOME` of *env*.
+
+    Raises:
+        ValueError: If there is no `HOME`, and the system does not know the user either.
+    """
     home = env.get("HOME")
     if home and (path == "~" or path.startswith("~/")):
         return Path(home) / path[2:]
-    return Path(path).expanduser() if path.startswith("~") else Path(path)
+    try:
+        return Path(path).expanduser() if path.startswith("~") else Path(path)
+    except RuntimeError as err:
+        raise ValueError(f"no home folder for {path!r}; set HOME or RMBG_HOME") from err
 
 
 def _flag(value: object) -> object:

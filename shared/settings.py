@@ -125,4 +125,4 @@ class ServiceSettings(Settings):
     def _default_home(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         if info.context is None:
             return given
-        return {"home": cache_home(info.context) / "rmbg"} | given
+        return {"RMBG_HOME": f"{cache_home(info.context)}/rmbg"} | given

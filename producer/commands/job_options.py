@@ -6,6 +6,7 @@ from typing import IO, Any, Final, TypeVar, get_args
 
 import click
 
+from producer.commands.files import InputFile
 from producer.submission.options import DEFAULT_MODEL, DEFAULT_PREFIX, JobOptions
 from shared.errors import InvalidOption
 from shared.job.spec import Existing, ImageOutput, Json, Naming, PictureOptions, Priority
@@ -32,7 +33,7 @@ def _ways(annotation: Any) -> tuple[str, ...]:  # noqa: ANN401 - the type of a f
 
 
 def _json_file(option: str, text: str) -> Callable[[_Command], _Command]:
-    return click.option(option, type=click.File("rb"), metavar="FILE", help=text)
+    return click.option(option, type=InputFile(), metavar="FILE", help=text)
 
 
 _OPTIONS: Final = (

@@ -6,6 +6,7 @@ from typing import IO
 import click
 
 from producer.commands.context import services_of
+from producer.commands.files import InputFile
 from producer.commands.job_options import job_options, read_options
 from producer.progress import watch_job
 from producer.submission.sources import LineSource, Source, parse_prefix
@@ -17,9 +18,9 @@ from producer.submission.submit import submit as submit_job
 @click.option("--prefix", metavar="s3://BUCKET/PREFIX/", help="Submit all images with this prefix.")
 @click.option(
     "--keys",
-    type=click.File("rb"),
+    type=InputFile(),
     metavar="FILE",
-    help="Read image keys from a file, one per line; - is standard input.",
+    help="Read image keys or s3://BUCKET/KEY from a file, one per line; - is standard input.",
 )
 @click.option(
     "--bucket", metavar="BUCKET", help="Input bucket of the keys; needed if several are allowed."
@@ -45,13 +46,17 @@ def submit(
     if prefix is not None and (keys is not None or bucket is not None):
         raise click.UsageError("--prefix cannot be combined with --keys or --bucket")
     options, services = read_options(given), services_of(ctx)
-    if prefix is not None:
-        bucket = parse_prefix(prefix)[0]
-    spec = plan(services, options, bucket)
-    source: Source = (
-        _lines(keys) if prefix is None else list_prefix(services, prefix, spec, options.save_prefix)
-    )
+    source: Source
+    if prefix is None:
+        source = _lines(keys)
+        spec = plan(services, options, bucket or source.first_bucket())
+        source.bucket = spec.input_bucket
+    else:
+        spec = plan(services, options, parse_prefix(prefix)[0])
+        source = list_prefix(services, prefix, spec, options.save_prefix)
     submitted = submit_job(services, source, spec, job_id=options.job_id)
+    if remark := source.remark():
+        click.echo(remark, err=True)
     if not submitted.created:
         click.echo("joined the job of an earlier identical submission", err=True)
     click.echo(submitted.job_id)
@@ -61,6 +66,6 @@ def submit(
 def _lines(keys: IO[bytes] | None) -> LineSource:
     if keys is not None:
         return LineSource(keys, f"--keys {keys.name}")
-    if sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.isatty():
         raise click.UsageError("no image keys; use --prefix, --keys or standard input")
     return LineSource(sys.stdin.buffer, "standard input")

@@ -4,13 +4,13 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from producer.bounded import each
-from producer.submission.sources import is_image
+from producer.submission.filenames import Others, is_image
 from shared.errors import InvalidKey
 from shared.objects import ObjectStore
 
@@ -25,8 +25,8 @@ class Folder:
     root: Path
     keys: tuple[str, ...]
     """Paths below `root`, separated by `/`."""
-    ignored: int
-    """Number of other files."""
+    others: Others = field(default_factory=Others)
+    """The other files."""
     skipped: tuple[str, ...] = ()
     """Paths with the reason why they were skipped: folders that were not entered, and names of
     images that are no readable files."""
@@ -50,16 +50,16 @@ def scan(root: Path, *, without: Path) -> Folder:
     """
     keys: list[str] = []
     skipped: list[str] = []
-    ignored = 0
+    others = Others()
     for path in _files(root, without.resolve(), skipped):
         key = path.relative_to(root).as_posix()
-        if not is_image(path.name):
-            ignored += 1
+        if not is_image(key):
+            others.add(key)
         elif os.path.isfile(path):  # noqa: PTH113 - `Path.is_file` raises if access is denied
             keys.append(key)
         else:
             skipped.append(f"{key} (not a readable file)")
-    return Folder(root, tuple(sorted(keys)), ignored, tuple(sorted(skipped)))
+    return Folder(root, tuple(sorted(keys)), others, tuple(sorted(skipped)))
 
 
 def upload(folder: Folder, objects: ObjectStore, bucket: str) -> Uploaded:
@@ -114,8 +114,8 @@ def _files(root: Path, without: Path, skipped: list[str]) -> Iterator[Path]:
 
     for folder, names, files in os.walk(root, onerror=unread):
         here = Path(folder)
-        names[:] = [name for name in names if (here / name).resolve() != without]
+        names[:] = [name for name in sorted(names) if (here / name).resolve() != without]
         for name in names:
             if os.path.islink(here / name):  # noqa: PTH114 - as above
                 skip(here / name, "a link to a folder")
-        yield from (here / name for name in files)
+        yield from (here / name for name in sorted(files))

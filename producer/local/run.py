@@ -21,6 +21,7 @@ from producer.local.worker_process import WorkerProcess
 from producer.progress import count, exit_code, screen_for, watch
 from producer.results.reader import follow, has_ended, records
 from producer.services import Services
+from producer.streams import printable
 from producer.submission.options import JobOptions
 from producer.submission.sources import KeySource
 from producer.submission.submit import plan, submit
@@ -60,7 +61,7 @@ def run(src: Path, out: Path, options: JobOptions, env: Mapping[str, str]) -> in
     folder = scan(src, without=out)
     _warn("skipped", folder.skipped)
     if not folder.keys:
-        raise NoKeys(f"no image found in {src} ({count(folder.ignored, 'other file')})")
+        raise NoKeys(f"no image found in {src} ({folder.others.describe()})")
     out.mkdir(parents=True, exist_ok=True)
     env = {name: text for name, text in env.items() if not name.startswith(SERVICE_VARIABLES)}
     settings = ServiceSettings.from_env(env)
@@ -89,8 +90,8 @@ class _Run:
         """Submit or join the job, wait for it, download all results; return the exit code."""
         services, folder = self._services, self._folder
         click.echo(
-            f"{count(len(folder.keys), 'image')} "
-            f"({count(folder.ignored, 'other file')} ignored), {self._options.rem_mode}",
+            f"{count(len(folder.keys), 'image')} ({folder.others.describe('ignored')}), "
+            f"{self._options.rem_mode}",
             err=True,
         )
         uploaded = upload(folder, services.objects, services.settings.input_buckets[0])
@@ -158,7 +159,8 @@ class _Run:
                 return status
 
             try:
-                status = watch(poll, screen_for(sys.stderr, model=self._options.rem_mode))
+                screen = screen_for(sys.stderr, model=self._options.rem_mode)
+                status = watch(poll, screen, resume="repeat the command")
             finally:
                 ended.set()
             fetched.result()
@@ -177,5 +179,5 @@ def _warn(what: str, files: Sequence[str]) -> None:
     """Print a warning that names the first of *files*, if there are any."""
     if files:
         rest = ", ..." if len(files) > NAMED else ""
-        named = ", ".join(files[:NAMED])
+        named = ", ".join(map(printable, files[:NAMED]))
         click.echo(f"rmbg: warning: {len(files)} {what}: {named}{rest}", err=True)

@@ -39,6 +39,8 @@ class Meaning:
     """What happened and what to do; `{...}` stands for a field of the answer."""
     quotes: bool = False
     """Whether the service's own message says more than the advice does."""
+    plain: bool = False
+    """Whether the advice says all, so that the code adds nothing."""
 
 
 TABLE: Final = (
@@ -47,10 +49,12 @@ TABLE: Final = (
         ("InvalidObjectState",), ObjectArchived, "archived ({storage_class}); restore it first"
     ),
     Meaning(
-        ("InvalidURI", "KeyTooLongError", "KeyTooLong"),
+        ("KeyTooLongError", "KeyTooLong"),
         InvalidKey,
-        "the store does not accept this key",
+        "name too long, so the store does not accept this key; rename the image",
+        plain=True,
     ),
+    Meaning(("InvalidURI",), InvalidKey, "the store does not accept this key"),
     Meaning(
         ("AccessDenied", "403"),
         RequestRefused,
@@ -170,5 +174,7 @@ class Answer:
         """Return what happened and what to do, with the service's own message where it helps."""
         meaning = self.meaning
         advice = meaning.advice.format(storage_class=self.storage_class, region=self.region)
+        if meaning.plain:
+            return advice
         own = f": {self.message}" if meaning.quotes and self.message else ""
         return f"{advice}{own} ({self.code}, HTTP {self.status})"

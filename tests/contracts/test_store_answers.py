@@ -34,7 +34,7 @@ def store_at(url, **changes):
     [
         (403, "InvalidObjectState", ObjectArchived, r"archived \(GLACIER\); restore it first"),
         (404, "NoSuchKey", ObjectMissing, "object not found"),
-        (400, "KeyTooLongError", InvalidKey, "does not accept this key"),
+        (400, "KeyTooLongError", InvalidKey, "name too long, .* does not accept this key; rename"),
         (403, "AccessDenied", RequestRefused, "check the permissions of RMBG_S3_ACCESS_KEY_ID"),
         (404, "NoSuchBucket", BucketUnavailable, "create it or fix RMBG_INPUT_BUCKETS"),
         (403, "AllAccessDisabled", BucketUnavailable, "contact its operator: own words"),
@@ -62,6 +62,15 @@ def test_an_answer_about_a_key_has_one_meaning(status, code, kind, text):
     assert type(caught.value) is kind
     assert (caught.value.bucket, caught.value.operation) == ("bucket", "get")
     assert caught.value.code == code
+
+
+def test_a_name_that_is_too_long_is_said_in_words_without_a_code(object_store):
+    """SeaweedFS accepts 255 bytes between two slashes, as file systems do."""
+    with pytest.raises(InvalidKey, match="name too long") as caught:
+        object_store.put("cutouts", f"mask/{'x' * 252}.png", b"x", content_type=PNG)
+
+    assert "HTTP" not in str(caught.value)
+    assert "KeyTooLong" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,23 @@ def test_keys_are_read_from_a_file(run_rmbg, store, tmp_path):
     assert keys_of(store, done.stdout.decode().strip()) == ["a.jpg", "b.jpg"]
 
 
+def test_urls_of_objects_choose_the_bucket(run_rmbg, service_env, store, bucket):
+    env = dict(service_env) | {"RMBG_INPUT_BUCKETS": f"other-one,{bucket}"}
+
+    done = rmbg("submit", stdin=f"s3://{bucket}/a.jpg\nb.jpg\n".encode(), env=env)
+    line = complaint(rmbg("submit", stdin=b"s3://private/a.jpg\n", env=env))
+
+    assert keys_of(store, done.stdout.decode().strip()) == ["a.jpg", "b.jpg"]
+    assert line.startswith("bucket 'private' is not in RMBG_INPUT_BUCKETS; allowed: other-one")
+
+
+def test_a_line_that_is_probably_no_key_is_reported_beside_the_job(run_rmbg):
+    done = run_rmbg("submit", stdin=b"https://shop.example/a.jpg\n")
+
+    assert done.returncode == 0
+    assert b"warning: lines of standard input that are probably no keys: 1" in done.stderr
+
+
 def test_a_prefix_submits_only_its_images(run_rmbg, store, upload, bucket):
     upload("shop/b.PNG", "shop/a.jpg", "shop/readme.txt", "shop/sub/c.webp", "other/d.jpg")
 
@@ -71,6 +88,18 @@ def test_a_prefix_submits_only_its_images(run_rmbg, store, upload, bucket):
         "shop/b.PNG",
         "shop/sub/c.webp",
     ]
+    assert done.stderr.decode() == "1 other file ignored: shop/readme.txt\n"
+
+
+def test_a_prefix_skips_files_that_systems_create_beside_images(run_rmbg, store, upload, bucket):
+    """Unless the prefix itself is in such a folder: then they are what the user wants."""
+    upload("a.jpg", "._a.jpg", "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", "__MACOSX/._a.jpg")
+
+    done = run_rmbg("submit", "--prefix", f"s3://{bucket}/")
+    inside = run_rmbg("submit", "--prefix", f"s3://{bucket}/@eaDir/")
+
+    assert keys_of(store, done.stdout.decode().strip()) == ["a.jpg"]
+    assert keys_of(store, inside.stdout.decode().strip()) == ["@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg"]
 
 
 def test_a_prefix_is_listed_over_several_pages(run_rmbg, store, upload, bucket):
@@ -106,7 +135,7 @@ def test_a_prefix_without_images_creates_no_job_and_reports_the_listing(
 
     assert complaint(done) == (
         f"no images under s3://{bucket}/shop/; objects listed: 2 "
-        "(outputs or job documents: 1, other file types: 1)"
+        "(outputs or job documents: 1, 1 other file: shop/readme.txt)"
     )
     assert store.queries.jobs() == []
 

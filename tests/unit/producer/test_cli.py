@@ -4,16 +4,19 @@ import importlib
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 
 import click
 import pytest
 from support.command import RMBG, complaint, environment, rmbg
 
 from producer.cli import _COMMANDS as SUMMARIES
+from producer.cli import call
 
 COMMANDS = [
     *("run", "submit", "status", "watch", "jobs", "results"),
@@ -27,6 +30,100 @@ def test_every_command_has_help(args):
 
     assert done.returncode == 0
     assert done.stdout.startswith(b"Usage: rmbg")
+
+
+class BrokenEnvironment(dict):
+    """An environment that raises *error* when it is read."""
+
+    def __init__(self, error):
+        super().__init__()
+        self._error = error
+
+    def items(self):
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("x"), RecursionError("x"), EOFError("x"), GeneratorExit("x")]
+)
+def test_an_unforeseen_error_is_one_line_and_exits_with_70(error, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    code = call(["jobs"], BrokenEnvironment(error))
+
+    [saved] = tmp_path.iterdir()
+    line = capsys.readouterr().err.strip()
+    assert code == 70
+    assert re.match(rf"rmbg: unforeseen error, incident [0-9a-f]+: {type(error).__name__}: x", line)
+    assert str(saved) in line
+    assert "\n" not in line
+
+
+def test_the_help_documents_the_exit_code_of_an_unforeseen_error():
+    assert "70 unforeseen error" in " ".join(rmbg("--help").stdout.decode().split())
+
+
+@pytest.mark.parametrize(
+    ("args", "reason"),
+    [
+        ("submit", "no image keys; use --prefix, --keys or standard input"),
+        *(
+            (f"submit {option} -", f"'{option}': standard input is closed")
+            for option in ("--keys", "--prompt", "--extra-pnginfo", "--thresholds")
+        ),
+    ],
+)
+def test_a_closed_standard_input_is_refused_in_one_line(args, reason):
+    line = complaint(shell(f"{RMBG} {args} <&-"))
+
+    assert reason in line
+
+
+def shell(command, **env):
+    """Run a shell command, for redirections; an empty file is standard input."""
+    return subprocess.run(
+        command,
+        shell=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        env=environment(env),
+    )
+
+
+@pytest.mark.parametrize("args", ["--help", "weights list --dir /nowhere", "submit --help"])
+def test_a_full_disk_behind_standard_output_is_named(args):
+    assert complaint(shell(f"{RMBG} {args} >/dev/full")) == (
+        "standard output: No space left on device"
+    )
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_outputs_change_neither_behaviour_nor_exit_code(redirection):
+    assert shell(f"{RMBG} --help {redirection}").returncode == 0
+    assert shell(f"{RMBG} nonsense {redirection}").returncode == 2
+
+
+@pytest.mark.parametrize("args", ["--help", "weights list --dir /nowhere"])
+def test_a_reader_that_closes_the_pipe_sees_no_traceback(args):
+    done = shell(f"{RMBG} {args} | true")
+
+    assert done.stderr == b""
+
+
+def test_text_that_the_terminal_cannot_show_is_escaped():
+    line = complaint(shell(f"{RMBG} status №1", PYTHONIOENCODING="iso-8859-1"))
+
+    assert line.startswith(r"'\u21161' is not a valid job ID")
+
+
+def test_a_missing_home_folder_is_one_line_that_names_the_setting():
+    line = complaint(rmbg("jobs", env={"RMBG_HOME": "~nobody-here/x"}))
+
+    assert line == (
+        "invalid settings: RMBG_HOME: no home folder for '~nobody-here/x'; set HOME or RMBG_HOME"
+    )
 
 
 def test_the_help_lists_every_command():

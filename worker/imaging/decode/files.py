@@ -1,7 +1,7 @@
 """Open files with Pillow's plug-ins and translate their errors.
 
 The plug-in of the sniffed format is called directly, so that no other decoder sees the file and the
-reason for a rejection is kept, which `Image.open` drops.
+reason for a rejection is known, which `Image.open` drops.
 """
 
 import io
@@ -26,6 +26,7 @@ from PIL import (
 from PIL.ImageFile import ImageFile
 
 from shared.errors import ImageTooLarge, ItemError, UndecodableImage, UnsupportedImage
+from worker.imaging.decode.reasons import plain_words
 from worker.imaging.decode.sniff import Format
 
 # `Limits` checks the header instead. Pillow warns below our limit, and catching a warning in one
@@ -63,12 +64,11 @@ TypeError; the others are raised in the plug-ins' code or by what they call. `Wa
 processes whose filters turn warnings into errors.
 """
 
-_UNSUPPORTED: Final = ("cannot handle", "unsupported", "not implemented")
-_IN_PLAIN_WORDS: Final = dict.fromkeys(
-    ("unknown pixel mode", "unknown data organization", "string index out of range"),
-    "samples of this kind are not supported; save the image as grey, RGB or CMYK with 8 or 16 bits",
+_UNSUPPORTED: Final = (
+    *("cannot handle", "unsupported", "not implemented"),
+    # What Pillow's plug-in of TIFF says of kinds of samples that it does not read.
+    *("unknown pixel mode", "unknown data organization", "string index out of range"),
 )
-"""Reasons that the plug-in of TIFF gives for kinds of samples that it does not read."""
 _PLUGINS: Final[dict[str, Callable[[io.BytesIO], ImageFile]]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
@@ -84,7 +84,8 @@ _PLUGINS: Final[dict[str, Callable[[io.BytesIO], ImageFile]]] = {
 def opened(file: io.BytesIO, image_format: Format) -> Iterator[ImageFile]:
     """Open *file* as *image_format* and read its header; `load` decodes the pixels.
 
-    Any error of a decoder, also inside the context, becomes an `ItemError` with the same reason.
+    Any error of a decoder, also inside the context, becomes an `ItemError`: its text says the
+    reason in plain words, and its cause has the decoder's own.
 
     Raises:
         UnsupportedImage: A variant of the format that no decoder supports.
@@ -103,8 +104,8 @@ def _item_error(err: BaseException, image_format: Format) -> ItemError:
     low = reason.lower()
     if isinstance(err, MemoryError) or "out of memory" in low or "insufficient memory" in low:
         return ImageTooLarge(f"{image_format}: out of memory while decoding")
-    text = f"{image_format}: {_IN_PLAIN_WORDS.get(reason, reason)}"
-    if reason in _IN_PLAIN_WORDS or any(mark in low for mark in _UNSUPPORTED):
+    text = f"{image_format}: {plain_words(reason)}"
+    if any(mark in low for mark in _UNSUPPORTED):
         return UnsupportedImage(text)
     return UndecodableImage(text)
 

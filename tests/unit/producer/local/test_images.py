@@ -86,7 +86,22 @@ def test_a_name_that_is_no_readable_file_is_skipped_and_named(src, scanned):
         "dangling.jpg (not a readable file)",
         "pipe.jpg (not a readable file)",
     )
-    assert folder.ignored == 1
+    assert folder.others.count == 1
+
+
+def test_files_of_systems_are_ignored_like_other_files(src, scanned):
+    for name in ("._a.jpg", "Thumbs.db", "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", "__MACOSX/._a.jpg"):
+        (src / name).parent.mkdir(parents=True, exist_ok=True)
+        (src / name).write_bytes(b"x")
+    (src / "notes.txt").write_bytes(b"x")
+
+    folder = scanned()
+
+    assert folder.keys == ("a.jpg",)
+    assert folder.others.describe() == (
+        "5 other files: notes.txt, ._a.jpg, Thumbs.db, @eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg, "
+        "__MACOSX/._a.jpg"
+    )
 
 
 def test_a_linked_folder_is_skipped_and_named(src, tmp_path, scanned):
