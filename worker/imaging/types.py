@@ -24,6 +24,8 @@ class SourceImage:
     """Straight colours, meaningless where *alpha* is 0."""
     alpha: Mask | None = None
     """The image's own alpha, if it is kept."""
+    doubts: tuple[str, ...] = ()
+    """Signs of damage: why these pixels may be wrong. Each forces the verdict `review`."""
 
 
 @dataclass(frozen=True)

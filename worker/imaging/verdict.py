@@ -14,16 +14,25 @@ class Verdict:
 
     verdict: Literal["ok", "review", "reject"]
     reasons: tuple[str, ...]
-    """Figures that are beyond their limits; empty if ``ok``."""
+    """Figures that are beyond their limits, and signs of damage; empty if ``ok``."""
 
 
-def judge(figures: Figures, thresholds: Thresholds = DEFAULTS) -> Verdict:
-    """Return the worst verdict that any of *figures* gives, with all reasons for it."""
+def judge(
+    figures: Figures, thresholds: Thresholds = DEFAULTS, doubts: tuple[str, ...] = ()
+) -> Verdict:
+    """Return the worst verdict that any of *figures* or *doubts* gives, with all reasons for it.
+
+    Args:
+        figures: Of the mask.
+        thresholds: Limits beyond which a figure is doubtful.
+        doubts: Signs of damage in the source (`SourceImage.doubts`); each gives ``review``.
+    """
     if reject := tuple(_beyond(figures, thresholds, "reject")):
         return Verdict("reject", reject)
     review = tuple(_beyond(figures, thresholds, "review"))
     if figures.parts == 0:
         review += ("no part of the subject is solid",)
+    review += doubts
     return Verdict("review" if review else "ok", review)
 
 

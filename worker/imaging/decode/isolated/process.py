@@ -93,7 +93,8 @@ class DecoderProcess:
         image = self._array((height, width, 3), deadline)
         alpha = self._array((height, width), deadline) if body["alpha"] else None
         straight = self._array((height, width, 3), deadline) if body["straight"] else None
-        return DecodedImage(image, alpha, tuple(body["notes"]), straight)
+        doubts = tuple(body["doubts"])
+        return DecodedImage(image, alpha, tuple(body["notes"]), straight, doubts)
 
     def disconnect(self) -> None:
         """Shut the socket down: an idle process exits, and a thread waiting for an answer wakes."""
