@@ -129,7 +129,9 @@ class Render(Stage[Inferred]):
             payload.output, height, width, stretch=spec.options.stretch
         )
         mask = final_mask(segmented.mask, source)
-        quality = self.imaging.measure(mask, segmented.low, segmented.high, spec.thresholds)
+        quality = self.imaging.measure(
+            mask, segmented.low, segmented.high, spec.thresholds, source.doubts
+        )
         outputs: dict[str, bytes] = {}
         if spec.image_output is not ImageOutput.HIDE:
             texts = png_texts_of(request, self.version)

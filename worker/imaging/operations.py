@@ -50,7 +50,12 @@ class ImageOperations:
         return decode(data, self._limits, truncated=options.truncated)
 
     def measure(
-        self, mask: Mask, low: float, high: float, thresholds: Thresholds
+        self,
+        mask: Mask,
+        low: float,
+        high: float,
+        thresholds: Thresholds,
+        doubts: tuple[str, ...] = (),
     ) -> dict[str, Json]:
         """Return the quality figures of *mask* as records hold them.
 
@@ -61,9 +66,10 @@ class ImageOperations:
             low: Least value of the network's output, 0 to 1.
             high: Greatest value of it.
             thresholds: Limits beyond which a figure is doubtful.
+            doubts: Signs of damage in the source.
         """
         figures = measure(mask, low=low, high=high)
-        verdict = judge(figures, thresholds)
+        verdict = judge(figures, thresholds, doubts)
         reasons = {"reasons": "; ".join(verdict.reasons)} if verdict.reasons else {}
         return figures.to_json() | {"verdict": verdict.verdict} | reasons
 

@@ -39,6 +39,8 @@ class SourceImage:
     """The image's own alpha, if it is kept."""
     metadata: SourceMetadata = NO_METADATA
     """What outputs are to keep of it."""
+    doubts: tuple[str, ...] = ()
+    """Signs of damage: why these pixels may be wrong. Each forces the verdict `review`."""
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,20 @@ class Verdict:
 
     verdict: Literal["ok", "review", "reject"]
     reasons: tuple[str, ...]
-    """Figures that are beyond their limits; empty if ``ok``."""
+    """Figures that are beyond their limits, and signs of damage; empty if ``ok``."""
 
 
-def judge(figures: Figures, thresholds: Thresholds = DEFAULTS) -> Verdict:
-    """Return the worst verdict that any of *figures* gives, with all reasons for it.
+def judge(
+    figures: Figures, thresholds: Thresholds = DEFAULTS, doubts: tuple[str, ...] = ()
+) -> Verdict:
+    """Return the worst verdict that any of *figures* or *doubts* gives, with all reasons for it.
 
     A subject that is small but solid is reviewed, never rejected for its size.
+
+    Args:
+        figures: Of the mask.
+        thresholds: Limits beyond which a figure is doubtful.
+        doubts: Signs of damage in the source (`SourceImage.doubts`); each gives ``review``.
     """
     has_subject = figures.solid_px >= MIN_SUBJECT_PX
     limits = _reviewing_small(thresholds) if has_subject else thresholds
@@ -33,6 +40,7 @@ def judge(figures: Figures, thresholds: Thresholds = DEFAULTS) -> Verdict:
     if figures.parts == 0:
         solid = "large" if has_subject else "solid"
         review += (f"no part of the subject is {solid}",)
+    review += doubts
     return Verdict("review" if review else "ok", review)
 
 

@@ -1,10 +1,12 @@
 """Decode an image file of any supported format to upright sRGB pixels.
 
 Modules, each importing only earlier ones: `limits` (size limits), `sniff` (file format), `header`
-(image size, without decoding), `files` (Pillow plug-ins and translation of their errors), `jpeg`
-(fast path), `tiff` (variants that Pillow misreads), `transparent_colour` (of a PNG), `samples` (any
-mode to 8 bits and a separate alpha), `colour` (profiles to sRGB), `orientation`, `decoder` (all
-steps in order), `isolated` (the decoder in child processes).
+(image size, without decoding), `files` (Pillow plug-ins and translation of their errors), `damage`
+(what is known about it, and what follows), `png_chunks` (checksums), `jpeg_layout`, `jpeg_steps`
+(changes of colour after damage), `jpeg` (fast path, warnings), `tiff` (variants that Pillow
+misreads), `transparent_colour` (of a PNG), `samples` (any mode to 8 bits and a separate alpha),
+`colour` (profiles to sRGB), `orientation`, `decoder` (all steps in order), `isolated` (the decoder
+in child processes).
 """
 
 from worker.imaging.decode.decoder import DecodedImage, decode

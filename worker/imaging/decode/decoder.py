@@ -1,18 +1,20 @@
 """Decode an image file to upright sRGB pixels: all steps, in order."""
 
 import io
-from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from shared.errors import UndecodableImage
-from worker.imaging.decode import jpeg, tiff
+from worker.imaging.decode import jpeg, png_chunks, tiff
 from worker.imaging.decode.colour import to_srgb
+from worker.imaging.decode.damage import TRUNCATED, Findings
 from worker.imaging.decode.files import FOREIGN, opened
 from worker.imaging.decode.header import peek
+from worker.imaging.decode.jpeg_steps import find_steps
 from worker.imaging.decode.limits import Limits
 from worker.imaging.decode.metadata import read_metadata
 from worker.imaging.decode.orientation import apply_orientation, orientation
@@ -22,8 +24,6 @@ from worker.imaging.types import NO_METADATA, Mask, RgbImage, SourceImage, Sourc
 
 Truncated: TypeAlias = Literal["fail", "accept"]
 """What to do with a truncated file."""
-
-_TRUNCATED: Final = "file is truncated; the missing part is blank"
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,15 @@ class DecodedImage:
     """``(H, W, 3)`` uint8 sRGB, only with *alpha*: the colours before flattening, for the cutout
     (flattened colours would leave a pale fringe). Meaningless where alpha is 0."""
     metadata: SourceMetadata = NO_METADATA
+    doubts: tuple[str, ...] = ()
+    """Those of the notes that say why pixels may be wrong; each forces the verdict `review`."""
 
     def source(self, *, keep_alpha: bool, keep_metadata: bool) -> SourceImage:
         """Return the pixels for the cutout, with the file's alpha and metadata if to be kept."""
         metadata = self.metadata if keep_metadata else NO_METADATA
         if keep_alpha and self.alpha is not None and self.straight is not None:
-            return SourceImage(self.straight, self.alpha, metadata)
-        return SourceImage(self.image, metadata=metadata)
+            return SourceImage(self.straight, self.alpha, metadata, self.doubts)
+        return SourceImage(self.image, metadata=metadata, doubts=self.doubts)
 
 
 def decode(data: bytes, limits: Limits, *, truncated: Truncated = "fail") -> DecodedImage:
@@ -58,48 +60,62 @@ def decode(data: bytes, limits: Limits, *, truncated: Truncated = "fail") -> Dec
         data: A whole file.
         limits: Checked against the header before any pixel is decoded.
         truncated: With ``accept``, a truncated JPEG, PNG, GIF, BMP or uncompressed TIFF is decoded
-            as far as it goes, and a note records that.
+            as far as it goes, and a damaged JPEG or PNG all the same; doubts record that.
 
     Raises:
         ImageTooLarge: Over a limit, or out of memory.
         UnsupportedImage: An image of an unsupported format or variant.
         UndecodableImage: Not an image, or a damaged one; the text has the reason.
     """
-    image_format = peek(data, limits).format
+    image_format, accept = peek(data, limits).format, truncated == "accept"
     if image_format == "JPEG":
         jpeg.check_scans(data)
-    with opened(io.BytesIO(data), image_format) as image:
+        with opened(io.BytesIO(data), image_format) as image:
+            limits.check_size(*image.size)
+            return _jpeg(data, image, accept=accept)
+    checked = png_chunks.check(data) if image_format == "PNG" else None
+    findings = checked.findings if checked else Findings()
+    with opened(io.BytesIO(checked.data if checked else data), image_format) as image:
         limits.check_size(*image.size)
-        if image_format == "JPEG" and image.mode in ("L", "RGB"):
-            decoded = _plain_jpeg(data, image)
-            if decoded is not None:
-                return decoded
         if image_format == "TIFF":
             tiff.prepare(image)
-        is_truncated = _load(image, accept=truncated == "accept")
-        if is_truncated and image_format == "JPEG":
-            return _truncated_jpeg(data)
+        if _load(image, accept=accept):
+            findings += Findings(damage=(TRUNCATED,))
+        elif checked and checked.lacks_end:
+            findings += Findings(notes=(png_chunks.NO_END,))
         if image_format == "PNG":
-            resolve_transparent_colour(image, data)
-        return _finish(image, notes=(_TRUNCATED,) if is_truncated else ())
+            resolve_transparent_colour(image, checked.data if checked else data)
+        findings = findings.accepted(image_format, accept=accept)
+        decoded = _finish(image)
+    return _with(findings, decoded)
 
 
-def _plain_jpeg(data: bytes, image: ImageFile) -> DecodedImage | None:
-    """Decode with `jpeg.fast_rgb` if the colours need no conversion; return None where it fails."""
+def _with(findings: Findings, decoded: DecodedImage) -> DecodedImage:
+    notes = (*findings.notes, *findings.doubts, *decoded.notes)
+    return replace(decoded, notes=notes, doubts=findings.doubts)
+
+
+def _jpeg(data: bytes, image: ImageFile, *, accept: bool) -> DecodedImage:
+    """Decode an opened JPEG: with `jpeg.read`, and with Pillow where that does not suffice."""
     conversion = to_srgb(image.mode, image.info)
+    colours = {"L": "GRAY" if conversion.transform else "RGB"}.get(image.mode, image.mode)
+    found = jpeg.read(data, colours)
+    findings = found.findings.accepted("JPEG", accept=accept)
+    pixels = found.pixels
+    if pixels is not None and found.layout is not None:
+        findings += find_steps(pixels, found.layout)
+    if pixels is None or image.mode == "CMYK" or pixels.shape[1::-1] != image.size:
+        is_truncated = _load(image, accept=accept)
+        if is_truncated and TRUNCATED not in findings.doubts:
+            findings += Findings(doubts=(TRUNCATED,))
+        return _with(findings, _truncated_jpeg(data) if is_truncated else _finish(image))
     if conversion.transform is not None:
-        return None
-    notes: tuple[str, ...] = ()
-    pixels = jpeg.fast_rgb(data)
-    if pixels is None:
-        pixels = jpeg.fast_rgb(data + jpeg.END)
-        notes = ("the end marker is missing; all pixels are there",)
-    if pixels is None or pixels.shape[1::-1] != image.size:
-        return None
+        pixels = np.array(conversion.apply(Image.fromarray(pixels.squeeze())))
     value, exif_notes = orientation(image)
-    notes = (*notes, *conversion.notes, *exif_notes, *_frame_notes(image))
+    notes = (*conversion.notes, *exif_notes, *_frame_notes(image))
     upright = apply_orientation(pixels, value)
-    return DecodedImage(upright, None, notes, metadata=read_metadata(image, value))
+    metadata = read_metadata(image, value)
+    return _with(findings, DecodedImage(upright, None, notes, metadata=metadata))
 
 
 def _load(image: ImageFile, *, accept: bool) -> bool:
@@ -135,16 +151,16 @@ def _truncated_jpeg(data: bytes) -> DecodedImage:
 def _repaired_jpeg(data: bytes) -> DecodedImage:
     with opened(io.BytesIO(data), "JPEG") as image:
         image.load()
-        return _finish(image, notes=(_TRUNCATED,))
+        return _finish(image)
 
 
-def _finish(image: ImageFile, *, notes: tuple[str, ...]) -> DecodedImage:
+def _finish(image: ImageFile) -> DecodedImage:
     """Convert samples, colours, alpha and orientation of a loaded image to the common form."""
     base, alpha = split(image)
     conversion = to_srgb(base.mode, image.info)
     value, exif_notes = orientation(image)
     rgb = conversion.apply(base)
-    notes = (*notes, *conversion.notes, *exif_notes, *_frame_notes(image))
+    notes = (*conversion.notes, *exif_notes, *_frame_notes(image))
     metadata = read_metadata(image, value)
     if alpha is None:
         return DecodedImage(_array(rgb, value), None, notes, metadata=metadata)

@@ -45,13 +45,23 @@ def peek(data: bytes, limits: Limits) -> Header:
 
 def _size(data: bytes, image_format: Format) -> tuple[int, int]:
     # libwebp allocates the canvas as soon as a file is opened, and libavif and libheif parse in C;
-    # Pillow reads the headers of the other formats in Python.
+    # Pillow reads the headers of the other formats in Python, but refuses a PNG for its texts.
+    if image_format == "PNG":
+        return _png_size(data)
     if image_format == "WEBP":
         return _webp_size(data)
     if image_format in ("AVIF", "HEIF"):
         return _iso_size(data, image_format)
     with opened(io.BytesIO(data), image_format) as image:
         return image.size
+
+
+def _png_size(data: bytes) -> tuple[int, int]:
+    """Return the size of a PNG file (ISO/IEC 15948, `IHDR`, which is always the first chunk)."""
+    if data[8:16] != b"\0\0\0\x0dIHDR" or len(data) < 24:  # noqa: PLR2004 - the end of the size
+        raise UndecodableImage("PNG: no image size in the header")
+    width, height = struct.unpack_from(">II", data, 16)
+    return width, height
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

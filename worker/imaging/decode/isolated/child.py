@@ -72,6 +72,7 @@ def _answer(
     body = {
         "shape": decoded.image.shape[:2],
         "notes": decoded.notes,
+        "doubts": decoded.doubts,
         "alpha": decoded.alpha is not None,
         "straight": decoded.straight is not None,
         "metadata": asdict(decoded.metadata),

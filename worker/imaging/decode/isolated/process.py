@@ -96,7 +96,8 @@ class DecoderProcess:
         straight = self._array((height, width, 3), deadline) if body["straight"] else None
         dpi = body["metadata"].pop("dpi")
         metadata = SourceMetadata(dpi=tuple(dpi) if dpi else None, **body["metadata"])
-        return DecodedImage(image, alpha, tuple(body["notes"]), straight, metadata)
+        notes, doubts = tuple(body["notes"]), tuple(body["doubts"])
+        return DecodedImage(image, alpha, notes, straight, metadata, doubts)
 
     def disconnect(self) -> None:
         """Shut the socket down: an idle process exits, and a thread waiting for an answer wakes."""

@@ -1,0 +1,125 @@
+"""Find a sudden change of colour in a JPEG that no decoder warns of.
+
+A JPEG stores the mean of a block as the difference from the block before. If damage changes one
+difference and the decoder finds its way back, all later blocks are too bright, too dark or tinted.
+The first of them begins in the middle of a row of blocks: above it and all later blocks of its row,
+and above all blocks of the next row that precede its column, the colour jumps by the same amount;
+beside these it does not. No content looks like that: an edge in the image would have to follow the
+grid of blocks over the whole width, and to move by one row of blocks at one place.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from worker.imaging.decode.damage import Findings
+from worker.imaging.decode.jpeg_layout import Layout
+from worker.imaging.types import RgbImage
+
+DOUBT: Final = "the colour jumps between two rows of blocks, as it does after damage"
+
+_MIN_COLUMNS: Final = 16
+_MIN_ROWS: Final = 6
+_SAMPLES: Final = 4
+"""Pixels of a block's edge that are compared."""
+_MIN_SHARE: Final = 0.6
+"""Share of blocks with a jump where it is expected, less the share where it is not."""
+_MIN_STEP: Final = 3.0
+"""Levels, of 255."""
+_MIN_QUANTA: Final = 0.25
+"""Levels for each unit of the quantisation step: twice the step between two means of blocks. A
+smooth background at low quality has jumps of one step, and they may follow the grid."""
+_MARGIN: Final = 10
+"""A part of a row that is shorter than this fraction of it proves nothing."""
+_CLIP: Final = 60.0
+_MAX_DIFFERENCE: Final = 0.5
+
+_Jumps = npt.NDArray[np.float64]
+
+
+def find_steps(pixels: RgbImage, layout: Layout) -> Findings:
+    """Return a doubt if a change of colour begins within a row of blocks.
+
+    Args:
+        pixels: ``(H, W, channels)`` uint8, as decoded, before any rotation.
+        layout: Of the file.
+    """
+    if layout.is_arithmetic:  # after damage, everything differs
+        return Findings()
+    across, down = layout.unit_px
+    rows, columns = (pixels.shape[0] - 2) // down, pixels.shape[1] // across
+    if columns < _MIN_COLUMNS or rows < _MIN_ROWS:
+        return Findings()
+    jumps = _jumps(pixels, rows, columns, layout.unit_px)
+    steps = (layout.least_steps() * 3)[:3]  # luma, then two of colour
+    for channel, step in zip((0, 2, 1), steps, strict=True):  # OpenCV's order is Y, Cr, Cb
+        least = max(_MIN_STEP, _MIN_QUANTA * step)
+        for sign in (1, -1):
+            if _has_step(sign * jumps[..., channel], least):
+                return Findings(doubts=(DOUBT,))
+    return Findings()
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Sums of values in a row of blocks, of ranges of blocks in the order of the file."""
+
+    running: _Jumps
+
+    @classmethod
+    def of(cls, values: npt.NDArray[np.float32] | npt.NDArray[np.bool_]) -> "_Sums":
+        return cls(np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)]))
+
+    def mean(self, start: npt.NDArray[np.intp], end: npt.NDArray[np.intp]) -> _Jumps:
+        total = self.running[end] - self.running[start]
+        return np.asarray(total / np.maximum(end - start, 1), np.float64)
+
+
+def _jumps(
+    pixels: RgbImage, rows: int, columns: int, unit_px: tuple[int, int]
+) -> npt.NDArray[np.float32]:
+    """Return the jump of colour above each block but the first row's, ``(rows, columns, Y Cr Cb)``.
+
+    It is the difference across the edge of the block less the slopes on both sides of it, the
+    median of `_SAMPLES` places.
+    """
+    across, down = unit_px
+    every = across // _SAMPLES
+    at = slice(every // 2, columns * across, every)
+    upper, above, below, lower = (
+        _luma_and_colour(pixels[down + offset :: down, at][:rows]) for offset in (-2, -1, 0, 1)
+    )
+    jumps = (below - above) + (below - above) - (above - upper) - (lower - below)
+    a, b, c, d = (jumps[:, sample::_SAMPLES] for sample in range(_SAMPLES))
+    least = np.minimum(np.minimum(a, b), np.minimum(c, d))
+    greatest = np.maximum(np.maximum(a, b), np.maximum(c, d))
+    # The sum of the two in the middle; each is twice a jump.
+    return np.asarray((a + b + c + d - least - greatest) / np.float32(4), np.float32)
+
+
+def _luma_and_colour(lines: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
+    # Any three inks do as well as red, green and blue.
+    lines = np.ascontiguousarray(lines[..., :3]) if lines.shape[2] > 1 else lines.repeat(3, 2)
+    return np.asarray(cv2.cvtColor(lines, cv2.COLOR_RGB2YCrCb), np.int16)
+
+
+def _has_step(jumps: npt.NDArray[np.float32], least: float) -> bool:
+    """Return whether jumps of at least *least* follow one row of blocks and then the next."""
+    rows, columns = jumps.shape
+    hits = _Sums.of((jumps > least / 2).ravel())
+    if hits.running[-1] < _MIN_SHARE * columns:
+        return False
+    heights = _Sums.of(jumps.clip(-_CLIP, _CLIP).ravel())
+    margin = max(3, columns // _MARGIN)
+    row, column = np.mgrid[: rows - 1, margin : columns - margin + 1]
+    start = row * columns  # of the row in which the change begins
+    first, middle, last = start + column, start + columns, start + columns + column
+    right, left = heights.mean(first, middle), heights.mean(middle, last)
+    is_one_step = np.abs(right - left) <= _MAX_DIFFERENCE * np.maximum(right, left)
+    is_high = np.minimum(right, left) >= least
+    inside = np.minimum(hits.mean(first, middle), hits.mean(middle, last))
+    outside = np.maximum(hits.mean(start, first), hits.mean(last, middle + columns))
+    return bool((is_one_step & is_high & (inside - outside >= _MIN_SHARE)).any())
