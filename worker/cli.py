@@ -3,15 +3,19 @@
 import os
 import signal
 import sys
+from typing import NoReturn
 
 import click
 
+from shared import incident
 from shared import logging as log
 from shared.errors import ConfigError, RmbgError
 from worker.runtime.malloc import keep_memory
 
 CONFIG_EXIT = 2
 """Exit code for invalid settings or options; a restart does not help."""
+LEAVE_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals that ask a worker to leave."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,15 +32,36 @@ def main(*, check: bool, devices: str | None, probe: bool) -> None:
 
     Settings come from RMBG_* variables; see docs/operations.md.
     """
-    log.configure(sys.stderr)
     try:
+        _open_streams()
+        log.configure(sys.stderr)
         sys.exit(_probe() if probe else _run(check=check, devices=devices))
     except ModuleNotFoundError as err:
-        click.echo(f"rmbg-worker: {err}: pip install 'rmbg-queue[worker]'", err=True)
-        sys.exit(CONFIG_EXIT)
+        _fail(f"{err}: pip install 'rmbg-queue[worker]'", CONFIG_EXIT)
     except RmbgError as err:
-        click.echo(f"rmbg-worker: {err}", err=True)
-        sys.exit(CONFIG_EXIT if isinstance(err, ConfigError) else 1)
+        _fail(str(err), CONFIG_EXIT if isinstance(err, ConfigError) else 1)
+    except OSError as err:
+        if err.filename is None:
+            _fail(incident.record(err), incident.EXIT_UNFORESEEN)
+        _fail(f"{err.filename}: {err.strerror}", CONFIG_EXIT)
+    except Exception as err:  # noqa: BLE001 - the outermost handler: nothing escapes from here
+        _fail(incident.record(err), incident.EXIT_UNFORESEEN)
+
+
+def _open_streams() -> None:
+    """Open the standard streams that were closed, so that no socket gets their numbers."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - until the end
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    click.echo(f"rmbg-worker: {text}", err=True)
+    sys.exit(code)
 
 
 def _probe() -> int:
@@ -62,8 +87,10 @@ def _run(*, check: bool, devices: str | None) -> int:
 
         return supervise(settings, os.environ)
     # Without a handler, PID 1 of a container ignores SIGTERM while models load; Celery installs
-    # its own handler later.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # its own handlers later.
+    for number in LEAVE_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, lambda *_: sys.exit(0))
     from worker.app import build_app  # noqa: PLC0415
 
     return build_app(settings).run()

@@ -114,7 +114,7 @@ class _Run:
         processed first, and nobody waits for them.
         """
         spec = plan(self._services, self._options)
-        identity = f"{digest}\0{spec.model_copy(update={'date': ''}).to_json()}"
+        identity = f"{digest}\0{spec.model_copy(update={'date': '', 'version': ''}).to_json()}"
         name = f"run-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
         numbered = (f"{name}-{number}" for number in itertools.count(1))
         job_id = self._options.job_id or next(n for n in numbered if not self._is_cancelled(n))

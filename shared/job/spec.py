@@ -197,7 +197,8 @@ class JobSpec(Document):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with *update* applied, and a new `params_hash` if that changes it."""
         copied = super().model_copy(update=update, deep=deep)
-        if _HASHED & set(update or ()):
+        changed = set(update or ())
+        if _HASHED & changed and "params_hash" not in changed:
             vars(copied)["params_hash"] = copied._hashed()  # noqa: SLF001 - of this class
         return copied
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection
 
+from pydantic import ValidationError
+
 from shared.jobstore.connection import StorePart, to_ms
 from shared.jobstore.loader import Arg
 from shared.jobstore.rules import Rules
@@ -22,8 +24,13 @@ class Fleet(StorePart):
         self.connection.run("register", worker=worker_id, ttl_ms=0, info="")
 
     def workers(self) -> list[WorkerInfo]:
-        """Return the registered workers by id."""
-        return [WorkerInfo.model_validate_json(info) for info in self.connection.run("workers")]
+        """Return the registered workers by id, without those whose entry cannot be read.
+
+        A later version may register entries that this one does not read; it must not keep this
+        version's workers from feeding the queues.
+        """
+        read = map(_worker_info, self.connection.run("workers"))
+        return [info for info in read if info is not None]
 
     def totals(self) -> Totals:
         """Return sums over all open jobs and all workers, at most a few seconds old.
@@ -67,6 +74,13 @@ class Fleet(StorePart):
             **feeding_limits(self.workers(), rules),
         )
         return Issued.read(issued)
+
+
+def _worker_info(text: bytes) -> WorkerInfo | None:
+    try:
+        return WorkerInfo.model_validate_json(text)
+    except ValidationError:
+        return None
 
 
 def feeding_limits(workers: Collection[WorkerInfo], rules: Rules) -> dict[str, Arg]:

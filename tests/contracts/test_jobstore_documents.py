@@ -128,6 +128,22 @@ def test_a_worker_that_registered_no_features_is_read(store, redis_client):
     assert [info.features for info in store.fleet.workers()] == [()]
 
 
+@pytest.mark.parametrize("entry", ['{"worker_id":"later","slots":{"gpu":3}}', '{"slots":1}'])
+def test_a_worker_whose_entry_cannot_be_read_does_not_keep_others_from_feeding(
+    store, redis_client, entry
+):
+    """A later version may describe itself in another way."""
+    register(store, "later")
+    register(store, "w")
+    redis_client.hset("rmbg:worker_infos", "later", entry)
+    job = submit(store, 4)
+
+    assert [info.worker_id for info in store.fleet.workers()] == ["w"]
+    assert [issued.ticket.job_id for issued in feed(store)] == [job]
+    assert store.queries.status(job).waiting_for is None
+    assert store.fleet.totals().workers == 2
+
+
 # ---- documents of a later version
 
 

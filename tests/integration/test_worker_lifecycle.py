@@ -1,5 +1,6 @@
 """Worker shutdown, crashes and outages, with real processes, real servers and stand-in models."""
 
+import signal
 from contextlib import contextmanager
 
 import pytest
@@ -73,8 +74,9 @@ def assert_all_done_once(client, job_id, keys):
 # --- shutdown
 
 
-def test_sigterm_under_load_releases_tickets_and_another_worker_finishes_the_job(
-    start, client, upload, service_env
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_under_load_releases_tickets_and_another_worker_finishes_the_job(
+    start, client, upload, service_env, number
 ):
     """Exit code 0 means that the worker drained within RMBG_DRAIN_S."""
     keys = upload(150)
@@ -82,7 +84,7 @@ def test_sigterm_under_load_releases_tickets_and_another_worker_finishes_the_job
     first = start().wait_ready()
     wait_for(client, job_id, 5)
 
-    first.terminate()
+    first.process.send_signal(number)
 
     assert first.wait() == 0
     with redis.Redis.from_url(service_env["RMBG_REDIS_URL"].replace("/0", "/1")) as truth:

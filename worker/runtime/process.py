@@ -2,11 +2,13 @@
 
 import logging
 import os
+import signal
 import socket
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from celery import Celery
+from celery.apps.worker import Worker as CeleryWorker
 from celery.signals import setup_logging, worker_ready, worker_shutting_down
 from celery.worker import state
 
@@ -14,7 +16,7 @@ from shared.broker.queues import QUEUES
 from worker.consumer import Consumer
 from worker.engine import Engine
 from worker.inference import ModelCache
-from worker.lifecycle import Phase, Shutdown, start_loop, start_thread
+from worker.lifecycle import UNFIT_EXIT, Phase, Shutdown, start_loop, start_thread
 from worker.monitoring.build import Monitoring
 from worker.runtime.watchdogs import start_watchdogs
 from worker.settings import WorkerSettings
@@ -55,7 +57,10 @@ class Worker:
         worker_shutting_down.connect(self._on_signal, weak=False)
         start_loop("signals", self.shutdown.serve_requests, shutdown=self.shutdown)
         start_thread("leaving", self._leave)
-        celery_worker = self.celery.Worker(
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(signal.SIGHUP, self._on_hangup)
+        celery_worker = _TicketWorker(
+            app=self.celery,
             hostname=f"rmbg-{os.getpid()}@{socket.gethostname()}",
             queues=list(QUEUES),
             pool_cls="threads",
@@ -69,7 +74,8 @@ class Worker:
         self.shutdown.advance(Phase.STOPPED)
         self.consumer.recovery.close()
         self.engine.close()
-        return self.shutdown.exit_code or int(celery_worker.exitcode or 0)
+        # Celery's own code is only set by an error that it does not expect; it is in the log.
+        return self.shutdown.exit_code or (UNFIT_EXIT if celery_worker.exitcode else 0)
 
     def _on_ready(self, **_: object) -> None:
         self.consumer.start()
@@ -87,6 +93,10 @@ class Worker:
         """Request to leave, without taking a lock that the interrupted code may hold."""
         self.shutdown.request("a signal asked for it")
 
+    def _on_hangup(self, *_: object) -> None:
+        """Request to leave as after SIGTERM, which Celery handles."""
+        self.shutdown.request("the terminal or the session was closed")
+
     def _leave(self) -> None:
         """Wait until the process leaves, drain the engine, and end the process if it is late."""
         self.shutdown.wait(Phase.DRAINING)
@@ -100,6 +110,16 @@ class Worker:
         if not self.shutdown.wait(Phase.STOPPED, self.settings.drain_s - hurry_s):
             logger.error("not done in time: leaving with items inside")
             os._exit(self.shutdown.exit_code or 1)
+
+
+class _TicketWorker(CeleryWorker):
+    """Celery's worker, which leaves the signal SIGHUP to us: Celery would restart the program."""
+
+    def install_platform_tweaks(self, worker: Any) -> None:  # noqa: ANN401 - Celery's
+        """Install Celery's signal handlers, except for SIGHUP."""
+        hangup = signal.getsignal(signal.SIGHUP)
+        super().install_platform_tweaks(worker)
+        signal.signal(signal.SIGHUP, hangup)
 
 
 def _keep_logging(**_: object) -> None:

@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
-from typing import Final
+from typing import Final, TypeAlias
 
 from shared.errors import DeviceMissing
+from worker.runtime.parent_death import dies_with_parent
 from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
@@ -18,12 +19,13 @@ CONFIG_EXIT: Final = 2
 RESTART_S: Final = 5.0
 """Pause before a process that ended is started again, so that a fault does not spin."""
 TICK_S: Final = 0.2
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Without a handler they would end the supervisor, and its processes with it, undrained."""
+Process: TypeAlias = subprocess.Popen[bytes]
 
 
 def supervise(settings: WorkerSettings, env: Mapping[str, str]) -> int:
     """Run `rmbg-worker` once for each CUDA device until SIGTERM; return the exit code.
-
-    A process that ends is started again, unless its exit code says that its settings are unusable.
 
     Raises:
         DeviceMissing: If this machine has no CUDA device.
@@ -33,26 +35,119 @@ def supervise(settings: WorkerSettings, env: Mapping[str, str]) -> int:
         raise DeviceMissing(
             "--devices all: this machine has no CUDA device; use RMBG_DEVICE=cpu without --devices"
         )
-    signals: SimpleQueue[int] = SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _frame: signals.put(received))
-    children = {n: _start(n, settings, env) for n in range(count)}
-    code = 0
-    while children and not _arrived(signals, TICK_S):
-        for n, child in list(children.items()):
+
+    def start(device: int) -> Process:
+        return start_child([sys.argv[0]], child_env(device, settings, env))
+
+    supervisor = Supervisor(start, count, drain_s=settings.drain_s)
+    leave_on_signals(supervisor.request)
+    return supervisor.run()
+
+
+class Supervisor:
+    """Keeps one process for each device running until a signal asks it to leave.
+
+    A process that ends is started again, unless its exit code says that its settings are unusable.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[int], Process],
+        count: int,
+        *,
+        drain_s: float,
+        restart_s: float = RESTART_S,
+    ) -> None:
+        """Supervise *count* processes.
+
+        Args:
+            start: Starts the process of a device; the process must die with this one.
+            count: Number of devices.
+            drain_s: How long a process may take to leave after SIGTERM.
+            restart_s: Pause before a process is started again.
+        """
+        self._start = start
+        self._drain_s = drain_s
+        self._restart_s = restart_s
+        self._children: dict[int, Process] = {}
+        self._due_s = dict.fromkeys(range(count), 0.0)
+        """Devices without a process, and when it is to be started."""
+        self._signals: SimpleQueue[int] = SimpleQueue()
+        self._code = 0
+
+    def run(self) -> int:
+        """Return the exit code once a signal has arrived and all processes have ended.
+
+        Also returns when no device is left, because the settings of all are unusable.
+        """
+        while self._children or self._due_s:
+            self._start_due()
+            if self._has_signal(TICK_S):
+                break
+            self._collect()
+        self._stop()
+        return self._code
+
+    def request(self, number: int, _frame: object = None) -> None:
+        """Ask for the end from the handler of a signal."""
+        self._signals.put(number)
+
+    def _has_signal(self, timeout_s: float) -> bool:
+        """Wait for a signal; return False after *timeout_s*."""
+        try:
+            self._signals.get(timeout=timeout_s)
+        except Empty:
+            return False
+        return True
+
+    def _collect(self) -> None:
+        """Take note of the processes that have ended."""
+        for device, child in list(self._children.items()):
             if child.poll() is None:
                 continue
-            logger.warning("worker ended", extra={"device": n, "exit": child.returncode})
+            logger.warning("worker ended", extra={"device": device, "exit": child.returncode})
+            del self._children[device]
             if child.returncode == CONFIG_EXIT:
-                code = CONFIG_EXIT
-                del children[n]
-            elif _arrived(signals, RESTART_S):
-                signals.put(signal.SIGTERM)  # for the outer loop
-                break
+                self._code = CONFIG_EXIT
             else:
-                children[n] = _start(n, settings, env)
-    _stop(list(children.values()), settings.drain_s)
-    return code
+                self._due_s[device] = time.monotonic() + self._restart_s
+
+    def _start_due(self) -> None:
+        """Start the processes that are due, and none once a signal has arrived."""
+        for device, due_s in list(self._due_s.items()):
+            if time.monotonic() < due_s or not self._signals.empty():
+                continue
+            try:
+                self._children[device] = self._start(device)
+            except OSError as err:
+                logger.error("worker not started", extra={"device": device, "cause": str(err)})  # noqa: TRY400
+                self._due_s[device] = time.monotonic() + self._restart_s
+            else:
+                del self._due_s[device]
+
+    def _stop(self) -> None:
+        """Ask all processes to leave, and kill those that are late."""
+        for child in self._children.values():
+            child.terminate()
+        deadline_s = time.monotonic() + self._drain_s + 1
+        for child in self._children.values():
+            try:
+                child.wait(max(0.0, deadline_s - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def leave_on_signals(handler: Callable[[int, object], None]) -> None:
+    """Call *handler* for each of `STOP_SIGNALS` that this process does not ignore, as by nohup."""
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def start_child(command: Sequence[str], env: Mapping[str, str]) -> Process:
+    """Start *command*; the process dies with this one, also after `kill -9`."""
+    return subprocess.Popen(command, env=env, preexec_fn=dies_with_parent())  # noqa: S603, PLW1509 - it only calls the kernel
 
 
 def child_env(device: int, settings: WorkerSettings, env: Mapping[str, str]) -> dict[str, str]:
@@ -62,32 +157,6 @@ def child_env(device: int, settings: WorkerSettings, env: Mapping[str, str]) -> 
         host, port = settings.http
         own["RMBG_HTTP"] = f"[{host}]:{port + device}" if ":" in host else f"{host}:{port + device}"
     return {**env, **own}
-
-
-def _arrived(signals: SimpleQueue[int], timeout_s: float) -> bool:
-    """Wait for a signal; return False after *timeout_s*."""
-    try:
-        signals.get(timeout=timeout_s)
-    except Empty:
-        return False
-    return True
-
-
-def _start(
-    device: int, settings: WorkerSettings, env: Mapping[str, str]
-) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.argv[0]], env=child_env(device, settings, env))  # noqa: S603
-
-
-def _stop(children: list[subprocess.Popen[bytes]], drain_s: float) -> None:
-    for child in children:
-        child.terminate()
-    deadline_s = time.monotonic() + drain_s + 1
-    for child in children:
-        try:
-            child.wait(max(0.0, deadline_s - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            child.kill()
 
 
 def _cuda_devices() -> int:

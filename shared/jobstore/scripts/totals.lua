@@ -45,9 +45,9 @@ local alive = call('ZRANGEBYSCORE', WORKERS, '(' .. time, '+inf')
 for _, worker in ipairs(alive) do
   local info = cjson.decode(call('HGET', WORKER_INFOS, worker))
   sums.workers = sums.workers + 1
-  sums.slots = sums.slots + info.slots
-  local rate = info.images_per_s -- JSON null is not a number
-  if type(rate) == 'number' then sums.images_per_s = sums.images_per_s + rate end
+  for _, name in ipairs({ 'slots', 'images_per_s' }) do -- null, or as a later version writes it
+    if type(info[name]) == 'number' then sums[name] = sums[name] + info[name] end
+  end
 end
 
 sums.tickets = { leased = call('ZCARD', LEASED), parked = call('ZCARD', PARKED) }

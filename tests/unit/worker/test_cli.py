@@ -75,6 +75,40 @@ def test_without_the_workers_extra_it_says_what_to_install(tmp_path):
     assert "pip install 'rmbg-queue[worker]'" in done.stderr
 
 
+@pytest.mark.parametrize("args", [[], ["--check"], ["--devices", "all"]])
+def test_an_unforeseen_error_is_one_line_with_an_incident_and_exit_code_70(tmp_path, args):
+    (tmp_path / "torch.py").write_text('raise RuntimeError("unusable driver")')
+
+    done = run(*args, PYTHONPATH=str(tmp_path), TMPDIR=str(tmp_path))
+
+    assert done.returncode == 70
+    [line] = done.stderr.splitlines()
+    assert line.startswith("rmbg-worker: unforeseen error, incident ")
+    assert "RuntimeError: unusable driver" in line
+    [saved] = tmp_path.glob("rmbg-incident-*.txt")
+    assert "Traceback" in saved.read_text()
+
+
+def test_a_file_that_cannot_be_read_is_named_in_one_line(tmp_path):
+    (tmp_path / "torch.py").write_text('open("/dev/null/x")')
+
+    done = run("--check", PYTHONPATH=str(tmp_path))
+
+    assert (done.returncode, done.stderr) == (2, "rmbg-worker: /dev/null/x: Not a directory\n")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_no_error(closed):
+    """The exit code is that of the setting that is missing."""
+    command = ["sh", "-c", f"exec {COMMAND} --probe {closed}"]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=60, env=environment({})
+    )
+
+    assert done.returncode == 2
+    assert done.stderr == "" or "RMBG_HTTP is not set" in done.stderr
+
+
 def test_all_devices_of_a_machine_without_any_is_an_error():
     import torch  # noqa: PLC0415 - seconds, and for one test only
 
