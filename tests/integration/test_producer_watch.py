@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 import pytest
 import redis
 from support.command import RMBG, complaint, environment, rmbg
+from support.redis_server import RedisServer
 
 from shared.errors import InvalidOption, JobConflict, NoKeys, ServiceUnavailable, UnknownJob
 from shared.job.spec import ImageOutput
@@ -39,6 +40,15 @@ def working(hand):
         stop.set()
         thread.join()
     assert faults == []
+
+
+@contextmanager
+def replica(service_env):
+    """Variables for the test's bucket and a read-only replica of an empty Redis."""
+    with RedisServer() as primary:
+        options = ("--replicaof", "127.0.0.1", str(primary.port))
+        with RedisServer(options=options) as server:
+            yield dict(service_env) | {"RMBG_REDIS_URL": f"redis://127.0.0.1:{server.port}/0"}
 
 
 @pytest.mark.parametrize(("key", "code"), [("b.jpg", 0), ("b-bad.jpg", 1)])
@@ -165,7 +175,7 @@ def test_doctor_explains_each_fault(service_env):
     done = rmbg("doctor", env=env)
 
     faults = [line for line in done.stdout.decode().splitlines() if line.startswith("FAULT")]
-    assert done.returncode == 3
+    assert done.returncode == 1
     assert [fault.split(":")[0] for fault in faults] == [
         "FAULT  bucket not-there",
         "FAULT  workers",
@@ -183,7 +193,7 @@ def test_doctor_names_the_models_that_a_worker_cannot_serve(hand, run_rmbg):
 
     done = run_rmbg("doctor")
 
-    assert done.returncode == 3
+    assert done.returncode == 1
     assert (
         b"FAULT  worker hand: cannot serve RMBG-1.4: no weights; `rmbg weights pull`" in done.stdout
     )
@@ -207,7 +217,7 @@ def test_a_command_exits_with_3_and_names_the_address_if_redis_is_down(service_e
     done = rmbg(*args, stdin=b"a.jpg\n", env=env)
 
     text = (done.stdout if args == ("doctor",) else done.stderr).decode()
-    assert done.returncode == 3
+    assert done.returncode == (1 if args == ("doctor",) else 3)
     assert f"Redis at 127.0.0.1:{port}/1" in text
     assert "RMBG_REDIS_URL" in text
     assert "s3cret" not in text
@@ -223,7 +233,7 @@ def test_a_command_exits_with_3_if_redis_accepts_connections_but_never_answers(s
 
         done = rmbg(*args, stdin=b"a.jpg\n", env=env)
 
-    assert done.returncode == 3
+    assert done.returncode == (1 if args == ("doctor",) else 3)
     text = (done.stderr + done.stdout).decode()
     assert "did not answer within 6 s" in text
     assert "s3cret" not in text
@@ -247,3 +257,37 @@ def test_watch_exits_with_2_if_redis_loses_the_job(client, service_env, service_
         with redis.Redis.from_url(service_settings.store_url) as raw:
             raw.delete(f"rmbg:job:{job}")
         assert process.wait(timeout=30) == 2
+
+
+def test_doctor_names_role_and_missing_commands(service_env):
+    """Reads work on a replica, so the list of workers would say that none is registered."""
+    with replica(service_env) as env:
+        done = rmbg("doctor", env=env)
+
+    assert done.returncode == 1
+    assert b"FAULT  job store: " in done.stdout
+    assert b"read-only replica" in done.stdout
+    assert b"no worker is registered" not in done.stdout
+
+
+def test_a_submission_to_an_evicting_redis_is_refused_unless_that_is_accepted(service_env):
+    options = ("--maxmemory", "200mb", "--maxmemory-policy", "allkeys-lfu")
+    with RedisServer(options=options) as server:
+        env = dict(service_env) | {"RMBG_REDIS_URL": f"redis://127.0.0.1:{server.port}/0"}
+
+        line = complaint(rmbg("submit", stdin=b"a.jpg\n", env=env))
+        accepted = rmbg("submit", stdin=b"a.jpg\n", env=env | {"RMBG_ALLOW_EVICTION": "1"})
+
+    assert "allkeys-lfu" in line
+    assert "CONFIG SET maxmemory-policy noeviction" in line
+    assert accepted.returncode == 0, accepted
+
+
+def test_a_submission_to_a_replica_gets_the_servers_sentence_and_what_to_do(service_env):
+    with replica(service_env) as env:
+        line = complaint(rmbg("submit", stdin=b"a.jpg\n", env=env), 3)
+
+    assert "You can't write against a read only replica" in line
+    assert "set RMBG_REDIS_URL to the primary" in line
+    assert line.isprintable()
+    assert "pipeline" not in line

@@ -10,7 +10,9 @@ from celery import Celery
 from celery.signals import setup_logging, worker_ready, worker_shutting_down
 from celery.worker import state
 
+from shared import probes
 from shared.broker.queues import QUEUES
+from shared.objects import ObjectStore
 from worker.consumer import Consumer
 from worker.engine import Engine
 from worker.inference import ModelCache
@@ -36,6 +38,7 @@ class Worker:
     engine: Engine
     consumer: Consumer
     monitoring: Monitoring
+    objects: ObjectStore
     shutdown: Shutdown
 
     def run(self) -> int:
@@ -45,8 +48,10 @@ class Worker:
             ModelRefused: If a model that is to be loaded at start cannot be.
             DeviceLost: If the device fails while it is.
             InvalidOption: If the address in `RMBG_HTTP` cannot be bound.
+            ServiceUnfit: If a service would lose or damage work.
         """
         self.monitoring.start()
+        probes.require(self.settings.services, self.objects)
         for name in self.settings.models:
             self.models.get(name)
         self.monitoring.health.is_loaded = True
