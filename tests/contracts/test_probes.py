@@ -124,7 +124,7 @@ def test_a_replica_is_named_with_its_primary_and_workers_wait(start):
 def test_a_full_server_keeps_new_jobs_out_and_is_no_reason_to_stop_workers(start, used_share):
     server = start()
     with server.client() as client:
-        client.set("filler", b"x" * 20_000_000)
+        client.setrange("filler", 20_000_000, b"x")
         client.config_set("maxmemory", int(client.info("memory")["used_memory"] / used_share))
 
     [(_, level, detail)] = of_redis(server)

@@ -3,15 +3,20 @@
 import socket
 import subprocess
 import threading
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 import redis
 from support.command import RMBG, complaint, environment, rmbg
+from support.hand_worker import HandWorker
 from support.redis_server import RedisServer
+from support.until import until
 
+from producer.client import Client
 from shared.errors import InvalidOption, JobConflict, NoKeys, ServiceUnavailable, UnknownJob
 from shared.job.spec import ImageOutput
+from shared.settings import ServiceSettings
 
 pytestmark = pytest.mark.integration
 
@@ -291,3 +296,87 @@ def test_a_submission_to_a_replica_gets_the_servers_sentence_and_what_to_do(serv
     assert "set RMBG_REDIS_URL to the primary" in line
     assert line.isprintable()
     assert "pipeline" not in line
+
+
+# --- Redis restarts while a command waits
+
+
+@pytest.fixture
+def restarting(service_env):
+    """A Redis server that keeps its data in a restart, and settings for it."""
+    with RedisServer(append_only=True) as server:
+        env = dict(service_env) | {"RMBG_REDIS_URL": f"redis://127.0.0.1:{server.port}/0"}
+        yield server, env, ServiceSettings.from_env(env | {"HOME": "/nonexistent"})
+
+
+def wait_for_an_attempt(port):
+    """Accept one connection to the port of a stopped server, and drop it."""
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        listener.settimeout(60)
+        listener.accept()[0].close()
+
+
+COMMANDS_THAT_WAIT = {
+    "watch": ("watch", "JOB"),
+    "results": ("results", "JOB", "--follow"),
+    "submit": ("submit", "--wait"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS_THAT_WAIT)
+def test_a_waiting_command_survives_a_restart_of_redis_and_says_so(restarting, command):
+    server, env, settings = restarting
+    job = Client(settings).submit(["a.jpg"])
+    args = [job if arg == "JOB" else arg for arg in COMMANDS_THAT_WAIT[command]]
+    with subprocess.Popen(
+        [RMBG, *args],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(env),
+    ) as process:
+        process.stdin.write(b"a.jpg\n")
+        process.stdin.close()
+        if command == "results":
+            with server.client() as raw:
+                until(lambda: {"rmbg-store"} <= {one["name"] for one in raw.client_list()})
+        else:
+            until(lambda: b"no worker" in process.stderr.readline())
+        server.kill()
+        assert any(b"waiting for up to 60 s" in line for line in process.stderr)
+        server.start()
+        with closing(HandWorker(settings)) as hand, working(hand):
+            assert any(b"answers again" in line for line in process.stderr)
+            records = process.stdout.read()
+            assert process.wait(60) == 0
+    assert (b'"state":"done"' in records) == (command == "results")
+
+
+@pytest.mark.parametrize("call", ["wait", "follow"])
+def test_a_client_that_waits_survives_a_restart_of_redis(restarting, call):
+    server, _, settings = restarting
+    client = Client(settings)
+    job = client.submit(["a.jpg", "b.jpg"])
+
+    def ended():
+        if call == "wait":
+            return client.wait(job, 120).done
+        return len(list(client.results(job, follow=True)))
+
+    with ThreadPoolExecutor() as pool:
+        number = pool.submit(ended)
+        server.kill()
+        wait_for_an_attempt(server.port)
+        server.start()
+        with closing(HandWorker(settings)) as hand, working(hand):
+            assert number.result(60) == 2
+
+
+def test_watch_gives_up_at_once_if_redis_is_down_at_the_start(restarting):
+    server, env, settings = restarting
+    job = Client(settings).submit(["a.jpg"])
+    server.kill()
+
+    line = complaint(rmbg("watch", job, env=env), 3)
+
+    assert "RMBG_REDIS_URL" in line
