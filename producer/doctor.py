@@ -1,6 +1,7 @@
 """Check Redis, the buckets and the workers."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from producer.services import Services
 from shared.errors import RmbgError
@@ -10,13 +11,17 @@ from shared.probes.redis import STORE
 
 
 def run_checks(services: Services) -> list[Finding]:
-    """Probe the queue, the job store and every bucket at the same time, then list the workers.
+    """Probe the queue, the job store and every bucket, and list the workers, at the same time.
 
     Takes less than 10 s. A fault of one service does not hide those of others.
     """
-    findings = probe(services.settings, services.objects)
-    is_known = not any(found.is_fault for found in findings if found.subject == STORE)
-    return [*findings, *(_workers(services) if is_known else [_UNKNOWN])]
+    with ThreadPoolExecutor(1) as pool:
+        listed = pool.submit(lambda: list(_workers(services)))
+        findings = probe(services.settings, services.objects)
+        workers = listed.result()
+    is_store_well = not any(found.is_fault for found in findings if found.subject == STORE)
+    has_workers = any(found.level is Level.OK for found in workers)
+    return [*findings, *(workers if is_store_well or has_workers else [_UNKNOWN])]
 
 
 _UNKNOWN = Finding(

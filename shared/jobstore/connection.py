@@ -110,6 +110,10 @@ class Connection:
         """
         try:
             yield self.client
+        except redis.exceptions.ReadOnlyError as err:
+            # After a failover the address may name another server, so open new connections.
+            self.client.connection_pool.disconnect(inuse_connections=False)
+            raise fault_of(err, self.where()) from err
         except redis.RedisError as err:
             raise fault_of(err, self.where()) from err
 

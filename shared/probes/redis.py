@@ -1,6 +1,6 @@
 """Probe Redis: version, role, eviction policy, append-only file, rights, both databases."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -78,8 +78,7 @@ def probe_queue(url: str) -> Iterator[Finding]:
     try:
         with connection.commands() as client:
             missing = denied(client, BROKER_NEEDS)
-        if missing:
-            yield _lacks(QUEUE, f"may not run {', '.join(missing)}")
+        yield from _lacks(QUEUE, [each.split()[0] for each in missing])
     finally:
         connection.client.close()
 
@@ -133,20 +132,22 @@ def _store_rights(connection: Connection) -> Iterator[Finding]:
     with connection.commands() as client:
         missing = denied_commands(client)
         errors = run_scripts(client)
-    if set(missing) >= _KEY_COMMANDS:
-        yield _lacks(STORE, "may not use the keys ~rmbg*")
-    elif missing:
-        yield _lacks(STORE, f"may not run {', '.join(missing)}")
-    else:
+    yield from _lacks(STORE, missing)
+    if not missing:
         faults = [fault_of(error, f"{connection.where()}, a script") for error in errors]
         # A full server has been reported, and refuses only the scripts that need more memory.
         for fault in [each for each in faults if not isinstance(each, RedisFull)][:1]:
             yield Finding(STORE, level_of(fault), str(fault))
 
 
-def _lacks(subject: str, what: str) -> Finding:
+def _lacks(subject: str, commands: Sequence[str]) -> Iterator[Finding]:
+    """Yield the finding for *commands* that the user may not run, if there are any."""
+    what = f"may not run {', '.join(dict.fromkeys(commands))} on the keys of the {subject}"
+    if set(commands) >= _KEY_COMMANDS:
+        what = "may not use the keys ~rmbg* ~unacked* ~_kombu.*"
     advice = "grant the user in RMBG_REDIS_URL the rights in deploy/users.acl"
-    return Finding(subject, Level.UNFIT, f"the Redis user {what}; {advice}")
+    if commands:
+        yield Finding(subject, Level.UNFIT, f"the Redis user {what}; {advice}")
 
 
 def _unfit(detail: str) -> Finding:

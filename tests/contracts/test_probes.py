@@ -137,11 +137,11 @@ def test_a_full_server_keeps_new_jobs_out_and_is_no_reason_to_stop_workers(start
 @pytest.mark.parametrize(
     ("rights", "subject", "named"),
     [
-        ("+@all -xadd -zadd", "job store", "may not run XADD, ZADD"),
+        ("+@all -xadd -zadd", "job store", "may not run XADD, ZADD on the keys of the job store"),
         ("+@all -lmove -rename", "job store", "may not run LMOVE, RENAME"),
         ("+@all -info", "job store", "'info'"),
         ("+@all -script", "job store", "'script|load'"),
-        ("+@all -brpop", "queue", "may not run BRPOP rmbg.interactive"),
+        ("+@all -brpop", "queue", "may not run BRPOP on the keys of the queue"),
     ],
 )
 def test_a_user_without_rights_is_told_the_missing_commands(start, rights, subject, named):
