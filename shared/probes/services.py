@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 REDIS_S: Final = 6.0
 """Longest wait for a probe of Redis, in seconds."""
-BUCKET_S: Final = 9.5
+BUCKET_S: Final = 8.5
 """Longest wait for a probe of a bucket, in seconds."""
 
 
