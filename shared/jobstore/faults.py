@@ -12,6 +12,8 @@ from shared.errors import RedisFull, RedisRefused, RedisUnavailable, ServiceUnav
 REPLICA: Final = "it is a read-only replica; set RMBG_REDIS_URL to the primary"
 _ANNOTATION: Final = "of pipeline caused error: "
 """redis-py puts the failed command before this, with all of its bytes."""
+_ARGUMENTS: Final = ", with args beginning with"
+"""Redis quotes the arguments of an unknown command after this."""
 _SENTENCE_CHARS: Final = 300
 
 
@@ -47,10 +49,17 @@ _TABLE: Final = (
     ),
     _Meaning(
         (),
-        r"DB index is out of range|SELECT is not allowed",
+        r"(?i)not allowed in cluster mode|unknown command '?(select|eval|evalsha)\b",
+        RedisRefused,
+        "a cluster or a Sentinel is not supported; set RMBG_REDIS_URL to a single Redis server, "
+        "the primary ({said})",
+    ),
+    _Meaning(
+        (),
+        r"DB index is out of range",
         RedisRefused,
         "the server lacks this database ({said}); RMBG_REDIS_URL with /n needs databases n and "
-        "n + 1: choose a lower n or raise `databases` in redis.conf",
+        "n + 1: choose a lower n or raise `databases` in redis.conf; no Redis Cluster",
     ),
     _Meaning(
         (exceptions.ConnectionError, exceptions.TimeoutError),
@@ -65,8 +74,8 @@ _TABLE: Final = (
 
 def sentence(err: BaseException) -> str:
     """Return the server's own words in one line, without the command and its bytes."""
-    words = str(err).rpartition(_ANNOTATION)[2].split()
-    line = " ".join(words).encode("ascii", "backslashreplace").decode()
+    words = str(err).rpartition(_ANNOTATION)[2].partition(_ARGUMENTS)[0]
+    line = " ".join(words.split()).encode("ascii", "backslashreplace").decode()
     line = "".join(c for c in line if c.isprintable())[:_SENTENCE_CHARS]
     return line.rstrip(".") or type(err).__name__
 

@@ -49,13 +49,20 @@ _VALUES: Final[Mapping[str, loader.Arg]] = {
     "class": "probe",
     "bits": "",
     **dict.fromkeys(("bulk_high_water", "interactive_high_water", "suspect_deaths"), 9),
-    **dict.fromkeys(("ttl_ms", "keep_ms", "kept_ms", "bucket_ms", "item_deaths", "died"), 1000),
+    **dict.fromkeys(("ttl_ms", "keep_ms", "kept_ms", "bucket_ms", "item_deaths"), 1000),
 }
 """Arguments by name; others are 0."""
 _MERGE: Final = {"unit": "merge"}
 _LIFE: Final[Sequence[tuple[str, Mapping[str, loader.Arg]]]] = (
-    *(("submit", {}), ("register", {}), ("feed", {}), ("claim", {}), ("beat", {}), ("trying", {})),
-    *(("mark", {}), ("finish_begin", {}), ("finish_commit", {})),
+    ("submit", {}),
+    ("register", {}),
+    ("feed", {}),
+    ("claim", {}),
+    ("beat", {}),
+    ("trying", {}),
+    ("mark", {}),
+    ("finish_begin", {}),
+    ("finish_commit", {}),
     ("claim", _MERGE),
     ("release", _MERGE | {"died": 1}),
     ("claim", _MERGE | {"epoch": 2}),

@@ -62,7 +62,8 @@ def probe_store(url: str, *, allow_eviction: bool) -> Iterator[Finding]:
         faults = list(_unusable(server, connection.where()))
         yield from faults
         if not faults:
-            yield from _risks(server, allow_eviction=allow_eviction)
+            yield from _memory_risks(server.memory, allow_eviction=allow_eviction)
+            yield from _disk_risks(server)
             yield from _store_rights(connection)
     finally:
         connection.client.close()
@@ -88,7 +89,7 @@ def _unusable(server: Server, where: str) -> Iterator[Finding]:
     if server.mode != "standalone":
         yield _unfit(
             f"{where} runs in {server.mode} mode, which is not supported; set RMBG_REDIS_URL to a "
-            "single Redis server"
+            "single Redis server, the primary"
         )
     elif _numbers(server.version) < _LEAST_VERSION:
         yield _unfit(f"{where} is Redis {server.version}; upgrade to Redis 7.0 or later, or Valkey")
@@ -96,17 +97,17 @@ def _unusable(server: Server, where: str) -> Iterator[Finding]:
         yield Finding(STORE, Level.UNAVAILABLE, f"{where}: {REPLICA}, {server.primary}")
 
 
-def _risks(server: Server, *, allow_eviction: bool) -> Iterator[Finding]:
-    """Yield what may lose jobs, or keeps new ones out."""
-    memory = server.memory
+def _memory_risks(memory: Memory, *, allow_eviction: bool) -> Iterator[Finding]:
+    """Yield what may delete jobs, or keeps new ones out."""
     if memory.evicts_jobs:
         level = Level.WARNING if allow_eviction else Level.UNFIT
         yield Finding(STORE, level, EVICTS_JOBS.format(policy=memory.policy))
     elif memory.policy != "noeviction":
+        lost = "jobs" if memory.policy.startswith("allkeys-") else "staged keys and ended jobs"
+        when = "when memory is short" if memory.limit_bytes else "once a maxmemory is set"
         yield _warning(
-            f"maxmemory-policy {memory.policy} lets Redis delete staged keys and ended jobs when "
-            "memory is short; run `redis-cli CONFIG SET maxmemory-policy noeviction` and set it in "
-            "redis.conf"
+            f"maxmemory-policy {memory.policy} lets Redis delete {lost} {when}; run `redis-cli "
+            "CONFIG SET maxmemory-policy noeviction` and set it in redis.conf"
         )
     if memory.is_full(Rules().memory_share):
         yield Finding(
@@ -115,6 +116,10 @@ def _risks(server: Server, *, allow_eviction: bool) -> Iterator[Finding]:
             f"{memory.used_bytes:,} of {memory.limit_bytes:,} bytes are in use, so no new job is "
             "accepted; cancel jobs or run `redis-cli CONFIG SET maxmemory` with a higher limit",
         )
+
+
+def _disk_risks(server: Server) -> Iterator[Finding]:
+    """Yield what may lose jobs in a restart."""
     if not server.is_append_only:
         yield _warning(
             "the append-only file is off, so a restart of Redis loses jobs; run `redis-cli CONFIG "

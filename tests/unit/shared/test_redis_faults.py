@@ -26,6 +26,12 @@ from shared.jobstore.faults import fault_of, sentence
         ),
         (exceptions.AuthenticationError("WRONGPASS"), RedisRefused, "the password"),
         (exceptions.ResponseError("DB index is out of range"), RedisRefused, "databases n and"),
+        (
+            exceptions.ResponseError("SELECT is not allowed in cluster mode"),
+            RedisRefused,
+            "cluster or a Sentinel is not supported",
+        ),
+        (exceptions.ResponseError("unknown command 'SELECT', with"), RedisRefused, "the primary"),
         (exceptions.BusyLoadingError("loading"), RedisUnavailable, "that Redis is running"),
         (exceptions.ConnectionError("refused"), RedisUnavailable, "check RMBG_REDIS_URL"),
         (exceptions.TimeoutError("timeout"), RedisUnavailable, "check RMBG_REDIS_URL"),
@@ -47,6 +53,8 @@ def test_the_bytes_of_a_failed_command_are_not_shown():
     )
 
     assert sentence(err) == "You can't"
+    unknown = exceptions.ResponseError("unknown command 'X', with args beginning with: '\x9c' 'k' ")
+    assert sentence(unknown) == "unknown command 'X'"
 
 
 def test_a_sentence_is_one_printable_line_of_limited_length():
