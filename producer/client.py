@@ -1,9 +1,10 @@
 """The Python API: submit image keys, follow jobs, read results."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, Self, Unpack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, Self, TypeVar, Unpack
 
+from producer.patience import Patience
 from producer.results import reader
 from producer.results.repair import Repair
 from producer.results.verify import Finding, Verifier
@@ -19,12 +20,14 @@ from shared.settings import ServiceSettings
 
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
+_Answer = TypeVar("_Answer")
 
 
 class Client:
     """A client for the job queue; safe to use from several threads.
 
-    Every method may raise `RedisUnavailable`. Methods that submit or read records may also raise
+    Every method may raise `RedisUnavailable`; those that wait for a job do so only after 60 s
+    without Redis. Methods that submit or read records may also raise
     `StoreUnavailable` or `BucketUnavailable`. See `shared.errors` for the meaning of each error.
     """
 
@@ -82,14 +85,18 @@ class Client:
         """
         options["priority"] = Priority.INTERACTIVE
         job_id = self.submit([image_key], bucket=bucket, **options)
-        for _ in _until(timeout_s, f"{image_key} (job {job_id})"):
+
+        def ended() -> ItemRecord | None:
             status = self.status(job_id)
-            if status.done + status.failed or status.state in TERMINAL_STATES:
+            is_over = status.state in TERMINAL_STATES
+            if status.done + status.failed or is_over:
                 for record in self.results(job_id):
                     return record
-            if status.state in TERMINAL_STATES:
-                break
-        raise RmbgError(f"job {job_id} was cancelled before {image_key} was processed")
+            if is_over:
+                raise RmbgError(f"job {job_id} was cancelled before {image_key} was processed")
+            return None
+
+        return _first(ended, timeout_s, f"{image_key} (job {job_id})")
 
     def status(self, job_id: str) -> JobStatus:
         """Return a job's status.
@@ -114,7 +121,9 @@ class Client:
             UnknownJob: At the first step, if neither Redis nor the bucket knows the job.
         """
         services = self._services
-        return reader.follow(services, job_id) if follow else reader.records(services, job_id)
+        if follow:
+            return reader.follow(services, job_id, patience=Patience())
+        return reader.records(services, job_id)
 
     def failures(self, job_id: str) -> Iterator[ItemRecord]:
         """Iterate over the records of failed items, each with error class and reason."""
@@ -126,11 +135,13 @@ class Client:
         Raises:
             TimeoutError: After *timeout_s*; the job continues.
         """
-        for _ in _until(timeout_s, f"job {job_id}"):
+        _ = self._services.jobs  # without patience: the address may be wrong
+
+        def ended() -> JobStatus | None:
             status = self.status(job_id)
-            if status.state in TERMINAL_STATES:
-                break
-        return status
+            return status if status.state in TERMINAL_STATES else None
+
+        return _first(ended, timeout_s, f"job {job_id}")
 
     def cancel(self, job_id: str) -> None:
         """Cancel a job: no further item starts; items in progress are finished and recorded.
@@ -174,16 +185,18 @@ class Client:
         return found
 
 
-def _until(timeout_s: float, what: str) -> Iterator[None]:
-    """Yield at growing intervals of up to `_LONGEST_PAUSE_S`.
+def _first(ask: Callable[[], _Answer | None], timeout_s: float, what: str) -> _Answer:
+    """Call *ask* at growing intervals of up to `_LONGEST_PAUSE_S`; return its first answer.
 
     Raises:
         TimeoutError: After *timeout_s*; names *what* has not ended.
     """
     deadline = time.monotonic() + timeout_s
-    pause_s = _FIRST_PAUSE_S
+    pause_s, patience = _FIRST_PAUSE_S, Patience()
     while True:
-        yield
+        with patience:
+            if (answer := ask()) is not None:
+                return answer
         left_s = deadline - time.monotonic()
         if left_s <= 0:
             raise TimeoutError(f"{what} has not ended after {timeout_s:g} s")

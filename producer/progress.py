@@ -9,6 +9,7 @@ from typing import IO, Final, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from producer.patience import Patience
 from producer.services import Services
 from shared.errors import ServiceUnavailable
 from shared.job.spec import TERMINAL_STATES, JobState
@@ -27,6 +28,9 @@ class Screen(Protocol):
 
     def show(self, status: JobStatus) -> None:
         """Show the latest status; called twice a second."""
+
+    def say(self, text: str) -> None:
+        """Show a message beside the progress."""
 
     def close(self, status: JobStatus) -> None:
         """Show the final status and release the terminal."""
@@ -77,13 +81,33 @@ def watch(
 def watch_job(services: Services, job_id: str, stream: IO[str]) -> int:
     """Show a job's progress on *stream* until it ends, and return the command's exit code.
 
+    A restart of Redis is waited for, see `Patience`.
+
     Raises:
         UnknownJob: If Redis does not know the job; nothing is shown.
-        ServiceUnavailable: See `watch`.
+        ServiceUnavailable: See `watch`; at once if Redis does not answer at all.
     """
     poll = functools.partial(services.jobs.queries.status, job_id)
-    poll()  # raises for an unknown job before the bar appears
-    return exit_code(watch(poll, screen_for(stream), resume=f"run `rmbg watch {job_id}`"))
+    first = Patience(functools.partial(print, file=stream, flush=True)).insist(poll, POLL_S)
+    screen = screen_for(stream)
+    status = watch(
+        patient(poll, first, Patience(screen.say)), screen, resume=f"run `rmbg watch {job_id}`"
+    )
+    return exit_code(status)
+
+
+def patient(
+    poll: Callable[[], JobStatus], status: JobStatus, patience: Patience
+) -> Callable[[], JobStatus]:
+    """Return a *poll* that returns the last status, at first *status*, during an outage."""
+
+    def last_known() -> JobStatus:
+        nonlocal status
+        with patience:
+            status = poll()
+        return status
+
+    return last_known
 
 
 def exit_code(status: JobStatus) -> int:
@@ -112,6 +136,10 @@ class Lines:
         """See `Screen.show`."""
         if self.clock() - self._shown_at >= LINE_EVERY_S:
             self._write(status)
+
+    def say(self, text: str) -> None:
+        """See `Screen.say`."""
+        print(text, file=self.stream, flush=True)
 
     def close(self, status: JobStatus) -> None:
         """See `Screen.close`."""
@@ -149,6 +177,10 @@ class Bar:
             figures=_figures(status),
         )
         self._progress.refresh()
+
+    def say(self, text: str) -> None:
+        """See `Screen.say`."""
+        self._progress.console.print(text, markup=False, highlight=False)
 
     def close(self, status: JobStatus) -> None:
         """See `Screen.close`."""

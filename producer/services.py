@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from producer.deadline import within
+from shared.deadline import within
 from shared.errors import RedisUnavailable
+from shared.jobstore.rules import Rules
 from shared.jobstore.store import JobStore
 from shared.settings import ServiceSettings
-from shared.urls import redact
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -23,19 +23,17 @@ PERSIST_S: Final = 5.0
 """Longest wait for Redis to write to disk, in seconds; the job exists without it too."""
 
 
-def connect(url: str) -> JobStore:
-    """Return the job store at *url* after it has answered.
+def connect(url: str, rules: Rules) -> JobStore:
+    """Return the job store at *url* under *rules* after it has answered.
 
     Raises:
         RedisUnavailable: If it does not answer within `ANSWER_S`; names the address without
             password.
     """
-    store = JobStore.connect(url)
-    late = f"Redis at {redact(url)} did not answer within {ANSWER_S:.0f} s"
-    try:
-        within(ANSWER_S, store.ping, late=RedisUnavailable(late))
-    except RedisUnavailable as err:
-        raise RedisUnavailable(f"{err}; check RMBG_REDIS_URL and that Redis is running") from err
+    store = JobStore.connect(url, rules=rules)
+    late = f"{store.connection.where()} did not answer within {ANSWER_S:.0f} s"
+    advice = "check RMBG_REDIS_URL and that Redis is running"
+    within(ANSWER_S, store.ping, late=RedisUnavailable(f"{late}; {advice}"))
     return store
 
 
@@ -56,7 +54,8 @@ class Services:
         Raises:
             RedisUnavailable: If it does not answer within `ANSWER_S`.
         """
-        return connect(self.settings.store_url)
+        rules = Rules(allow_eviction=self.settings.allow_eviction)
+        return connect(self.settings.store_url, rules)
 
     @cached_property
     def objects(self) -> ObjectStore:

@@ -13,8 +13,10 @@
     + JobConflict              the job id is in use for other keys or parameters
     + JobNotDone               the job has not ended, so it cannot be retried
     + NoKeys                   a submission without image keys
+    + ServiceUnfit             a service that would lose or damage work; see `rmbg doctor`
   x ServiceUnavailable       a service is unreachable or refuses access; commands exit with 3
     + RedisUnavailable         try again later
+      - RedisRefused             Redis refuses the user, a right or the database: fix that first
     + RedisFull                Redis is at its memory limit: submit nothing, try again later
     + StoreUnavailable         the object store failed; a worker retries, counting no attempt
     + BucketUnavailable        a bucket is missing or forbidden; a worker defers the job
@@ -107,12 +109,20 @@ class NoKeys(ConfigError):
     """The source held no image keys, so no job was created."""
 
 
+class ServiceUnfit(ConfigError):
+    """A service answers, but is set up so that work would be lost or damaged."""
+
+
 class ServiceUnavailable(RmbgError):
     """A service is unreachable or refuses access; commands exit with 3."""
 
 
 class RedisUnavailable(ServiceUnavailable):
     """Redis did not answer."""
+
+
+class RedisRefused(RedisUnavailable):
+    """Redis refuses the user, a command or the database; waiting does not help."""
 
 
 class RedisFull(ServiceUnavailable):

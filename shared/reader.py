@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from shared.errors import InvalidOption
-from shared.urls import redact, split_url
+from shared.urls import has_bare_password, split_url
 
 _PREFIX: Final = "RMBG_"
 _NOT_FLAGS: Final = frozenset({"t", "f", "y", "n"})
@@ -46,7 +46,8 @@ class Settings(BaseModel):
         Besides `RMBG_*` and `HF_TOKEN`, only `HOME` and `XDG_CACHE_HOME` are read.
 
         Raises:
-            InvalidOption: With one line for each problem. No line holds a secret.
+            InvalidOption: With one line for each problem, or a single line. No line holds a
+                secret.
         """
         given = {
             name: text for name, value in env.items() if _is_read(name) and (text := value.strip())
@@ -55,7 +56,10 @@ class Settings(BaseModel):
             return cls.model_validate(given, context=env)
         except ValidationError as err:
             found = err.errors(include_url=False, include_input=False)
-        raise InvalidOption("\n".join(["invalid settings:", *map(_problem, found)]))
+        problems = [_problem(error) for error in found]
+        if len(problems) == 1:
+            raise InvalidOption(f"invalid settings: {problems[0]}")
+        raise InvalidOption("\n".join(["invalid settings:", *problems]))
 
     @model_validator(mode="before")
     @classmethod
@@ -151,13 +155,21 @@ def matches(pattern: str, fault: str) -> BeforeValidator:
 
 
 def url(*schemes: str) -> AfterValidator:
-    """Return a validator of URLs that have one of *schemes* and a host."""
+    """Return a validator of URLs that have one of *schemes* and a host.
+
+    Its errors show no part of the value: any part of a malformed URL may belong to a password.
+    """
 
     def check(value: str) -> str:
+        if has_bare_password(value):
+            raise ValueError(
+                "holds an @ after a #, / or ?: percent-encode the password "
+                "(# is %23, / is %2F, ? is %3F, @ is %40)"
+            )
         parts = split_url(value)
         if parts is None or parts.scheme not in schemes or not parts.hostname:
             wanted = " or ".join(f"{scheme}://host" for scheme in schemes)
-            raise ValueError(f"{redact(value)!r} is not of the form {wanted}")
+            raise ValueError(f"is not of the form {wanted}; percent-encode the password, if any")
         return value
 
     return AfterValidator(check)

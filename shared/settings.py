@@ -1,8 +1,8 @@
 """Settings that producer and worker share: Redis, object store, weights."""
 
 import re
-from typing import Annotated, Any, Literal, TypeAlias
-from urllib.parse import SplitResult, urlsplit
+from typing import Annotated, Any, Final, Literal, TypeAlias
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -24,7 +24,6 @@ from shared.reader import (
     matches,
     url,
 )
-from shared.urls import redact
 
 Bucket: TypeAlias = Annotated[
     str,
@@ -38,9 +37,32 @@ Token: TypeAlias = Annotated[
 ]
 
 
-def _check_endpoint(endpoint: str) -> str:
+_LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
+"""Part of a host name between two dots, as boto3 accepts it."""
+_OPTION_NAME: Final = re.compile(r"[a-z_]{1,32}")
+_TLS_OPTIONS: Final[dict[str, tuple[str, ...]]] = {
+    "ssl_cert_reqs": ("required", "optional", "none"),
+    "ssl_check_hostname": ("true", "false"),
+    **dict.fromkeys(("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile"), ()),
+    "ssl_password": (),
+}
+"""Options in the query of a URL of Redis, and their values; any text if there are none."""
+
+
+def _refuse_user(endpoint: str) -> str:
     if "@" in endpoint:
         raise ValueError("holds a user or password; set RMBG_S3_ACCESS_KEY_ID instead")
+    return endpoint
+
+
+def _check_endpoint(endpoint: str) -> str:
+    parts = urlsplit(endpoint)
+    if parts.query or parts.fragment:
+        raise ValueError("holds a ? or #; give scheme, host and port only")
+    if ":" not in (host := parts.hostname or "") and not all(
+        map(_LABEL.fullmatch, host.split("."))
+    ):
+        raise ValueError(f"host name {host!r} may only hold letters, digits, - and .")
     return endpoint.rstrip("/")
 
 
@@ -50,13 +72,30 @@ def _check_secret(secret: str | None, info: ValidationInfo) -> str | None:
     return secret
 
 
-def _check_database(redis_url: str) -> str:
+def _check_redis(redis_url: str) -> str:
     parts = urlsplit(redis_url)
+    if parts.fragment or redis_url.endswith("#"):
+        raise ValueError("holds a #; percent-encode it as %23")
     if not re.fullmatch(r"[0-9]{1,4}", _database(parts)):
-        raise ValueError(f"{redact(redis_url)!r} does not end in a database number such as /0")
-    if re.search(r"(?:^|&)db=", parts.query):
-        raise ValueError("name the database in the path (/0), not as db=")
+        raise ValueError("does not end in a database number such as /0")
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        _check_option(name, value, is_tls=parts.scheme == "rediss")
     return redis_url
+
+
+def _check_option(name: str, value: str, *, is_tls: bool) -> None:
+    """Refuse an option that the clients of the queue and of the job store do not both have."""
+    if name == "db":
+        raise ValueError("name the database in the path (/0), not as db=")
+    if name in ("username", "password"):
+        raise ValueError("put the user before the host: redis://user:password@host")
+    if name not in _TLS_OPTIONS:
+        shown = f"option {name}" if value and _OPTION_NAME.fullmatch(name) else "an option"
+        raise ValueError(f"has {shown} that is not known; known: {', '.join(_TLS_OPTIONS)}")
+    if not is_tls:
+        raise ValueError(f"option {name} needs TLS: rediss:// in place of redis://")
+    if not value or value not in (_TLS_OPTIONS[name] or (value,)):
+        raise ValueError(f"option {name} must be {' or '.join(_TLS_OPTIONS[name]) or 'given'}")
 
 
 def _database(parts: SplitResult) -> str:
@@ -70,7 +109,15 @@ class StoreSettings(Settings):
         alias_generator=AliasGenerator(validation_alias=lambda name: f"RMBG_S3_{name.upper()}")
     )
 
-    endpoint: Annotated[HttpUrl, AfterValidator(_check_endpoint)] | None = None
+    endpoint: (
+        Annotated[
+            str,
+            AfterValidator(_refuse_user),
+            url("http", "https"),
+            AfterValidator(_check_endpoint),
+        ]
+        | None
+    ) = None
     """`http(s)://host[:port]` of an S3-compatible server (`RMBG_S3_ENDPOINT`); None: AWS."""
     region: str = "us-east-1"
     """Region that requests are signed for (`RMBG_S3_REGION`)."""
@@ -94,7 +141,7 @@ class StoreSettings(Settings):
 class ServiceSettings(Settings):
     """Settings that producer and worker share."""
 
-    broker_url: Annotated[str, url("redis", "rediss"), AfterValidator(_check_database)] = Field(
+    broker_url: Annotated[str, url("redis", "rediss"), AfterValidator(_check_redis)] = Field(
         default="redis://127.0.0.1:6379/0", validation_alias="RMBG_REDIS_URL", repr=False
     )
     """Redis database n, for the queues (`RMBG_REDIS_URL`, as given)."""
@@ -107,6 +154,9 @@ class ServiceSettings(Settings):
     """Folder for downloaded weights and measurements of this machine (`RMBG_HOME`)."""
     offline: Flag = False
     """Whether downloading weights is forbidden (`RMBG_OFFLINE`)."""
+    allow_eviction: Flag = False
+    """Whether a Redis that may delete jobs when its memory is short is accepted
+    (`RMBG_ALLOW_EVICTION`)."""
     commercial: Flag = False
     """Whether models with a non-commercial licence are refused (`RMBG_COMMERCIAL`)."""
     weights_url: HttpUrl | None = Field(default=None, repr=False)

@@ -19,6 +19,16 @@ def redact(url: str) -> str:
     return _PASSWORD_PARAMETER.sub(r"\1***", _USERINFO.sub("://***@", url))
 
 
+def has_bare_password(url: str) -> bool:
+    """Return whether a `#`, `/` or `?` stands before the `@`, as in a password with such a letter.
+
+    Everything after it would count as path, query or fragment, and what comes before it as the
+    host, which messages name.
+    """
+    rest = url.partition("://")[2]
+    return "@" in rest[len(re.split(r"[/?#]", rest, maxsplit=1)[0]) :]
+
+
 def split_url(url: str) -> SplitResult | None:
     """Return the parts of *url*, or None if it is malformed."""
     try:

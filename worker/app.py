@@ -98,6 +98,7 @@ def build_app(
         engine=engine,
         consumer=consumer,
         monitoring=monitoring,
+        objects=guard,
         shutdown=shutdown,
     )
 

@@ -1,9 +1,12 @@
 """`rmbg results | failures`: the records of a job's images."""
 
+import functools
+
 import click
 
 from producer.commands.context import job_argument, services_of
 from producer.commands.output import echo_json, echo_row
+from producer.patience import Patience
 from producer.results import reader
 from producer.results.links import linker
 
@@ -20,7 +23,10 @@ def results(ctx: click.Context, job: str, *, follow: bool, links: bool) -> None:
     are printed. Records stay readable after Redis has deleted the job, 7 days after its end.
     """
     services = services_of(ctx)
-    found = reader.follow(services, job) if follow else reader.records(services, job)
+    patience = Patience(functools.partial(click.echo, err=True))
+    found = (
+        reader.follow(services, job, patience=patience) if follow else reader.records(services, job)
+    )
     link = linker(services, job) if links else None
     for record in found:
         if link is None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import Final
 
+from producer.patience import Patience
 from producer.services import Services
 from shared.errors import ObjectMissing, StoreUnavailable, UnknownJob
 from shared.job.keys import results_key, shard_key
@@ -51,6 +52,7 @@ def follow(
     job_id: str,
     *,
     pause: Callable[[], bool | None] = lambda: time.sleep(FOLLOW_S),
+    patience: Patience | None = None,
 ) -> Iterator[ItemRecord]:
     """Yield each record as soon as it and all earlier ones are known, until the job ends.
 
@@ -61,21 +63,33 @@ def follow(
         services: The services that hold the job.
         job_id: ID of the job.
         pause: Called between two reads, returns true to stop; by default waits for `FOLLOW_S`.
+        patience: Outages to survive; None: none.
 
     Raises:
         UnknownJob: If neither Redis nor the output bucket knows the job.
     """
-    start = 0
-    while not has_ended(services, job_id):
-        if services.jobs.queries.status(job_id).generation == 1:
-            for record in records(services, job_id, start=start):
-                if record.index != start:
-                    break
+    patience = patience or Patience(limit_s=0)
+    start, is_over = 0, False
+    _ = services.jobs  # without patience: the address may be wrong
+    while not is_over:
+        with patience:
+            ended = has_ended(services, job_id)
+            found = _final(services, job_id, start) if ended else _next(services, job_id, start)
+            for record in found:
                 yield record
-                start += 1
-        if pause():
+                start = record.index + 1
+            is_over = ended
+        is_over = is_over or bool(pause())
+
+
+def _next(services: Services, job_id: str, start: int) -> Iterator[ItemRecord]:
+    """Yield the records of a running job from *start* up to the first that is not known yet."""
+    if services.jobs.queries.status(job_id).generation > 1:
+        return
+    for index, record in enumerate(records(services, job_id, start=start), start):
+        if record.index != index:
             return
-    yield from _final(services, job_id, start)
+        yield record
 
 
 def failures(services: Services, job_id: str) -> Iterator[ItemRecord]:

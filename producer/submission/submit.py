@@ -87,8 +87,9 @@ def submit(
         NoKeys: If *source* has no key; nothing is created.
         JobConflict: If *job_id* is in use for other keys or parameters.
         ServiceUnavailable: If Redis or the object store is unavailable, or a bucket is missing.
+        ServiceUnfit: If Redis may delete open jobs.
     """
-    _ = services.jobs  # Redis first: it fails within seconds if it is unavailable
+    services.jobs.submissions.check_memory()  # first: it fails within seconds without Redis
     for bucket in dict.fromkeys((spec.input_bucket, spec.output_bucket)):
         services.objects.check(bucket)
     nonce = secrets.token_hex(8)

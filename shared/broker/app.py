@@ -10,8 +10,9 @@ from redis.exceptions import RedisError
 
 from shared.broker.connection import Amqp
 from shared.broker.queues import BULK, QUEUES
-from shared.errors import RedisUnavailable
+from shared.errors import RedisUnavailable, ServiceUnavailable
 from shared.jobstore.connection import KEEPALIVE
+from shared.jobstore.faults import fault_of, sentence
 from shared.jobstore.values import Issued
 
 TASK: Final = "rmbg.ticket"
@@ -57,8 +58,7 @@ def publish(app: Celery, issued: Iterable[Issued]) -> int:
                 )
                 sent += 1
     except _FAULTS as err:
-        at = app.connection_for_write().as_uri()
-        raise RedisUnavailable(f"broker at {at} failed after {sent} tickets: {err}") from err
+        raise _fault(app, f"sending ticket {sent + 1}", err) from err
     return sent
 
 
@@ -77,7 +77,17 @@ def depths(app: Celery) -> dict[str, int]:
                 pipe.llen(name)
             return dict(zip(QUEUES, pipe.execute(), strict=True))
     except _FAULTS as err:
-        raise RedisUnavailable(f"cannot read the lengths of the queues: {err}") from err
+        raise _fault(app, "reading the lengths of the queues", err) from err
+
+
+def _fault(app: Celery, doing: str, err: BaseException) -> ServiceUnavailable:
+    """Return the error to raise for *err*; kombu wraps those of redis-py."""
+    where = f"broker at {app.connection_for_write().as_uri()}: {doing}"
+    causes = (err, err.__cause__, err.__context__)
+    found = next((cause for cause in causes if isinstance(cause, RedisError)), None)
+    return (
+        RedisUnavailable(f"{where}: {sentence(err)}") if found is None else fault_of(found, where)
+    )
 
 
 _FAULTS: Final = (KombuError, RedisError, OSError, AttributeError)

@@ -14,7 +14,9 @@ from typing import Any, Final
 from celery.app.amqp import AMQP
 from kombu import Connection
 from kombu.transport import redis as kombu_redis
-from redis.exceptions import DataError, OutOfMemoryError, RedisError
+from redis.exceptions import DataError, OutOfMemoryError, RedisError, ResponseError
+
+from shared.jobstore.faults import fault_of
 
 logger = logging.getLogger(__name__)
 
@@ -91,23 +93,34 @@ class Broker(Connection):
         """See `kombu.Connection.ensure_connection`.
 
         With a *callback*, as from a worker's consumer, also wait until the broker accepts writes.
-        Otherwise the worker would connect, be refused and start again many times a second.
+        Otherwise the worker would connect, be refused and start again many times a second. Each
+        attempt opens a new connection: after a failover, the address names another server.
         """
-        super().ensure_connection(*args, **{"interval_max": RECONNECT_MOST_S} | kwargs)
-        while "callback" in kwargs and self._is_full():
-            logger.warning("the broker is full: no ticket is taken")
+        options = {"interval_max": RECONNECT_MOST_S} | kwargs
+        super().ensure_connection(*args, **options)
+        while "callback" in kwargs and self._is_refused():
             for _ in range(RECONNECT_MOST_S):
                 kwargs["callback"]()  # raises if the worker is stopping
                 time.sleep(1)
+            self.close()
+            super().ensure_connection(*args, **options)
         return self
 
-    def _is_full(self) -> bool:
+    def _is_refused(self) -> bool:
+        """Return whether the broker refuses a write, and log why."""
         channel: Any = self.default_channel  # the stubs lack `client`
         try:
             channel.client.set(_ROOM, 1, px=1)
         except OutOfMemoryError:
-            return True
-        return False
+            logger.warning("the broker is full: no ticket is taken")
+        except ResponseError as err:
+            logger.warning(
+                "the broker refuses writes: no ticket is taken",
+                extra={"cause": str(fault_of(err, "broker"))},
+            )
+        else:
+            return False
+        return True
 
 
 class Amqp(AMQP):

@@ -11,8 +11,9 @@ import redis
 from redis.backoff import ConstantBackoff, NoBackoff
 from redis.retry import Retry
 
-from shared.errors import RedisFull, RedisUnavailable, UnknownJob
+from shared.errors import UnknownJob
 from shared.jobstore import loader
+from shared.jobstore.faults import fault_of
 from shared.jobstore.rules import Rules
 
 ANSWER_S: Final = 6.0
@@ -109,10 +110,12 @@ class Connection:
         """
         try:
             yield self.client
-        except redis.exceptions.OutOfMemoryError as err:
-            raise RedisFull(f"{self.where()} is at its memory limit: {err}") from err
+        except redis.exceptions.ReadOnlyError as err:
+            # After a failover the address may name another server, so open new connections.
+            self.client.connection_pool.disconnect(inuse_connections=False)
+            raise fault_of(err, self.where()) from err
         except redis.RedisError as err:
-            raise RedisUnavailable(f"{self.where()}: {err}") from err
+            raise fault_of(err, self.where()) from err
 
     def where(self) -> str:
         """Return the server's host, port and database, without its password."""

@@ -25,6 +25,9 @@ class Rules:
     memory_share: float = 0.8
     """Share of `maxmemory` above which Redis accepts no job."""
 
+    allow_eviction: bool = False
+    """Whether a Redis that may delete open jobs at its limit is accepted."""
+
     lost_after_s: float = 60.0
     """A ticket is lost when overtaken by this much, or when this old in an empty queue."""
     suspect_deaths: int = 2

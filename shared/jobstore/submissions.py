@@ -5,12 +5,20 @@ from dataclasses import dataclass
 
 from redis.exceptions import ResponseError
 
-from shared.errors import JobConflict, JobNotDone, NoKeys, RedisFull, RedisUnavailable
+from shared.errors import (
+    JobConflict,
+    JobNotDone,
+    NoKeys,
+    RedisFull,
+    RedisUnavailable,
+    ServiceUnfit,
+)
 from shared.job.features import describe_need
 from shared.job.manifest import CHUNK_KEYS
 from shared.job.spec import JobSpec, JobState, Json, Priority
 from shared.jobstore import layout
 from shared.jobstore.connection import ANSWER_S, StorePart, to_ms
+from shared.jobstore.memory import EVICTS_JOBS, Memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +55,7 @@ class Submissions(StorePart):
         Raises:
             RedisFull: If Redis is near its memory limit.
         """
-        self._refuse_if_full()
+        self.check_memory()
         key = layout.staged(nonce)
         with self.connection.commands() as client, client.pipeline() as pipe:
             for number, chunk in enumerate(chunks, start=first_chunk):
@@ -74,7 +82,7 @@ class Submissions(StorePart):
         """
         if submission.total < 1:
             raise NoKeys("the job has no items; submit at least one image key")
-        self._refuse_if_full()
+        self.check_memory()
         spec = submission.spec
         in_redis = min(submission.total, self.rules.keys_in_redis)
         answer, *job_id = self.connection.run(
@@ -190,13 +198,20 @@ class Submissions(StorePart):
             answer = pipe.execute(raise_on_error=False)[1]
         return not isinstance(answer, ResponseError) and answer[0] == 1
 
-    def _refuse_if_full(self) -> None:
+    def check_memory(self) -> None:
+        """Check that Redis has room for a job and will not delete it.
+
+        Raises:
+            RedisFull: If Redis is near its memory limit.
+            ServiceUnfit: If Redis deletes open jobs at its limit, unless the rules allow that.
+        """
         with self.connection.commands() as client:
-            memory = client.info("memory")
-        limit_bytes, used_bytes = memory["maxmemory"], memory["used_memory"]
-        if limit_bytes and used_bytes > limit_bytes * self.rules.memory_share:
+            memory = Memory.of(client.info("memory"))
+        where, share = self.connection.where(), self.rules.memory_share
+        if memory.evicts_jobs and not self.rules.allow_eviction:
+            raise ServiceUnfit(f"{where}: {EVICTS_JOBS.format(policy=memory.policy)}")
+        if memory.is_full(share):
             raise RedisFull(
-                f"{self.connection.where()} uses {used_bytes:,} of {limit_bytes:,} bytes; it "
-                f"accepts new jobs below {self.rules.memory_share:.0%}: try again when others have "
-                "ended"
+                f"{where} uses {memory.used_bytes:,} of {memory.limit_bytes:,} bytes; it accepts "
+                f"new jobs below {share:.0%}: try again when others have ended"
             )

@@ -17,6 +17,8 @@ from producer.local.servers import EmbeddedServers
 from shared.errors import BucketUnavailable, RedisUnavailable
 from shared.job.spec import JobState
 from shared.objects import S3Store
+from shared.objects.memory import MemoryStore
+from shared.probes import probe
 from shared.settings import ServiceSettings
 
 pytestmark = pytest.mark.integration
@@ -70,6 +72,21 @@ def guarded_redis():
 def test_the_user_of_the_acl_can_run_a_job(guarded_redis, service_env):
     url = guarded_redis.url.removesuffix("1") + "0"
     run_small_job(dict(service_env) | {"RMBG_REDIS_URL": url})
+
+
+def test_the_user_of_the_acl_has_every_right_that_is_probed(guarded_redis):
+    url = guarded_redis.url.removesuffix("1") + "0"
+    settings = ServiceSettings.from_env({"HOME": "/nonexistent", "RMBG_REDIS_URL": url})
+
+    found = [each for each in probe(settings, MemoryStore()) if each.is_fault]
+
+    assert found == []
+
+
+def test_the_user_of_the_acl_may_wait_until_a_job_is_on_disk(guarded_redis):
+    """`WAITAOF` is newer than Redis 7.0, whose file must not name it."""
+    with redis.Redis.from_url(guarded_redis.url) as client:
+        assert client.waitaof(0, 0, 10) == [0, 0]
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,20 @@
 import socket
 import subprocess
 import threading
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 import redis
 from support.command import RMBG, complaint, environment, rmbg
+from support.hand_worker import HandWorker
+from support.redis_server import RedisServer
+from support.until import until
 
+from producer.client import Client
 from shared.errors import InvalidOption, JobConflict, NoKeys, ServiceUnavailable, UnknownJob
 from shared.job.spec import ImageOutput
+from shared.settings import ServiceSettings
 
 pytestmark = pytest.mark.integration
 
@@ -39,6 +45,15 @@ def working(hand):
         stop.set()
         thread.join()
     assert faults == []
+
+
+@contextmanager
+def replica(service_env):
+    """Variables for the test's bucket and a read-only replica of an empty Redis."""
+    with RedisServer() as primary:
+        options = ("--replicaof", "127.0.0.1", str(primary.port))
+        with RedisServer(options=options) as server:
+            yield dict(service_env) | {"RMBG_REDIS_URL": f"redis://127.0.0.1:{server.port}/0"}
 
 
 @pytest.mark.parametrize(("key", "code"), [("b.jpg", 0), ("b-bad.jpg", 1)])
@@ -165,7 +180,7 @@ def test_doctor_explains_each_fault(service_env):
     done = rmbg("doctor", env=env)
 
     faults = [line for line in done.stdout.decode().splitlines() if line.startswith("FAULT")]
-    assert done.returncode == 3
+    assert done.returncode == 1
     assert [fault.split(":")[0] for fault in faults] == [
         "FAULT  bucket not-there",
         "FAULT  workers",
@@ -183,7 +198,7 @@ def test_doctor_names_the_models_that_a_worker_cannot_serve(hand, run_rmbg):
 
     done = run_rmbg("doctor")
 
-    assert done.returncode == 3
+    assert done.returncode == 1
     assert (
         b"FAULT  worker hand: cannot serve RMBG-1.4: no weights; `rmbg weights pull`" in done.stdout
     )
@@ -207,7 +222,7 @@ def test_a_command_exits_with_3_and_names_the_address_if_redis_is_down(service_e
     done = rmbg(*args, stdin=b"a.jpg\n", env=env)
 
     text = (done.stdout if args == ("doctor",) else done.stderr).decode()
-    assert done.returncode == 3
+    assert done.returncode == (1 if args == ("doctor",) else 3)
     assert f"Redis at 127.0.0.1:{port}/1" in text
     assert "RMBG_REDIS_URL" in text
     assert "s3cret" not in text
@@ -223,7 +238,7 @@ def test_a_command_exits_with_3_if_redis_accepts_connections_but_never_answers(s
 
         done = rmbg(*args, stdin=b"a.jpg\n", env=env)
 
-    assert done.returncode == 3
+    assert done.returncode == (1 if args == ("doctor",) else 3)
     text = (done.stderr + done.stdout).decode()
     assert "did not answer within 6 s" in text
     assert "s3cret" not in text
@@ -247,3 +262,121 @@ def test_watch_exits_with_2_if_redis_loses_the_job(client, service_env, service_
         with redis.Redis.from_url(service_settings.store_url) as raw:
             raw.delete(f"rmbg:job:{job}")
         assert process.wait(timeout=30) == 2
+
+
+def test_doctor_names_role_and_missing_commands(service_env):
+    """Reads work on a replica, so the list of workers would say that none is registered."""
+    with replica(service_env) as env:
+        done = rmbg("doctor", env=env)
+
+    assert done.returncode == 1
+    assert b"FAULT  job store: " in done.stdout
+    assert b"read-only replica" in done.stdout
+    assert b"no worker is registered" not in done.stdout
+
+
+def test_a_submission_to_an_evicting_redis_is_refused_unless_that_is_accepted(service_env):
+    options = ("--maxmemory", "200mb", "--maxmemory-policy", "allkeys-lfu")
+    with RedisServer(options=options) as server:
+        env = dict(service_env) | {"RMBG_REDIS_URL": f"redis://127.0.0.1:{server.port}/0"}
+
+        line = complaint(rmbg("submit", stdin=b"a.jpg\n", env=env))
+        accepted = rmbg("submit", stdin=b"a.jpg\n", env=env | {"RMBG_ALLOW_EVICTION": "1"})
+
+    assert "allkeys-lfu" in line
+    assert "CONFIG SET maxmemory-policy noeviction" in line
+    assert accepted.returncode == 0, accepted
+
+
+def test_a_submission_to_a_replica_gets_the_servers_sentence_and_what_to_do(service_env):
+    with replica(service_env) as env:
+        line = complaint(rmbg("submit", stdin=b"a.jpg\n", env=env), 3)
+
+    assert "You can't write against a read only replica" in line
+    assert "set RMBG_REDIS_URL to the primary" in line
+    assert line.isprintable()
+    assert "pipeline" not in line
+
+
+# --- Redis restarts while a command waits
+
+
+@pytest.fixture
+def restarting(service_env):
+    """A Redis server that keeps its data in a restart, and settings for it."""
+    with RedisServer(append_only=True) as server:
+        env = dict(service_env) | {"RMBG_REDIS_URL": f"redis://127.0.0.1:{server.port}/0"}
+        yield server, env, ServiceSettings.from_env(env | {"HOME": "/nonexistent"})
+
+
+def wait_for_an_attempt(port):
+    """Accept one connection to the port of a stopped server, and drop it."""
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        listener.settimeout(60)
+        listener.accept()[0].close()
+
+
+COMMANDS_THAT_WAIT = {
+    "watch": ("watch", "JOB"),
+    "results": ("results", "JOB", "--follow"),
+    "submit": ("submit", "--wait"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS_THAT_WAIT)
+def test_a_waiting_command_survives_a_restart_of_redis_and_says_so(restarting, command):
+    server, env, settings = restarting
+    job = Client(settings).submit(["a.jpg"])
+    args = [job if arg == "JOB" else arg for arg in COMMANDS_THAT_WAIT[command]]
+    with subprocess.Popen(
+        [RMBG, *args],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(env),
+    ) as process:
+        process.stdin.write(b"a.jpg\n")
+        process.stdin.close()
+        if command == "results":
+            with server.client() as raw:
+                until(lambda: {"rmbg-store"} <= {one["name"] for one in raw.client_list()})
+        else:
+            until(lambda: b"no worker" in process.stderr.readline())
+        server.kill()
+        assert any(b"waiting for up to 60 s" in line for line in process.stderr)
+        server.start()
+        with closing(HandWorker(settings)) as hand, working(hand):
+            assert any(b"answers again" in line for line in process.stderr)
+            records = process.stdout.read()
+            assert process.wait(60) == 0
+    assert (b'"state":"done"' in records) == (command == "results")
+
+
+@pytest.mark.parametrize("call", ["wait", "follow"])
+def test_a_client_that_waits_survives_a_restart_of_redis(restarting, call):
+    server, _, settings = restarting
+    client = Client(settings)
+    job = client.submit(["a.jpg", "b.jpg"])
+
+    def ended():
+        if call == "wait":
+            return client.wait(job, 120).done
+        return len(list(client.results(job, follow=True)))
+
+    with ThreadPoolExecutor() as pool:
+        number = pool.submit(ended)
+        server.kill()
+        wait_for_an_attempt(server.port)
+        server.start()
+        with closing(HandWorker(settings)) as hand, working(hand):
+            assert number.result(60) == 2
+
+
+def test_watch_gives_up_at_once_if_redis_is_down_at_the_start(restarting):
+    server, env, settings = restarting
+    job = Client(settings).submit(["a.jpg"])
+    server.kill()
+
+    line = complaint(rmbg("watch", job, env=env), 3)
+
+    assert "RMBG_REDIS_URL" in line

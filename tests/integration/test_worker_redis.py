@@ -162,6 +162,26 @@ def test_work_resumes_after_an_outage_of_redis(setup, outage_s):
     setup.assert_done_once(job_id, keys)
 
 
+def test_work_resumes_after_a_failover_that_leaves_connections_with_the_replica(service_env):
+    """The address names the new primary at once, but open connections stay with the old one."""
+    with RedisServer(append_only=True) as old, Proxy(old.port) as proxy:
+        options = ("--replicaof", "127.0.0.1", str(old.port))
+        with RedisServer(append_only=True, options=options) as new, old.client() as admin:
+            setup = Setup(old, proxy, service_env, PACE)
+            with contextlib.closing(setup.worker.wait_ready()):
+                job_id, keys = setup.begin(300)
+                until(lambda: admin.info("replication").get("slave0", {}).get("state") == "online")
+
+                proxy.to_port = new.port
+                admin.execute_command("FAILOVER", "TO", "127.0.0.1", new.port)
+                until(lambda: admin.info("replication")["role"] == "slave")
+
+                url = f"redis://127.0.0.1:{new.port}/0"
+                setup.client = Client(ServiceSettings.from_env(setup.env | {"RMBG_REDIS_URL": url}))
+                setup.assert_resumes(job_id)
+                setup.assert_done_once(job_id, keys)
+
+
 @contextlib.contextmanager
 def memory_full_to(share, setup):
     """Set the memory limit of Redis so that *share* of it is used; remove it at the end."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.command import environment
+from support.redis_server import RedisServer
 
 from shared.models.registry import get
 
@@ -146,3 +147,35 @@ def test_check_needs_neither_redis_nor_s3():
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("ok: isnet-general-use on cpu, one image in ")
     assert "ComfyUI/cutout/synthetic.png.png" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--maxmemory", "200mb", "--maxmemory-policy", "allkeys-lru"), "allkeys-lru"),
+        (("--user", "lim", "on", ">pw", "~*", "+@all", "-zadd"), "may not run ZADD"),
+    ],
+    ids=["evicting", "rights"],
+)
+def test_a_worker_refuses_a_redis_that_loses_jobs_or_refuses_commands(home, options, named):
+    with RedisServer(options=options) as server:
+        user = "lim:pw@" if "lim" in options else ""
+        url = f"redis://{user}127.0.0.1:{server.port}/0"
+
+        said = error_of(run(RMBG_HOME=str(home), RMBG_REDIS_URL=url))
+
+    assert "job store: " in said
+    assert named in said
+
+
+def test_a_worker_starts_with_an_evicting_redis_if_that_is_accepted(home):
+    """It gets as far as the weights."""
+    with RedisServer(
+        options=("--maxmemory", "200mb", "--maxmemory-policy", "allkeys-lru")
+    ) as server:
+        url = f"redis://127.0.0.1:{server.port}/0"
+        said = run(RMBG_HOME=str(home), RMBG_REDIS_URL=url, RMBG_ALLOW_EVICTION="1").stderr
+
+    assert "rmbg weights pull" in said
+    assert "CONFIG SET maxmemory-policy noeviction" in said
+    assert "CONFIG SET appendonly yes" in said

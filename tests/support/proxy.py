@@ -17,13 +17,14 @@ _RESET = struct.pack("ii", 1, 0)
 class Proxy:
     """A proxy between clients and the server at *to_port*, running while the context is open.
 
+    New connections go to `to_port`, which a test may change, as a failover does behind an address.
     `delay_s` delays each piece of data that the server sends, in seconds. With *tls*, a server-side
     `ssl.SSLContext`, clients must speak TLS.
     """
 
     def __init__(self, to_port, *, tls=None):
         self.delay_s = 0.0
-        self._to_port = to_port
+        self.to_port = to_port
         self._tls = tls
         self._links = set()
 
@@ -58,7 +59,7 @@ class Proxy:
 
     async def _serve(self, reader, writer):
         try:
-            up_reader, up_writer = await asyncio.open_connection(HOST, self._to_port)
+            up_reader, up_writer = await asyncio.open_connection(HOST, self.to_port)
         except OSError:
             writer.transport.abort()
             return

@@ -12,7 +12,9 @@ from celery.apps.worker import Worker as CeleryWorker
 from celery.signals import setup_logging, worker_ready, worker_shutting_down
 from celery.worker import state
 
+from shared import probes
 from shared.broker.queues import QUEUES
+from shared.objects import ObjectStore
 from worker.consumer import Consumer
 from worker.engine import Engine
 from worker.inference import ModelCache
@@ -38,6 +40,7 @@ class Worker:
     engine: Engine
     consumer: Consumer
     monitoring: Monitoring
+    objects: ObjectStore
     shutdown: Shutdown
 
     def run(self) -> int:
@@ -47,8 +50,10 @@ class Worker:
             ModelRefused: If a model that is to be loaded at start cannot be.
             DeviceLost: If the device fails while it is.
             InvalidOption: If the address in `RMBG_HTTP` cannot be bound.
+            ServiceUnfit: If a service would lose or damage work.
         """
         self.monitoring.start()
+        probes.require(self.settings.services, self.objects)
         for name in self.settings.models:
             self.models.get(name)
         self.monitoring.health.is_loaded = True

@@ -10,9 +10,13 @@ import pytest
 from pydantic import Field
 
 from shared import urls
+from shared.broker.app import make_app
 from shared.errors import InvalidOption
+from shared.jobstore.connection import Connection
+from shared.objects import S3Store
 from shared.reader import Flag, Names, Settings, Whole, seconds
-from shared.settings import ServiceSettings, StoreSettings, redact
+from shared.settings import ServiceSettings, StoreSettings
+from shared.urls import redact
 
 HOME = {"HOME": "/home/u"}
 
@@ -128,10 +132,84 @@ def test_all_problems_come_at_once_each_with_its_variable():
         "nonsense",
         "redis://h/0?db=3",
         "redis://[::1/0",
+        "redis://h/0#",
+        "redis://h/0#x",
     ],
 )
 def test_a_redis_url_that_cannot_be_used_is_refused(url):
     assert "RMBG_REDIS_URL" in problems(RMBG_REDIS_URL=url)
+
+
+@pytest.mark.parametrize("letter", ["#", "/", "?", "?a=", "/#", "1#", "@#", "[/"])
+@pytest.mark.parametrize("before", ["default:12345", "default:", ":12", ":pass", "user"])
+@pytest.mark.parametrize(
+    ("variable", "scheme"), [("RMBG_REDIS_URL", "redis"), ("RMBG_WEIGHTS_URL", "https")]
+)
+def test_a_password_with_a_letter_of_urls_is_not_shown(variable, scheme, before, letter):
+    text = problems(**{variable: f"{scheme}://{before}{letter}hunter2@host/0"})
+
+    assert f"{variable}: " in text
+    assert "percent-encode the password" in text
+    for part in ("12345", "hunter2", "default", "user:", "pass:"):
+        assert part not in text
+
+
+@pytest.mark.parametrize("url", ["redis://:hunter2", "redis://hunter2#x", "redis://u:hunter2/0"])
+def test_a_password_without_a_host_is_not_shown(url):
+    assert "hunter2" not in problems(RMBG_REDIS_URL=url)
+
+
+def test_a_percent_encoded_password_is_accepted():
+    assert (
+        read(RMBG_REDIS_URL="redis://u:%23%2F%3F%40@h/0").store_url == "redis://u:%23%2F%3F%40@h/1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("redis://h/0?nonsense=1", "option nonsense"),
+        ("redis://h/0?socket_timeout=5", "option socket_timeout"),
+        ("redis://h/0?decode_responses=1", "option decode_responses"),
+        ("redis://h/0?protocol=3", "option protocol"),
+        ("redis://h/0?password=hunter2", "redis://user:password@host"),
+        ("redis://h/0?ssl_ca_certs=/ca.pem", "rediss://"),
+        ("rediss://h/0?ssl_cert_reqs=bogus", "required or optional or none"),
+        ("rediss://h/0?ssl_check_hostname=maybe", "true or false"),
+        ("rediss://h/0?ssl_ca_certs=", "ssl_ca_certs"),
+        ("redis://h/0?hunter2", "an option"),
+    ],
+)
+def test_an_option_of_a_redis_url_that_not_both_clients_know_is_refused_in_one_line(url, named):
+    text = problems(RMBG_REDIS_URL=url)
+
+    assert named in text
+    assert len(text.splitlines()) == 1
+    assert "hunter2" not in text
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["ssl_cert_reqs=none", "ssl_check_hostname=false&ssl_cert_reqs=required", "ssl_password=x"],
+)
+def test_both_clients_accept_the_options_for_tls(query):
+    settings = read(RMBG_REDIS_URL=f"rediss://h/0?{query}")
+
+    Connection.connect(settings.store_url).client.connection_pool.make_connection()
+    with make_app(settings.broker_url) as app:
+        assert app.connection_for_write().ssl
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://my_store:9000", "http://a b", "http://-h-", "http://h?x=1", "http://h#x"]
+)
+def test_an_endpoint_that_the_s3_client_cannot_use_is_refused(endpoint):
+    assert "RMBG_S3_ENDPOINT" in problems(RMBG_S3_ENDPOINT=endpoint)
+
+
+@pytest.mark.parametrize("host", ["h", "10.0.0.1:9000", "[::1]:9000", "s3.eu-1.example.com"])
+def test_the_s3_client_accepts_every_endpoint_that_the_settings_accept(host):
+    S3Store(read(RMBG_S3_ENDPOINT=f"http://{host}").objects)
 
 
 @pytest.mark.parametrize("buckets", [",", " , ", "a/b/c", "UPPER OK?", "-abc"])
@@ -155,7 +233,8 @@ def test_names_that_are_no_buckets_are_refused(buckets):
 def test_no_problem_tells_a_secret(env):
     text = problems(**env)
 
-    assert text.count("\nRMBG_") == 1
+    assert text.count("RMBG_S3_") + text.count("RMBG_REDIS_URL: ") >= 1
+    assert len(text.splitlines()) == 1
     assert "ter2" not in text
 
 
@@ -266,7 +345,7 @@ def test_a_value_is_read_as_its_field_s_type(name, value, expected):
     ],
 )
 def test_a_value_that_its_field_does_not_allow_is_a_problem(name, value):
-    with pytest.raises(InvalidOption, match=f"\nRMBG_{name.upper()}: "):
+    with pytest.raises(InvalidOption, match=f"RMBG_{name.upper()}: "):
         sample(name, value)
 
 
