@@ -201,6 +201,27 @@ def test_the_reason_is_shown_while_the_ticket_is_delayed(make_store):
     assert waiting_for(store, job) == BUCKET
 
 
+def test_a_held_ticket_can_say_what_its_job_waits_for(store):
+    store.fleet.register(worker(), ttl_s=60)
+    job = submit(store, 10)
+    lease = first_lease(store)
+
+    assert store.leases.note(lease, BUCKET)
+    assert waiting_for(store, job) == BUCKET
+    store.leases.mark(lease, [done(0)])
+    assert waiting_for(store, job) is None
+
+
+def test_a_lost_ticket_says_nothing(store):
+    store.fleet.register(worker(), ttl_s=60)
+    job = submit(store, 10)
+    lease = first_lease(store)
+    store.leases.release(lease)
+
+    assert not store.leases.note(lease, BUCKET)
+    assert waiting_for(store, job) is None
+
+
 @pytest.fixture
 def finishing(store):
     """A job with only its merge left, and the merge ticket."""

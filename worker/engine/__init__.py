@@ -1,12 +1,14 @@
 """Run items through the stages."""
 
 from worker.engine.engine import Engine, EngineLimits
+from worker.engine.failure_policy import STORE
 from worker.engine.item import ItemRequest, ItemResult
 from worker.engine.observer import Observer
 from worker.engine.payloads import Deferred, Finished, Outcome
 from worker.engine.stages import Stages, build_stages
 
 __all__ = [
+    "STORE",
     "Deferred",
     "Engine",
     "EngineLimits",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Final
 
-from worker.engine.circuit_breaker import CircuitBreaker
+from worker.engine.circuit_breaker import CircuitBreakers
 from worker.engine.failure_policy import RetryLimits
 from worker.engine.inflight import InFlight
 from worker.engine.item import ItemRequest, ItemResult
@@ -19,6 +19,7 @@ from worker.engine.permits import Permits
 from worker.engine.scheduler import StageScheduler
 from worker.engine.stage import Executor, Step
 from worker.engine.stages import Stages
+from worker.engine.store_access import StoreAccess
 from worker.lifecycle import Shutdown, start_loop
 
 CLOSE_S: Final = 1.0
@@ -53,19 +54,19 @@ class Engine:
         limits: EngineLimits,
         shutdown: Shutdown,
         observers: Sequence[Observer] = (),
-        breaker: CircuitBreaker | None = None,
+        breakers: CircuitBreakers | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.inflight = InFlight(limits.max_items)
         self.permits = Permits(limits.budget_px)
-        self.breaker = breaker or CircuitBreaker()
+        self.access = StoreAccess(breakers or CircuitBreakers())
         self.scheduler = StageScheduler(self.inflight, max_batch_wait_s=limits.max_batch_wait_s)
         self._loop = ItemLoop(
             stages=stages,
             scheduler=self.scheduler,
             inflight=self.inflight,
             permits=self.permits,
-            breaker=self.breaker,
+            access=self.access,
             retries=limits.retries,
             shutdown=shutdown,
             observers=observers,
@@ -100,9 +101,9 @@ class Engine:
     def is_progressing(self, stall_s: float) -> bool:
         """Return whether an item moved within *stall_s*, or there is a reason that none does.
 
-        Having no items is a reason, and so is an open breaker: waiting for the store is no fault.
+        Having no items is a reason, and so is that all of them wait for buckets that are down.
         """
-        if self.inflight.items == 0 or self.breaker.is_open:
+        if self.inflight.waiting >= self.inflight.items:
             self.inflight.moved()
         return time.monotonic() - self.inflight.moved_at_s < stall_s
 

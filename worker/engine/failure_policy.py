@@ -11,8 +11,11 @@ from shared.errors import (
     StoreUnavailable,
     WorkerUnfit,
 )
+from worker.engine.circuit_breaker import BreakerState
 from worker.engine.stage import Stage, StoreStage
 
+STORE: Final = "object store"
+"""What a job waits for whose bucket is down."""
 FIRST_BACKOFF_S: Final = 0.25
 """Doubled with each attempt that counts."""
 
@@ -28,11 +31,14 @@ class RetryLimits:
 
 @dataclass(frozen=True)
 class Retry:
-    """Run the stage again after a random delay of at most *cap_s* seconds."""
+    """Run the stage again after a random delay of at most *cap_s* seconds: one attempt more."""
 
     cap_s: float
-    counts: bool
-    """Whether this was an attempt of the item."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Run the stage again once its bucket may be asked; this was no attempt of the item."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,8 @@ class Defer:
     """Defer the item, without a record; the job waits for *reason*, if there is one."""
 
     reason: str | None = None
+    is_outage: bool = False
+    """Whether a service is down, so that the ticket rests longer each time."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class Leave:
     error: BaseException
 
 
-Action: TypeAlias = Retry | End | Defer | Leave
+Action: TypeAlias = Retry | Wait | End | Defer | Leave
 
 
 class BreakerSignal(Enum):
@@ -82,7 +90,7 @@ def decide(
     limits: RetryLimits,
     *,
     is_draining: bool,
-    is_breaker_open_after: bool,
+    breaker_after: BreakerState,
 ) -> Decision:
     """Return what to do about *error*.
 
@@ -92,7 +100,7 @@ def decide(
         attempts: Failed attempts of the item so far that count.
         limits: How often to retry.
         is_draining: Whether the process is leaving, so that nothing is tried again.
-        is_breaker_open_after: Whether the bucket counts as down once this failure is noted.
+        breaker_after: State of the bucket's breaker once this failure is noted.
     """
     match error:
         case ItemError() if isinstance(stage, StoreStage):
@@ -100,14 +108,30 @@ def decide(
         case BucketUnavailable():
             return Decision(Defer(f"bucket: {error}"))
         case StoreUnavailable():
-            action = _retry(error, attempts, limits, is_draining, counts=not is_breaker_open_after)
+            action = _after_outage(error, attempts, limits, is_draining, breaker_after)
             return Decision(action, BreakerSignal.FAILED)
         case MemoryError():
-            return Decision(_retry(error, attempts, limits, is_draining, counts=True))
+            return Decision(_retry(error, attempts, limits, is_draining))
         case WorkerUnfit():
             return Decision(Leave(error))
         case _:
             return Decision(End(error))
+
+
+def _after_outage(
+    error: StoreUnavailable,
+    attempts: int,
+    limits: RetryLimits,
+    is_draining: bool,  # noqa: FBT001 - one of the facts
+    breaker_after: BreakerState,
+) -> Action:
+    match breaker_after:
+        case BreakerState.OPEN if not is_draining:
+            return Wait()
+        case BreakerState.OVERDUE if not is_draining:
+            return Defer(f"{STORE}: {error}", is_outage=True)
+        case _:
+            return _retry(error, attempts, limits, is_draining)
 
 
 def _retry(
@@ -115,12 +139,10 @@ def _retry(
     attempts: int,
     limits: RetryLimits,
     is_draining: bool,  # noqa: FBT001 - one of the facts
-    *,
-    counts: bool,
 ) -> Action:
     if is_draining:
         return Defer()
-    attempts += counts
+    attempts += 1
     if attempts >= limits.max_attempts:
         return End(RetriesExhausted(f"{attempts} attempts failed, the last with: {error}"))
-    return Retry(min(limits.max_backoff_s, FIRST_BACKOFF_S * 2**attempts), counts)
+    return Retry(min(limits.max_backoff_s, FIRST_BACKOFF_S * 2**attempts))

@@ -75,6 +75,8 @@ class Deferred:
 
     waiting_for: str | None = None
     """What the job waits for; None if the item is deferred only because the process leaves."""
+    is_outage: bool = False
+    """Whether a service is down, so that the ticket rests longer each time."""
     died: bool = False
     """Whether the process leaves as unfit with this item inside, which counts as a death."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from shared.job.spec import ImageOutput
+from worker.engine.circuit_breaker import Direction
 from worker.engine.item import Item
 from worker.engine.payloads import (
     Decoded,
@@ -55,6 +56,7 @@ class Download(StoreStage[Queued]):
     name = "download"
     accepts = Queued
     executor = Executor.DOWNLOAD
+    direction = Direction.READ
 
     def run(self, item: Item, payload: Queued) -> Downloaded | Finished:  # noqa: ARG002 - empty
         """See `Stage.run`."""
@@ -63,9 +65,13 @@ class Download(StoreStage[Queued]):
         body = self.writer.download(item.request)
         return Downloaded(body.etag, body.data)
 
+    def bucket(self, item: Item) -> str:
+        """See `StoreStage.bucket`."""
+        return item.request.spec.input_bucket
+
     def probe(self, item: Item) -> None:
         """See `StoreStage.probe`."""
-        self.writer.probe_reading(item.request.spec.input_bucket)
+        self.writer.probe_reading(self.bucket(item))
 
 
 @dataclass(frozen=True)
@@ -154,6 +160,7 @@ class Upload(StoreStage[Rendered]):
     name = "upload"
     accepts = Rendered
     executor = Executor.UPLOAD
+    direction = Direction.WRITE
 
     def run(self, item: Item, payload: Rendered) -> Finished:
         """See `Stage.run`."""
@@ -164,9 +171,13 @@ class Upload(StoreStage[Rendered]):
             )
         return Finished(record)
 
+    def bucket(self, item: Item) -> str:
+        """See `StoreStage.bucket`."""
+        return item.request.spec.output_bucket
+
     def probe(self, item: Item) -> None:
         """See `StoreStage.probe`."""
-        self.writer.probe_writing(item.request.spec.output_bucket)
+        self.writer.probe_writing(self.bucket(item))
 
 
 def stage_after(stages: Stages, stage: Stage[Any], payload: Payload) -> Stage[Any]:

@@ -9,7 +9,7 @@ import weakref
 import numpy as np
 import pytest
 from PIL import Image
-from support.engine_harness import MAX_BYTES, EngineHarness
+from support.engine_harness import MAX_BYTES, EngineHarness, patient_breakers
 from support.jobs import spec
 from support.pictures import encoded, header_only, photo, plain
 from support.stand_ins import QuickImaging, Valve, stand_in_model
@@ -17,11 +17,13 @@ from support.until import until
 
 from shared.errors import DeviceLost, StoreUnavailable, UndecodableImage
 from shared.job.spec import Existing, ImageOutput, Naming, PictureOptions
-from worker.engine.circuit_breaker import CircuitBreaker
+from worker.engine.circuit_breaker import Direction, Target
 from worker.engine.observer import Observer
 from worker.engine.payloads import Deferred, Finished
 from worker.engine.stage import Executor
 from worker.lifecycle import UNFIT_EXIT, Phase
+
+READING, WRITING = Target("inbox", Direction.READ), Target("cutouts", Direction.WRITE)
 
 
 @pytest.fixture
@@ -412,7 +414,8 @@ def test_an_answer_resets_the_circuit_breaker(quick, call, output):
 
     quick.record(key, job=spec(image_output=output))
 
-    assert not quick.engine.breaker._failures
+    for target in (READING, WRITING):
+        assert not quick.engine.access.breakers.of(target)._failures
 
 
 def test_an_object_that_always_fails_ends_while_the_store_is_well(quick):
@@ -427,18 +430,92 @@ def test_an_object_that_always_fails_ends_while_the_store_is_well(quick):
 
 def test_waiting_for_the_store_counts_as_progress(quicks):
     """Leases are kept: another worker could not process the tickets either."""
-    quick = quicks(breaker=CircuitBreaker(max_failures=1))
+    quick = quicks(breakers=patient_breakers(max_failures=1))
     key = quick.image("a")
     quick.fail_store("get", "check", times=10**9)
     quick.offer(key)
-    until(lambda: quick.engine.breaker.is_open)
+    until(lambda: quick.engine.inflight.waiting == 1)
 
-    assert quick.engine.is_progressing(0.001)
+    assert quick.engine.is_progressing(0.0001)
+
+
+def test_a_bucket_that_is_down_does_not_excuse_a_device_that_hangs(quicks):
+    quick = quicks(breakers=patient_breakers(max_failures=1))
+    valve = hold_device(quick)
+    quick.fail_store("get", "check", times=10**9)
+    quick.offer(quick.image("waits"))
+    until(lambda: quick.engine.inflight.waiting == 1)
+    quick.engine.inflight.moved_at_s -= 1000
+
+    assert not quick.engine.is_progressing(300)
+    valve.open()
+    quick.wait(1)
+
+
+@pytest.mark.parametrize(
+    ("calls", "reads", "writes"), [(("get", "check"), 0.0, 3600.0), (("put",), 3600.0, 0.0)]
+)
+def test_items_of_a_bucket_that_stays_down_are_deferred_with_the_reason(
+    quicks, calls, reads, writes
+):
+    patience_s = {Direction.READ: reads, Direction.WRITE: writes}
+    quick = quicks(breakers=patient_breakers(patience_s=patience_s))
+    keys = [quick.image(f"{n}") for n in range(6)]
+    quick.fail_store(*calls, times=10**9)
+
+    outcomes = quick.run(*keys)
+
+    assert {type(outcome) for outcome in outcomes} == {Deferred}
+    assert all(outcome.is_outage and not outcome.died for outcome in outcomes)
+    assert all("object store: " in outcome.waiting_for for outcome in outcomes)
+    assert all("injected" in outcome.waiting_for for outcome in outcomes)
+
+
+def test_a_bucket_that_is_down_costs_the_items_of_others_nothing(quicks):
+    """The good bucket is read on, and its items are not delayed by the breaker of the other one."""
+    quick = quicks(breakers=patient_breakers(max_failures=1))
+    down = spec(rem_mode="isnet-general-use", input_bucket="down")
+
+    def before(call, bucket, key):
+        if bucket == "down":
+            raise StoreUnavailable("503", bucket="down", operation=call)
+
+    quick.store.before = before
+    for n in range(20):
+        quick.offer(f"bad{n}", job=down)
+    until(lambda: quick.engine.inflight.waiting == 20)
+    keys = [quick.image(f"good{n}") for n in range(10)]
+    for key in keys:
+        quick.offer(key)
+    quick.wait(10)
+
+    assert states(quick.outcomes[key] for key in keys) == ["done"] * 10
+    assert {quick.outcomes[key].record.attempts for key in keys} == {1}
+
+
+def test_a_probe_that_raises_an_unexpected_error_opens_no_hole(single):
+    """The probe counts as failed, and another one is made."""
+    harness = single(Observer())
+    harness.fail_store("get", times=5)
+    real, bugs = harness.store.check, [OddError("a bug")]
+
+    def check(bucket):
+        if bugs:
+            raise bugs.pop()
+        real(bucket)
+
+    harness.store.check = check
+
+    [outcome] = harness.run(harness.image("a"))
+    assert outcome == Deferred(died=True)
+
+    assert states(harness.run(harness.image("b"))) == ["done"]
+    assert not harness.shutdown.is_draining
 
 
 def test_the_error_of_one_object_ends_it_after_its_attempts(quicks):
     """The answers to other items show that the store is well."""
-    quick = quicks(breaker=CircuitBreaker(max_failures=1000))
+    quick = quicks(breakers=patient_breakers(max_failures=1000))
     good, bad = quick.image("good"), quick.image("bad one")
 
     def before(call, bucket, key):
@@ -561,7 +638,7 @@ def test_draining_finishes_items_in_the_network_and_defers_the_rest(harnesses):
 
 def test_draining_defers_items_that_wait_for_the_store(quicks):
     """A draining process does not wait for an outage to end."""
-    quick = quicks(breaker=CircuitBreaker(max_failures=1, probe_s=3600))
+    quick = quicks(breakers=patient_breakers(max_failures=1, probe_s=3600))
     key = quick.image("a")
     quick.fail_store("get", "check", times=10**9)
     quick.offer(key)
