@@ -39,6 +39,10 @@ PATIENCE_S: Final[Mapping[Direction, float]] = {Direction.READ: 0.0, Direction.W
 nothing yet, and it takes a place from items of other buckets; an item that waits for its upload has
 been through the network (docs/adr/0040)."""
 
+FIRST_PROBE: Final = 0.2
+"""Share of the time between two probes after which the first one runs: its failure shows that not
+only a few objects fail, and until then the items keep their places."""
+
 
 class CircuitBreaker:
     """Opens after some failures in a row; while open, one request from time to time may probe.
@@ -50,7 +54,7 @@ class CircuitBreaker:
         self,
         *,
         max_failures: int = 5,
-        probe_s: float = 1.0,
+        probe_s: float = 2.0,
         patience_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
@@ -96,7 +100,7 @@ class CircuitBreaker:
         """Return how long to wait before asking again, spread so that not all ask at once."""
         spread_s = self._spread_s()
         if not self._has_probe_failed:
-            return spread_s
+            return FIRST_PROBE * spread_s
         return min(spread_s, max(0.0, self._opened_at_s + self._patience_s - self._clock()))
 
     def failed(self, reason: str) -> None:
@@ -107,7 +111,8 @@ class CircuitBreaker:
             self._has_probe_failed |= self._is_probing
             if self._failures == self._max_failures:
                 self._opened_at_s = self._clock()
-            if self._failures == self._max_failures or self._is_probing:
+                self._next_probe_s = self._clock() + FIRST_PROBE * self._spread_s()
+            elif self._is_probing:
                 self._next_probe_s = self._clock() + self._spread_s()
             self._is_probing = False
 
@@ -135,7 +140,7 @@ class CircuitBreakers:
         self,
         *,
         max_failures: int = 5,
-        probe_s: float = 1.0,
+        probe_s: float = 2.0,
         patience_s: Mapping[Direction, float] = PATIENCE_S,
     ) -> None:
         self._max_failures = max_failures
