@@ -243,6 +243,21 @@ def test_a_finishing_job_can_wait_too(store, finishing):
     assert waiting_for(store, job) == BUCKET
 
 
+def test_a_worker_whose_device_does_not_work_is_named_as_the_reason(store, finishing):
+    """It is registered without slots, and serves no model."""
+    merging, _ = finishing
+    reason = "device: cuda:0 failed"
+    faulty = worker("b", slots=0, models=(), refused={"RMBG-1.4": reason})
+    store.fleet.register(faulty, ttl_s=60)
+    job = submit(store, 3, keys="other")
+
+    assert waiting_for(store, job) == f"no worker serves RMBG-1.4: {reason}"
+    assert waiting_for(store, merging) == "no worker"
+
+    store.fleet.register(worker("a"), ttl_s=60)
+    assert waiting_for(store, job) is None
+
+
 def test_a_job_that_is_done_waits_for_nothing(store):
     job = submit(store, 3)
     run_to_end(store)

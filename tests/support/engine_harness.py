@@ -42,6 +42,7 @@ class EngineHarness:
         change_stages=tuple,
         observers=(),
         breakers=None,
+        device=None,
         store=None,
         **limits,
     ):
@@ -67,6 +68,7 @@ class EngineHarness:
             shutdown=self.shutdown,
             observers=observers,
             breakers=breakers or patient_breakers(),
+            device=device,
             rng=random.Random(1),
         )
 

@@ -130,8 +130,9 @@ class TicketConsumer:
                 runner.run()
         except WorkerUnfit as err:
             logger.critical("worker unfit", exc_info=err)
-            self._shutdown.drain(str(err), UNFIT_EXIT)
-            return Release()
+            self._engine.device.leave(err)
+            self._shutdown.drain(str(err), UNFIT_EXIT, blames_items=False)
+            return Release(waiting_for=self._engine.device.fault)
         except Exception as err:  # noqa: BLE001 - logged there
             return self._finisher.after_error(held, err)
         return Release(

@@ -1,5 +1,6 @@
 """Run items through the stages."""
 
+from worker.engine.device_state import DeviceState
 from worker.engine.engine import Engine, EngineLimits
 from worker.engine.failure_policy import STORE
 from worker.engine.item import ItemRequest, ItemResult
@@ -10,6 +11,7 @@ from worker.engine.stages import Stages, build_stages
 __all__ = [
     "STORE",
     "Deferred",
+    "DeviceState",
     "Engine",
     "EngineLimits",
     "Finished",

@@ -9,6 +9,7 @@ from queue import SimpleQueue
 from typing import Final
 
 from worker.engine.circuit_breaker import CircuitBreakers
+from worker.engine.device_state import DeviceState
 from worker.engine.failure_policy import RetryLimits
 from worker.engine.inflight import InFlight
 from worker.engine.item import ItemRequest, ItemResult
@@ -55,11 +56,13 @@ class Engine:
         shutdown: Shutdown,
         observers: Sequence[Observer] = (),
         breakers: CircuitBreakers | None = None,
+        device: DeviceState | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.inflight = InFlight(limits.max_items)
         self.permits = Permits(limits.budget_px)
         self.access = StoreAccess(breakers or CircuitBreakers())
+        self.device = device or DeviceState(lambda: True)
         self.scheduler = StageScheduler(self.inflight, max_batch_wait_s=limits.max_batch_wait_s)
         self._loop = ItemLoop(
             stages=stages,
@@ -67,6 +70,7 @@ class Engine:
             inflight=self.inflight,
             permits=self.permits,
             access=self.access,
+            device=self.device,
             retries=limits.retries,
             shutdown=shutdown,
             observers=observers,

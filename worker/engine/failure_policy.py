@@ -6,6 +6,7 @@ from typing import Any, Final, TypeAlias
 
 from shared.errors import (
     BucketUnavailable,
+    DeviceFull,
     ItemError,
     RetriesExhausted,
     StoreUnavailable,
@@ -27,6 +28,10 @@ class RetryLimits:
     max_attempts: int = 8
     """Attempts of one item at a transient error; while the breaker is open none is counted."""
     max_backoff_s: float = 30.0
+    device_full_s: float = 60.0
+    """How long items wait for memory of the device before the process leaves."""
+    device_again_s: float = 1.0
+    """How long an item waits before the device is tried again."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Retry:
 
 @dataclass(frozen=True)
 class Wait:
-    """Run the stage again once its bucket may be asked; this was no attempt of the item."""
+    """Run the stage again a little later: the item is not the cause, so this was no attempt."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Defer:
 class Leave:
     """Defer the item and leave the process: it cannot do any more work."""
 
-    error: BaseException
+    error: WorkerUnfit
 
 
 Action: TypeAlias = Retry | Wait | End | Defer | Leave
@@ -91,6 +96,7 @@ def decide(
     *,
     is_draining: bool,
     breaker_after: BreakerState,
+    device_full_s: float = 0.0,
 ) -> Decision:
     """Return what to do about *error*.
 
@@ -101,21 +107,29 @@ def decide(
         limits: How often to retry.
         is_draining: Whether the process is leaving, so that nothing is tried again.
         breaker_after: State of the bucket's breaker once this failure is noted.
+        device_full_s: How long the device has had no memory for one image.
     """
+    action: Action
+    signal = BreakerSignal.NONE
     match error:
         case ItemError() if isinstance(stage, StoreStage):
-            return Decision(End(error), BreakerSignal.ANSWERED)
+            action, signal = End(error), BreakerSignal.ANSWERED
         case BucketUnavailable():
-            return Decision(Defer(f"bucket: {error}"))
+            action = Defer(f"bucket: {error}")
         case StoreUnavailable():
             action = _after_outage(error, attempts, limits, is_draining, breaker_after)
-            return Decision(action, BreakerSignal.FAILED)
+            signal = BreakerSignal.FAILED
         case MemoryError():
-            return Decision(_retry(error, attempts, limits, is_draining))
+            action = _retry(error, attempts, limits, is_draining)
+        case DeviceFull() if is_draining:
+            action = Defer()
+        case DeviceFull() if device_full_s < limits.device_full_s:
+            action = Wait()
         case WorkerUnfit():
-            return Decision(Leave(error))
+            action = Leave(error)
         case _:
-            return Decision(End(error))
+            action = End(error)
+    return Decision(action, signal)
 
 
 def _after_outage(

@@ -23,7 +23,7 @@ class InFlight:
         self.upstream = 0
         """Of these, the ones that may still come to the device."""
         self.waiting = 0
-        """Of these, the ones that wait for a bucket that is down."""
+        """Of these, the ones that wait for a bucket that is down, or for memory of the device."""
         self.ended = 0
         """Items that are done or have failed since the start; deferred ones do not count."""
         self.moved_at_s = clock()
@@ -51,7 +51,7 @@ class InFlight:
             item.is_upstream = False
 
     def wait(self, item: Item) -> None:
-        """Note that an item waits for a bucket that is down."""
+        """Note that an item waits for a bucket that is down, or for memory of the device."""
         with self._lock:
             self.waiting += not item.is_waiting
             item.is_waiting = True

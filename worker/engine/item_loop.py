@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.errors import RmbgError
+from shared.errors import DeviceFull, DeviceLost, RmbgError, WorkerUnfit
 from worker.engine.circuit_breaker import BreakerState
+from worker.engine.device_state import DeviceState
 from worker.engine.device_thread import run_batch
 from worker.engine.failure_policy import (
     STORE,
@@ -54,6 +55,7 @@ class ItemLoop:
     inflight: InFlight
     permits: Permits
     access: StoreAccess
+    device: DeviceState
     retries: RetryLimits
     shutdown: Shutdown
     observers: Sequence[Observer]
@@ -77,6 +79,8 @@ class ItemLoop:
         started_s = time.monotonic()
         try:
             for step, result in run_batch(steps):
+                if not isinstance(result, BaseException):
+                    self.device.ran()
                 self._advance(step, result)
         except Exception:
             for step in steps:
@@ -88,7 +92,8 @@ class ItemLoop:
 
     def defer(self, item: Item, waiting_for: str | None = None, *, is_outage: bool = False) -> None:
         """Let an item leave without a record."""
-        self._leave(item, Deferred(waiting_for, is_outage, died=self.shutdown.is_unfit))
+        reason = waiting_for or self.device.fault
+        self._leave(item, Deferred(reason, is_outage, died=self.shutdown.blames_items))
 
     def _process(self, step: Step) -> None:
         if self._must_defer(step):
@@ -123,6 +128,7 @@ class ItemLoop:
                 self._leave(item, result)
             case _:
                 self.inflight.moved()
+                self.inflight.resume(item)
                 self._release_permit(item, unless_held_by=result)
                 if not isinstance(result, BEFORE_NETWORK):
                     self.inflight.pass_device(item)
@@ -140,6 +146,7 @@ class ItemLoop:
             self.retries,
             is_draining=self.shutdown.is_draining,
             breaker_after=breaker.state_after_failure if breaker else BreakerState.CLOSED,
+            device_full_s=self.device.full_s() if isinstance(error, DeviceFull) else 0.0,
         )
         if breaker:
             self.access.note(breaker, decision.breaker, error)
@@ -149,7 +156,8 @@ class ItemLoop:
                 self._retry(step, error, delay_s=self.rng.uniform(0, cap_s))
             case Wait():
                 self.inflight.wait(item)
-                self._retry(step, error, delay_s=breaker.wait_s() if breaker else 0.0)
+                again_s = breaker.wait_s() if breaker else self.retries.device_again_s
+                self._retry(step, error, delay_s=again_s)
             case End(reason):
                 if not isinstance(reason, RmbgError):
                     facts = {"job_id": item.request.job_id, "image_key": item.request.image_key}
@@ -157,11 +165,21 @@ class ItemLoop:
                 self._leave(item, Finished(failed_record(item, reason)))
             case Defer(reason, is_outage):
                 self.defer(item, reason, is_outage=is_outage)
-            case Leave(reason):
-                if not self.shutdown.is_unfit:
-                    logger.critical("worker unfit", exc_info=reason)
-                self.shutdown.drain(str(reason), UNFIT_EXIT)
-                self.defer(item)
+            case Leave(unfit):
+                self._leave_process(item, unfit)
+
+    def _leave_process(self, item: Item, error: WorkerUnfit) -> None:
+        """Make the process leave; suspect the item if the device works without it."""
+        if not self.shutdown.is_unfit:
+            logger.critical("worker unfit", exc_info=error)
+        is_device = isinstance(error, DeviceLost | DeviceFull)
+        is_leaving = self.shutdown.is_draining and not self.shutdown.is_unfit
+        is_suspect = is_device and not is_leaving and self.device.leave(error)
+        self.shutdown.drain(str(error), UNFIT_EXIT, blames_items=not is_device)
+        if is_suspect:
+            self._leave(item, Deferred(died=True))
+        else:
+            self.defer(item)
 
     def _retry(self, step: Step, error: BaseException, *, delay_s: float) -> None:
         for each in self.observers:

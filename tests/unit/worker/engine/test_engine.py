@@ -18,6 +18,7 @@ from support.until import until
 from shared.errors import DeviceLost, StoreUnavailable, UndecodableImage
 from shared.job.spec import Existing, ImageOutput, Naming, PictureOptions
 from worker.engine.circuit_breaker import Direction, Target
+from worker.engine.device_state import DeviceState
 from worker.engine.observer import Observer
 from worker.engine.payloads import Deferred, Finished
 from worker.engine.stage import Executor
@@ -603,14 +604,55 @@ def lose_device(batch):
     raise DeviceLost("the device fell off the bus")
 
 
-def test_a_lost_device_defers_all_items_and_makes_the_process_unfit(quick):
+def test_a_device_that_works_in_a_new_process_makes_its_batch_suspect(quicks):
+    checks = []
+    quick = quicks(
+        model=stand_in_model(batch_size=2), device=DeviceState(lambda: checks.append(1) or True)
+    )
+    valve = hold_device(quick)
+    for key in "abcd":
+        quick.offer(quick.image(key))
+    until(lambda: quick.waiting_for_batch() == 4)
+    quick.segmenter.before = lose_device
+    valve.open()
+    until(lambda: quick.shutdown.is_draining)
+    quick.engine.drain()
+    quick.wait()
+
+    outcomes = [quick.outcomes[key] for key in "abcd"]
+    assert outcomes == [Deferred(died=True)] * 2 + [Deferred()] * 2
+    assert quick.shutdown.is_unfit
+    assert checks == [1]
+
+
+def test_a_device_that_fails_in_a_new_process_blames_no_item(quicks):
+    quick = quicks(device=DeviceState(lambda: False))
     keys = [quick.image(f"{n}") for n in range(4)]
     quick.segmenter.before = lose_device
+    for key in keys:
+        quick.offer(key)
+    until(lambda: quick.shutdown.is_draining)
+    quick.engine.drain()
+    quick.wait()
 
-    outcomes = quick.run(*keys)
-
-    assert outcomes == [Deferred(died=True)] * 4
+    reason = "device: the device fell off the bus"
+    assert list(quick.outcomes.values()) == [Deferred(reason)] * 4
     assert quick.shutdown.is_unfit
+
+
+def test_a_device_lost_while_draining_blames_no_item_and_starts_no_process(quicks):
+    quick = quicks(device=DeviceState(lambda: pytest.fail("a process was started")))
+    valve = hold_device(quick)
+    quick.drain()
+
+    def lose(*_, **__):
+        raise DeviceLost("the device fell off the bus")
+
+    quick.segmenter.finish = lose
+    valve.open()
+    quick.wait()
+
+    assert quick.outcomes == {"first.jpg": Deferred()}
 
 
 # --- draining

@@ -7,6 +7,7 @@ import pytest
 from shared import errors
 from shared.errors import (
     BucketUnavailable,
+    DeviceFull,
     DeviceLost,
     ItemError,
     RetriesExhausted,
@@ -46,8 +47,16 @@ def subclasses(base):
     return [each for each in found if issubclass(each, base)]
 
 
-def decided(stage, error, *, attempts=0, draining=False, breaker=CLOSED):
-    return decide(stage, error, attempts, LIMITS, is_draining=draining, breaker_after=breaker)
+def decided(stage, error, *, attempts=0, draining=False, breaker=CLOSED, full_s=60.0):
+    return decide(
+        stage,
+        error,
+        attempts,
+        LIMITS,
+        is_draining=draining,
+        breaker_after=breaker,
+        device_full_s=full_s,
+    )
 
 
 @pytest.mark.parametrize(("draining", "breaker"), FLAGS)
@@ -144,10 +153,20 @@ def test_nothing_is_tried_again_while_the_process_drains(error, signal, stage, a
 def test_an_unfit_worker_leaves(kind, stage, attempts, draining, breaker):
     assert DeviceLost in subclasses(WorkerUnfit)
     error = kind("gone")
+    action = Defer() if kind is DeviceFull and draining else Leave(error)
 
     decision = decided(stage, error, attempts=attempts, draining=draining, breaker=breaker)
 
-    assert decision == Decision(Leave(error))
+    assert decision == Decision(action)
+
+
+@pytest.mark.parametrize("attempts", [0, 7, 8])
+def test_an_item_waits_for_memory_of_the_device_for_a_minute_at_no_cost(attempts):
+    """Every image enters the network at the same size, so no image is the cause."""
+    error = DeviceFull("another process holds it")
+
+    assert decided(STAGES[1], error, attempts=attempts, full_s=59.9) == Decision(Wait())
+    assert decided(STAGES[1], error, attempts=attempts, full_s=60.0) == Decision(Leave(error))
 
 
 @pytest.mark.parametrize(("draining", "breaker"), FLAGS)
