@@ -3,21 +3,27 @@
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from shared.errors import DeviceFull, WorkerUnfit
+
+
+class DeviceCheck(Protocol):
+    """Runs a blank image on the device in a new process."""
+
+    def __call__(self) -> bool:
+        """Return whether that succeeds."""
 
 
 class DeviceState:
     """Safe to use from several threads.
 
     Args:
-        works: Runs a blank image on the device in a new process; returns whether that succeeds.
+        works: Checks the device.
         clock: Returns seconds.
     """
 
-    def __init__(
-        self, works: Callable[[], bool], *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, works: DeviceCheck, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.works = works
         self._clock = clock
         self._full_since_s: float | None = None
