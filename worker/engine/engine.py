@@ -15,11 +15,10 @@ from worker.engine.inflight import InFlight
 from worker.engine.item import ItemRequest, ItemResult
 from worker.engine.item_loop import ItemLoop
 from worker.engine.observer import Observer
-from worker.engine.payloads import Queued
 from worker.engine.permits import Permits
 from worker.engine.scheduler import StageScheduler
-from worker.engine.stage import Executor, Step
-from worker.engine.stages import Stages
+from worker.engine.stage import Executor
+from worker.engine.stages import Stages, first_step
 from worker.engine.store_access import StoreAccess
 from worker.lifecycle import Shutdown, start_loop
 
@@ -76,7 +75,7 @@ class Engine:
             observers=observers,
             rng=rng or random.Random(),  # noqa: S311 - spreads retries, protects nothing
         )
-        self._first_stage = stages[0]
+        self._stages = stages
         self._cpu_since_s: dict[int, float] = {}
         threads = {
             Executor.DOWNLOAD: limits.io_threads,
@@ -99,7 +98,7 @@ class Engine:
         item = self.inflight.enter(request, results, timeout_s=timeout_s)
         if item is None:
             return False
-        self.scheduler.put(Step(item, self._first_stage, Queued()))
+        self.scheduler.put(first_step(self._stages, item))
         return True
 
     def is_progressing(self, stall_s: float) -> bool:

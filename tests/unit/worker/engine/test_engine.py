@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from support.engine_harness import MAX_BYTES, EngineHarness, patient_breakers
 from support.jobs import spec
-from support.pictures import encoded, header_only, photo, plain
+from support.pictures import encoded, exif, header_only, photo, plain
 from support.stand_ins import QuickImaging, Valve, stand_in_model
 from support.until import until
 
@@ -586,6 +586,79 @@ def test_a_redo_takes_the_record_from_the_bucket(harness):
 
     assert harness.segmenter.batches == []
     assert again == first
+
+
+NAMES = {
+    "by source": ({}, False),
+    "by source with the size": ({"save_prefix": "w%width%/h%height%"}, True),
+    "counted": ({"naming": Naming.COMFYUI, "counter_base": 5}, False),
+    "counted with the item": (
+        {"naming": Naming.COMFYUI, "counter_base": 5, "save_prefix": "x%batch_num%"},
+        False,
+    ),
+    "counted with the size": (
+        {"naming": Naming.COMFYUI, "counter_base": 5, "save_prefix": "x%width%"},
+        True,
+    ),
+    "preview": ({"image_output": ImageOutput.PREVIEW, "date": "2026-11-23"}, False),
+}
+
+
+@pytest.mark.parametrize(("options", "is_sized"), NAMES.values(), ids=NAMES)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_redo_of_a_finished_item_spares_the_network_under_every_naming(
+    harness, options, is_sized, orientation
+):
+    """A key with the size needs the decoded source: an orientation in EXIF swaps the sides."""
+    harness.put("a.jpg", encoded(photo(60, 40), "JPEG", exif=exif(orientation)))
+    job = spec(rem_mode="isnet-general-use", **options)
+    first = harness.record("a.jpg", job=job)
+    before = {key: harness.store.head("cutouts", key) for key in harness.store.keys("cutouts")}
+    harness.segmenter.batches.clear()
+    calls = []
+    harness.store.before = lambda call, _bucket, _key: calls.append(call)
+
+    again = harness.record("a.jpg", job=job, redo=True, index=0)
+
+    assert again == first
+    assert harness.segmenter.batches == []
+    assert ("get" in calls) == is_sized
+    assert "put" not in calls
+    assert before == {key: harness.store.head("cutouts", key) for key in before}
+    assert harness.engine.permits.held == 0
+
+
+@pytest.mark.parametrize(("options", "is_sized"), NAMES.values(), ids=NAMES)
+def test_a_redo_of_an_item_with_only_a_mask_runs_the_item(harness, options, is_sized):
+    """The worker was killed between mask and cutout."""
+    harness.put("a.jpg", encoded(photo(60, 40), "JPEG"))
+    job = spec(rem_mode="isnet-general-use", **options)
+    first = harness.record("a.jpg", job=job)
+    harness.store.delete("cutouts", [first.cutout_key])
+    harness.segmenter.batches.clear()
+
+    again = harness.record("a.jpg", job=job, redo=True, index=0)
+
+    assert harness.segmenter.batches == [1]
+    assert again.cutout_key == first.cutout_key
+    assert harness.store.head("cutouts", first.cutout_key) is not None
+
+
+def test_a_redo_while_the_output_bucket_cannot_be_read_is_deferred(quicks):
+    quick = quicks(breakers=patient_breakers(patience_s=dict.fromkeys(Direction, 0.0)))
+    key = quick.image("a")
+    quick.fail_store("head", "check", times=10**9)
+
+    [outcome] = quick.run(key, redo=True)
+
+    assert isinstance(outcome, Deferred)
+    assert outcome.is_outage
+
+
+def test_a_redo_of_a_hidden_output_runs_the_item(harness):
+    job = spec(rem_mode="isnet-general-use", image_output=ImageOutput.HIDE)
+
+    assert harness.record(harness.image("a.jpg"), job=job, redo=True).state == "done"
 
 
 def test_a_redo_without_outputs_runs_the_item(harness):
