@@ -31,10 +31,12 @@
     + UnsupportedImage
     + ImageTooLarge
     + OutputExists             another image is at the output key, with `--existing fail`
+    + InferenceFailed          the network fails on this image, and works on others
     + WorkerCrash              the item crashed three workers
     + RetriesExhausted         a transient error persisted through all attempts
   x WorkerUnfit              the process cannot continue: release all tickets and exit
     + DeviceLost
+    + DeviceFull               no device memory for one image: wait, then exit
 
 The errors that an object store raises carry the attributes of `StoreError`.
 """
@@ -185,6 +187,10 @@ class OutputExists(ItemError):
     """Another image is at the output key, and the job was submitted with `--existing fail`."""
 
 
+class InferenceFailed(ItemError):
+    """The network fails on this image, alone and in fp32, while it works on a blank one."""
+
+
 class WorkerCrash(ItemError):
     """Three workers crashed while they processed only this item."""
 
@@ -199,3 +205,7 @@ class WorkerUnfit(RmbgError):
 
 class DeviceLost(WorkerUnfit):
     """The device fails in a way that only a new process clears."""
+
+
+class DeviceFull(WorkerUnfit):
+    """The device has no memory for one image at present; other processes may release some."""

@@ -16,11 +16,12 @@ from shared.jobstore.rules import Rules
 from shared.jobstore.store import JobStore
 from shared.objects import ObjectStore, S3Store
 from worker.consumer import build_consumer
-from worker.engine import Engine, EngineLimits, Observer, Stages, build_stages
+from worker.engine import DeviceState, Engine, EngineLimits, Observer, Stages, build_stages
 from worker.imaging.operations import ImageOperations
 from worker.inference import Loader, Model, ModelCache
 from worker.lifecycle import Shutdown
 from worker.monitoring.build import build_monitoring, build_observers
+from worker.runtime.device_check import works_in_new_process
 from worker.runtime.process import Worker
 from worker.settings import WorkerSettings
 from worker.storage import BucketGuard, OutputWriter
@@ -36,6 +37,7 @@ def build_app(
     objects: ObjectStore | None = None,
     stages: StagesFactory | None = None,
     stations: StagesFactory | None = None,
+    device_works: Callable[[], bool] | None = None,
 ) -> Worker:
     """Return a worker. Nothing is connected and no weights are read yet.
 
@@ -45,6 +47,8 @@ def build_app(
         objects: An object store in place of S3.
         stages: Builds the list of stages, in place of the product's own.
         stations: The old name of *stages*, which the next version drops.
+        device_works: Checks the device in a new process, when it fails here. By default
+            `rmbg-worker --check` does. With *load* nothing is known, and it is taken to work.
     """
     if stations is not None:
         warnings.warn("build_app(stations=) is now stages=", DeprecationWarning, stacklevel=2)
@@ -62,7 +66,13 @@ def build_app(
         OutputWriter(guard, max_bytes=settings.max_bytes)
     )
     metrics, event_log = build_observers([stage.name for stage in built])
-    engine = build_engine(settings, built, shutdown=shutdown, observers=(metrics, event_log))
+    engine = build_engine(
+        settings,
+        built,
+        shutdown=shutdown,
+        observers=(metrics, event_log),
+        device=DeviceState(device_works or (_presume if load else works_in_new_process)),
+    )
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     consumer = build_consumer(
         settings,
@@ -103,6 +113,10 @@ def build_app(
     )
 
 
+def _presume() -> bool:
+    return True
+
+
 def default_stages(settings: WorkerSettings, writer: OutputWriter) -> Stages:
     """Return the stages of the product under the settings' limits."""
     imaging = ImageOperations(
@@ -119,6 +133,7 @@ def build_engine(
     *,
     shutdown: Shutdown,
     observers: Sequence[Observer] = (),
+    device: DeviceState | None = None,
 ) -> Engine:
     """Return an engine over *stages* under the settings' limits."""
     cv2.setNumThreads(1)  # the engine's threads are the parallelism
@@ -129,7 +144,7 @@ def build_engine(
         cpu_threads=settings.cpu_threads,
         max_batch_wait_s=settings.batch_wait_s,
     )
-    return Engine(stages, limits=limits, shutdown=shutdown, observers=observers)
+    return Engine(stages, limits=limits, shutdown=shutdown, observers=observers, device=device)
 
 
 def build_local_engine(settings: WorkerSettings, objects: ObjectStore) -> Engine:

@@ -10,7 +10,7 @@ milliseconds. `job|unit` identifies a ticket.
 | `rmbg:job:{job}:failed` | bitmap | those of them that failed |
 | `rmbg:job:{job}:manifest` | hash | chunk number -> packed keys (`shared.job.manifest`) |
 | `rmbg:job:{job}:tickets` | set | units of the open tickets |
-| `rmbg:job:{job}:ticket:{unit}` | hash | epoch, queue, deaths; while leased owner, worker, sharded (records returned by `finish_begin`), and in the suspect queue trying, trying_record, deaths:{index}; of the merge failures:{document}:{error class} and failed_at:... (epoch of the latest one) |
+| `rmbg:job:{job}:ticket:{unit}` | hash | epoch, queue, deaths, rests (releases in a row because of an outage); while leased owner, worker, sharded (records returned by `finish_begin`), and in the suspect queue trying, trying_record, deaths:{index}; of the merge failures:{document}:{error class} and failed_at:... (epoch of the latest one) |
 | `rmbg:job:{job}:records:{unit}` | hash | item index -> record (JSON), until the shard is accepted |
 | `rmbg:job:{job}:shards` | list | unit:epoch of the accepted shards, in order |
 | `rmbg:job:{job}:errors` | hash | error class -> failed items |

@@ -219,11 +219,22 @@ class Leases(StorePart):
             )
         )
 
+    def note(self, lease: Lease, waiting_for: str) -> bool:
+        """Record what the job waits for while the lease is held; return False if it is lost.
+
+        The status shows it for `Rules.waiting_fresh_s`, or until the next item ends.
+        """
+        fresh_ms = to_ms(self.rules.waiting_fresh_s)
+        return bool(
+            self.connection.run("note", reason=waiting_for, fresh_ms=fresh_ms, **lease.fence)
+        )
+
     def release(
         self,
         lease: Lease,
         *,
         delay_s: float = 0,
+        longest_s: float = 0,
         waiting_for: str | None = None,
         died: bool = False,
     ) -> list[Issued]:
@@ -235,6 +246,8 @@ class Leases(StorePart):
         Args:
             lease: The lease to release.
             delay_s: Seconds until the ticket is issued again; ignored with *died*.
+            longest_s: If above *delay_s*, the delay doubles with each such release up to this,
+                until an item of the ticket ends.
             waiting_for: What the job waits for; its status shows it until shortly after the delay.
             died: Count a death as if the lease had expired, and issue the ticket at once, as an
                 expired one is. For a process that leaves because of a bug: without the count, an
@@ -246,6 +259,7 @@ class Leases(StorePart):
         issued = self.connection.run(
             "release",
             delay_ms=0 if died else to_ms(delay_s),
+            longest_ms=0 if died else to_ms(longest_s),
             reason=waiting_for or "",
             fresh_ms=to_ms(self.rules.waiting_fresh_s),
             died=int(died),

@@ -71,6 +71,8 @@ def _waiting_for(
     model = job[b"model"].decode()
     if state is JobState.RUNNING and not any(worker.serves(model) for worker in workers):
         return f"no worker serves {model}: {workers[0].refused[model]}"
+    if not any(worker.slots for worker in workers):
+        return "no worker"
     if int(job.get(b"waiting_until_ms", 0)) > now_ms:
         return job[b"waiting_for"].decode()
     return None

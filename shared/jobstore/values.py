@@ -176,7 +176,7 @@ class WorkerInfo(Document):
 
     worker_id: str
     slots: int
-    """Tickets it processes at once."""
+    """Tickets it processes at once; 0 while its device does not work."""
     models: tuple[str, ...]
     """Models it serves."""
     refused: Mapping[str, str]

@@ -325,6 +325,28 @@ def test_a_delayed_ticket_is_issued_in_time_after_the_clock_was_set_back(store, 
     assert until(lambda: feed(store))
 
 
+def test_the_delay_of_a_ticket_grows_until_an_item_ends(store, redis_client):
+    submit(store, 10)
+    [one] = feed(store)
+    member = f"{one.ticket.job_id}|0-10"
+
+    def rest_s(issued, *, ended=()):
+        lease = grant(store, issued).lease
+        store.leases.mark(lease, [done(i) for i in ended])
+        store.leases.release(lease, delay_s=5, longest_s=30)
+        parked_ms = redis_client.zscore("rmbg:parked", member)
+        redis_client.zadd("rmbg:parked", {member: 0})
+        seconds, micros = redis_client.time()
+        return round(parked_ms / 1000 - seconds - micros / 1e6)
+
+    def again():
+        return until(lambda: feed(store))[0]
+
+    assert [rest_s(one), *(rest_s(again()) for _ in range(4))] == [5, 10, 20, 30, 30]
+    assert rest_s(again(), ended=[0]) == 5
+    assert rest_s(again()) == 10
+
+
 def test_a_lost_ticket_is_found_in_time_after_the_clock_was_set_back(make_store, redis_client):
     store = make_store(lost_after_s=0.05)
     submit(store, 10)

@@ -201,6 +201,27 @@ def test_the_reason_is_shown_while_the_ticket_is_delayed(make_store):
     assert waiting_for(store, job) == BUCKET
 
 
+def test_a_held_ticket_can_say_what_its_job_waits_for(store):
+    store.fleet.register(worker(), ttl_s=60)
+    job = submit(store, 10)
+    lease = first_lease(store)
+
+    assert store.leases.note(lease, BUCKET)
+    assert waiting_for(store, job) == BUCKET
+    store.leases.mark(lease, [done(0)])
+    assert waiting_for(store, job) is None
+
+
+def test_a_lost_ticket_says_nothing(store):
+    store.fleet.register(worker(), ttl_s=60)
+    job = submit(store, 10)
+    lease = first_lease(store)
+    store.leases.release(lease)
+
+    assert not store.leases.note(lease, BUCKET)
+    assert waiting_for(store, job) is None
+
+
 @pytest.fixture
 def finishing(store):
     """A job with only its merge left, and the merge ticket."""
@@ -220,6 +241,21 @@ def test_a_finishing_job_can_wait_too(store, finishing):
 
     store.leases.release(grant(store, merge).lease, waiting_for=BUCKET)
     assert waiting_for(store, job) == BUCKET
+
+
+def test_a_worker_whose_device_does_not_work_is_named_as_the_reason(store, finishing):
+    """It is registered without slots, and serves no model."""
+    merging, _ = finishing
+    reason = "device: cuda:0 failed"
+    faulty = worker("b", slots=0, models=(), refused={"RMBG-1.4": reason})
+    store.fleet.register(faulty, ttl_s=60)
+    job = submit(store, 3, keys="other")
+
+    assert waiting_for(store, job) == f"no worker serves RMBG-1.4: {reason}"
+    assert waiting_for(store, merging) == "no worker"
+
+    store.fleet.register(worker("a"), ttl_s=60)
+    assert waiting_for(store, job) is None
 
 
 def test_a_job_that_is_done_waits_for_nothing(store):

@@ -124,6 +124,26 @@ def test_a_lost_device_ends_the_process_and_fails_no_item(start, client, upload)
     assert all(record.attempts == 1 for record in client.results(job_id))
 
 
+def test_a_worker_whose_device_is_broken_stays_and_is_named_until_it_is_stopped(
+    start, client, upload
+):
+    """A new process would fail, too. No item fails, and no death is counted."""
+    job_id = submit(client, upload(20))
+    worker = start(**SLOW, lose_device_after=5, device_works=False).wait_ready()
+    reason = f"no worker serves {MODEL}: device: made up"
+
+    until(lambda: client.status(job_id).waiting_for == reason, within_s=60)
+
+    status = client.status(job_id)
+    assert (status.done, status.failed) == (5, 0)
+    assert worker.process.poll() is None
+    worker.terminate()
+    assert worker.wait(within_s=10) == 0
+    assert client.status(job_id).waiting_for == "no worker"
+    start().wait_ready()
+    assert client.wait(job_id, 120).done == 20
+
+
 # --- Redis outages
 
 

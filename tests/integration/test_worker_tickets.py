@@ -88,7 +88,10 @@ def test_a_ticket_whose_manifest_cannot_be_read_is_released(consumers):
 
 @pytest.mark.parametrize(
     ("fault", "said"),
-    [(BucketUnavailable("no bucket"), "bucket: no bucket"), (StoreUnavailable("busy"), None)],
+    [
+        (BucketUnavailable("no bucket"), "bucket: no bucket"),
+        (StoreUnavailable("busy"), "object store: busy"),
+    ],
     ids=["bucket", "store"],
 )
 def test_a_manifest_that_is_unavailable_releases_the_ticket(consumer, fault, said):

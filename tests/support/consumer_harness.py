@@ -69,6 +69,14 @@ class ConsumerHarness:
         thread.start()
         return thread
 
+    def serve_leaving(self):
+        """Process the next ticket, and drain the engine once the process leaves."""
+        serving = self.serve_in_thread()
+        assert self.shutdown.wait(Phase.DRAINING, 30)
+        self.harness.engine.drain()
+        serving.join(30)
+        assert not serving.is_alive()
+
     def run(self):
         while self.published:
             self.serve()

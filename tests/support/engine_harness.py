@@ -11,7 +11,7 @@ from support.memory_store import MemoryStore
 from support.pictures import encoded, photo
 from support.stand_ins import stand_in_model
 from support.until import until
-from worker.engine.circuit_breaker import CircuitBreaker
+from worker.engine.circuit_breaker import CircuitBreakers, Direction
 from worker.engine.engine import Engine, EngineLimits
 from worker.engine.failure_policy import RetryLimits
 from worker.engine.item import ItemRequest
@@ -25,6 +25,12 @@ MAX_BYTES = 2_000_000
 WAIT_S = 60
 
 
+def patient_breakers(**options):
+    """Return breakers that probe often and keep items inside for as long as a test lasts."""
+    patience_s = dict.fromkeys(Direction, 3600.0)
+    return CircuitBreakers(**{"probe_s": 0.01, "patience_s": patience_s} | options)
+
+
 class EngineHarness:
     """An engine and all around it. `outcomes` maps keys to outcomes, in the order they came."""
 
@@ -35,7 +41,8 @@ class EngineHarness:
         imaging=None,
         change_stages=tuple,
         observers=(),
-        breaker=None,
+        breakers=None,
+        device=None,
         store=None,
         **limits,
     ):
@@ -60,7 +67,8 @@ class EngineHarness:
             limits=EngineLimits(**limits),
             shutdown=self.shutdown,
             observers=observers,
-            breaker=breaker or CircuitBreaker(probe_s=0.01),
+            breakers=breakers or patient_breakers(),
+            device=device,
             rng=random.Random(1),
         )
 

@@ -131,6 +131,7 @@ def serve(
     batch_s=0.0,
     image_s=0.0,
     lose_device_after=None,
+    device_works=True,
     refuse=(),
     loop_limit_s=None,
     hold_load=None,
@@ -144,6 +145,7 @@ def serve(
         batch_s: Time that it takes per batch, in seconds.
         image_s: Time that it takes per image, in seconds.
         lose_device_after: Number of forward passes after which the device is lost.
+        device_works: Whether the device works in a new process after it is lost.
         refuse: Names of models that fail to load.
         loop_limit_s: Time after which a blocked event loop ends the process; None: the default.
         hold_load: Path of a file; no model is loaded while it exists.
@@ -177,7 +179,12 @@ def serve(
     def quick_stages(writer):
         return build_stages(writer, QuickImaging(), version="test")
 
-    worker = build_app(settings, load=load, stages=quick_stages if quick else None)
+    worker = build_app(
+        settings,
+        load=load,
+        stages=quick_stages if quick else None,
+        device_works=lambda: device_works,
+    )
     if loop_limit_s is not None:
         worker.monitoring.loop.limit_s = loop_limit_s
     signal.signal(signal.SIGUSR2, lambda *_: threading.Event().wait())  # in the thread of the loop

@@ -12,12 +12,15 @@ from shared.jobstore.values import Granted, Issued
 from shared.objects import ObjectStore, PreconditionFailed
 from worker.consumer.leases import HeldTicket, Leases
 from worker.consumer.merge_attempts import MergeStopped
+from worker.engine import STORE
 from worker.inference import ModelRefused
 
 logger = logging.getLogger(__name__)
 
 RETRY_S: Final = 5.0
 """How long a ticket is delayed after an error, in seconds."""
+LONGEST_REST_S: Final = 60.0
+"""Longest delay of a ticket whose bucket is down: the delay doubles each time from `RETRY_S` on."""
 MAX_REASON_CHARS: Final = 500
 
 
@@ -26,6 +29,8 @@ class Release:
     """How a ticket is released."""
 
     delay_s: float = 0.0
+    longest_s: float = 0.0
+    """If above *delay_s*, the delay doubles each time up to this."""
     waiting_for: str | None = None
     """What the job waits for."""
     died: bool = False
@@ -82,14 +87,16 @@ class TicketFinisher:
                 logger.warning("merge begins again", extra=held.named(cause=str(err)))
                 return Release(self.retry_s)
             case BucketUnavailable():
-                return Release(self.retry_s, f"bucket: {err}")
-            case RedisUnavailable() | StoreUnavailable() | ModelRefused():
+                return Release(self.retry_s, waiting_for=f"bucket: {err}")
+            case StoreUnavailable():
+                return Release(self.retry_s, LONGEST_REST_S, f"{STORE}: {err}")
+            case RedisUnavailable() | ModelRefused():
                 # Another worker may serve a refused model; the registry shows the reason.
                 return Release(self.retry_s)
             case _:
                 logger.error("ticket failed", extra=held.named(), exc_info=err)
                 reason = f"a worker's error: {type(err).__name__}: {err}"
-                return Release(self.retry_s, reason[:MAX_REASON_CHARS])
+                return Release(self.retry_s, waiting_for=reason[:MAX_REASON_CHARS])
 
     def _until_answered(self, held: HeldTicket, ask: Callable[[], None]) -> None:
         while not held.is_lost:
@@ -122,6 +129,7 @@ class TicketFinisher:
             issued = self.store.leases.release(
                 held.lease,
                 delay_s=release.delay_s,
+                longest_s=release.longest_s,
                 waiting_for=release.waiting_for,
                 died=release.died,
             )

@@ -4,6 +4,7 @@ import queue
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -19,6 +20,8 @@ MARK_ITEMS: Final = 64
 MARK_S: Final = 1.0
 """Items are marked in groups of this many, or after this long. A group is one command; items that a
 dying worker has not marked are found in the bucket again, at one request per item."""
+QUIET_S: Final = 5.0
+"""Time without an ended item after which the job's status shows why, if a bucket is the reason."""
 TICK_S: Final = 0.1
 """Longest wait before the runner looks at its ticket and at the shutdown again, in seconds."""
 
@@ -68,10 +71,12 @@ class RangeRunner:
         self._results: queue.SimpleQueue[ItemResult] = queue.SimpleQueue()
         self._in_engine = 0
         self._unmarked: list[ItemRecord] = []
-        self._marked_at_s = time.monotonic()
+        self._marked_at_s = self._moved_at_s = time.monotonic()
         self._has_begun = False
         self.waiting_for: str | None = None
         """Why the job cannot go on, if that is why the run ended."""
+        self.is_outage = False
+        """Whether that is because a service is down."""
         self.died = False
         """Whether the process left as unfit with an item of this range inside."""
 
@@ -99,6 +104,8 @@ class RangeRunner:
             self._collect()
             if self._is_mark_due():
                 self._mark()
+            if time.monotonic() - self._moved_at_s >= QUIET_S:
+                self._note_trouble()
 
     def _may_offer(self) -> bool:
         if self._held.is_lost:
@@ -147,13 +154,24 @@ class RangeRunner:
             except queue.Empty:
                 return
             wait_s = 0.0
+            self._moved_at_s = time.monotonic()
             self._in_engine -= 1
             if isinstance(outcome, Finished):
                 self._unmarked.append(outcome.record)
             else:
                 self._held.stop()
                 self.waiting_for = self.waiting_for or outcome.waiting_for
+                self.is_outage |= outcome.is_outage
                 self.died |= outcome.died
+
+    def _note_trouble(self) -> None:
+        """Let the job's status show why no item of this range ends, as far as that is known."""
+        self._moved_at_s = time.monotonic()
+        reason = self._engine.access.trouble(self._granted.spec)
+        if reason is None or self._held.is_lost:
+            return
+        with suppress(RedisUnavailable):  # the next one is due soon
+            self._store.leases.note(self._held.lease, reason)
 
     def _is_mark_due(self) -> bool:
         if not self._unmarked or self._held.is_lost:

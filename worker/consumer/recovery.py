@@ -3,6 +3,7 @@
 import logging
 import time
 from collections import Counter
+from contextlib import suppress
 from typing import Final
 
 from celery import Celery
@@ -50,6 +51,13 @@ class Recovery:
             self._store.fleet.unregister(self._registration.worker_id)
         except RedisUnavailable:
             logger.info("not unregistered; the entry expires")
+
+    def report_fault(self, reason: str) -> None:
+        """Register this worker as one that serves nothing because of *reason*."""
+        with suppress(RedisUnavailable):  # the next report is due soon
+            self._store.fleet.register(
+                self._registration.info(fault=reason), ttl_s=REGISTERED_FOR_S
+            )
 
     def round(self) -> None:
         """Do all that is due, for the fleet if it is this worker's turn.

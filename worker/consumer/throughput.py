@@ -58,17 +58,20 @@ class Registration:
     """Models that it is known at start to be unable to serve, with the reasons."""
     _meter: RateMeter = field(default_factory=RateMeter)
 
-    def info(self) -> WorkerInfo:
-        """Return the entry of this worker as of now."""
+    def info(self, *, fault: str | None = None) -> WorkerInfo:
+        """Return the entry of this worker as of now; with *fault* it serves nothing."""
         reasons = {**self.refused, **self.models.refused}
+        if fault is not None:
+            reasons = dict.fromkeys(registry.REGISTRY, fault)
         items = self.engine.inflight
+        images_per_s = self._meter.sample(time.monotonic(), items.ended, working=items.items > 0)
         return WorkerInfo(
             worker_id=self.worker_id,
-            slots=self.slots,
+            slots=0 if fault else self.slots,
             models=tuple(name for name in registry.REGISTRY if name not in reasons),
             refused=reasons,
             device=self.device,
-            images_per_s=self._meter.sample(time.monotonic(), items.ended, working=items.items > 0),
+            images_per_s=None if fault else images_per_s,
             version=self.version,
             host=socket.gethostname(),
             pid=os.getpid(),

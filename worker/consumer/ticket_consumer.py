@@ -13,7 +13,7 @@ from shared.jobstore.store import JobStore
 from shared.jobstore.values import Granted, Issued, Refused
 from shared.objects import ObjectStore
 from worker.consumer.exclusive_lock import ExclusiveLock
-from worker.consumer.finisher import RETRY_S, Release, TicketFinisher
+from worker.consumer.finisher import LONGEST_REST_S, RETRY_S, Release, TicketFinisher
 from worker.consumer.leases import HeldTicket, Leases, named
 from worker.consumer.merge import Merge
 from worker.consumer.range_runner import RangeRunner
@@ -130,12 +130,17 @@ class TicketConsumer:
                 runner.run()
         except WorkerUnfit as err:
             logger.critical("worker unfit", exc_info=err)
-            self._shutdown.drain(str(err), UNFIT_EXIT)
-            return Release()
+            self._engine.device.leave(err)
+            self._shutdown.drain(str(err), UNFIT_EXIT, blames_items=False)
+            return Release(waiting_for=self._engine.device.fault)
         except Exception as err:  # noqa: BLE001 - logged there
             return self._finisher.after_error(held, err)
-        delay_s = self._finisher.retry_s if runner.waiting_for else 0.0
-        return Release(delay_s, runner.waiting_for, runner.died)
+        return Release(
+            delay_s=self._finisher.retry_s if runner.waiting_for else 0.0,
+            longest_s=LONGEST_REST_S if runner.is_outage else 0.0,
+            waiting_for=runner.waiting_for,
+            died=runner.died,
+        )
 
     def _runner(self, held: HeldTicket, granted: Granted, queue: str) -> RangeRunner:
         ticket, keys = held.lease.ticket, self._keys(held.lease.ticket, granted)

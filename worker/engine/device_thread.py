@@ -12,7 +12,7 @@ def run_batch(steps: Sequence[Step]) -> Iterator[tuple[Step, Payload | BaseExcep
     """Run steps of one stage and one model together; yield what each of them became, or its error.
 
     A batch that fails is run again item by item, so that each item has its own outcome. If the
-    device itself is lost, there is nothing to run again.
+    device itself is lost or full, there is nothing to run again.
     """
     stage = cast("BatchStage[Any]", steps[0].stage)
     try:

@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Final
 
-from worker.engine.circuit_breaker import CircuitBreaker
+from worker.engine.circuit_breaker import CircuitBreakers
+from worker.engine.device_state import DeviceState
 from worker.engine.failure_policy import RetryLimits
 from worker.engine.inflight import InFlight
 from worker.engine.item import ItemRequest, ItemResult
 from worker.engine.item_loop import ItemLoop
 from worker.engine.observer import Observer
-from worker.engine.payloads import Queued
 from worker.engine.permits import Permits
 from worker.engine.scheduler import StageScheduler
-from worker.engine.stage import Executor, Step
-from worker.engine.stages import Stages
+from worker.engine.stage import Executor
+from worker.engine.stages import Stages, first_step
+from worker.engine.store_access import StoreAccess
 from worker.lifecycle import Shutdown, start_loop
 
 CLOSE_S: Final = 1.0
@@ -53,25 +54,28 @@ class Engine:
         limits: EngineLimits,
         shutdown: Shutdown,
         observers: Sequence[Observer] = (),
-        breaker: CircuitBreaker | None = None,
+        breakers: CircuitBreakers | None = None,
+        device: DeviceState | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.inflight = InFlight(limits.max_items)
         self.permits = Permits(limits.budget_px)
-        self.breaker = breaker or CircuitBreaker()
+        self.access = StoreAccess(breakers or CircuitBreakers())
+        self.device = device or DeviceState(lambda: True)
         self.scheduler = StageScheduler(self.inflight, max_batch_wait_s=limits.max_batch_wait_s)
         self._loop = ItemLoop(
             stages=stages,
             scheduler=self.scheduler,
             inflight=self.inflight,
             permits=self.permits,
-            breaker=self.breaker,
+            access=self.access,
+            device=self.device,
             retries=limits.retries,
             shutdown=shutdown,
             observers=observers,
             rng=rng or random.Random(),  # noqa: S311 - spreads retries, protects nothing
         )
-        self._first_stage = stages[0]
+        self._stages = stages
         self._cpu_since_s: dict[int, float] = {}
         threads = {
             Executor.DOWNLOAD: limits.io_threads,
@@ -94,15 +98,15 @@ class Engine:
         item = self.inflight.enter(request, results, timeout_s=timeout_s)
         if item is None:
             return False
-        self.scheduler.put(Step(item, self._first_stage, Queued()))
+        self.scheduler.put(first_step(self._stages, item))
         return True
 
     def is_progressing(self, stall_s: float) -> bool:
         """Return whether an item moved within *stall_s*, or there is a reason that none does.
 
-        Having no items is a reason, and so is an open breaker: waiting for the store is no fault.
+        Having no items is a reason, and so is that all of them wait for buckets that are down.
         """
-        if self.inflight.items == 0 or self.breaker.is_open:
+        if self.inflight.waiting >= self.inflight.items:
             self.inflight.moved()
         return time.monotonic() - self.inflight.moved_at_s < stall_s
 

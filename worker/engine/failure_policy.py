@@ -6,13 +6,17 @@ from typing import Any, Final, TypeAlias
 
 from shared.errors import (
     BucketUnavailable,
+    DeviceFull,
     ItemError,
     RetriesExhausted,
     StoreUnavailable,
     WorkerUnfit,
 )
+from worker.engine.circuit_breaker import BreakerState
 from worker.engine.stage import Stage, StoreStage
 
+STORE: Final = "object store"
+"""What a job waits for whose bucket is down."""
 FIRST_BACKOFF_S: Final = 0.25
 """Doubled with each attempt that counts."""
 
@@ -24,15 +28,22 @@ class RetryLimits:
     max_attempts: int = 8
     """Attempts of one item at a transient error; while the breaker is open none is counted."""
     max_backoff_s: float = 30.0
+    device_full_s: float = 60.0
+    """How long items wait for memory of the device before the process leaves."""
+    device_again_s: float = 1.0
+    """How long an item waits before the device is tried again."""
 
 
 @dataclass(frozen=True)
 class Retry:
-    """Run the stage again after a random delay of at most *cap_s* seconds."""
+    """Run the stage again after a random delay of at most *cap_s* seconds: one attempt more."""
 
     cap_s: float
-    counts: bool
-    """Whether this was an attempt of the item."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Run the stage again a little later: the item is not the cause, so this was no attempt."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +58,18 @@ class Defer:
     """Defer the item, without a record; the job waits for *reason*, if there is one."""
 
     reason: str | None = None
+    is_outage: bool = False
+    """Whether a service is down, so that the ticket rests longer each time."""
 
 
 @dataclass(frozen=True)
 class Leave:
     """Defer the item and leave the process: it cannot do any more work."""
 
-    error: BaseException
+    error: WorkerUnfit
 
 
-Action: TypeAlias = Retry | End | Defer | Leave
+Action: TypeAlias = Retry | Wait | End | Defer | Leave
 
 
 class BreakerSignal(Enum):
@@ -82,7 +95,8 @@ def decide(
     limits: RetryLimits,
     *,
     is_draining: bool,
-    is_breaker_open_after: bool,
+    breaker_after: BreakerState,
+    device_full_s: float = 0.0,
 ) -> Decision:
     """Return what to do about *error*.
 
@@ -92,22 +106,46 @@ def decide(
         attempts: Failed attempts of the item so far that count.
         limits: How often to retry.
         is_draining: Whether the process is leaving, so that nothing is tried again.
-        is_breaker_open_after: Whether the bucket counts as down once this failure is noted.
+        breaker_after: State of the bucket's breaker once this failure is noted.
+        device_full_s: How long the device has had no memory for one image.
     """
+    action: Action
+    signal = BreakerSignal.NONE
     match error:
         case ItemError() if isinstance(stage, StoreStage):
-            return Decision(End(error), BreakerSignal.ANSWERED)
+            action, signal = End(error), BreakerSignal.ANSWERED
         case BucketUnavailable():
-            return Decision(Defer(f"bucket: {error}"))
+            action = Defer(f"bucket: {error}")
         case StoreUnavailable():
-            action = _retry(error, attempts, limits, is_draining, counts=not is_breaker_open_after)
-            return Decision(action, BreakerSignal.FAILED)
+            action = _after_outage(error, attempts, limits, is_draining, breaker_after)
+            signal = BreakerSignal.FAILED
         case MemoryError():
-            return Decision(_retry(error, attempts, limits, is_draining, counts=True))
+            action = _retry(error, attempts, limits, is_draining)
+        case DeviceFull() if is_draining:
+            action = Defer()
+        case DeviceFull() if device_full_s < limits.device_full_s:
+            action = Wait()
         case WorkerUnfit():
-            return Decision(Leave(error))
+            action = Leave(error)
         case _:
-            return Decision(End(error))
+            action = End(error)
+    return Decision(action, signal)
+
+
+def _after_outage(
+    error: StoreUnavailable,
+    attempts: int,
+    limits: RetryLimits,
+    is_draining: bool,  # noqa: FBT001 - one of the facts
+    breaker_after: BreakerState,
+) -> Action:
+    match breaker_after:
+        case BreakerState.OPEN if not is_draining:
+            return Wait()
+        case BreakerState.OVERDUE if not is_draining:
+            return Defer(f"{STORE}: {error}", is_outage=True)
+        case _:
+            return _retry(error, attempts, limits, is_draining)
 
 
 def _retry(
@@ -115,12 +153,10 @@ def _retry(
     attempts: int,
     limits: RetryLimits,
     is_draining: bool,  # noqa: FBT001 - one of the facts
-    *,
-    counts: bool,
 ) -> Action:
     if is_draining:
         return Defer()
-    attempts += counts
+    attempts += 1
     if attempts >= limits.max_attempts:
         return End(RetriesExhausted(f"{attempts} attempts failed, the last with: {error}"))
-    return Retry(min(limits.max_backoff_s, FIRST_BACKOFF_S * 2**attempts), counts)
+    return Retry(min(limits.max_backoff_s, FIRST_BACKOFF_S * 2**attempts))

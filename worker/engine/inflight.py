@@ -22,6 +22,8 @@ class InFlight:
         """Items inside."""
         self.upstream = 0
         """Of these, the ones that may still come to the device."""
+        self.waiting = 0
+        """Of these, the ones that wait for a bucket that is down, or for memory of the device."""
         self.ended = 0
         """Items that are done or have failed since the start; deferred ones do not count."""
         self.moved_at_s = clock()
@@ -48,6 +50,18 @@ class InFlight:
             self.upstream -= item.is_upstream
             item.is_upstream = False
 
+    def wait(self, item: Item) -> None:
+        """Note that an item waits for a bucket that is down, or for memory of the device."""
+        with self._lock:
+            self.waiting += not item.is_waiting
+            item.is_waiting = True
+
+    def resume(self, item: Item) -> None:
+        """Note that an item no longer waits."""
+        with self._lock:
+            self.waiting -= item.is_waiting
+            item.is_waiting = False
+
     def leave(self, item: Item, outcome: Outcome) -> bool:
         """Count the item out; return False if it has left before."""
         with self._lock:
@@ -57,6 +71,7 @@ class InFlight:
             self.items -= 1
             self.ended += isinstance(outcome, Finished)
         self.pass_device(item)
+        self.resume(item)
         self.moved()
         if not item.request.urgent:
             self._room.release()

@@ -52,6 +52,8 @@ class Item:
     """Decoded pixels that this item holds a permit for."""
     is_upstream: bool = True
     """Whether it may still come to the device."""
+    is_waiting: bool = False
+    """Whether it waits for a bucket that is down, or for memory of the device."""
     has_left: bool = False
 
     @property

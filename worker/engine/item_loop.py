@@ -10,16 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.errors import BucketUnavailable, RmbgError, StoreUnavailable
-from worker.engine.circuit_breaker import CircuitBreaker
+from shared.errors import DeviceFull, DeviceLost, RmbgError, WorkerUnfit
+from worker.engine.circuit_breaker import BreakerState
+from worker.engine.device_state import DeviceState
 from worker.engine.device_thread import run_batch
 from worker.engine.failure_policy import (
-    BreakerSignal,
+    STORE,
     Defer,
     End,
     Leave,
     Retry,
     RetryLimits,
+    Wait,
     decide,
 )
 from worker.engine.inflight import InFlight
@@ -38,6 +40,7 @@ from worker.engine.records import failed_record
 from worker.engine.scheduler import Batch, StageScheduler
 from worker.engine.stage import Step, StoreStage
 from worker.engine.stages import Stages, stage_after
+from worker.engine.store_access import StoreAccess
 from worker.lifecycle import UNFIT_EXIT, Shutdown
 
 logger = logging.getLogger(__name__)
@@ -51,7 +54,8 @@ class ItemLoop:
     scheduler: StageScheduler
     inflight: InFlight
     permits: Permits
-    breaker: CircuitBreaker
+    access: StoreAccess
+    device: DeviceState
     retries: RetryLimits
     shutdown: Shutdown
     observers: Sequence[Observer]
@@ -75,6 +79,8 @@ class ItemLoop:
         started_s = time.monotonic()
         try:
             for step, result in run_batch(steps):
+                if not isinstance(result, BaseException):
+                    self.device.ran()
                 self._advance(step, result)
         except Exception:
             for step in steps:
@@ -84,15 +90,15 @@ class ItemLoop:
         for each in self.observers:
             each.batch(steps[0].stage.name, requests, wait_s=batch.waited_s, took_s=took_s)
 
-    def defer(self, item: Item, waiting_for: str | None = None) -> None:
+    def defer(self, item: Item, waiting_for: str | None = None, *, is_outage: bool = False) -> None:
         """Let an item leave without a record."""
-        self._leave(item, Deferred(waiting_for, died=self.shutdown.is_unfit))
+        reason = waiting_for or self.device.fault
+        self._leave(item, Deferred(reason, is_outage, died=self.shutdown.blames_items))
 
     def _process(self, step: Step) -> None:
         if self._must_defer(step):
             return
-        if isinstance(step.stage, StoreStage) and not self._may_ask_store(step.stage, step.item):
-            self.scheduler.put(step, delay_s=self.breaker.wait_s())
+        if isinstance(step.stage, StoreStage) and not self._may_ask_store(step.stage, step):
             return
         if self._has_permit(step):
             self._run(step)
@@ -100,14 +106,15 @@ class ItemLoop:
     def _run(self, step: Step) -> None:
         started_s = time.monotonic()
         try:
-            result = step.stage.run(step.item, step.payload)
+            with self.access.asking(step):
+                result = step.stage.run(step.item, step.payload)
         except BaseException as err:  # noqa: BLE001 - whatever a stage raises ends its item only
             self._observe_stage(step, started_s)
             self._advance(step, err)
             return
         self._observe_stage(step, started_s)
-        if isinstance(step.stage, StoreStage):
-            self.breaker.answered()
+        if breaker := self.access.breaker_of(step):
+            breaker.answered()
         self._advance(step, result)
 
     def _advance(self, step: Step, result: Payload | Finished | BaseException) -> None:
@@ -121,6 +128,7 @@ class ItemLoop:
                 self._leave(item, result)
             case _:
                 self.inflight.moved()
+                self.inflight.resume(item)
                 self._release_permit(item, unless_held_by=result)
                 if not isinstance(result, BEFORE_NETWORK):
                     self.inflight.pass_device(item)
@@ -130,38 +138,53 @@ class ItemLoop:
 
     def _act_on(self, step: Step, error: BaseException) -> None:
         """Do what the failure policy says about *error*."""
-        item = step.item
+        item, breaker = step.item, self.access.breaker_of(step, error)
         decision = decide(
             step.stage,
             error,
             item.attempts,
             self.retries,
             is_draining=self.shutdown.is_draining,
-            is_breaker_open_after=self.breaker.is_open_after_failure,
+            breaker_after=breaker.state_after_failure if breaker else BreakerState.CLOSED,
+            device_full_s=self.device.full_s() if isinstance(error, DeviceFull) else 0.0,
         )
-        match decision.breaker:
-            case BreakerSignal.ANSWERED:
-                self.breaker.answered()
-            case BreakerSignal.FAILED:
-                self.breaker.failed()
+        if breaker:
+            self.access.note(breaker, decision.breaker, error)
         match decision.action:
-            case Retry(cap_s, counts):
-                item.attempts += counts
-                for each in self.observers:
-                    each.retried(item.request, step.stage.name, error)
-                self.scheduler.put(step, delay_s=self.rng.uniform(0, cap_s))
+            case Retry(cap_s):
+                item.attempts += 1
+                self._retry(step, error, delay_s=self.rng.uniform(0, cap_s))
+            case Wait():
+                self.inflight.wait(item)
+                again_s = breaker.wait_s() if breaker else self.retries.device_again_s
+                self._retry(step, error, delay_s=again_s)
             case End(reason):
                 if not isinstance(reason, RmbgError):
                     facts = {"job_id": item.request.job_id, "image_key": item.request.image_key}
                     logger.error("unexpected error in a stage", extra=facts, exc_info=reason)
                 self._leave(item, Finished(failed_record(item, reason)))
-            case Defer(reason):
-                self.defer(item, reason)
-            case Leave(reason):
-                if not self.shutdown.is_unfit:
-                    logger.critical("worker unfit", exc_info=reason)
-                self.shutdown.drain(str(reason), UNFIT_EXIT)
-                self.defer(item)
+            case Defer(reason, is_outage):
+                self.defer(item, reason, is_outage=is_outage)
+            case Leave(unfit):
+                self._leave_process(item, unfit)
+
+    def _leave_process(self, item: Item, error: WorkerUnfit) -> None:
+        """Make the process leave; suspect the item if the device works without it."""
+        if not self.shutdown.is_unfit:
+            logger.critical("worker unfit", exc_info=error)
+        is_device = isinstance(error, DeviceLost | DeviceFull)
+        is_leaving = self.shutdown.is_draining and not self.shutdown.is_unfit
+        is_suspect = is_device and not is_leaving and self.device.leave(error)
+        self.shutdown.drain(str(error), UNFIT_EXIT, blames_items=not is_device)
+        if is_suspect:
+            self._leave(item, Deferred(died=True))
+        else:
+            self.defer(item)
+
+    def _retry(self, step: Step, error: BaseException, *, delay_s: float) -> None:
+        for each in self.observers:
+            each.retried(step.item.request, step.stage.name, error)
+        self.scheduler.put(step, delay_s=delay_s)
 
     def _must_defer(self, step: Step) -> bool:
         """Defer the item if the process is leaving; return whether it did."""
@@ -204,26 +227,22 @@ class ItemLoop:
             step.item.held_pixels = pixels
             self.scheduler.put(step)
 
-    def _may_ask_store(self, stage: StoreStage[Any], item: Item) -> bool:
-        """Return whether the item's bucket may be asked; while the breaker is open, probe it.
-
-        The probe asks for something other than the item. Otherwise one object that the store
-        never delivers, left over at the end of a job, would look like a store that is down, and
-        its job would wait for ever.
-        """
-        if self.shutdown.is_draining or not self.breaker.is_open:
-            return True
-        if not self.breaker.allows():
-            return False
-        try:
-            stage.probe(item)
-        except StoreUnavailable:
-            self.breaker.failed()
-            return False
-        except BucketUnavailable:
-            pass  # an answer; the item's own request raises the same error
-        self.breaker.answered()
-        return True
+    def _may_ask_store(self, stage: StoreStage[Any], step: Step) -> bool:
+        """Return whether the item's bucket may be asked; else let the item wait, or defer it."""
+        item, breaker = step.item, self.access.breakers.of(stage.target(step.item))
+        state = BreakerState.CLOSED
+        if not self.shutdown.is_draining:
+            state = self.access.state_of(breaker, stage, item)
+        match state:
+            case BreakerState.CLOSED:
+                self.inflight.resume(item)
+                return True
+            case BreakerState.OPEN:
+                self.inflight.wait(item)
+                self.scheduler.put(step, delay_s=breaker.wait_s())
+            case BreakerState.OVERDUE:
+                self.defer(item, f"{STORE}: {breaker.reason}", is_outage=True)
+        return False
 
     def _leave(self, item: Item, outcome: Outcome) -> None:
         """Put the result of an item, once."""

@@ -1,6 +1,7 @@
 """What is known about an item between two stages: one frozen dataclass for each step.
 
     Queued -> Downloaded -> Decoded -> Inferred -> Rendered -> Finished
+    Redo -> Queued ...      Downloaded -> DecodedRedo -> Decoded ...
 
 The type of a payload names the stage that comes next (see `stages`). A payload holds what later
 stages read and nothing else, so that memory is freed as soon as its stage has run.
@@ -22,6 +23,11 @@ class Queued:
 
 
 @dataclass(frozen=True)
+class Redo:
+    """Nothing has been done by this process, but an earlier one may have finished the item."""
+
+
+@dataclass(frozen=True)
 class Downloaded:
     """The bytes of the source."""
 
@@ -37,6 +43,13 @@ class Decoded:
     image: SourceImage
     notes: tuple[str, ...]
     prepared: Prepared
+
+
+@dataclass(frozen=True)
+class DecodedRedo:
+    """A decoded image whose outputs may exist already, at keys that contain its size."""
+
+    decoded: Decoded
 
 
 @dataclass(frozen=True)
@@ -75,14 +88,16 @@ class Deferred:
 
     waiting_for: str | None = None
     """What the job waits for; None if the item is deferred only because the process leaves."""
+    is_outage: bool = False
+    """Whether a service is down, so that the ticket rests longer each time."""
     died: bool = False
     """Whether the process leaves as unfit with this item inside, which counts as a death."""
 
 
-Payload: TypeAlias = Queued | Downloaded | Decoded | Inferred | Rendered
+Payload: TypeAlias = Redo | Queued | Downloaded | DecodedRedo | Decoded | Inferred | Rendered
 Outcome: TypeAlias = Finished | Deferred
 
-HOLDING_PIXELS: Final = (Decoded, Inferred)
+HOLDING_PIXELS: Final = (DecodedRedo, Decoded, Inferred)
 """Payloads with decoded pixels, which a permit pays for."""
-BEFORE_NETWORK: Final = (Queued, Downloaded, Decoded)
+BEFORE_NETWORK: Final = (Redo, Queued, Downloaded, DecodedRedo, Decoded)
 """Payloads of items that a draining process defers."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar
 
+from worker.engine.circuit_breaker import Direction, Target
 from worker.engine.item import Item, Rank
 from worker.engine.payloads import Finished, Payload
 
@@ -43,7 +44,17 @@ class Stage(ABC, Generic[P]):
 
 
 class StoreStage(Stage[P]):
-    """A stage that asks the object store; it pauses while the circuit breaker is open."""
+    """A stage that asks the object store; it pauses while the breaker of its bucket is open."""
+
+    direction: ClassVar[Direction]
+
+    @abstractmethod
+    def bucket(self, item: Item) -> str:
+        """Return the bucket that `run` asks."""
+
+    def target(self, item: Item, error: BaseException | None = None) -> Target:
+        """Return what `run` asks, or what it asked when it raised *error*."""
+        return Target(getattr(error, "bucket", "") or self.bucket(item), self.direction)
 
     @abstractmethod
     def probe(self, item: Item) -> None:

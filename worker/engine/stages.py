@@ -1,7 +1,7 @@
 """The stages in order, from an image key to its record: reading this list is reading the product.
 
-    key -> download -> decode -> preprocess -> forward -> postprocess -> render -> encode
-    -> upload -> record
+    key -> recall -> download -> decode -> preprocess -> recall_sized -> forward -> postprocess
+    -> render -> encode -> upload -> record
 
 An item goes to the first stage after its last one that accepts its payload. So a stage can skip
 others by returning a later payload, and a stage is added by putting it into `build_stages`.
@@ -12,20 +12,23 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from shared.job.spec import ImageOutput
+from worker.engine.circuit_breaker import Direction
 from worker.engine.item import Item
 from worker.engine.payloads import (
     Decoded,
+    DecodedRedo,
     Downloaded,
     Finished,
     Inferred,
     Payload,
     Queued,
+    Redo,
     Rendered,
 )
 from worker.engine.records import done_record, png_texts_of
-from worker.engine.stage import BatchStage, Executor, Stage, StoreStage
+from worker.engine.stage import BatchStage, Executor, P, Stage, Step, StoreStage
 from worker.imaging.operations import ImageOperations, final_mask
-from worker.storage import OutputWriter
+from worker.storage import OutputWriter, depend_on_size
 
 Stages: TypeAlias = Sequence[Stage[Any]]
 
@@ -39,8 +42,10 @@ def build_stages(writer: OutputWriter, imaging: ImageOperations, *, version: str
         version: Of this program, for the text chunks of PNG files.
     """
     return (
+        Recall(writer),
         Download(writer),
         Decode(imaging),
+        RecallSized(writer),
         Forward(),
         Render(imaging, version),
         Upload(writer),
@@ -48,24 +53,74 @@ def build_stages(writer: OutputWriter, imaging: ImageOperations, *, version: str
 
 
 @dataclass(frozen=True)
+class _AskOutputs(StoreStage[P]):
+    """Look for outputs that an earlier process has written."""
+
+    writer: OutputWriter
+    executor = Executor.DOWNLOAD
+    direction = Direction.READ
+
+    def bucket(self, item: Item) -> str:
+        """See `StoreStage.bucket`."""
+        return item.request.spec.output_bucket
+
+    def probe(self, item: Item) -> None:
+        """See `StoreStage.probe`."""
+        self.writer.probe_reading(self.bucket(item))
+
+
+@dataclass(frozen=True)
+class Recall(_AskOutputs[Redo]):
+    """Take the record of an earlier process that finished the item."""
+
+    name = "recall"
+    accepts = Redo
+
+    def run(self, item: Item, payload: Redo) -> Queued | Finished:  # noqa: ARG002 - empty
+        """See `Stage.run`."""
+        record = self.writer.recall(item.request)
+        return Queued() if record is None else Finished(record)
+
+
+@dataclass(frozen=True)
+class RecallSized(_AskOutputs[DecodedRedo]):
+    """Take the record of an earlier process, if the keys contain the size of the image."""
+
+    name = "recall_sized"
+    accepts = DecodedRedo
+
+    def run(self, item: Item, payload: DecodedRedo) -> Decoded | Finished:
+        """See `Stage.run`."""
+        decoded = payload.decoded
+        height, width = decoded.image.pixels.shape[:2]
+        record = self.writer.recall_sized(
+            item.request, width=width, height=height, source_etag=decoded.etag
+        )
+        return decoded if record is None else Finished(record)
+
+
+@dataclass(frozen=True)
 class Download(StoreStage[Queued]):
-    """Read the source; or take the record of an earlier process that finished the item."""
+    """Read the source."""
 
     writer: OutputWriter
     name = "download"
     accepts = Queued
     executor = Executor.DOWNLOAD
+    direction = Direction.READ
 
-    def run(self, item: Item, payload: Queued) -> Downloaded | Finished:  # noqa: ARG002 - empty
+    def run(self, item: Item, payload: Queued) -> Downloaded:  # noqa: ARG002 - empty
         """See `Stage.run`."""
-        if item.request.redo and (record := self.writer.recall(item.request)) is not None:
-            return Finished(record)
         body = self.writer.download(item.request)
         return Downloaded(body.etag, body.data)
 
+    def bucket(self, item: Item) -> str:
+        """See `StoreStage.bucket`."""
+        return item.request.spec.input_bucket
+
     def probe(self, item: Item) -> None:
         """See `StoreStage.probe`."""
-        self.writer.probe_reading(item.request.spec.input_bucket)
+        self.writer.probe_reading(self.bucket(item))
 
 
 @dataclass(frozen=True)
@@ -82,7 +137,7 @@ class Decode(Stage[Downloaded]):
         """See `Stage.pixels`."""
         return self.imaging.count_pixels(payload.body)
 
-    def run(self, item: Item, payload: Downloaded) -> Decoded:
+    def run(self, item: Item, payload: Downloaded) -> Decoded | DecodedRedo:
         """See `Stage.run`."""
         request, options = item.request, item.request.spec.options
         decoded = self.imaging.decode(payload.body, options, isolate=request.isolate)
@@ -91,7 +146,9 @@ class Decode(Stage[Downloaded]):
         source = decoded.source(
             keep_alpha=options.alpha == "keep", keep_metadata=options.metadata == "copyright"
         )
-        return Decoded(payload.etag, source, decoded.notes, prepared)
+        ready = Decoded(payload.etag, source, decoded.notes, prepared)
+        may_exist = request.redo and depend_on_size(request)
+        return DecodedRedo(ready) if may_exist else ready
 
 
 @dataclass(frozen=True)
@@ -158,6 +215,7 @@ class Upload(StoreStage[Rendered]):
     name = "upload"
     accepts = Rendered
     executor = Executor.UPLOAD
+    direction = Direction.WRITE
 
     def run(self, item: Item, payload: Rendered) -> Finished:
         """See `Stage.run`."""
@@ -168,9 +226,19 @@ class Upload(StoreStage[Rendered]):
             )
         return Finished(record)
 
+    def bucket(self, item: Item) -> str:
+        """See `StoreStage.bucket`."""
+        return item.request.spec.output_bucket
+
     def probe(self, item: Item) -> None:
         """See `StoreStage.probe`."""
-        self.writer.probe_writing(item.request.spec.output_bucket)
+        self.writer.probe_writing(self.bucket(item))
+
+
+def first_step(stages: Stages, item: Item) -> Step:
+    """Return the first step of an item that enters."""
+    payload = Redo() if item.request.redo else Queued()
+    return Step(item, next(each for each in stages if each.accepts is type(payload)), payload)
 
 
 def stage_after(stages: Stages, stage: Stage[Any], payload: Payload) -> Stage[Any]:

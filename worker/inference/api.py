@@ -33,8 +33,13 @@ class Segmenter(Protocol):
     def forward(self, batch: Sequence[Prepared]) -> Sequence[Output]:
         """Run the network; return one output per input, in order. Call it from one thread only.
 
+        Any error that is not listed means that an image of a batch of several may be the cause: the
+        engine then runs each of them alone.
+
         Raises:
+            InferenceFailed: If the only image of the batch is the cause.
             DeviceLost: If only a new process can use the device again.
+            DeviceFull: If the device has no memory for one image at present.
         """
 
     def finish(self, output: Output, height: int, width: int, *, stretch: str) -> Segmented:

@@ -7,8 +7,8 @@ from typing import Final
 
 from torch import Tensor
 
-from shared.errors import DeviceLost
-from worker.inference.torch_errors import translated
+from shared.errors import DeviceFull
+from worker.inference.torch_errors import PassFailed, translated
 
 logger = logging.getLogger(__name__)
 
@@ -52,24 +52,31 @@ class BatchRunner:
         """Return the outputs for *batch*, in order.
 
         Raises:
-            DeviceLost: If the device fails, returns a value that is not finite, or has no memory
-                for a single image; the images are not the cause.
+            PassFailed: If the network fails or returns a value that is not finite; an image or the
+                device may be the cause.
+            DeviceFull: If the device has no memory for a single image; the image is not the cause.
         """
         outputs: list[Tensor] = []
         while len(outputs) < len(batch):
             part = batch[len(outputs) : len(outputs) + self._limit]
             done = self._try(part)
             if done is None:
+                if len(part) == 1:
+                    self._free()
+                    raise DeviceFull(f"{self._device} has no memory for one image")
                 self._limit = max(1, len(part) // 2)
                 self._good_batches = 0
                 facts = {"batch_size": len(part), "cause": f"{self._device} is out of memory"}
                 logger.warning("batch halved", extra=facts)
-                with translated(self._device, "outside the network"):
-                    self._free_cached_memory()
+                self._free()
             else:
                 self._grow(len(part))
                 outputs += done
         return outputs
+
+    def _free(self) -> None:
+        with translated(self._device, "outside the network"):
+            self._free_cached_memory()
 
     def _grow(self, fitted: int) -> None:
         """Raise the limit after enough batches that reached it; *fitted* images fitted."""
@@ -81,17 +88,15 @@ class BatchRunner:
             self._good_batches = 0
 
     def _try(self, part: Sequence[Tensor]) -> list[Tensor] | None:
-        """Return the outputs, or None if *part* does not fit but half of it may."""
+        """Return the outputs, or None if *part* does not fit."""
         try:
             with translated(self._device, "in the network"):
                 outputs = self._run(part)
                 is_finite = all(math.isfinite(float(output.sum())) for output in outputs)
-        except MemoryError as err:
-            if len(part) == 1:
-                raise DeviceLost(f"{self._device} has no memory for one image: {err}") from err
+        except MemoryError:
             return None
         if not is_finite:
-            raise DeviceLost(
+            raise PassFailed(
                 f"{self._device} returned a value that is not finite ({self._precision})"
             )
         return outputs

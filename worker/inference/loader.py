@@ -35,6 +35,7 @@ class Loader:
             WeightsInvalid: If its weights are missing or not the registered ones.
             DeviceMissing: If the configured device does not exist.
             DeviceLost: If the device cannot be used.
+            DeviceFull: If the device has no memory for the model.
         """
         # Importing torch takes 2 s, and callers that pass a model of their own do not need it.
         from worker.inference.segmenter import Segmenter  # noqa: PLC0415
@@ -53,7 +54,7 @@ class Loader:
         )
         # The first pass does one-time set-up, and fails if the device cannot be used.
         blank = segmenter.prepare(np.zeros((WARM_PX, WARM_PX, 3), np.uint8))
-        segmenter.forward([blank])
+        segmenter.check()
         if segmenter.device == "cpu":
             images = stored_batch_size(
                 self._settings.services.home,

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DeviceFull
 from worker.inference.api import Model
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,9 @@ class ModelCache:
     def _load_model(self, name: str) -> Model:
         try:
             model = self._load(name)
-        except ConfigError as err:
+        except (ConfigError, DeviceFull) as err:
+            if isinstance(err, DeviceFull) and not self.loaded:
+                raise  # there is no model to serve in the meantime
             with self._lock:
                 self._refused[name] = (time.monotonic(), str(err))
             logger.warning("model refused", extra={"model": name, "cause": str(err)})

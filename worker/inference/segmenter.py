@@ -1,13 +1,15 @@
 """The segmenter: one network on one device, from images to masks."""
 
+import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from shared.errors import DeviceLost
+from shared.errors import DeviceFull, DeviceLost
 from shared.models.weights import file_sha256
 from worker.imaging.types import RgbImage, Segmented
 from worker.inference.api import Output, Prepared
@@ -15,11 +17,14 @@ from worker.inference.architectures import load_network
 from worker.inference.batch_runner import BatchRunner
 from worker.inference.batch_size import INITIAL_BATCH_SIZES, batch_size_for
 from worker.inference.devices import pick_device, pick_dtype, precision_name
+from worker.inference.diagnosis import Diagnosis
 from worker.inference.forward import Forward
 from worker.inference.pixels import postprocess, preprocess
 from worker.inference.pixels.on_device import OnDevice
 from worker.inference.streams import Streams
-from worker.inference.torch_errors import translated
+from worker.inference.torch_errors import PassFailed, translated
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -40,6 +45,8 @@ class Segmenter:
         batch_size: Maximum batch size; by default 1 on a CPU, 16 on CUDA.
         threads: If not 0, `Streams` divides these threads among the images of a batch.
         on_device: Prepares and finishes on the device; if None, the CPU does.
+        load_precise: Loads the network in fp32, for images that *network* fails on; by default
+            they are run again with *network*.
     """
 
     def __init__(
@@ -52,6 +59,7 @@ class Segmenter:
         batch_size: int | None = None,
         threads: int = 0,
         on_device: OnDevice | None = None,
+        load_precise: Callable[[], nn.Module] | None = None,
     ) -> None:
         self.device = str(device)
         self.precision = precision_name(dtype)
@@ -63,13 +71,21 @@ class Segmenter:
         self._streams = Streams(forward, threads) if threads else None
         self.run_once: Callable[[Sequence[Tensor]], list[Tensor]] = self._streams or forward
         """Run a whole batch at once, regardless of the batch size; raises torch's own errors."""
-        self._runner = BatchRunner(
+        runner = partial(BatchRunner, device=self.device)
+        self._runner = runner(
             self.run_once,
             forward.free_cached_memory,
-            device=self.device,
             precision=self.precision,
             batch_size=self.batch_size,
         )
+
+        def load_precise_runner() -> BatchRunner:
+            if load_precise is None:
+                return self._runner
+            precise = Forward(load_precise(), device=device, dtype=torch.float32)
+            return runner(precise, precise.free_cached_memory, precision="fp32", batch_size=1)
+
+        self._diagnosis = Diagnosis(self._runner, load_precise_runner, device=self.device)
         self._on_device = on_device
 
     def set_parallel_images(self, images: int) -> None:
@@ -108,6 +124,7 @@ class Segmenter:
             WeightsInvalid: If the file does not hold weights of this network.
             DeviceMissing: If the device does not exist.
             DeviceLost: If the device cannot be used.
+            DeviceFull: If the device has no memory for the weights.
             InvalidOption: If the name of the device or precision is unknown.
         """
         where = pick_device(device)
@@ -118,8 +135,9 @@ class Segmenter:
         on_cpu = where.type == "cpu"
         network = load_network(architecture, path, dtype, on_cpu=on_cpu)
         sha256 = file_sha256(path)
+        precise = partial(load_network, architecture, path, torch.float32, on_cpu=on_cpu)
         try:
-            with translated(str(where), "loading the weights"):
+            with translated(str(where), "loading the weights", fault=DeviceLost):
                 return cls(
                     network,
                     device=where,
@@ -127,9 +145,10 @@ class Segmenter:
                     weights_sha256=sha256,
                     threads=min(threads or _THREADS, _THREADS) if on_cpu else 0,
                     on_device=None if on_cpu else OnDevice(where),
+                    load_precise=None if dtype == torch.float32 else precise,
                 )
         except MemoryError as err:
-            raise DeviceLost(f"{where} has no memory for the weights: {err}") from err
+            raise DeviceFull(f"{where} has no memory for the weights: {err}") from err
 
     def prepare(self, image: RgbImage) -> Tensor:
         """Return `(3, 1024, 1024)` uint8, on the device if it was made there.
@@ -150,9 +169,22 @@ class Segmenter:
             For each image `(1024, 1024)` float32 from 0 to 1, on the device, in order.
 
         Raises:
-            DeviceLost: See `BatchRunner`.
+            PassFailed: If a batch of several images fails: run each of them alone.
+            InferenceFailed: If a single image fails, also in fp32, and a blank one does not.
+            DeviceLost: If a single image fails, and a blank one too.
+            DeviceFull: If the device has no memory for one image.
         """
-        return self._runner(cast("Sequence[Tensor]", batch))  # no other segmenter made them
+        images = cast("Sequence[Tensor]", batch)  # no other segmenter made them
+        try:
+            return self._runner(images)
+        except PassFailed as err:
+            if len(images) > 1:
+                raise
+            return self._diagnosis.run_again(images[0], err)
+
+    def check(self) -> None:
+        """Run the network over a blank image; see `Diagnosis.check`."""
+        self._diagnosis.check()
 
     def finish(self, output: Output, height: int, width: int, *, stretch: str) -> Segmented:
         """Convert one output of `forward` to a mask; see `postprocess.finish`.
@@ -167,7 +199,7 @@ class Segmenter:
         )
         if segmented is not None:
             return segmented
-        with translated(self.device, "outside the network"):
+        with translated(self.device, "outside the network", fault=DeviceLost):
             on_cpu = tensor.cpu()
         return postprocess.finish(on_cpu.numpy(), height, width, stretch=stretch)
 
@@ -179,4 +211,10 @@ class Segmenter:
             with translated(self.device, "outside the network"):
                 return call(self._on_device)
         except MemoryError:
+            return None
+        except PassFailed as err:
+            # After most errors every call fails, so one that works shows that the image is odd.
+            with translated(self.device, f"a test after this: {err}", fault=DeviceLost):
+                torch.ones(1, device=self.device).sum().item()
+            logger.warning("image is processed on the CPU", extra={"cause": str(err)})
             return None

@@ -1,12 +1,10 @@
-"""Translate errors of torch into `MemoryError` and `DeviceLost`."""
+"""Translate errors of torch into `MemoryError`, `PassFailed` and `DeviceLost`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 import torch
-
-from shared.errors import DeviceLost
 
 _MEMORY_SIGNS: Final = (
     "out of memory",
@@ -18,26 +16,31 @@ _MEMORY_SIGNS: Final = (
     "unable to find an engine",
 )
 """Parts of torch's `RuntimeError` texts, from CUDA, the CPU allocator and libraries. The last two
-come from cuDNN when it has no memory for itself. A false match costs a few smaller attempts before
-it ends as `DeviceLost`."""
+come from cuDNN when it has no memory for itself. A false match costs a minute of smaller attempts
+before it ends as `DeviceFull`."""
+
+
+class PassFailed(Exception):
+    """Work on the device failed; an image or the device may be the cause."""
 
 
 @contextmanager
-def translated(device: str, doing: str) -> Iterator[None]:
+def translated(device: str, doing: str, *, fault: type[Exception] = PassFailed) -> Iterator[None]:
     """Translate errors of torch inside the context.
 
     Args:
         device: Name of the device, as in records.
         doing: What failed, for the message.
+        fault: What to raise for errors other than a lack of memory.
 
     Raises:
         MemoryError: If out of memory, so that a smaller batch or another device may succeed.
-        DeviceLost: For all other errors; the images are not the cause.
+        PassFailed: For all other errors, or *fault*.
     """
     try:
         yield
-    except (RuntimeError, MemoryError) as err:
+    except Exception as err:
         is_out_of_memory = isinstance(err, MemoryError | torch.OutOfMemoryError)
         if is_out_of_memory or any(sign in str(err) for sign in _MEMORY_SIGNS):
             raise MemoryError(f"{device} is out of memory {doing}: {err}") from err
-        raise DeviceLost(f"{device} failed {doing}: {err}") from err
+        raise fault(f"{device} failed {doing}: {err}") from err

@@ -33,9 +33,12 @@ class Shutdown:
     def __init__(self) -> None:
         self._requests: SimpleQueue[tuple[str, int]] = SimpleQueue()
         self._changed = threading.Condition()
+        self._asked = threading.Event()
         self._phase = Phase.RUNNING
         self.exit_code = 0
         """Exit code that the process should end with; the highest one asked for."""
+        self.blames_items = False
+        """Whether any item inside may be why the process leaves, so that it counts as a death."""
 
     @property
     def is_draining(self) -> bool:
@@ -58,12 +61,22 @@ class Shutdown:
 
     def serve_requests(self) -> None:
         """Wait for one request and carry it out. Run this in a loop, in its own thread."""
-        self.drain(*self._requests.get())
+        request = self._requests.get()
+        self._asked.set()
+        self.drain(*request)
 
-    def drain(self, reason: str, exit_code: int = 0) -> None:
-        """Begin to leave; a repeated call can only raise the exit code."""
+    def wait_asked(self, timeout_s: float) -> bool:
+        """Wait until a request of a signal handler has arrived; return False after *timeout_s*."""
+        return self._asked.wait(timeout_s)
+
+    def drain(self, reason: str, exit_code: int = 0, *, blames_items: bool = True) -> None:
+        """Begin to leave; a repeated call can only raise the exit code.
+
+        With `UNFIT_EXIT`, *blames_items* says whether any item inside may be the cause.
+        """
         with self._changed:
             is_first = self._phase is Phase.RUNNING
+            self.blames_items |= blames_items and exit_code == UNFIT_EXIT
             self.exit_code = max(self.exit_code, exit_code)
             self._phase = max(self._phase, Phase.DRAINING)
             self._changed.notify_all()

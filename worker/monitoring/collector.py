@@ -59,13 +59,13 @@ class FleetCollector(Collector):
     def _engine(self) -> list[Metric]:
         engine, inside = self.engine, self.engine.inflight.items
         stalled_s = time.monotonic() - engine.inflight.moved_at_s if inside else 0.0
-        held, is_open = engine.permits.held, engine.breaker.is_open
+        held, is_open = engine.permits.held, engine.access.breakers.is_any_open
         return [
             _gauge("images_inside", "Items in the engine.", inside),
             _gauge("stalled_seconds", "Seconds since any item in the engine moved.", stalled_s),
             _gauge("decoded_pixels", "Decoded pixels held, at most 8 bytes each.", held),
             _gauge("decoded_pixels_limit", "Limit of decoded pixels held.", self.budget_px),
-            _gauge("breaker_open", "1 while the object store counts as down.", is_open),
+            _gauge("breaker_open", "1 while a bucket counts as down.", is_open),
         ]
 
     def _tickets(self) -> list[Metric]:

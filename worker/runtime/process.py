@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from celery import Celery
@@ -14,12 +15,14 @@ from celery.worker import state
 
 from shared import probes
 from shared.broker.queues import QUEUES
+from shared.errors import DeviceFull, DeviceLost
 from shared.objects import ObjectStore
 from worker.consumer import Consumer
 from worker.engine import Engine
 from worker.inference import ModelCache
 from worker.lifecycle import UNFIT_EXIT, Phase, Shutdown, start_loop, start_thread
 from worker.monitoring.build import Monitoring
+from worker.runtime.device_check import wait_for_device
 from worker.runtime.watchdogs import start_watchdogs
 from worker.settings import WorkerSettings
 
@@ -46,16 +49,21 @@ class Worker:
     def run(self) -> int:
         """Load the models, then serve tickets until the process is to leave; return the exit code.
 
+        A process whose device does not work stays, and reports that, until a new one could use it.
+
         Raises:
             ModelRefused: If a model that is to be loaded at start cannot be.
-            DeviceLost: If the device fails while it is.
             InvalidOption: If the address in `RMBG_HTTP` cannot be bound.
             ServiceUnfit: If a service would lose or damage work.
         """
         self.monitoring.start()
         probes.require(self.settings.services, self.objects)
-        for name in self.settings.models:
-            self.models.get(name)
+        try:
+            for name in self.settings.models:
+                self.models.get(name)
+        except (DeviceLost, DeviceFull) as err:
+            logger.critical("worker unfit", exc_info=err)
+            return self._wait_for_device(f"device: {err}")
         self.monitoring.health.is_loaded = True
         setup_logging.connect(_keep_logging, weak=False)
         worker_ready.connect(self._on_ready, weak=False)
@@ -79,8 +87,20 @@ class Worker:
         self.shutdown.advance(Phase.STOPPED)
         self.consumer.recovery.close()
         self.engine.close()
+        if fault := self.engine.device.fault:
+            return self._wait_for_device(fault)
         # Celery's own code is only set by an error that it does not expect; it is in the log.
         return self.shutdown.exit_code or (UNFIT_EXIT if celery_worker.exitcode else 0)
+
+    def _wait_for_device(self, fault: str) -> int:
+        """Wait until the device works in a new process; return the exit code."""
+        works = wait_for_device(
+            self.engine.device.works,
+            report=partial(self.consumer.recovery.report_fault, fault),
+            stopped=self.shutdown.wait_asked,
+        )
+        self.consumer.recovery.close()
+        return UNFIT_EXIT if works else 0
 
     def _on_ready(self, **_: object) -> None:
         self.consumer.start()

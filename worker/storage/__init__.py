@@ -2,12 +2,13 @@
 
 from worker.storage.bucket_guard import BucketGuard
 from worker.storage.item_ref import ItemRef
-from worker.storage.output_keys import keys_of
+from worker.storage.output_keys import depend_on_size, keys_of
 from worker.storage.output_writer import OutputWriter
 
 __all__ = [
     "BucketGuard",
     "ItemRef",
     "OutputWriter",
+    "depend_on_size",
     "keys_of",
 ]

@@ -26,6 +26,15 @@ def keys_of(item: ItemRef, *, width: int, height: int) -> dict[str, str]:
     }
 
 
+def depend_on_size(item: ItemRef) -> bool:
+    """Return whether the item's keys are known only once its source is decoded.
+
+    Raises:
+        InvalidKey: See `keys_of`.
+    """
+    return keys_of(item, width=1, height=1) != keys_of(item, width=2, height=2)
+
+
 def review_key(item: ItemRef) -> str:
     """Return the key of the copy of a doubtful cutout.
 

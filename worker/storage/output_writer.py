@@ -7,13 +7,13 @@ from typing import Final
 
 from shared.errors import RequestRefused, StoreUnavailable
 from shared.job.record import ItemRecord
-from shared.job.spec import ImageOutput, Naming
+from shared.job.spec import ImageOutput
 from shared.objects import Body, ObjectStore, PreconditionFailed
 from shared.objects.answers import FORBIDDEN
 from shared.objects.object_metadata import BYTES, GENERATION, JOB, PARAMS, RECORD, SEQUENCE, SOURCE
 from worker.storage.conflicts import Conflict, is_own, resolve
 from worker.storage.item_ref import ItemRef
-from worker.storage.output_keys import keys_of, review_key
+from worker.storage.output_keys import depend_on_size, keys_of, review_key
 from worker.storage.source_reader import SourceReader, item_error
 
 PROBE: Final = "_jobs/.probe"
@@ -58,20 +58,39 @@ class OutputWriter:
         """Return the record of an item that an earlier process finished, or None.
 
         It spares a redo the download and the network. Only outputs that this very job made from
-        the source as it is now count; everything else is decided on writing.
+        the source as it is now count; everything else is decided on writing. None if the item has
+        no outputs, or if their keys contain the size of the image: see `recall_sized`.
         """
-        spec = item.spec
-        if spec.naming is not Naming.SOURCE or spec.image_output is ImageOutput.HIDE:
+        if item.spec.image_output is ImageOutput.HIDE or depend_on_size(item):
             return None
-        keys = keys_of(item, width=0, height=0)
+        return self._recall(item, keys_of(item, width=0, height=0), None)
+
+    def recall_sized(
+        self, item: ItemRef, *, width: int, height: int, source_etag: str
+    ) -> ItemRecord | None:
+        """Return the same for an item whose source has been read, with this size and ETag.
+
+        It spares a redo the network. None if `recall` could decide it.
+        """
+        if item.spec.image_output is ImageOutput.HIDE or not depend_on_size(item):
+            return None
+        return self._recall(item, keys_of(item, width=width, height=height), source_etag)
+
+    def _recall(
+        self, item: ItemRef, keys: Mapping[str, str], source_etag: str | None
+    ) -> ItemRecord | None:
+        """Return the record at *keys*; ask for the source's ETag if it is None."""
+        spec = item.spec
         found = self._store.head(spec.output_bucket, keys["cutout"])
         if found is None or not is_own(item, found):
             return None
         mask = self._store.head(spec.output_bucket, keys["mask"])
-        source = self._store.head(spec.input_bucket, item.image_key)
-        if mask is None or source is None or not is_own(item, mask):
+        if mask is None or not is_own(item, mask):
             return None
-        if found.metadata.get(SOURCE) != source.etag or RECORD not in found.metadata:
+        if source_etag is None:
+            source = self._store.head(spec.input_bucket, item.image_key)
+            source_etag = source.etag if source else None
+        if found.metadata.get(SOURCE) != source_etag or RECORD not in found.metadata:
             return None
         record = _unpack(found.metadata[RECORD], item, keys)
         bucket = spec.output_bucket

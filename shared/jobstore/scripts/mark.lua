@@ -27,6 +27,7 @@ end
 local function note_progress(ended)
   if ended == 0 then return end
   call('HDEL', job_key(job), 'waiting_for', 'waiting_until_ms') -- it no longer waits
+  call('HDEL', ticket_key(job, unit), 'rests')
   local rate, bucket = part_key(job, 'rate'), math.floor(now() / bucket_ms)
   if call('HINCRBY', rate, bucket, ended) > ended then return end
   for _, old in ipairs(call('HKEYS', rate)) do -- a new bucket: drop those outside the window

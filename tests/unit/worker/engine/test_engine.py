@@ -9,19 +9,22 @@ import weakref
 import numpy as np
 import pytest
 from PIL import Image
-from support.engine_harness import MAX_BYTES, EngineHarness
+from support.engine_harness import MAX_BYTES, EngineHarness, patient_breakers
 from support.jobs import spec
-from support.pictures import encoded, header_only, photo, plain
+from support.pictures import encoded, exif, header_only, photo, plain
 from support.stand_ins import QuickImaging, Valve, stand_in_model
 from support.until import until
 
 from shared.errors import DeviceLost, StoreUnavailable, UndecodableImage
 from shared.job.spec import Existing, ImageOutput, Naming, PictureOptions
-from worker.engine.circuit_breaker import CircuitBreaker
+from worker.engine.circuit_breaker import Direction, Target
+from worker.engine.device_state import DeviceState
 from worker.engine.observer import Observer
 from worker.engine.payloads import Deferred, Finished
 from worker.engine.stage import Executor
 from worker.lifecycle import UNFIT_EXIT, Phase
+
+READING, WRITING = Target("inbox", Direction.READ), Target("cutouts", Direction.WRITE)
 
 
 @pytest.fixture
@@ -430,7 +433,8 @@ def test_an_answer_resets_the_circuit_breaker(quick, call, output):
 
     quick.record(key, job=spec(image_output=output))
 
-    assert not quick.engine.breaker._failures
+    for target in (READING, WRITING):
+        assert not quick.engine.access.breakers.of(target)._failures
 
 
 def test_an_object_that_always_fails_ends_while_the_store_is_well(quick):
@@ -445,18 +449,92 @@ def test_an_object_that_always_fails_ends_while_the_store_is_well(quick):
 
 def test_waiting_for_the_store_counts_as_progress(quicks):
     """Leases are kept: another worker could not process the tickets either."""
-    quick = quicks(breaker=CircuitBreaker(max_failures=1))
+    quick = quicks(breakers=patient_breakers(max_failures=1))
     key = quick.image("a")
     quick.fail_store("get", "check", times=10**9)
     quick.offer(key)
-    until(lambda: quick.engine.breaker.is_open)
+    until(lambda: quick.engine.inflight.waiting == 1)
 
-    assert quick.engine.is_progressing(0.001)
+    assert quick.engine.is_progressing(0.0001)
+
+
+def test_a_bucket_that_is_down_does_not_excuse_a_device_that_hangs(quicks):
+    quick = quicks(breakers=patient_breakers(max_failures=1))
+    valve = hold_device(quick)
+    quick.fail_store("get", "check", times=10**9)
+    quick.offer(quick.image("waits"))
+    until(lambda: quick.engine.inflight.waiting == 1)
+    quick.engine.inflight.moved_at_s -= 1000
+
+    assert not quick.engine.is_progressing(300)
+    valve.open()
+    quick.wait(1)
+
+
+@pytest.mark.parametrize(
+    ("calls", "reads", "writes"), [(("get", "check"), 0.0, 3600.0), (("put",), 3600.0, 0.0)]
+)
+def test_items_of_a_bucket_that_stays_down_are_deferred_with_the_reason(
+    quicks, calls, reads, writes
+):
+    patience_s = {Direction.READ: reads, Direction.WRITE: writes}
+    quick = quicks(breakers=patient_breakers(patience_s=patience_s))
+    keys = [quick.image(f"{n}") for n in range(6)]
+    quick.fail_store(*calls, times=10**9)
+
+    outcomes = quick.run(*keys)
+
+    assert {type(outcome) for outcome in outcomes} == {Deferred}
+    assert all(outcome.is_outage and not outcome.died for outcome in outcomes)
+    assert all("object store: " in outcome.waiting_for for outcome in outcomes)
+    assert all("injected" in outcome.waiting_for for outcome in outcomes)
+
+
+def test_a_bucket_that_is_down_costs_the_items_of_others_nothing(quicks):
+    """The good bucket is read on, and its items are not delayed by the breaker of the other one."""
+    quick = quicks(breakers=patient_breakers(max_failures=1))
+    down = spec(rem_mode="isnet-general-use", input_bucket="down")
+
+    def before(call, bucket, key):
+        if bucket == "down":
+            raise StoreUnavailable("503", bucket="down", operation=call)
+
+    quick.store.before = before
+    for n in range(20):
+        quick.offer(f"bad{n}", job=down)
+    until(lambda: quick.engine.inflight.waiting == 20)
+    keys = [quick.image(f"good{n}") for n in range(10)]
+    for key in keys:
+        quick.offer(key)
+    quick.wait(10)
+
+    assert states(quick.outcomes[key] for key in keys) == ["done"] * 10
+    assert {quick.outcomes[key].record.attempts for key in keys} == {1}
+
+
+def test_a_probe_that_raises_an_unexpected_error_opens_no_hole(single):
+    """The probe counts as failed, and another one is made."""
+    harness = single(Observer())
+    harness.fail_store("get", times=5)
+    real, bugs = harness.store.check, [OddError("a bug")]
+
+    def check(bucket):
+        if bugs:
+            raise bugs.pop()
+        real(bucket)
+
+    harness.store.check = check
+
+    [outcome] = harness.run(harness.image("a"))
+    assert outcome == Deferred(died=True)
+
+    assert states(harness.run(harness.image("b"))) == ["done"]
+    assert not harness.shutdown.is_draining
 
 
 def test_the_error_of_one_object_ends_it_after_its_attempts(quicks):
     """The answers to other items show that the store is well."""
-    quick = quicks(breaker=CircuitBreaker(max_failures=1000))
+    quick = quicks(breakers=patient_breakers(max_failures=1000))
     good, bad = quick.image("good"), quick.image("bad one")
 
     def before(call, bucket, key):
@@ -528,6 +606,79 @@ def test_a_redo_takes_the_record_from_the_bucket(harness):
     assert again == first
 
 
+NAMES = {
+    "by source": ({}, False),
+    "by source with the size": ({"save_prefix": "w%width%/h%height%"}, True),
+    "counted": ({"naming": Naming.COMFYUI, "counter_base": 5}, False),
+    "counted with the item": (
+        {"naming": Naming.COMFYUI, "counter_base": 5, "save_prefix": "x%batch_num%"},
+        False,
+    ),
+    "counted with the size": (
+        {"naming": Naming.COMFYUI, "counter_base": 5, "save_prefix": "x%width%"},
+        True,
+    ),
+    "preview": ({"image_output": ImageOutput.PREVIEW, "date": "2026-11-23"}, False),
+}
+
+
+@pytest.mark.parametrize(("options", "is_sized"), NAMES.values(), ids=NAMES)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_redo_of_a_finished_item_spares_the_network_under_every_naming(
+    harness, options, is_sized, orientation
+):
+    """A key with the size needs the decoded source: an orientation in EXIF swaps the sides."""
+    harness.put("a.jpg", encoded(photo(60, 40), "JPEG", exif=exif(orientation)))
+    job = spec(rem_mode="isnet-general-use", **options)
+    first = harness.record("a.jpg", job=job)
+    before = {key: harness.store.head("cutouts", key) for key in harness.store.keys("cutouts")}
+    harness.segmenter.batches.clear()
+    calls = []
+    harness.store.before = lambda call, _bucket, _key: calls.append(call)
+
+    again = harness.record("a.jpg", job=job, redo=True, index=0)
+
+    assert again == first
+    assert harness.segmenter.batches == []
+    assert ("get" in calls) == is_sized
+    assert "put" not in calls
+    assert before == {key: harness.store.head("cutouts", key) for key in before}
+    assert harness.engine.permits.held == 0
+
+
+@pytest.mark.parametrize(("options", "is_sized"), NAMES.values(), ids=NAMES)
+def test_a_redo_of_an_item_with_only_a_mask_runs_the_item(harness, options, is_sized):
+    """The worker was killed between mask and cutout."""
+    harness.put("a.jpg", encoded(photo(60, 40), "JPEG"))
+    job = spec(rem_mode="isnet-general-use", **options)
+    first = harness.record("a.jpg", job=job)
+    harness.store.delete("cutouts", [first.cutout_key])
+    harness.segmenter.batches.clear()
+
+    again = harness.record("a.jpg", job=job, redo=True, index=0)
+
+    assert harness.segmenter.batches == [1]
+    assert again.cutout_key == first.cutout_key
+    assert harness.store.head("cutouts", first.cutout_key) is not None
+
+
+def test_a_redo_while_the_output_bucket_cannot_be_read_is_deferred(quicks):
+    quick = quicks(breakers=patient_breakers(patience_s=dict.fromkeys(Direction, 0.0)))
+    key = quick.image("a")
+    quick.fail_store("head", "check", times=10**9)
+
+    [outcome] = quick.run(key, redo=True)
+
+    assert isinstance(outcome, Deferred)
+    assert outcome.is_outage
+
+
+def test_a_redo_of_a_hidden_output_runs_the_item(harness):
+    job = spec(rem_mode="isnet-general-use", image_output=ImageOutput.HIDE)
+
+    assert harness.record(harness.image("a.jpg"), job=job, redo=True).state == "done"
+
+
 def test_a_redo_without_outputs_runs_the_item(harness):
     assert harness.record(harness.image("a.jpg"), redo=True).state == "done"
 
@@ -544,14 +695,55 @@ def lose_device(batch):
     raise DeviceLost("the device fell off the bus")
 
 
-def test_a_lost_device_defers_all_items_and_makes_the_process_unfit(quick):
+def test_a_device_that_works_in_a_new_process_makes_its_batch_suspect(quicks):
+    checks = []
+    quick = quicks(
+        model=stand_in_model(batch_size=2), device=DeviceState(lambda: checks.append(1) or True)
+    )
+    valve = hold_device(quick)
+    for key in "abcd":
+        quick.offer(quick.image(key))
+    until(lambda: quick.waiting_for_batch() == 4)
+    quick.segmenter.before = lose_device
+    valve.open()
+    until(lambda: quick.shutdown.is_draining)
+    quick.engine.drain()
+    quick.wait()
+
+    outcomes = [quick.outcomes[key] for key in "abcd"]
+    assert outcomes == [Deferred(died=True)] * 2 + [Deferred()] * 2
+    assert quick.shutdown.is_unfit
+    assert checks == [1]
+
+
+def test_a_device_that_fails_in_a_new_process_blames_no_item(quicks):
+    quick = quicks(device=DeviceState(lambda: False))
     keys = [quick.image(f"{n}") for n in range(4)]
     quick.segmenter.before = lose_device
+    for key in keys:
+        quick.offer(key)
+    until(lambda: quick.shutdown.is_draining)
+    quick.engine.drain()
+    quick.wait()
 
-    outcomes = quick.run(*keys)
-
-    assert outcomes == [Deferred(died=True)] * 4
+    reason = "device: the device fell off the bus"
+    assert list(quick.outcomes.values()) == [Deferred(reason)] * 4
     assert quick.shutdown.is_unfit
+
+
+def test_a_device_lost_while_draining_blames_no_item_and_starts_no_process(quicks):
+    quick = quicks(device=DeviceState(lambda: pytest.fail("a process was started")))
+    valve = hold_device(quick)
+    quick.drain()
+
+    def lose(*_, **__):
+        raise DeviceLost("the device fell off the bus")
+
+    quick.segmenter.finish = lose
+    valve.open()
+    quick.wait()
+
+    assert quick.outcomes == {"first.jpg": Deferred()}
 
 
 # --- draining
@@ -579,7 +771,7 @@ def test_draining_finishes_items_in_the_network_and_defers_the_rest(harnesses):
 
 def test_draining_defers_items_that_wait_for_the_store(quicks):
     """A draining process does not wait for an outage to end."""
-    quick = quicks(breaker=CircuitBreaker(max_failures=1, probe_s=3600))
+    quick = quicks(breakers=patient_breakers(max_failures=1, probe_s=3600))
     key = quick.image("a")
     quick.fail_store("get", "check", times=10**9)
     quick.offer(key)

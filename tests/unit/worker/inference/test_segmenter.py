@@ -7,13 +7,20 @@ import torch.nn.functional as F  # noqa: N812  (torch's own spelling)
 from support.outputs import soft_output
 from support.photographs import NAMES, enlarged, photograph
 
-from shared.errors import DeviceLost, DeviceMissing, InvalidOption
+from shared.errors import (
+    DeviceFull,
+    DeviceLost,
+    DeviceMissing,
+    InferenceFailed,
+    InvalidOption,
+)
 from worker.inference.architectures.isnet.network import Network
 from worker.inference.batch_runner import GOOD_BATCHES
 from worker.inference.devices import cpu_multiplies_bf16, pick_device, pick_dtype
 from worker.inference.pixels.postprocess import EMPTY_BELOW, finish
 from worker.inference.pixels.preprocess import prepare
 from worker.inference.segmenter import Segmenter
+from worker.inference.torch_errors import PassFailed
 
 CPU = torch.device("cpu")
 
@@ -185,20 +192,102 @@ def test_the_batch_size_recovers_slowly():
     assert network.tried == [2] * GOOD_BATCHES + [3] * 10
 
 
-def test_no_memory_for_a_single_image_means_that_the_device_is_lost():
+def test_no_memory_for_a_single_image_is_not_the_fault_of_the_image():
     network = Brightness(fits=0)
 
-    with pytest.raises(DeviceLost, match="no memory for one image"):
+    with pytest.raises(DeviceFull, match="cpu has no memory for one image"):
         segmenter(network).forward(images(0, 1, 2, 3))
     assert network.tried == [4, 2, 1]
 
 
-def test_any_other_failure_of_the_network_means_that_the_device_is_lost():
-    network = Brightness(fits=0, error="CUDA error: an illegal memory access was encountered")
+ODD = 51
 
-    with pytest.raises(DeviceLost, match="cpu failed in the network: CUDA error: an illegal"):
-        segmenter(network).forward(images(0, 1))
-    assert network.tried == [2]
+
+class FailsOn(Brightness):
+    """Fails in one precision, or in all, on images of the level `ODD`; on all if *always*."""
+
+    def __init__(self, how, *, always=False, dtype=None):
+        super().__init__()
+        self.how, self.always, self.dtype = how, always, dtype
+
+    def forward(self, x):
+        output = super().forward(x)
+        is_odd = abs(float(x.float().mean(dim=(1, 2, 3)).add(0.5).mul(255).sub(ODD).abs().min()))
+        if (self.always or is_odd < 1) and self.dtype in (None, x.dtype):
+            if self.how == "nan":
+                output[:, :, 3, 3] = torch.nan
+            else:
+                raise self.how
+        return output
+
+
+FAULTS = {
+    "a value that is not finite": "nan",
+    "a failed assertion": RuntimeError("CUDA error: device-side assert triggered"),
+    "an error that is no RuntimeError": LookupError("no kernel image"),
+}
+
+
+@pytest.mark.parametrize("how", FAULTS.values(), ids=FAULTS)
+def test_a_batch_that_fails_says_nothing_of_its_images(how):
+    with pytest.raises(PassFailed):
+        segmenter(FailsOn(how)).forward(images(0, ODD))
+
+
+@pytest.mark.parametrize("how", FAULTS.values(), ids=FAULTS)
+def test_an_image_that_fails_alone_is_the_cause_if_a_blank_one_passes(how):
+    with pytest.raises(InferenceFailed, match="the network fails on this image: cpu"):
+        segmenter(FailsOn(how)).forward(images(ODD))
+
+
+@pytest.mark.parametrize("how", FAULTS.values(), ids=FAULTS)
+def test_the_device_is_lost_if_a_blank_image_fails_too(how):
+    lost = segmenter(FailsOn(how, always=True))
+
+    with pytest.raises(DeviceLost, match="a blank image fails, too: cpu"):
+        lost.forward(images(ODD))
+    with pytest.raises(DeviceLost):
+        lost.check()
+
+
+@pytest.mark.parametrize("how", FAULTS.values(), ids=FAULTS)
+def test_an_image_that_fails_in_a_low_precision_only_is_run_in_fp32(how):
+    loaded = []
+
+    def load_precise():
+        loaded.append(1)
+        return Brightness()
+
+    low = Segmenter(
+        FailsOn(how, dtype=torch.bfloat16),
+        device=CPU,
+        dtype=torch.bfloat16,
+        weights_sha256="0" * 64,
+        load_precise=load_precise,
+    )
+    assert float(low.forward(images(0))[0][5, 5]) == pytest.approx(0, abs=0.01)
+    assert loaded == []
+
+    for _ in range(2):
+        [output] = low.forward(images(ODD))
+        assert float(output[5, 5]) == pytest.approx(ODD / 255)
+    assert loaded == [1]
+
+
+def test_no_memory_for_the_weights_in_fp32_is_not_the_fault_of_the_image():
+    def load_precise():
+        raise RuntimeError("CUDA out of memory")
+
+    low = Segmenter(
+        FailsOn("nan"),
+        device=CPU,
+        dtype=torch.bfloat16,
+        weights_sha256="0" * 64,
+        load_precise=load_precise,
+    )
+
+    with pytest.raises(DeviceFull, match="for the weights in fp32"):
+        low.forward(images(ODD))
 
 
 def test_a_failure_while_outputs_are_checked_means_that_the_device_is_lost():
@@ -215,19 +304,6 @@ def test_a_failure_while_outputs_are_checked_means_that_the_device_is_lost():
 
     with pytest.raises(DeviceLost, match="launch failure"):
         segmenter(Failing()).forward(images(7))
-
-
-def test_an_output_that_is_not_finite_means_that_the_device_is_lost():
-    """Otherwise it would become an arbitrary mask."""
-
-    class Overflow(Brightness):
-        def forward(self, x):
-            output = super().forward(x)
-            output[:, :, 3, 3] = torch.nan
-            return output
-
-    with pytest.raises(DeviceLost, match="not finite"):
-        segmenter(Overflow()).forward(images(7))
 
 
 def ramp(low, high):

@@ -86,17 +86,11 @@ def test_an_engine_that_hangs_is_not_alive_until_it_moves(health, harness):
 
 
 def test_an_engine_that_waits_for_the_store_is_alive(health, harness):
-    harness.segmenter.before = valve = Valve()
+    harness.fail_store("get", "check", times=10**9)
     harness.offer(harness.put("a"))
-    valve.wait_for_one()
-    until(health.alive)
-
-    for _ in range(5):
-        harness.engine.breaker.failed()
+    until(lambda: harness.engine.inflight.waiting == 1)
 
     assert health.alive() is None
-    valve.open()
-    harness.wait()
 
 
 def test_an_image_that_decodes_for_too_long_is_reported(harness, loop):

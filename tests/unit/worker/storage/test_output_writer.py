@@ -360,6 +360,33 @@ def test_outputs_of_another_job_are_not_recalled(writer, store, item):
     assert recall(writer, item) is None
 
 
+SIZED = item_ref(spec=spec(save_prefix="%width%x%height%"))
+
+
+def test_an_item_whose_keys_contain_the_size_is_recalled_with_the_size(writer, store):
+    written = publish(writer, SIZED, source=source_tag(store))
+
+    def recall_sized(width=4, height=3, source=None):
+        return writer.recall_sized(
+            SIZED, width=width, height=height, source_etag=source or source_tag(store)
+        )
+
+    assert recall(writer, SIZED) is None
+    assert recall_sized() == written
+    assert recall_sized(width=3, height=4) is None
+    assert recall_sized(source="another") is None
+
+
+def test_an_item_whose_keys_do_not_contain_the_size_needs_no_second_look(writer, store):
+    publish(writer, item_ref(), source=source_tag(store))
+    calls = []
+    store.before = lambda *call: calls.append(call)
+
+    found = writer.recall_sized(item_ref(), width=4, height=3, source_etag="x")
+
+    assert (found, calls) == (None, [])
+
+
 def test_an_empty_bucket_recalls_nothing(writer):
     assert recall(writer) is None
 

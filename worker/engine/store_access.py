@@ -1,0 +1,106 @@
+"""Whether a stage may ask its bucket now, and what the buckets answered."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from shared.errors import BucketUnavailable, StoreUnavailable
+from shared.job.spec import JobSpec
+from worker.engine.circuit_breaker import (
+    BreakerState,
+    CircuitBreaker,
+    CircuitBreakers,
+    Direction,
+    Target,
+)
+from worker.engine.failure_policy import STORE, BreakerSignal
+from worker.engine.item import Item
+from worker.engine.stage import Step, StoreStage
+
+SLOW_S: Final = 5.0
+"""How long a request may take before a job without progress shows it."""
+_DOING: Final = {Direction.READ: "reading from", Direction.WRITE: "writing to"}
+
+
+@dataclass(frozen=True, eq=False)
+class StoreAccess:
+    """The circuit breakers, and the requests in progress. Safe to use from several threads."""
+
+    breakers: CircuitBreakers
+    clock: Callable[[], float] = time.monotonic
+    _asking: dict[int, tuple[Target, float]] = field(default_factory=dict)
+    """Which bucket each thread asks, and since when."""
+
+    def state_of(self, breaker: CircuitBreaker, stage: StoreStage[Any], item: Item) -> BreakerState:
+        """Return whether *stage* may ask its bucket; probe the bucket if that is due.
+
+        A probe asks for something other than the item. Otherwise one object that the store never
+        delivers, left over at the end of a job, would look like a store that is down, and its job
+        would wait for ever.
+        """
+        if breaker.take_probe():
+            self._probe(breaker, stage, item)
+        return breaker.state
+
+    def breaker_of(self, step: Step, error: BaseException | None = None) -> CircuitBreaker | None:
+        """Return the breaker of the bucket that the step asked; None if it asks none.
+
+        With *error*, which the stage raised, it is the bucket of that request.
+        """
+        if not isinstance(step.stage, StoreStage):
+            return None
+        return self.breakers.of(step.stage.target(step.item, error))
+
+    def note(self, breaker: CircuitBreaker, signal: BreakerSignal, error: BaseException) -> None:
+        """Note what *error* shows about a bucket."""
+        match signal:
+            case BreakerSignal.ANSWERED:
+                breaker.answered()
+            case BreakerSignal.FAILED:
+                breaker.failed(str(error))
+
+    @contextmanager
+    def asking(self, step: Step) -> Iterator[None]:
+        """Note the request of this thread while the step runs."""
+        if not isinstance(step.stage, StoreStage):
+            yield
+            return
+        thread = threading.get_ident()
+        self._asking[thread] = (step.stage.target(step.item), self.clock())
+        try:
+            yield
+        finally:
+            del self._asking[thread]
+
+    def trouble(self, spec: JobSpec) -> str | None:
+        """Return what the buckets of a job failed with last, or that they do not respond."""
+        targets = [
+            Target(spec.output_bucket, Direction.WRITE),
+            Target(spec.input_bucket, Direction.READ),
+            Target(spec.output_bucket, Direction.READ),
+        ]
+        for target in targets:
+            if (reason := self.breakers.of(target).reason) is not None:
+                return f"{STORE}: {reason}"
+        slow_since_s = self.clock() - SLOW_S
+        for target, since_s in list(self._asking.values()):
+            if target in targets and since_s < slow_since_s:
+                doing = f"{_DOING[target.direction]} bucket {target.bucket}"
+                return f"{STORE}: {doing} has taken {self.clock() - since_s:.0f} s so far"
+        return None
+
+    def _probe(self, breaker: CircuitBreaker, stage: StoreStage[Any], item: Item) -> None:
+        try:
+            stage.probe(item)
+        except StoreUnavailable as err:
+            breaker.failed(str(err))
+        except BucketUnavailable:
+            breaker.answered()  # the item's own request raises the same error
+        except BaseException as err:
+            breaker.failed(f"{type(err).__name__}: {err}")
+            raise
+        else:
+            breaker.answered()
