@@ -10,6 +10,16 @@ steps in order), `isolated` (the decoder in child processes).
 from worker.imaging.decode.decoder import DecodedImage, decode
 from worker.imaging.decode.header import Header, peek
 from worker.imaging.decode.limits import Limits
+from worker.imaging.decode.samples import FLATTENED
 from worker.imaging.decode.sniff import needs_isolation, sniff
 
-__all__ = ["DecodedImage", "Header", "Limits", "decode", "needs_isolation", "peek", "sniff"]
+__all__ = [
+    "FLATTENED",
+    "DecodedImage",
+    "Header",
+    "Limits",
+    "decode",
+    "needs_isolation",
+    "peek",
+    "sniff",
+]
