@@ -3,8 +3,9 @@
 Modules, each importing only earlier ones: `limits` (size limits), `sniff` (file format), `header`
 (image size, without decoding), `files` (Pillow plug-ins and translation of their errors), `jpeg`
 (fast path), `tiff` (variants that Pillow misreads), `transparent_colour` (of a PNG), `samples` (any
-mode to 8 bits and a separate alpha), `colour` (profiles to sRGB), `orientation`, `decoder` (all
-steps in order), `isolated` (the decoder in child processes).
+mode to 8 bits and a separate alpha), `profiles` (builds ICC profiles), `press` (of CMYK without a
+profile), `cicp` (of a PNG), `colour` (profiles to sRGB), `orientation`, `metadata` (that outputs
+keep), `decoder` (all steps in order), `isolated` (the decoder in child processes).
 """
 
 from worker.imaging.decode.decoder import DecodedImage, decode

@@ -10,6 +10,7 @@ from PIL.ImageFile import ImageFile
 
 from shared.errors import UndecodableImage
 from worker.imaging.decode import jpeg, tiff
+from worker.imaging.decode.cicp import profile_of_cicp
 from worker.imaging.decode.colour import to_srgb
 from worker.imaging.decode.files import FOREIGN, opened
 from worker.imaging.decode.header import peek
@@ -79,9 +80,14 @@ def decode(data: bytes, limits: Limits, *, truncated: Truncated = "fail") -> Dec
         is_truncated = _load(image, accept=truncated == "accept")
         if is_truncated and image_format == "JPEG":
             return _truncated_jpeg(data)
+        notes = (_TRUNCATED,) if is_truncated else ()
         if image_format == "PNG":
             resolve_transparent_colour(image, data)
-        return _finish(image, notes=(_TRUNCATED,) if is_truncated else ())
+            profile, cicp_notes = profile_of_cicp(data)
+            if profile is not None:  # it takes precedence over an embedded profile
+                image.info["icc_profile"] = profile
+            notes = (*notes, *cicp_notes)
+        return _finish(image, notes=notes)
 
 
 def _plain_jpeg(data: bytes, image: ImageFile) -> DecodedImage | None:
