@@ -129,6 +129,11 @@ class PictureOptions(Document):
         description="Metadata of the image that cutouts and masks keep: resolution, copyright and "
         "author (copyright), or none.",
     )
+    solid: Literal["off", "on"] = Field(
+        default="off",
+        description="Make nearly opaque parts of cutouts opaque and nearly transparent ones "
+        "transparent; soft edges and the mask stay as they are.",
+    )
 
     @field_validator("alpha", mode="before")
     @classmethod

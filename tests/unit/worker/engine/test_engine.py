@@ -235,6 +235,24 @@ def test_other_transparency_is_multiplied_into_the_mask(harness):
     assert harness.segmenter.batches == [1, 1]
 
 
+def test_a_solid_cutout_has_no_nearly_opaque_pixels_and_the_mask_keeps_them(harness):
+    image = np.full((64, 64, 3), 2, np.uint8)  # dark, of which the stand-in makes 253
+    image[:, 32:] = 252
+    harness.put("a.png", encoded(image, "PNG"))
+    plain_job = spec(rem_mode=harness.model.name)
+    solid_job = spec(options=PictureOptions(solid="on"), save_prefix="solid")
+
+    plain, made = (harness.record("a.png", job=job) for job in (plain_job, solid_job))
+
+    masks = [np.asarray(opened(harness, each.mask_key)) for each in (plain, made)]
+    alphas = [np.asarray(opened(harness, each.cutout_key))[..., 3] for each in (plain, made)]
+    assert np.array_equal(masks[0], masks[1])
+    assert np.array_equal(masks[0], alphas[0])
+    assert {0, 255}.isdisjoint(masks[0].ravel().tolist())
+    assert set(np.unique(alphas[1])) == {0, 255}
+    assert plain.qc == made.qc
+
+
 def test_outputs_carry_the_hash_that_applies_to_their_source(harness):
     """So that opaque sources are not rewritten when the option becomes the default."""
     harness.put("cut.png", cut_out()[0])
