@@ -163,7 +163,7 @@ class Verifier:
         if not is_whole(found):
             return f"{found.size_bytes} bytes instead of {found.metadata[BYTES]}"
         params = found.metadata.get(PARAMS)
-        if self._deep and params != self._spec.params_hash:
+        if self._deep and params not in self._spec.params_hashes:
             return f"parameters {params} instead of {self._spec.params_hash}"
         return None
 

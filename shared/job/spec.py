@@ -10,6 +10,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -107,9 +108,10 @@ class PictureOptions(Document):
         description="Mask of an image without a subject: leave it empty (guarded), or stretch it "
         "to full range as the original ComfyUI node does (seed).",
     )
-    alpha: Literal["keep", "ignore"] = Field(
-        default="keep",
-        description="Transparency of the image itself: multiply it into the mask (keep), or "
+    alpha: Literal["auto", "multiply", "ignore", "keep"] = Field(
+        default="auto",
+        description="Transparency of the image itself: use that of a cutout as the mask and "
+        "multiply any other into the mask (auto), always multiply it (keep is its old name), or "
         "ignore it.",
     )
     truncated: Literal["fail", "accept"] = Field(
@@ -127,19 +129,32 @@ class PictureOptions(Document):
         description="Metadata of the image that cutouts and masks keep: resolution, copyright and "
         "author (copyright), or none.",
     )
+    solid: Literal["off", "on"] = Field(
+        default="off",
+        description="Make nearly opaque parts of cutouts opaque and nearly transparent ones "
+        "transparent; soft edges and the mask stay as they are.",
+    )
+
+    @field_validator("alpha", mode="before")
+    @classmethod
+    def _renamed(cls, value: object) -> object:
+        return "multiply" if value == "keep" else value
 
     @model_serializer(mode="wrap")
     def _without_later_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Json]:
         """Leave out options that came after schema 1 and have their defaults.
 
-        So documents and hashes of jobs that do not use them stay as they were.
+        So documents and hashes of jobs that do not use them stay as they were. For the same reason
+        `auto` and `multiply` are both written as `keep`, which version 0.1 reads; see
+        `JobSpec.params_hash_alpha`.
         """
         fields = type(self).model_fields
-        return {
+        kept = {
             name: value
             for name, value in dump(self).items()
             if name in _FIRST_OPTIONS or value != fields[name].default
         }
+        return kept if self.alpha == "ignore" else kept | {"alpha": "keep"}
 
 
 class JobSpec(Document):
@@ -174,6 +189,11 @@ class JobSpec(Document):
     Device, precision, version, batch, job id and priority are left out; otherwise a mixed fleet
     would overwrite its own outputs.
     """
+    params_hash_alpha: str = ""
+    """The same for images with transparency if `options.alpha` is `auto`, else "".
+
+    Opaque images keep the hash of earlier versions, so that an upgrade does not rewrite them.
+    """
     needs: tuple[str, ...] = ()
     """Features that a worker must know to process the job; see `shared.job.features`."""
     version: str = ""
@@ -181,25 +201,43 @@ class JobSpec(Document):
 
     @model_validator(mode="after")
     def _with_params_hash(self) -> Self:
-        vars(self)["params_hash"] = self.params_hash or self._hashed()
+        computed = self._hashes()
+        vars(self)["params_hash"] = self.params_hash or computed["params_hash"]
+        vars(self)["params_hash_alpha"] = self.params_hash_alpha or computed["params_hash_alpha"]
         return self
 
-    def _hashed(self) -> str:
+    def _hashes(self) -> dict[str, str]:
         images = {"model": self.rem_mode, "weights": self.weights_sha256}
         texts = {"prompt": self.prompt, "extra_pnginfo": self.extra_pnginfo}
-        return _digest(images | self.options.model_dump() | texts)[:16]
+        hashed = images | self.options.model_dump() | texts
+        is_auto = self.options.alpha == "auto"
+        return {
+            "params_hash": _digest(hashed)[:16],
+            "params_hash_alpha": _digest(hashed | {"alpha": "auto"})[:16] if is_auto else "",
+        }
+
+    def params_hash_of(self, *, has_alpha: bool) -> str:
+        """Return the hash for an image, which may have transparency that is not ignored."""
+        return self.params_hash_alpha if has_alpha and self.params_hash_alpha else self.params_hash
+
+    @property
+    def params_hashes(self) -> frozenset[str]:
+        """The hashes that outputs of this job may have."""
+        return frozenset({self.params_hash_of(has_alpha=has_alpha) for has_alpha in (False, True)})
 
     def fingerprint(self, keys_sha256: str) -> str:
         """Return the hash of the parameters and keys that make two submissions the same job."""
         same = self.model_dump(exclude={"counter_base", "date", *_ADDED})
-        return _digest(same | {"keys": keys_sha256})
+        # A default job has the fingerprint that it had before `auto` became the default.
+        multiplied = {"alpha": "multiply"} if self.options.alpha == "multiply" else {}
+        return _digest(same | multiplied | {"keys": keys_sha256})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with *update* applied, and a new `params_hash` if that changes it."""
         copied = super().model_copy(update=update, deep=deep)
         changed = set(update or ())
         if _HASHED & changed and "params_hash" not in changed:
-            vars(copied)["params_hash"] = copied._hashed()  # noqa: SLF001 - of this class
+            vars(copied).update(copied._hashes())  # noqa: SLF001 - of this class
         return copied
 
     def to_json(self) -> str:
@@ -246,13 +284,16 @@ class JobSpec(Document):
             raise InvalidOption(
                 f"job document has schema {schema}; this version reads {SCHEMA - 1} and {SCHEMA}"
             )
+        body = known(cls, body)
+        if body.get("params_hash_alpha"):
+            body["options"] = {**body["options"], "alpha": "auto"}
         try:
-            return cls.model_validate(known(cls, body))
+            return cls.model_validate(body)
         except ValidationError as err:
             raise InvalidOption(f"job document is not valid: {problems(err)}") from err
 
 
-_ADDED: Final = ("params_hash", "needs", "version")
+_ADDED: Final = ("params_hash", "params_hash_alpha", "needs", "version")
 """Fields that version 0.1 refuses."""
 _HASHED: Final = frozenset({"rem_mode", "weights_sha256", "options", "prompt", "extra_pnginfo"})
 """Fields that `params_hash` depends on."""

@@ -71,6 +71,7 @@ def sources() -> dict[str, bytes]:
         "png-palette": encoded(palette, "PNG", transparency=b"\0\x80\xff"),
         "png-deep": png(deep, chunks=[(b"tRNS", b"\1\1\2\2\3\3")]),
         "png-interlaced": png(rgb, interlaced=True, chunks=[(b"gAMA", b"\0\0\xb1\x8f")]),
+        "png-cicp": png(rgb, chunks=[(b"cICP", bytes((12, 13, 0, 1)))]),
         "png-animated": encoded(rgb, "PNG", **_two_frames(rgb)),
         "webp": encoded(rgb, "WEBP", exif=turned, icc_profile=profile),
         "webp-lossless": encoded(rgba, "WEBP", lossless=True),

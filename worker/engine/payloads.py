@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from shared.job.record import ItemRecord
 from shared.job.spec import Json
-from worker.imaging.types import SourceImage
+from worker.imaging.types import Mask, SourceImage
 from worker.inference import Output, Prepared
 
 
@@ -46,20 +46,28 @@ class Decoded:
 
 
 @dataclass(frozen=True)
-class DecodedRedo:
-    """A decoded image whose outputs may exist already, at keys that contain its size."""
+class OwnAlpha:
+    """In place of an output of the network: the alpha of the image is its mask."""
 
-    decoded: Decoded
+    mask: Mask
 
 
 @dataclass(frozen=True)
 class Inferred:
-    """The decoded image and the output of the network for it."""
+    """The decoded image and the output of the network for it, unless it needs none."""
 
     etag: str
     image: SourceImage
     notes: tuple[str, ...]
-    output: Output
+    output: Output | OwnAlpha
+
+
+@dataclass(frozen=True)
+class DecodedRedo:
+    """A decoded image whose outputs may exist already, at keys that contain its size."""
+
+    decoded: Decoded | Inferred
+    """What the item continues with if they do not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +81,8 @@ class Rendered:
     quality: Mapping[str, Json]
     """Quality figures and the verdict on them."""
     notes: tuple[str, ...]
+    params_hash: str
+    """The one of the job's hashes that applies to the image."""
 
 
 @dataclass(frozen=True)

@@ -53,14 +53,14 @@ def failed_record(item: Item, err: BaseException) -> ItemRecord:
     )
 
 
-def png_texts_of(request: ItemRequest, version: str) -> dict[str, str]:
+def png_texts_of(request: ItemRequest, version: str, *, params_hash: str) -> dict[str, str]:
     """Return the text chunks of an item's PNG files: those of the job, and one about its making."""
     spec = request.spec
     about = {
         "model": request.model.name,
         "weights_sha256": request.model.segmenter.weights_sha256,
         "version": version,
-        "params": spec.params_hash,
+        "params": params_hash,
     }
     return png_texts(spec.prompt, spec.extra_pnginfo, about)
 

@@ -7,19 +7,20 @@ An item goes to the first stage after its last one that accepts its payload. So 
 others by returning a later payload, and a stage is added by putting it into `build_stages`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from shared.job.spec import ImageOutput
+from shared.job.spec import ImageOutput, Json, PictureOptions
 from worker.engine.circuit_breaker import Direction
-from worker.engine.item import Item
+from worker.engine.item import Item, ItemRequest
 from worker.engine.payloads import (
     Decoded,
     DecodedRedo,
     Downloaded,
     Finished,
     Inferred,
+    OwnAlpha,
     Payload,
     Queued,
     Redo,
@@ -27,7 +28,10 @@ from worker.engine.payloads import (
 )
 from worker.engine.records import done_record, png_texts_of
 from worker.engine.stage import BatchStage, Executor, P, Stage, Step, StoreStage
+from worker.imaging.decode import FLATTENED, DecodedImage
 from worker.imaging.operations import ImageOperations, final_mask
+from worker.imaging.own_alpha import ALREADY_CUT_OUT, is_cutout
+from worker.imaging.types import Cutout, Mask, SourceImage
 from worker.storage import OutputWriter, depend_on_size
 
 Stages: TypeAlias = Sequence[Stage[Any]]
@@ -89,7 +93,7 @@ class RecallSized(_AskOutputs[DecodedRedo]):
     name = "recall_sized"
     accepts = DecodedRedo
 
-    def run(self, item: Item, payload: DecodedRedo) -> Decoded | Finished:
+    def run(self, item: Item, payload: DecodedRedo) -> Decoded | Inferred | Finished:
         """See `Stage.run`."""
         decoded = payload.decoded
         height, width = decoded.image.pixels.shape[:2]
@@ -125,7 +129,7 @@ class Download(StoreStage[Queued]):
 
 @dataclass(frozen=True)
 class Decode(Stage[Downloaded]):
-    """Decode the source, and prepare it for the network."""
+    """Decode the source, and prepare it for the network, unless its own alpha is its mask."""
 
     imaging: ImageOperations
     name = "decode"
@@ -137,18 +141,29 @@ class Decode(Stage[Downloaded]):
         """See `Stage.pixels`."""
         return self.imaging.count_pixels(payload.body)
 
-    def run(self, item: Item, payload: Downloaded) -> Decoded | DecodedRedo:
+    def run(self, item: Item, payload: Downloaded) -> Decoded | Inferred | DecodedRedo:
         """See `Stage.run`."""
         request, options = item.request, item.request.spec.options
         decoded = self.imaging.decode(payload.body, options, isolate=request.isolate)
-        prepared = request.model.segmenter.prepare(decoded.image)
-        # The network sees the image flattened; the cutout is made of its own colours.
         source = decoded.source(
-            keep_alpha=options.alpha == "keep", keep_metadata=options.metadata == "copyright"
+            keep_alpha=options.alpha != "ignore", keep_metadata=options.metadata == "copyright"
         )
-        ready = Decoded(payload.etag, source, decoded.notes, prepared)
+        ready = self._ready(item.request, payload.etag, decoded, source)
         may_exist = request.redo and depend_on_size(request)
         return DecodedRedo(ready) if may_exist else ready
+
+    def _ready(
+        self, request: ItemRequest, etag: str, decoded: DecodedImage, source: SourceImage
+    ) -> Decoded | Inferred:
+        """Return the input of the network, or its output if the image is cut out already."""
+        is_auto = request.spec.options.alpha == "auto"
+        if is_auto and source.alpha is not None and is_cutout(source.alpha):
+            # No network: it would cut into the solid parts of what is cut out already.
+            notes = [note for note in decoded.notes if not note.startswith(FLATTENED)]
+            return Inferred(etag, source, (*notes, ALREADY_CUT_OUT), OwnAlpha(source.alpha))
+        # The network sees the image flattened; the cutout is made of its own colours.
+        prepared = request.model.segmenter.prepare(decoded.image)
+        return Decoded(etag, source, decoded.notes, prepared)
 
 
 @dataclass(frozen=True)
@@ -181,22 +196,17 @@ class Render(Stage[Inferred]):
     def run(self, item: Item, payload: Inferred) -> Rendered:
         """See `Stage.run`."""
         request, spec, source = item.request, item.request.spec, payload.image
-        height, width = source.pixels.shape[:2]
-        segmented = request.model.segmenter.finish(
-            payload.output, height, width, stretch=spec.options.stretch
-        )
-        mask = final_mask(segmented.mask, source)
-        quality = self.imaging.measure(
-            mask, segmented.low, segmented.high, spec.thresholds, source.doubts
-        )
+        mask, quality = self._judged(request, payload)
+        params_hash = spec.params_hash_of(has_alpha=source.alpha is not None)
         outputs: dict[str, bytes] = {}
         if spec.image_output is not ImageOutput.HIDE:
-            texts = png_texts_of(request, self.version)
-            cutout = self.imaging.compose(source.pixels, mask, spec.options)
+            texts = png_texts_of(request, self.version, params_hash=params_hash)
+            cutout = self._composed(payload, mask, spec.options)
             outputs = {
                 name: self.imaging.encode(pixels, texts, source.metadata, spec.options)
                 for name, pixels in (("mask", mask), ("cutout", cutout))
             }
+        height, width = mask.shape
         return Rendered(
             etag=payload.etag,
             outputs=outputs,
@@ -204,7 +214,30 @@ class Render(Stage[Inferred]):
             height_px=height,
             quality=quality,
             notes=payload.notes,
+            params_hash=params_hash,
         )
+
+    def _judged(self, request: ItemRequest, payload: Inferred) -> tuple[Mask, Mapping[str, Json]]:
+        """Return the final mask and the figures and verdict for the record."""
+        limits, doubts = request.spec.thresholds, payload.image.doubts
+        if isinstance(payload.output, OwnAlpha):
+            mask = payload.output.mask
+            return mask, {
+                **self.imaging.measure(mask, 0.0, 1.0, limits, doubts),
+                "mask_from": "alpha",
+            }
+        height, width = payload.image.pixels.shape[:2]
+        segmented = request.model.segmenter.finish(
+            payload.output, height, width, stretch=request.spec.options.stretch
+        )
+        mask = final_mask(segmented.mask, payload.image)
+        return mask, self.imaging.measure(mask, segmented.low, segmented.high, limits, doubts)
+
+    def _composed(self, payload: Inferred, mask: Mask, options: PictureOptions) -> Cutout:
+        """Return the cutout; what was cut out already has no background left in its colours."""
+        if isinstance(payload.output, OwnAlpha):
+            options = options.model_copy(update={"edges": "source"})
+        return self.imaging.compose(payload.image.pixels, mask, options)
 
 
 @dataclass(frozen=True)
@@ -222,7 +255,11 @@ class Upload(StoreStage[Rendered]):
         record = done_record(item, payload)
         if payload.outputs:
             record = self.writer.publish(
-                item.request, payload.outputs, record, source_etag=payload.etag
+                item.request,
+                payload.outputs,
+                record,
+                source_etag=payload.etag,
+                params_hash=payload.params_hash,
             )
         return Finished(record)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from shared.job.spec import Json, PictureOptions
 from shared.job.thresholds import Thresholds
-from worker.imaging.compose import combine, compose
+from worker.imaging.compose import combine, compose, solid
 from worker.imaging.decode import DecodedImage, Limits, decode, needs_isolation, peek, sniff
 from worker.imaging.decode.isolated.decoder import IsolatedDecoder
 from worker.imaging.encode import ENCODERS
@@ -74,8 +74,9 @@ class ImageOperations:
         return figures.to_json() | {"verdict": verdict.verdict} | reasons
 
     def compose(self, image: RgbImage, mask: Mask, options: PictureOptions) -> Cutout:
-        """Return the cutout of *image*, with *mask* as its alpha."""
-        return compose(image, mask, edges=options.edges)
+        """Return the cutout of *image*, with *mask* as its alpha, made `solid` if so configured."""
+        alpha = solid(mask) if options.solid == "on" else mask
+        return compose(image, alpha, edges=options.edges)
 
     def encode(
         self,

@@ -23,8 +23,9 @@ later job wrote it."""
 
 def is_own(item: ItemRef, found: ObjectInfo) -> bool:
     """Return whether this very job wrote the object in this generation, and it is whole."""
-    own = {PARAMS: item.spec.params_hash, SEQUENCE: str(item.sequence)}
-    by_us = all(found.metadata.get(name) == own[name] for name in own)
+    by_us = found.metadata.get(PARAMS) in item.spec.params_hashes and found.metadata.get(
+        SEQUENCE
+    ) == str(item.sequence)
     return by_us and is_whole(found) and not _is_outdated(item, found)
 
 

@@ -101,9 +101,17 @@ class OutputWriter:
         )
 
     def publish(
-        self, item: ItemRef, outputs: Mapping[str, bytes], record: ItemRecord, *, source_etag: str
+        self,
+        item: ItemRef,
+        outputs: Mapping[str, bytes],
+        record: ItemRecord,
+        *,
+        source_etag: str,
+        params_hash: str,
     ) -> ItemRecord:
         """Write an item's outputs, copy a doubtful cutout for review, and return the final record.
+
+        *params_hash* is the one of the job's hashes that applies to the image.
 
         A repetition is harmless: what this job, or an equal one, wrote before is recognised by its
         metadata and left as it is, so its ETag never changes.
@@ -116,7 +124,7 @@ class OutputWriter:
         """
         metadata = {
             SOURCE: source_etag,
-            PARAMS: item.spec.params_hash,
+            PARAMS: params_hash,
             SEQUENCE: str(item.sequence),
             GENERATION: str(item.generation),
             JOB: item.job_id,

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from worker.imaging.decode.files import FOREIGN
+from worker.imaging.decode.press import press_profile
 
 SRGB_TOLERANCE: Final = 1
 """Greatest difference, of 255, at which a profile counts as sRGB and is not applied."""
@@ -50,7 +51,7 @@ def to_srgb(mode: str, info: Mapping[Any, Any]) -> Conversion:
     """Return the conversion of an image's colours to sRGB.
 
     Never raises: with a damaged or unsuitable profile the pixels are assumed to be sRGB
-    (CMYK: converted by formula), and the notes record that.
+    (CMYK: for the press of `press_profile`), and the notes record that.
 
     Args:
         mode: Mode of the pixels to convert, one of `samples.BASES`.
@@ -61,7 +62,9 @@ def to_srgb(mode: str, info: Mapping[Any, Any]) -> Conversion:
         lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
         transform = _transform(lab, "LAB")
     if mode == "CMYK" and transform is None:
-        notes = (*notes, "CMYK without a usable profile; converted by formula")
+        press = ImageCms.ImageCmsProfile(io.BytesIO(press_profile()))
+        transform = _transform(press, "CMYK")
+        notes = (*notes, "CMYK without a usable profile; converted as coated offset (ISO 12647-2)")
     return Conversion(transform, notes)
 
 

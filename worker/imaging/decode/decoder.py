@@ -10,6 +10,7 @@ from PIL.ImageFile import ImageFile
 
 from shared.errors import UndecodableImage
 from worker.imaging.decode import jpeg, png_chunks, tiff
+from worker.imaging.decode.cicp import profile_of_cicp
 from worker.imaging.decode.colour import to_srgb
 from worker.imaging.decode.damage import TRUNCATED, Findings
 from worker.imaging.decode.files import FOREIGN, opened
@@ -83,11 +84,20 @@ def decode(data: bytes, limits: Limits, *, truncated: Truncated = "fail") -> Dec
             findings += Findings(damage=(TRUNCATED,))
         elif checked and checked.lacks_end:
             findings += Findings(notes=(png_chunks.NO_END,))
-        if image_format == "PNG":
-            resolve_transparent_colour(image, checked.data if checked else data)
+        if checked:
+            findings += Findings(notes=_prepare_png(image, checked.data))
         findings = findings.accepted(image_format, accept=accept)
         decoded = _finish(image)
     return _with(findings, decoded)
+
+
+def _prepare_png(image: ImageFile, data: bytes) -> tuple[str, ...]:
+    """Apply the transparent colour and the cICP chunk to a loaded image; return notes."""
+    resolve_transparent_colour(image, data)
+    profile, notes = profile_of_cicp(data)
+    if profile is not None:  # it takes precedence over an embedded profile
+        image.info["icc_profile"] = profile
+    return notes
 
 
 def _with(findings: Findings, decoded: DecodedImage) -> DecodedImage:

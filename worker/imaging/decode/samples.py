@@ -14,6 +14,8 @@ from worker.imaging.decode.tiff import tag
 BASES: Final = ("L", "RGB", "CMYK", "LAB")
 """Modes without alpha that `colour` accepts."""
 
+FLATTENED: Final = "has alpha; flattened"
+"""How the note about the background of the network's input begins."""
 _WITH_ALPHA: Final = {"LA": "L", "RGBA": "RGB"}
 _CONVERT: Final = {
     "1": "L",
@@ -70,7 +72,7 @@ def flatten(rgb: Image.Image, alpha: Image.Image) -> tuple[Image.Image, str]:
     colour = "grey" if luma.sum[0] > _BRIGHT * luma.count[0] else "white"
     background = Image.new("RGB", rgb.size, colour)
     background.paste(rgb, mask=alpha)
-    return background, f"has alpha; flattened on {colour}"
+    return background, f"{FLATTENED} on {colour}"
 
 
 def _expanded(image: Image.Image) -> Image.Image:

@@ -19,6 +19,8 @@ from shared.job.spec import Existing, ImageOutput, JobSpec, Naming, PictureOptio
 from shared.job.thresholds import Thresholds
 
 DEFAULT = JobSpec(input_bucket="inbox", output_bucket="cutouts", weights_sha256="0" * 64)
+MULTIPLIED = DEFAULT.model_copy(update={"options": PictureOptions(alpha="multiply")})
+"""What version 0.1 meant by the same document."""
 FULL = JobSpec(
     input_bucket="inbox",
     output_bucket="cutouts",
@@ -120,7 +122,8 @@ def test_the_examples_in_the_docstrings_hold():
 @SPECS
 def test_a_job_document_is_the_json_of_earlier_versions(spec, text, params_hash, fingerprint):
     assert spec.to_json() == text
-    assert JobSpec.from_json(text) == JobSpec.from_json(text.encode()) == spec
+    assert JobSpec.from_json(text, spec.added_json()) == spec
+    assert JobSpec.from_json(text.encode(), spec.added_json().encode()) == spec
 
 
 @SPECS
@@ -165,7 +168,7 @@ def test_a_document_this_version_cannot_interpret_is_refused_in_one_line(change,
     "change",
     [
         {"recipe": "white"},
-        {"options": {"blur": 1}},
+        {"options": {"alpha": "keep", "blur": 1}},
         {"thresholds": {"review_nothing_below": 1}},
         {"params_hash": DEFAULT.params_hash, "needs": []},
     ],
@@ -173,7 +176,7 @@ def test_a_document_this_version_cannot_interpret_is_refused_in_one_line(change,
 def test_fields_that_a_later_version_added_to_a_job_document_are_ignored(change):
     text = json.dumps(json.loads(DEFAULT_JSON) | change)
 
-    assert JobSpec.from_json(text) == DEFAULT
+    assert JobSpec.from_json(text) == MULTIPLIED
 
 
 def test_a_job_document_carries_the_hash_of_its_submission():
@@ -184,7 +187,7 @@ def test_a_job_document_carries_the_hash_of_its_submission():
 
     assert found.params_hash == "feedfacecafe0123"
     assert found.model_copy(update={"save_prefix": "other"}).params_hash == "feedfacecafe0123"
-    assert found.fingerprint("k") == DEFAULT.fingerprint("k")
+    assert found.fingerprint("k") == MULTIPLIED.fingerprint("k")
 
 
 def test_the_added_fields_of_a_document_are_read_with_it():
@@ -215,7 +218,36 @@ def test_the_previous_schema_had_no_thresholds():
     body = json.loads(DEFAULT_JSON) | {"schema": 0}
     del body["thresholds"]
 
-    assert JobSpec.from_json(json.dumps(body)) == DEFAULT
+    assert JobSpec.from_json(json.dumps(body)) == MULTIPLIED
+
+
+def test_keep_is_the_old_name_of_multiply():
+    assert PictureOptions(alpha="keep") == PictureOptions(alpha="multiply")
+    assert JobSpec.from_json(DEFAULT_JSON).options.alpha == "multiply"
+
+
+def test_only_images_with_transparency_have_a_new_hash():
+    """An upgrade must not rewrite opaque images, whose pixels stay the same."""
+    assert DEFAULT.options.alpha == "auto"
+    assert DEFAULT.params_hash_of(has_alpha=False) == MULTIPLIED.params_hash
+    assert DEFAULT.params_hash_of(has_alpha=True) != MULTIPLIED.params_hash
+    assert MULTIPLIED.params_hash_of(has_alpha=True) == MULTIPLIED.params_hash
+    assert len(DEFAULT.params_hashes) == 2
+    assert MULTIPLIED.params_hashes == {MULTIPLIED.params_hash}
+
+
+def test_the_hash_for_transparency_follows_the_options():
+    copied = MULTIPLIED.model_copy(update={"options": PictureOptions(edges="seed")})
+
+    assert copied.params_hash_alpha not in ("", DEFAULT.params_hash_alpha)
+    assert FULL.params_hash_alpha == ""
+    assert DEFAULT.model_copy(update={"options": FULL.options}).params_hash_alpha == ""
+
+
+def test_jobs_that_treat_transparency_differently_are_different_jobs():
+    ignored = DEFAULT.model_copy(update={"options": PictureOptions(alpha="ignore")})
+
+    assert len({each.fingerprint("k") for each in (DEFAULT, MULTIPLIED, ignored)}) == 3
 
 
 def test_documents_are_immutable_and_validated():

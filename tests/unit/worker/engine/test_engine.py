@@ -17,6 +17,7 @@ from support.until import until
 
 from shared.errors import DeviceLost, StoreUnavailable, UndecodableImage
 from shared.job.spec import Existing, ImageOutput, Naming, PictureOptions
+from shared.objects.object_metadata import PARAMS
 from worker.engine.circuit_breaker import Direction, Target
 from worker.engine.device_state import DeviceState
 from worker.engine.observer import Observer
@@ -180,6 +181,125 @@ def test_the_transparency_of_a_source_is_kept_or_ignored_as_configured(harness):
     assert not np.asarray(kept)[:, :20].any()
     assert np.asarray(kept)[:, 20:].any()
     assert np.asarray(dropped)[:, 20:].any()
+
+
+def cut_out(*, soft=False):
+    """Return a grey disc with alpha on a transparent ground, and its alpha."""
+    y, x = np.mgrid[0:60, 0:60] - 30.0
+    alpha = np.clip((18 - np.hypot(x, y)) * (6 if soft else 120) + 100, 0, 254).astype(np.uint8)
+    pixels = np.full((60, 60, 4), 180, np.uint8)
+    pixels[..., 3] = alpha
+    return encoded(pixels, "PNG", "RGBA"), alpha
+
+
+def test_the_alpha_of_a_cutout_is_its_mask_without_a_forward_pass(harness):
+    """A new mask multiplied into it took solid parts away."""
+    data, alpha = cut_out()
+    harness.put("cut.png", data)
+
+    record = harness.record("cut.png")
+
+    assert np.array_equal(np.asarray(opened(harness, record.mask_key)), alpha)
+    cutout = np.asarray(opened(harness, record.cutout_key))
+    assert np.array_equal(cutout[..., 3], alpha)
+    assert (cutout[alpha > 0, :3] == 180).all()
+    assert harness.segmenter.batches == []
+    assert (record.notes, record.qc["mask_from"]) == (("already cut out",), "alpha")
+    assert record.verdict == "ok"
+
+
+def test_the_alpha_of_a_cutout_is_multiplied_or_ignored_as_configured(harness):
+    data, alpha = cut_out()
+    harness.put("cut.png", data)
+    jobs = [
+        spec(options=PictureOptions(alpha=choice), save_prefix=choice)
+        for choice in ("multiply", "keep", "ignore")
+    ]
+
+    multiplied, kept, ignored = (
+        np.asarray(opened(harness, harness.record("cut.png", job=job).mask_key)) for job in jobs
+    )
+
+    assert harness.segmenter.batches == [1, 1, 1]
+    assert not multiplied[alpha == 0].any()
+    assert not np.array_equal(multiplied, alpha)
+    assert np.array_equal(multiplied, kept)
+    assert ignored[alpha == 0].any() or not np.array_equal(ignored, multiplied)
+
+
+def test_other_transparency_is_multiplied_into_the_mask(harness):
+    harness.put("half.png", transparent())
+    harness.put("soft.png", cut_out(soft=True)[0])
+
+    for key in ("half.png", "soft.png"):
+        record = harness.record(key)
+        assert "mask_from" not in record.qc
+        assert "already cut out" not in record.notes
+    assert harness.segmenter.batches == [1, 1]
+
+
+def test_a_solid_cutout_has_no_nearly_opaque_pixels_and_the_mask_keeps_them(harness):
+    image = np.full((64, 64, 3), 2, np.uint8)  # dark, of which the stand-in makes 253
+    image[:, 32:] = 252
+    harness.put("a.png", encoded(image, "PNG"))
+    plain_job = spec(rem_mode=harness.model.name)
+    solid_job = spec(options=PictureOptions(solid="on"), save_prefix="solid")
+
+    plain, made = (harness.record("a.png", job=job) for job in (plain_job, solid_job))
+
+    masks = [np.asarray(opened(harness, each.mask_key)) for each in (plain, made)]
+    alphas = [np.asarray(opened(harness, each.cutout_key))[..., 3] for each in (plain, made)]
+    assert np.array_equal(masks[0], masks[1])
+    assert np.array_equal(masks[0], alphas[0])
+    assert {0, 255}.isdisjoint(masks[0].ravel().tolist())
+    assert set(np.unique(alphas[1])) == {0, 255}
+    assert plain.qc == made.qc
+
+
+def test_outputs_carry_the_hash_that_applies_to_their_source(harness):
+    """So that opaque sources are not rewritten when the option becomes the default."""
+    harness.put("cut.png", cut_out()[0])
+    harness.put("half.png", transparent())
+    job = spec(rem_mode=harness.model.name)
+    expected = {
+        harness.image("a.jpg"): job.params_hash,
+        "cut.png": job.params_hash_alpha,
+        "half.png": job.params_hash_alpha,
+    }
+
+    for key, params_hash in expected.items():
+        record = harness.record(key, job=job)
+        written = harness.store.head("cutouts", record.cutout_key).metadata[PARAMS]
+        about = json.loads(opened(harness, record.cutout_key).text["rmbg"])
+        assert (written, about["params"]) == (params_hash, params_hash)
+
+
+def test_a_redo_of_a_cutout_takes_the_record_from_the_bucket(harness):
+    harness.put("cut.png", cut_out()[0])
+    first = harness.record("cut.png")
+    harness.fail_store("get", times=100, error=AssertionError("the source is read again"))
+
+    again = harness.record("cut.png", redo=True)
+
+    assert (again.state, again.qc) == ("done", first.qc)
+
+
+def test_a_draining_process_finishes_an_image_that_needs_no_network(harnesses):
+    data, _ = cut_out()
+    held = harnesses()
+    held.put("cut.png", data)
+    imaging = held.imaging.decode
+
+    def decode(*given, **named):
+        decoded = imaging(*given, **named)
+        held.drain()
+        return decoded
+
+    held.imaging.decode = decode
+
+    [outcome] = held.run("cut.png")
+
+    assert isinstance(outcome, Finished)
 
 
 def test_resolution_and_copyright_of_a_source_are_kept_or_dropped_as_configured(harness):

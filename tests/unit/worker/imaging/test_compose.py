@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from worker.imaging.compose import combine, compose
+from worker.imaging.compose import combine, compose, solid
 
 ALL_EDGES = ["source", "seed", "estimate"]
 
@@ -96,3 +96,22 @@ def test_combine_multiplies_and_rounds_every_pair_of_values():
 
     assert product.dtype == np.uint8
     assert np.array_equal(product, np.floor(mask.astype(int) * alpha / 255 + 0.5))
+
+
+def test_only_values_near_the_ends_become_solid():
+    """Hair, and every other soft edge, has values between."""
+    values = np.arange(256, dtype=np.uint8)[None]
+
+    made = solid(values)[0].tolist()
+
+    assert made == [0] * 4 + list(range(4, 252)) + [255] * 4
+
+
+def test_a_solid_mask_leaves_the_estimated_colours_as_they_are():
+    image = np.random.default_rng(3).integers(0, 256, (40, 40, 3), np.uint8)
+    mask = np.tile(np.linspace(0, 255, 40).astype(np.uint8), (40, 1))
+
+    soft, made = (compose(image, each, edges="estimate") for each in (mask, solid(mask)))
+
+    shown = (mask > 3) & (mask < 252)
+    assert np.array_equal(soft[shown], made[shown])

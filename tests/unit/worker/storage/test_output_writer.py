@@ -64,7 +64,13 @@ def record_of(item, **changes):
 
 
 def publish(writer, item, *, outputs=None, source="source-tag", **changes):
-    return writer.publish(item, outputs or OUTPUTS, record_of(item, **changes), source_etag=source)
+    return writer.publish(
+        item,
+        outputs or OUTPUTS,
+        record_of(item, **changes),
+        source_etag=source,
+        params_hash=item.spec.params_hash,
+    )
 
 
 def source_tag(store):

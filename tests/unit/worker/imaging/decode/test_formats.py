@@ -23,7 +23,8 @@ GREY_16 = np.array([[0, 128, 129, 32768], [65535, 257, 65278, 65279]], np.uint16
 GREY_16_AS_8 = np.array([[0, 0, 1, 128], [255, 1, 254, 254]], np.uint8)
 COLOUR = (200, 100, 50)
 INK = (0, 255, 255, 0)
-RED = (255, 0, 0)
+RED = (227, 20, 29)
+"""The red of a press without a profile; `test_colour` derives it."""
 
 
 def grey_as_rgb(levels):
@@ -94,7 +95,7 @@ FEATURES = {
         plain((255, 128, 1), 4, 4),
         0,
     ),
-    "tiff-cmyk": (encoded(plain(INK), "TIFF", "CMYK"), plain(RED), 0),
+    "tiff-cmyk": (encoded(plain(INK), "TIFF", "CMYK"), plain(RED), 1),
     "tiff-cmyk-16-bits": (
         tiff(np.full((4, 4, 4), (0, 65535, 65535, 0), np.uint16), photometric=5),
         plain(RED, 4, 4),
