@@ -15,7 +15,8 @@ import click
 
 from producer.local.collect import Collector
 from producer.local.images import Folder, scan, upload
-from producer.local.servers import EmbeddedServers
+from producer.local.servers import SERVER_LOGS, EmbeddedServers
+from producer.local.space import Space
 from producer.local.weights import fetch_if_missing
 from producer.local.worker_process import WorkerProcess
 from producer.progress import count, exit_code, screen_for, watch
@@ -53,8 +54,8 @@ def run(src: Path, out: Path, options: JobOptions, env: Mapping[str, str]) -> in
 
     Raises:
         NoKeys: If there is no image below *src*.
-        InvalidOption: If another run uses *out*, if a file there cannot be written, or if the
-            embedded servers are not installed.
+        InvalidOption: If another run uses *out*, if its disk is full, if a file there cannot be
+            written, or if the embedded servers are not installed.
         WeightsInvalid: If the model's weights cannot be downloaded.
         ServiceUnavailable: If the job cannot go on; the same call resumes it.
     """
@@ -67,10 +68,12 @@ def run(src: Path, out: Path, options: JobOptions, env: Mapping[str, str]) -> in
     settings = ServiceSettings.from_env(env)
     if not env.get("RMBG_WEIGHTS"):
         fetch_if_missing(models.get(options.rem_mode), settings)
-    with EmbeddedServers(out / DATA) as servers:
+    space = Space(out, [out / DATA / name for name in SERVER_LOGS])
+    space.check()
+    with space.explained(), EmbeddedServers(out / DATA) as servers:
         env |= servers.settings()
         services = Services(ServiceSettings.from_env(env))
-        code = _Run(services, folder, out, options).finish(env)
+        code = _Run(services, folder, out, options, space).finish(env)
     shutil.rmtree(out / DATA)
     return code
 
@@ -78,9 +81,12 @@ def run(src: Path, out: Path, options: JobOptions, env: Mapping[str, str]) -> in
 class _Run:
     """One job over one folder, with running servers."""
 
-    def __init__(self, services: Services, folder: Folder, out: Path, options: JobOptions) -> None:
+    def __init__(
+        self, services: Services, folder: Folder, out: Path, options: JobOptions, space: Space
+    ) -> None:
         self._services = services
         self._folder = folder
+        self._space = space
         self._options = options
         bucket = services.settings.output_bucket
         self._collector = Collector(services.objects, bucket, out, options.naming)
@@ -144,13 +150,15 @@ class _Run:
             keep_alive: Called twice a second with the number of items that have ended.
 
         Raises:
-            InvalidOption: If an image cannot be written; at once, not when the job has ended.
+            InvalidOption: If an image cannot be written, or the disk is full; at once, not when
+                the job has ended.
         """
         ended = threading.Event()
         with ThreadPoolExecutor(1) as pool:
             fetched = pool.submit(self._collect, job_id, ended)
 
             def poll() -> JobStatus:
+                self._space.check()
                 self._collector.check()
                 if fetched.done():
                     fetched.result()

@@ -21,6 +21,8 @@ from shared.errors import ObjectMissing, RedisUnavailable, ServiceUnavailable, S
 from shared.objects import S3Store
 from shared.settings import StoreSettings
 
+SERVER_LOGS: Final = ("redis.log", "s3.log")
+"""Log files of the servers in their data folder."""
 _READY_KEY: Final = "_jobs/.ready"
 """Object in the output bucket that is read to check that S3 is ready."""
 _S3_MEMORY: Final = "512MiB"

@@ -7,6 +7,7 @@ import pytest
 
 from producer.local.images import scan, upload
 from producer.local.run import _Run
+from producer.local.space import LEAST_BYTES, Space
 from producer.submission.options import JobOptions
 from shared.errors import InvalidOption
 from shared.job.spec import JobState
@@ -28,13 +29,20 @@ def src(tmp_path):
 
 
 @pytest.fixture
-def started(src, tmp_path, services):
+def free_bytes():
+    """The free space of the disk, in a list; a test changes it."""
+    return [LEAST_BYTES]
+
+
+@pytest.fixture
+def started(src, tmp_path, services, free_bytes):
     """Start a run over the images as they are now; return it and its job."""
 
     def start(**options):
         folder = scan(src, without=tmp_path / "out")
         uploaded = upload(folder, services.objects, services.settings.output_bucket)
-        run = _Run(services, folder, tmp_path / "out", JobOptions(**options))
+        space = Space(tmp_path, free_bytes=lambda _: free_bytes[0])
+        run = _Run(services, folder, tmp_path / "out", JobOptions(**options), space)
         return run, run._submit(uploaded.digest)
 
     return start
@@ -112,6 +120,21 @@ def test_an_image_that_cannot_be_written_ends_the_run_at_once(started, tmp_path,
             hand.begin(1)  # no other record comes that would raise the error
 
     with pytest.raises(InvalidOption, match=r"cannot write .*/out/cutout/"):
+        run._watch(job_id, keep_alive)
+
+    assert services.jobs.queries.status(job_id).state is JobState.RUNNING
+
+
+def test_a_full_disk_ends_the_run_at_once(started, services, hand, free_bytes):
+    """No server says so: the job would wait, or its images would fail."""
+    run, job_id = started()
+
+    def keep_alive(ended):
+        assert not ended, "the job goes on"
+        hand.begin(1)
+        free_bytes[0] = LEAST_BYTES - 1
+
+    with pytest.raises(InvalidOption, match="no space left in OUT_DIR"):
         run._watch(job_id, keep_alive)
 
     assert services.jobs.queries.status(job_id).state is JobState.RUNNING
