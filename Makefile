@@ -8,7 +8,7 @@ ITEMS ?= 2000
 # More processes than cores: most tests wait for servers and other processes.
 PYTEST_ARGS ?= -n 3 --dist worksteal
 
-.PHONY: install demo test check lint types imports wheel fmt bench chaos compose constraints
+.PHONY: install demo test check lint types imports wheel fmt bench chaos damage compose constraints
 
 install: $(VENV)/.installed
 
@@ -51,6 +51,10 @@ bench: install
 
 chaos: install
 	$(BIN)/python tests/chaos/run.py --seed $(SEED) --seconds $(SECONDS) --items $(ITEMS) $(if $(SABOTAGE),--sabotage $(SABOTAGE))
+
+# Damage files, and count what is accepted without a note; `cjpeg` adds arithmetic coding.
+damage: install
+	$(BIN)/python tests/fuzz/damage_corpus.py
 
 # Run the compose file; without a Docker engine, print why this is skipped.
 compose: install
