@@ -11,7 +11,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 # Folders of test files for `make fuzz`; without any it clones public ones into out/fixtures.
 FIXTURES ?=
 
-.PHONY: install demo test check lint types imports wheel fmt bench chaos fuzz compose constraints
+.PHONY: install demo test check lint types imports wheel fmt bench chaos damage fuzz compose constraints
 
 install: $(VENV)/.installed
 
@@ -59,6 +59,10 @@ fuzz: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	$(BIN)/python tests/fuzz/fuzz_decode.py --seed $(SEED) --files 20000
 	$(BIN)/python tests/fuzz/compare_decoders.py $(if $(FIXTURES),$(FIXTURES),--fetch out/fixtures)
+
+# Damage files, and count what is accepted without a note; `cjpeg` adds arithmetic coding.
+damage: install
+	$(BIN)/python tests/fuzz/damage_corpus.py
 
 # Run the compose file; without a Docker engine, print why this is skipped.
 compose: install

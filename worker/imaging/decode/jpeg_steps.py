@@ -32,6 +32,12 @@ _MIN_STEP: Final = 3.0
 _MIN_QUANTA: Final = 0.25
 """Levels for each unit of the quantisation step: twice the step between two means of blocks. A
 smooth background at low quality has jumps of one step, and they may follow the grid."""
+_MIN_EVEN: Final = 0.7
+"""Share of these jumps that are of about one height."""
+_MAX_ELSEWHERE: Final = 0.12
+"""Share of blocks with such a jump in the rest of the image. Patterns have many."""
+_MAX_EDGE: Final = 0.2
+"""Share of pixels below the place that are on an edge, more than beside it."""
 _MARGIN: Final = 10
 """A part of a row that is shorter than this fraction of it proves nothing."""
 _CLIP: Final = 60.0
@@ -58,7 +64,12 @@ def find_steps(pixels: RgbImage, layout: Layout) -> Findings:
     for channel, step in zip((0, 2, 1), steps, strict=True):  # OpenCV's order is Y, Cr, Cb
         least = max(_MIN_STEP, _MIN_QUANTA * step)
         for sign in (1, -1):
-            if _has_step(sign * jumps[..., channel], least):
+            place = _best_place(sign * jumps[..., channel], least)
+            if (
+                place
+                and _is_step(sign * jumps[..., channel], place)
+                and not _is_edge_below(pixels, place, layout.unit_px)
+            ):
                 return Findings(doubts=(DOUBT,))
     return Findings()
 
@@ -106,12 +117,12 @@ def _luma_and_colour(lines: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
     return np.asarray(cv2.cvtColor(lines, cv2.COLOR_RGB2YCrCb), np.int16)
 
 
-def _has_step(jumps: npt.NDArray[np.float32], least: float) -> bool:
-    """Return whether jumps of at least *least* follow one row of blocks and then the next."""
+def _best_place(jumps: npt.NDArray[np.float32], least: float) -> tuple[int, int] | None:
+    """Return where a change of at least *least* may begin: row and column of a block."""
     rows, columns = jumps.shape
     hits = _Sums.of((jumps > least / 2).ravel())
     if hits.running[-1] < _MIN_SHARE * columns:
-        return False
+        return None
     heights = _Sums.of(jumps.clip(-_CLIP, _CLIP).ravel())
     margin = max(3, columns // _MARGIN)
     row, column = np.mgrid[: rows - 1, margin : columns - margin + 1]
@@ -122,4 +133,35 @@ def _has_step(jumps: npt.NDArray[np.float32], least: float) -> bool:
     is_high = np.minimum(right, left) >= least
     inside = np.minimum(hits.mean(first, middle), hits.mean(middle, last))
     outside = np.maximum(hits.mean(start, first), hits.mean(last, middle + columns))
-    return bool((is_one_step & is_high & (inside - outside >= _MIN_SHARE)).any())
+    shares = np.where(is_one_step & is_high, inside - outside, 0)
+    best = int(shares.argmax())
+    if shares.flat[best] < _MIN_SHARE:
+        return None
+    return int(row.flat[best]), int(column.flat[best])
+
+
+def _is_step(jumps: npt.NDArray[np.float32], place: tuple[int, int]) -> bool:
+    """Return whether the jumps at *place* are of one height, and rare in the rest of the image."""
+    first = place[0] * jumps.shape[1] + place[1]
+    last = first + jumps.shape[1]
+    inside, outside = jumps.flat[first:last], np.delete(jumps, np.s_[first:last])
+    height = np.median(inside)
+    is_even = float((np.abs(inside - height) <= height / 2).mean()) >= _MIN_EVEN
+    return is_even and float((outside > height / 2).mean()) <= _MAX_ELSEWHERE
+
+
+def _is_edge_below(pixels: RgbImage, place: tuple[int, int], unit_px: tuple[int, int]) -> bool:
+    """Return whether an edge goes down from *place*, as between two images side by side.
+
+    Damage changes both sides of this line below the row in which it begins.
+    """
+    top, left = (place[0] + 3) * unit_px[1], place[1] * unit_px[0]
+    if top >= len(pixels):
+        return False
+    shares = []
+    for column in (-2, -1, 0, 1, 2):
+        at = left + column * unit_px[0]
+        a, b, c, d = np.moveaxis(_luma_and_colour(pixels[top:, at - 2 : at + 2]), 1, 0)
+        jumps = np.abs(2 * (c - b) - (b - a) - (d - c)).max(axis=1)
+        shares.append(float((jumps > 2 * _MIN_STEP).mean()))
+    return shares[2] - float(np.median(shares)) > _MAX_EDGE
