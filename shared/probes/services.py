@@ -67,10 +67,7 @@ def require(settings: ServiceSettings, objects: ObjectStore) -> None:
     findings = probe(settings, objects)
     for found in findings:
         if found.level is not Level.OK:
-            logger.warning(
-                "service probed",
-                extra={"subject": found.subject, "level": found.level.value, "cause": found.detail},
-            )
+            logger.warning("service probed", extra={"cause": f"{found.subject}: {found.detail}"})
     unfit = [f"{each.subject}: {each.detail}" for each in findings if each.level is Level.UNFIT]
     if unfit:
         raise ServiceUnfit("\n".join(unfit))
