@@ -121,7 +121,7 @@ def log_messages():
 
 def is_log_call(called):
     """Return whether the first argument of this call is a log message."""
-    return called.startswith("logger.") or called.endswith(".wait_for_redis")
+    return called.startswith("logger.") or called.endswith((".wait_for_redis", "log_unexpected"))
 
 
 def serve(

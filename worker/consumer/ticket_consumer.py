@@ -19,7 +19,7 @@ from worker.consumer.merge import Merge
 from worker.consumer.range_runner import RangeRunner
 from worker.engine import Engine, ItemRequest
 from worker.inference import ModelCache
-from worker.lifecycle import UNFIT_EXIT, Shutdown
+from worker.lifecycle import UNFIT_EXIT, Shutdown, log_unexpected
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +80,8 @@ class TicketConsumer:
                 self._serve(ticket, queue)
         except (RedisUnavailable, InvalidOption) as err:
             logger.warning("ticket left to recovery", extra=named(ticket, cause=str(err)))
-        except BaseException:
-            logger.exception("ticket failed", extra=named(ticket))
+        except BaseException as err:  # noqa: BLE001 - see above
+            log_unexpected("ticket failed", err, **named(ticket))
         finally:
             with self._lock:
                 self.running -= 1

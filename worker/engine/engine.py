@@ -20,7 +20,7 @@ from worker.engine.scheduler import StageScheduler
 from worker.engine.stage import Executor
 from worker.engine.stages import Stages, first_step
 from worker.engine.store_access import StoreAccess
-from worker.lifecycle import Shutdown, start_loop
+from worker.lifecycle import FailureCounter, Shutdown, start_loop
 
 CLOSE_S: Final = 1.0
 """How long `close` waits for threads that still run."""
@@ -60,7 +60,9 @@ class Engine:
     ) -> None:
         self.inflight = InFlight(limits.max_items)
         self.permits = Permits(limits.budget_px)
-        self.access = StoreAccess(breakers or CircuitBreakers())
+        self.access = StoreAccess(
+            breakers or CircuitBreakers(), FailureCounter("probe of a bucket", shutdown)
+        )
         self.device = device or DeviceState(lambda: True)
         self.scheduler = StageScheduler(self.inflight, max_batch_wait_s=limits.max_batch_wait_s)
         self._loop = ItemLoop(
@@ -120,8 +122,7 @@ class Engine:
 
         Call it once the process is draining.
         """
-        for step in (*self.scheduler.hurry(), *self.permits.withdraw()):
-            self._loop.defer(step.item)
+        self._loop.defer_all((*self.scheduler.hurry(), *self.permits.withdraw()))
 
     def close(self) -> None:
         """End the threads once no item is inside, and wait for them a little.

@@ -6,7 +6,7 @@ Threads call it with what they took from the scheduler. Stages return; nothing c
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,7 @@ from worker.engine.scheduler import Batch, StageScheduler
 from worker.engine.stage import Step, StoreStage
 from worker.engine.stages import Stages, stage_after
 from worker.engine.store_access import StoreAccess
-from worker.lifecycle import UNFIT_EXIT, Shutdown
+from worker.lifecycle import UNFIT_EXIT, Shutdown, log_unexpected
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class ItemLoop:
         """Run one stage for one item, and move the item on."""
         try:
             self._process(step)
-        except Exception:
+        except BaseException:
             # As after a crash: the item that triggers a bug here must not go through the fleet.
             self._leave(step.item, Deferred(died=True))
             raise
@@ -82,7 +82,7 @@ class ItemLoop:
                 if not isinstance(result, BaseException):
                     self.device.ran()
                 self._advance(step, result)
-        except Exception:
+        except BaseException:
             for step in steps:
                 self._leave(step.item, Deferred(died=True))
             raise
@@ -94,6 +94,14 @@ class ItemLoop:
         """Let an item leave without a record."""
         reason = waiting_for or self.device.fault
         self._leave(item, Deferred(reason, is_outage, died=self.shutdown.blames_items))
+
+    def defer_all(self, steps: Iterable[Step]) -> None:
+        """Let the items of *steps* leave without a record, whatever an observer raises."""
+        for step in steps:
+            try:
+                self.defer(step.item)
+            except BaseException as err:  # noqa: BLE001 - the others must leave, too
+                log_unexpected("observer failed", err)
 
     def _process(self, step: Step) -> None:
         if self._must_defer(step):

@@ -19,6 +19,7 @@ from worker.engine.circuit_breaker import (
 from worker.engine.failure_policy import STORE, BreakerSignal
 from worker.engine.item import Item
 from worker.engine.stage import Step, StoreStage
+from worker.lifecycle import FailureCounter
 
 SLOW_S: Final = 5.0
 """How long a request may take before a job without progress shows it."""
@@ -30,6 +31,7 @@ class StoreAccess:
     """The circuit breakers, and the requests in progress. Safe to use from several threads."""
 
     breakers: CircuitBreakers
+    probe_failures: FailureCounter
     clock: Callable[[], float] = time.monotonic
     _asking: dict[int, tuple[Target, float]] = field(default_factory=dict)
     """Which bucket each thread asks, and since when."""
@@ -99,8 +101,10 @@ class StoreAccess:
             breaker.failed(str(err))
         except BucketUnavailable:
             breaker.answered()  # the item's own request raises the same error
-        except BaseException as err:
+        except BaseException as err:  # noqa: BLE001 - a bug in a probe is not the item's
             breaker.failed(f"{type(err).__name__}: {err}")
-            raise
+            self.probe_failures.note(err)
+            return
         else:
             breaker.answered()
+        self.probe_failures.clear()

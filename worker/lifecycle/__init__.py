@@ -1,12 +1,14 @@
 """How a worker process leaves, and how its threads start."""
 
 from worker.lifecycle.shutdown import UNFIT_EXIT, Phase, Shutdown
-from worker.lifecycle.threads import start_loop, start_thread
+from worker.lifecycle.threads import FailureCounter, log_unexpected, start_loop, start_thread
 
 __all__ = [
     "UNFIT_EXIT",
+    "FailureCounter",
     "Phase",
     "Shutdown",
+    "log_unexpected",
     "start_loop",
     "start_thread",
 ]

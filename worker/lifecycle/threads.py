@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from worker.lifecycle.shutdown import UNFIT_EXIT, Phase, Shutdown
@@ -11,6 +12,49 @@ logger = logging.getLogger(__name__)
 
 MAX_FAILURES: Final = 3
 """Failures in a row after which a loop is beyond repair and the process leaves."""
+AGAIN_S: Final = 1.0
+"""Pause of such a loop between two rounds, in seconds: the process needs it until it has left."""
+
+
+class FailureCounter:
+    """Counts unexpected errors in a row; at `MAX_FAILURES` the process leaves with `UNFIT_EXIT`.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self, name: str, shutdown: Shutdown) -> None:
+        """Count the failures of *name*, which the log shows."""
+        self._name = name
+        self._shutdown = shutdown
+        self._failures = 0
+        self._lock = threading.Lock()
+
+    @property
+    def are_too_many(self) -> bool:
+        """Whether the process leaves because of them."""
+        return self._failures >= MAX_FAILURES
+
+    def note(self, err: BaseException) -> None:
+        """Log *err* and count it."""
+        with self._lock:
+            self._failures += 1
+            failures = self._failures
+        log_unexpected("loop failed", err, loop=self._name, failures=failures)
+        if failures == MAX_FAILURES:
+            reason = f"the loop {self._name!r} failed {failures} times in a row"
+            self._shutdown.drain(reason, UNFIT_EXIT)
+
+    def clear(self) -> None:
+        """Note a success: the next failure is the first one again, unless the process leaves."""
+        with self._lock:
+            if not self.are_too_many:
+                self._failures = 0
+
+
+def log_unexpected(message: str, err: BaseException, **facts: object) -> None:
+    """Log an error that nobody expected, with its traceback; raise nothing."""
+    with suppress(BaseException):  # such as another MemoryError
+        logger.error(message, extra=facts, exc_info=err)
 
 
 def start_thread(name: str, target: Callable[..., object], *args: object) -> threading.Thread:
@@ -30,8 +74,8 @@ def start_loop(
 ) -> threading.Thread:
     """Call *step* repeatedly in a thread until it returns False or the process has stopped.
 
-    An exception is logged and the loop goes on; after `MAX_FAILURES` in a row the process leaves
-    with `UNFIT_EXIT`.
+    Any exception is logged and the loop goes on, also while the process leaves, which it does with
+    `UNFIT_EXIT` after `MAX_FAILURES` in a row: see `FailureCounter`.
 
     Args:
         name: Name of the thread, and of the loop in the log.
@@ -51,20 +95,17 @@ def _run_loop(
     every_s: float,
     outages: tuple[type[Exception], ...],
 ) -> None:
-    failures = 0
+    failures = FailureCounter(name, shutdown)
     while True:
         try:
             if step() is False:
                 return
-            failures = 0
+            failures.clear()
         except outages as err:
-            failures = 0
+            failures.clear()
             logger.warning("loop skips a round", extra={"loop": name, "cause": str(err)})
-        except Exception:
-            failures += 1
-            logger.exception("loop failed", extra={"loop": name, "failures": failures})
-            if failures == MAX_FAILURES:
-                shutdown.drain(f"the loop {name!r} failed {failures} times in a row", UNFIT_EXIT)
-                return
-        if every_s and shutdown.wait(Phase.STOPPED, every_s):
+        except BaseException as err:  # noqa: BLE001 - a thread that ends leaves its process deaf
+            failures.note(err)
+        pause_s = max(every_s, AGAIN_S if failures.are_too_many else 0.0)
+        if pause_s and shutdown.wait(Phase.STOPPED, pause_s):
             return

@@ -20,7 +20,7 @@ from shared.objects import ObjectStore
 from worker.consumer import Consumer
 from worker.engine import Engine
 from worker.inference import ModelCache
-from worker.lifecycle import UNFIT_EXIT, Phase, Shutdown, start_loop, start_thread
+from worker.lifecycle import UNFIT_EXIT, Phase, Shutdown, log_unexpected, start_loop, start_thread
 from worker.monitoring.build import Monitoring
 from worker.runtime.device_check import wait_for_device
 from worker.runtime.watchdogs import start_watchdogs
@@ -127,7 +127,10 @@ class Worker:
         self.shutdown.wait(Phase.DRAINING)
         # What a signal would set: otherwise Celery would fetch the released tickets again.
         state.should_stop = self.shutdown.exit_code  # type: ignore[assignment]  # the stubs know its default only
-        self.engine.drain()
+        try:
+            self.engine.drain()
+        except BaseException as err:  # noqa: BLE001 - the process must end all the same
+            log_unexpected("engine not drained", err)
         hurry_s = HURRY_SHARE * self.settings.drain_s
         if self.shutdown.wait(Phase.STOPPED, hurry_s):
             return

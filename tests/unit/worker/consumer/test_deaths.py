@@ -1,5 +1,7 @@
 """Which ways of leaving count as the death of a worker."""
 
+import threading
+
 import pytest
 from support.stand_ins import Valve
 from support.until import until
@@ -7,6 +9,7 @@ from support.until import until
 from shared.broker.queues import SUSPECT
 from shared.errors import DeviceLost
 from shared.job.spec import JobState
+from worker.lifecycle import UNFIT_EXIT, Phase, start_loop
 
 
 def lose_device(_batch):
@@ -50,6 +53,34 @@ def test_a_lost_device_counts_as_a_death_and_a_second_one_makes_the_ticket_suspe
     hand_over(second, third)
     third.run()
     assert third.store.queries.status(job_id).state is JobState.DONE
+
+
+def test_a_heartbeat_that_fails_three_times_in_a_row_ends_the_process_with_a_death(workers):
+    """It goes on while the process leaves, as the tickets are still held."""
+    worker = workers()
+    worker.harness.segmenter.before = valve = Valve()
+    job_id = worker.submit(3)
+    worker.harness.put("first.jpg", b"x")
+    worker.harness.offer("first.jpg")
+    valve.wait_for_one()
+    serving = worker.serve_in_thread()
+    until(lambda: worker.harness.waiting_for_batch() == 3)
+    failures, beats = [MemoryError()] * 3, threading.Event()
+
+    def beat():
+        if failures:
+            raise failures.pop()
+        beats.set()
+
+    start_loop("leases", beat, shutdown=worker.shutdown, every_s=0.01)
+    assert worker.shutdown.wait(Phase.DRAINING, 10)
+    assert beats.wait(10)
+    worker.harness.engine.drain()
+    valve.open()
+    serving.join(10)
+
+    assert worker.shutdown.exit_code == UNFIT_EXIT
+    assert worker.deaths(job_id) == [b"1"]
 
 
 def test_a_plain_drain_counts_no_death(workers):

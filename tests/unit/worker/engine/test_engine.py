@@ -632,24 +632,50 @@ def test_a_bucket_that_is_down_costs_the_items_of_others_nothing(quicks):
     assert {quick.outcomes[key].record.attempts for key in keys} == {1}
 
 
-def test_a_probe_that_raises_an_unexpected_error_opens_no_hole(single):
-    """The probe counts as failed, and another one is made."""
-    harness = single(Observer())
+@pytest.fixture(params=[RuntimeError, MemoryError, SystemExit], ids=lambda kind: kind.__name__)
+def failing_probes(quicks, request):
+    """Make harnesses whose next probes raise something that no probe should."""
+
+    def make(times):
+        harness = quicks()
+        real, left = harness.store.check, [times]
+
+        def check(bucket):
+            if left[0]:
+                left[0] -= 1
+                raise request.param("a bug")
+            real(bucket)
+
+        harness.store.check = check
+        return harness
+
+    return make
+
+
+def test_a_probe_that_raises_anything_has_failed_and_another_one_is_made(failing_probes):
+    """The item is not the cause."""
+    harness = failing_probes(times=2)
+    keys = [harness.image(f"{n}") for n in range(6)]
     harness.fail_store("get", times=5)
-    real, bugs = harness.store.check, [OddError("a bug")]
 
-    def check(bucket):
-        if bugs:
-            raise bugs.pop()
-        real(bucket)
-
-    harness.store.check = check
-
-    [outcome] = harness.run(harness.image("a"))
-    assert outcome == Deferred(died=True)
-
-    assert states(harness.run(harness.image("b"))) == ["done"]
+    assert states(harness.run(*keys)) == ["done"] * 6
     assert not harness.shutdown.is_draining
+    assert states(harness.run(harness.image("later"))) == ["done"]
+
+
+def test_three_probes_in_a_row_that_raise_anything_end_the_process_as_unfit(failing_probes):
+    harness = failing_probes(times=10**9)
+    keys = [harness.image(f"{n}") for n in range(6)]
+    harness.fail_store("get", times=10**9)
+    for key in keys:
+        harness.offer(key)
+
+    assert harness.shutdown.wait(Phase.DRAINING, 10)
+    harness.engine.drain()
+    harness.wait()
+
+    assert harness.shutdown.exit_code == UNFIT_EXIT
+    assert [harness.outcomes[key] for key in keys] == [Deferred(died=True)] * 6
 
 
 def test_the_error_of_one_object_ends_it_after_its_attempts(quicks):
@@ -1021,6 +1047,20 @@ def test_two_bugs_in_a_row_do_not_end_the_process(single):
     assert outcomes[:2] == [Deferred(died=True)] * 2
     assert states(outcomes[2:]) == ["done"]
     assert not harness.shutdown.is_draining
+
+
+def test_a_drain_defers_all_items_whatever_an_observer_raises(quicks):
+    harness = quicks(observers=[FailingObserver("ended", times=10**9)])
+    valve = hold_device(harness)
+    for key in "abc":
+        harness.offer(harness.image(key))
+    until(lambda: harness.waiting_for_batch() == 3)
+
+    harness.drain()
+    valve.open()
+    harness.wait()
+
+    assert [harness.outcomes[key] for key in "abc"] == [Deferred()] * 3
 
 
 def test_three_bugs_in_a_row_end_the_process_as_unfit(single):

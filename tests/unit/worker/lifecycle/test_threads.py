@@ -27,7 +27,7 @@ class Step:
         if not self._results:
             return False
         result = self._results.pop(0)
-        if isinstance(result, Exception):
+        if isinstance(result, BaseException):
             raise result
         return result
 
@@ -58,14 +58,70 @@ def test_a_failure_is_logged_and_the_loop_goes_on(shutdown, caplog):
     assert str(record.exc_info[1]) == "first"
 
 
-def test_three_failures_in_a_row_drain_the_process_as_unfit(shutdown):
-    step = Step(*[ValueError("simulated")] * MAX_FAILURES, None)
+class PanicError(BaseException):
+    """What extension modules may raise, for example those written in Rust."""
+
+
+ANYTHING = [
+    ValueError("simulated"),
+    MemoryError(),
+    RecursionError(),
+    SystemExit(3),
+    KeyboardInterrupt(),
+    GeneratorExit(),
+    PanicError("simulated"),
+]
+
+
+def name_of(error):
+    return type(error).__name__
+
+
+@pytest.mark.parametrize("error", ANYTHING, ids=name_of)
+def test_a_loop_goes_on_after_anything_that_is_raised(shutdown, error):
+    step = Step(error, None, error, error, None)
+
+    run(step, shutdown)
+
+    assert step.calls == 6
+    assert not shutdown.is_draining
+
+
+@pytest.mark.parametrize("error", ANYTHING, ids=name_of)
+def test_three_failures_in_a_row_drain_the_process_as_unfit(shutdown, error):
+    """The loop goes on until the process has left: its items need it."""
+    step = Step(*[error] * MAX_FAILURES, None)
 
     run(step, shutdown)
 
     assert MAX_FAILURES == 3
-    assert step.calls == 3
+    assert step.calls == 5
     assert shutdown.exit_code == UNFIT_EXIT == 70
+    assert shutdown.is_unfit
+    assert shutdown.blames_items
+
+
+def test_a_loop_that_always_fails_ends_with_the_process(shutdown):
+    def step():
+        raise ValueError("simulated")
+
+    thread = start_loop("test", step, shutdown=shutdown)
+    assert shutdown.wait(Phase.DRAINING, 10)
+    assert thread.is_alive()
+
+    shutdown.advance(Phase.STOPPED)
+
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_an_error_that_cannot_even_be_logged_is_counted(shutdown):
+    class Unprintable(Exception):
+        def __str__(self):
+            raise MemoryError
+
+    run(Step(*[Unprintable()] * MAX_FAILURES), shutdown)
+
     assert shutdown.is_unfit
 
 
