@@ -74,6 +74,8 @@ def excuse(data: bytes, ours: DecodedImage) -> str | None:
     """Return why libvips is no reference for a file, or None."""
     if any("CMYK" in note for note in ours.notes):
         return "it has another default for CMYK without a profile"
+    if b"cICP" in data[:1000]:
+        return "it ignores the colour space that a PNG names"
     with Image.open(io.BytesIO(data)) as image:
         tags = getattr(image, "tag_v2", {})
         return next((reason for reason, applies in EXCUSES.items() if applies(image, tags)), None)
