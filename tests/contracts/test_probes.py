@@ -7,7 +7,7 @@ import socket
 import time
 
 import pytest
-from support.canned import canned, error
+from support.canned import canned, error, found
 from support.redis_server import RedisServer
 
 from shared.errors import BucketUnavailable, ServiceUnfit
@@ -314,18 +314,30 @@ def test_metadata_that_is_lost_is_found(redis_is_well):
     assert "metadata" in detail
 
 
-def test_a_store_that_answers_501_is_accepted_only_with_the_setting(redis_is_well):
-    """The real client; the store has conditional writes only in its answers."""
-    refusal = error(501, "NotImplemented", "A header you provided implies functionality")
-    missing = error(404, "NoSuchKey")
-    with canned(missing, refusal) as server:
+def test_a_store_that_answers_501_to_a_conditional_write_is_refused_with_its_words(redis_is_well):
+    """As Backblaze B2 does; the answers come in the order of the probe's requests."""
+    words = "A header you provided implies functionality that is not implemented"
+    answers = {
+        "check": error(404, "NoSuchKey"),
+        "list": found(b"<ListBucketResult></ListBucketResult>"),
+        "put": found(b""),
+        "head": found(b"", x_amz_meta_rmbg_probe="1"),
+        "get": found(b"probe"),
+        "conditional put": error(501, "NotImplemented", words),
+        "delete": found(b"<DeleteResult></DeleteResult>"),
+        "head again": error(404, "404"),
+    }
+    with canned(*answers.values()) as server:
         env = {"RMBG_S3_ENDPOINT": server.url, "RMBG_INPUT_BUCKETS": "cutouts"}
         keys = {"RMBG_S3_ACCESS_KEY_ID": "i", "RMBG_S3_SECRET_ACCESS_KEY": "s"}
         settings = settings_of(redis_is_well, **env, **keys)
-        found = found_in(settings, S3Store(settings.objects))
 
-    assert [subject for subject, _, _ in found] == ["bucket cutouts"]
-    assert "NotImplemented" in found[0][2]
+        [(subject, level, detail)] = found_in(settings, S3Store(settings.objects))
+
+    assert (subject, level) == ("bucket cutouts", Level.UNFIT)
+    assert detail.startswith(f"the store has no conditional writes (NotImplemented): {words}")
+    assert "RMBG_S3_CONDITIONAL=off" in detail
+    assert server.requests == len(answers)
 
 
 def test_a_real_store_has_no_fault_and_keeps_no_object(servers, service_env, bucket, object_store):
