@@ -8,7 +8,7 @@ from typing import Final
 
 from commands import PROJECT, CheckFailed, Compose, docker, report, run, wait_for
 
-HEALTHY_S: Final = 90.0
+HEALTHY_S: Final = 240.0
 STOP_S: Final = 25.0
 """`RMBG_DRAIN_S`: longest time from SIGTERM to the exit of a worker."""
 PAGE: Final = """
