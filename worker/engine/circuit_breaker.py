@@ -1,5 +1,6 @@
 """Pause requests to a bucket that does not answer, so that an outage costs no item an attempt."""
 
+import math
 import random
 import threading
 import time
@@ -42,6 +43,9 @@ been through the network (docs/adr/0040)."""
 FIRST_PROBE: Final = 0.2
 """Share of the time between two probes after which the first one runs: its failure shows that not
 only a few objects fail, and until then the items keep their places."""
+FORGOTTEN_S: Final = 300.0
+"""Age of the latest failure from which on a bucket no longer counts as down in reports: no job may
+need it any more, and nobody asks it then."""
 
 
 class CircuitBreaker:
@@ -72,6 +76,7 @@ class CircuitBreaker:
         self._lock = threading.Lock()
         self.reason: str | None = None
         """What the latest request failed with; None if it was answered."""
+        self._failed_at_s = -math.inf
 
     @property
     def state(self) -> BreakerState:
@@ -82,6 +87,10 @@ class CircuitBreaker:
     def state_after_failure(self) -> BreakerState:
         """What `state` is if one more request fails."""
         return self._state_at(self._failures + 1)
+
+    def age_s(self) -> float:
+        """Return how long ago a request failed; infinite if none has."""
+        return self._clock() - self._failed_at_s
 
     def take_probe(self) -> bool:
         """Return whether the caller is to probe; it must then call `failed` or `answered`.
@@ -106,7 +115,7 @@ class CircuitBreaker:
     def failed(self, reason: str) -> None:
         """Note that the service could not be asked."""
         with self._lock:
-            self.reason = reason
+            self.reason, self._failed_at_s = reason, self._clock()
             self._failures += 1
             self._has_probe_failed |= self._is_probing
             if self._failures == self._max_failures:
@@ -142,10 +151,12 @@ class CircuitBreakers:
         max_failures: int = 5,
         probe_s: float = 2.0,
         patience_s: Mapping[Direction, float] = PATIENCE_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_failures = max_failures
         self._probe_s = probe_s
         self._patience_s = patience_s
+        self._clock = clock
         self._breakers: dict[Target, CircuitBreaker] = {}
         self._lock = threading.Lock()
 
@@ -154,7 +165,10 @@ class CircuitBreakers:
         """Whether a bucket counts as down."""
         with self._lock:
             breakers = list(self._breakers.values())
-        return any(each.state is not BreakerState.CLOSED for each in breakers)
+        return any(
+            each.state is not BreakerState.CLOSED and each.age_s() < FORGOTTEN_S
+            for each in breakers
+        )
 
     def of(self, target: Target) -> CircuitBreaker:
         """Return the breaker of *target*."""
@@ -164,5 +178,6 @@ class CircuitBreakers:
                     max_failures=self._max_failures,
                     probe_s=self._probe_s,
                     patience_s=self._patience_s[target.direction],
+                    clock=self._clock,
                 )
             return self._breakers[target]

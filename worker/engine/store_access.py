@@ -23,6 +23,8 @@ from worker.lifecycle import FailureCounter
 
 SLOW_S: Final = 5.0
 """How long a request may take before a job without progress shows it."""
+RECENT_S: Final = 60.0
+"""Age of a failure from which on it is no reason any more: retries come at least every 30 s."""
 _DOING: Final = {Direction.READ: "reading from", Direction.WRITE: "writing to"}
 
 
@@ -85,8 +87,9 @@ class StoreAccess:
             Target(spec.output_bucket, Direction.READ),
         ]
         for target in targets:
-            if (reason := self.breakers.of(target).reason) is not None:
-                return f"{STORE}: {reason}"
+            breaker = self.breakers.of(target)
+            if breaker.reason is not None and breaker.age_s() < RECENT_S:
+                return f"{STORE}: {breaker.reason}"
         slow_since_s = self.clock() - SLOW_S
         for target, since_s in list(self._asking.values()):
             if target in targets and since_s < slow_since_s:

@@ -3,6 +3,7 @@
 import random
 
 from worker.engine.circuit_breaker import (
+    FORGOTTEN_S,
     BreakerState,
     CircuitBreaker,
     CircuitBreakers,
@@ -115,6 +116,19 @@ def test_waits_for_the_first_probe_are_spread_around_a_fifth_of_the_time_between
 
     assert 0.2 <= min(first) < 0.3
     assert 0.5 < max(first) <= 0.6
+
+
+def test_a_bucket_that_nobody_asks_any_more_is_not_reported_as_down():
+    """Its job may have been cancelled."""
+    clock = Clock()
+    breakers = CircuitBreakers(max_failures=1, clock=clock)
+    breakers.of(Target("inbox", Direction.READ)).failed("503")
+    clock.now_s = FORGOTTEN_S - 1
+    assert breakers.is_any_open
+
+    clock.now_s = FORGOTTEN_S
+
+    assert not breakers.is_any_open
 
 
 def test_each_bucket_and_direction_has_a_breaker_of_its_own():

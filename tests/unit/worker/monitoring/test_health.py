@@ -93,6 +93,20 @@ def test_an_engine_that_waits_for_the_store_is_alive(health, harness):
     assert health.alive() is None
 
 
+def test_a_device_that_hangs_beside_a_bucket_that_is_down_is_reported(health, harness):
+    """An item that waits for its bucket excuses only itself."""
+    harness.segmenter.before = valve = Valve()
+    harness.offer(harness.put("a"))
+    valve.wait_for_one()
+    harness.fail_store("get", "check", times=10**9)
+    harness.offer(harness.put("b"))
+    until(lambda: harness.engine.inflight.waiting == 1)
+
+    assert until(lambda: harness.engine.inflight.waiting == 1 and health.alive())
+    valve.open()
+    harness.wait(1)
+
+
 def test_an_image_that_decodes_for_too_long_is_reported(harness, loop):
     health = Health(
         engine=harness.engine, loop=loop, shutdown=harness.shutdown, stall_s=60, decode_s=-1.0
