@@ -139,3 +139,5 @@ def _read_json(option: str, stream: IO[bytes] | None) -> Json:
         return json.loads(stream.read())
     except ValueError as err:
         raise InvalidOption(f"{option}: {stream.name} is not valid JSON: {err}") from err
+    except RecursionError as err:
+        raise InvalidOption(f"{option}: {stream.name} is nested too deeply") from err
