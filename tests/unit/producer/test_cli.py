@@ -301,12 +301,17 @@ def test_the_error_for_invalid_json_names_the_option_and_the_file(tmp_path, opti
 
 
 @pytest.mark.parametrize("option", ["--prompt", "--extra-pnginfo", "--thresholds"])
-def test_json_that_is_nested_too_deeply_is_refused(tmp_path, option):
-    (tmp_path / "w.json").write_text("[" * 100_000)
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [("[" * 100_000, "is nested too deeply"), ("9" * 5000, "has a number of over 4,300 digits")],
+    ids=["depth", "digits"],
+)
+def test_json_beyond_the_limits_of_the_parser_is_refused(tmp_path, option, body, reason):
+    (tmp_path / "w.json").write_text(body)
 
     line = complaint(rmbg("submit", option, tmp_path / "w.json", stdin=b"a.jpg\n"))
 
-    assert line == f"{option}: {tmp_path}/w.json is nested too deeply"
+    assert line == f"{option}: {tmp_path}/w.json {reason}"
 
 
 def test_an_output_folder_that_is_a_loop_of_links_is_named(tmp_path):
