@@ -34,6 +34,7 @@ def split_url(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
         _ = parts.port  # raises if it is not a number
+        (parts.hostname or "").encode("idna")  # raises for a name that cannot be looked up
     except ValueError:
         return None
     return parts

@@ -137,5 +137,9 @@ def _read_json(option: str, stream: IO[bytes] | None) -> Json:
         return None
     try:
         return json.loads(stream.read())
-    except ValueError as err:
+    except (json.JSONDecodeError, UnicodeDecodeError) as err:
         raise InvalidOption(f"{option}: {stream.name} is not valid JSON: {err}") from err
+    except ValueError as err:
+        raise InvalidOption(f"{option}: {stream.name} has a number of over 4,300 digits") from err
+    except RecursionError as err:
+        raise InvalidOption(f"{option}: {stream.name} is nested too deeply") from err

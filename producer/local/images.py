@@ -51,7 +51,7 @@ def scan(root: Path, *, without: Path) -> Folder:
     keys: list[str] = []
     skipped: list[str] = []
     others = Others()
-    for path in _files(root, without.resolve(), skipped):
+    for path in _files(root, os.path.realpath(without), skipped):
         key = path.relative_to(root).as_posix()
         if not is_image(key):
             others.add(key)
@@ -103,7 +103,7 @@ def _put(
     return md5, None
 
 
-def _files(root: Path, without: Path, skipped: list[str]) -> Iterator[Path]:
+def _files(root: Path, without: str, skipped: list[str]) -> Iterator[Path]:
     """Yield every path that is no folder; add folders that are not entered to *skipped*."""
 
     def skip(path: Path, reason: str) -> None:
@@ -114,7 +114,7 @@ def _files(root: Path, without: Path, skipped: list[str]) -> Iterator[Path]:
 
     for folder, names, files in os.walk(root, onerror=unread):
         here = Path(folder)
-        names[:] = [name for name in sorted(names) if (here / name).resolve() != without]
+        names[:] = [name for name in sorted(names) if os.path.realpath(here / name) != without]
         for name in names:
             if os.path.islink(here / name):  # noqa: PTH114 - as above
                 skip(here / name, "a link to a folder")

@@ -59,7 +59,7 @@ class EmbeddedServers:
             redis_args: Additional arguments for Valkey, such as `("--maxmemory", "100mb")`.
             identities: Additional S3 identities with their actions; see `make_credentials`.
         """
-        self._folder = data_dir.resolve()
+        self._folder = Path(os.path.realpath(data_dir))
         self._buckets = tuple(buckets)
         self._redis_args = tuple(redis_args)
         self._identities = dict(identities or {})
@@ -70,7 +70,7 @@ class EmbeddedServers:
 
         Raises:
             InvalidOption: If another run uses the folder, or the servers are not installed.
-            ServiceUnavailable: If one of them does not start; the message has the end of its log.
+            ServiceUnavailable: If one of them does not start; the message ends with its last words.
         """
         valkey, weed = valkey_binary(), weed_binary()
         self._folder.mkdir(parents=True, exist_ok=True)

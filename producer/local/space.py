@@ -64,8 +64,8 @@ class Space:
     def _error(self) -> InvalidOption:
         free_mb = self._free_bytes(self._out) // 10**6
         return InvalidOption(
-            f"no space left in OUT_DIR ({self._out}, {free_mb} MB free); make room on this disk, "
-            "then repeat the command"
+            f"no space left in OUT_DIR ({self._out}): {free_mb} MB free are too few; make room on "
+            "this disk, then repeat the command"
         )
 
     def _is_logged(self) -> bool:

@@ -1,16 +1,19 @@
 """Start and stop a server as a child process."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from producer.local import reaper
+from producer.streams import printable
 from shared.errors import ServiceUnavailable
 
 READY_S: Final = 30.0
@@ -18,7 +21,8 @@ READY_S: Final = 30.0
 _GRACE_S: Final = 5.0
 """From SIGTERM to SIGKILL; SeaweedFS takes 2.1 s. A kill loses no acknowledged write."""
 _POLL_S: Final = 0.02
-_LOG_TAIL_CHARS: Final = 1500
+_LOG_TAIL_BYTES: Final = 8192
+_LOG_TAIL_CHARS: Final = 500
 
 
 def start_reaped(
@@ -55,9 +59,35 @@ def start_reaped(
         )
 
 
-def tail(log: Path) -> str:
-    """Return the end of *log*, for an error message."""
-    return log.read_text(errors="replace")[-_LOG_TAIL_CHARS:].strip()
+def last_words(log: Path, program: str = "") -> str:
+    """Return what a process logged last and where, in one line, for an error message.
+
+    Args:
+        log: Its log file.
+        program: If it has ended with an error message, which may have several lines: the name
+            before it.
+    """
+    lines = [line for line in _tail(log).splitlines() if line.strip()]
+    own = next((n for n, line in enumerate(reversed(lines), 1) if line.startswith(program)), 1)
+    words = " ".join(map(_message, lines[-own:])) or "it logged nothing"
+    return f"{printable(words[:_LOG_TAIL_CHARS])} (log: {log})"
+
+
+def _message(line: str) -> str:
+    """Return message and cause of a line of a JSON log, or any other *line* as it is."""
+    with suppress(ValueError):
+        body = json.loads(line)
+        if isinstance(body, dict) and "message" in body:
+            return ": ".join(str(body[name]) for name in ("message", "cause") if name in body)
+    return line
+
+
+def _tail(log: Path) -> str:
+    """Return the last complete lines of *log*, or nothing if it cannot be read."""
+    with suppress(OSError), log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+        return file.read().decode(errors="replace")
+    return ""
 
 
 @dataclass(kw_only=True)
@@ -95,8 +125,8 @@ class Server:
         """Start the server and return when it is ready; do nothing if it runs.
 
         Raises:
-            ServiceUnavailable: As `fault`, with the end of the log, if the server ends or is not
-                ready within `READY_S`.
+            ServiceUnavailable: As `fault`, with the last line of the log, if the server ends or
+                is not ready within `READY_S`.
         """
         self.spawn()
         self.wait_ready()
@@ -121,12 +151,12 @@ class Server:
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline:
             if not self.is_running:
-                raise self.fault(f"{self.name} exited while starting: {tail(self.log)}")
+                raise self.fault(f"{self.name} exited while starting: {last_words(self.log)}")
             if self.is_ready():
                 return
             time.sleep(_POLL_S)
         self.stop()
-        raise self.fault(f"{self.name} is not ready after {READY_S:g} s: {tail(self.log)}")
+        raise self.fault(f"{self.name} is not ready after {READY_S:g} s: {last_words(self.log)}")
 
     def stop(self) -> None:
         """Stop the server, by force after the grace period; do nothing if it does not run."""

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from producer.local.supervise import start_reaped, tail
+from producer.local.supervise import last_words, start_reaped
 from shared.errors import InvalidOption, ServiceUnavailable
 
 CONFIG_EXIT: Final = 2
 """Exit code of `rmbg-worker` for unusable settings; a restart would not help."""
 MAX_STARTS: Final = 5
 """Starts without a finished item before the run gives up; a bad image may cause three."""
+_PROGRAM: Final = "rmbg-worker: "
 GRACE_S: Final = 30.0
 """From SIGTERM to SIGKILL; a worker exits within 25 s."""
 
@@ -50,11 +51,11 @@ class WorkerProcess:
         if (code := self._process.poll()) is None:
             return
         if code == CONFIG_EXIT:
-            raise InvalidOption(f"the worker could not start: {tail(self._log)}")
+            raise InvalidOption(f"the worker could not start: {last_words(self._log, _PROGRAM)}")
         if self._starts >= MAX_STARTS:
             raise ServiceUnavailable(
                 f"the worker exited {MAX_STARTS} times (last exit code {code}) without finishing "
-                f"an item: {tail(self._log)}"
+                f"an image: {last_words(self._log)}"
             )
         self._start()
 

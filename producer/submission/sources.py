@@ -15,7 +15,7 @@ from shared.errors import InvalidOption
 if TYPE_CHECKING:
     from shared.objects import ObjectStore
 
-_URL: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?", re.DOTALL)
+_URL: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([^\ud800-\udfff]*))?")
 _OBJECT_URL: Final = re.compile(r"s3://([^/]+)/(.+)", re.DOTALL | re.IGNORECASE)
 _NO_KEY: Final = re.compile(
     r"""
@@ -48,7 +48,7 @@ def parse_prefix(url: str) -> tuple[str, str]:
     """Split `s3://bucket/prefix/` into bucket and prefix; the prefix may be empty.
 
     Raises:
-        InvalidOption: If *url* does not have this form.
+        InvalidOption: If *url* does not have this form, or is not valid Unicode.
     """
     found = _URL.fullmatch(url)
     if found is None:

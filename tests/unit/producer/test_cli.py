@@ -300,6 +300,34 @@ def test_the_error_for_invalid_json_names_the_option_and_the_file(tmp_path, opti
     assert "w.json is not valid JSON" in line
 
 
+@pytest.mark.parametrize("option", ["--prompt", "--extra-pnginfo", "--thresholds"])
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [("[" * 100_000, "is nested too deeply"), ("9" * 5000, "has a number of over 4,300 digits")],
+    ids=["depth", "digits"],
+)
+def test_json_beyond_the_limits_of_the_parser_is_refused(tmp_path, option, body, reason):
+    (tmp_path / "w.json").write_text(body)
+
+    line = complaint(rmbg("submit", option, tmp_path / "w.json", stdin=b"a.jpg\n"))
+
+    assert line == f"{option}: {tmp_path}/w.json {reason}"
+
+
+def test_an_output_folder_that_is_a_loop_of_links_is_named(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    (tmp_path / "out").symlink_to(tmp_path / "out")
+
+    assert complaint(rmbg("run", tmp_path, tmp_path / "out")).startswith(f"{tmp_path}/out: ")
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64])
+def test_a_host_name_that_cannot_be_looked_up_is_refused(host):
+    line = complaint(rmbg("jobs", env={"RMBG_REDIS_URL": f"redis://{host}/0"}))
+
+    assert "RMBG_REDIS_URL" in line
+
+
 def test_extra_pnginfo_must_be_a_json_object(tmp_path):
     (tmp_path / "w.json").write_text(json.dumps(["workflow"]))
 

@@ -89,6 +89,13 @@ def test_a_name_that_is_no_readable_file_is_skipped_and_named(src, scanned):
     assert folder.others.count == 1
 
 
+def test_an_output_folder_that_is_a_loop_of_links_is_no_folder_to_leave_out(src, tmp_path):
+    (tmp_path / "out").symlink_to(tmp_path / "out")
+    (src / "round").symlink_to(src / "round")
+
+    assert scan(src, without=tmp_path / "out").keys == ("a.jpg",)
+
+
 def test_files_of_systems_are_ignored_like_other_files(src, scanned):
     for name in ("._a.jpg", "Thumbs.db", "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", "__MACOSX/._a.jpg"):
         (src / name).parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,9 @@ import pytest
 from producer.local.space import LEAST_BYTES, Space
 from shared.errors import InvalidOption, RedisUnavailable, StoreUnavailable
 
-FULL = r"no space left in OUT_DIR \(.*, \d+ MB free\); make room on this disk, then repeat"
+FULL = (
+    r"no space left in OUT_DIR \(.*\): \d+ MB free are too few; make room on this disk, then repeat"
+)
 COMPLAINTS = [
     "write cutouts_1.dat: no space left on device",
     "error: No writable volumes and no free volumes left for {",
@@ -40,7 +42,7 @@ def test_a_disk_without_room_is_named(tmp_path):
     with pytest.raises(InvalidOption, match=FULL) as caught:
         space_of(tmp_path, free_bytes=LEAST_BYTES - 1).check()
 
-    assert f"({tmp_path}, 67 MB free)" in str(caught.value)
+    assert f"({tmp_path}): 67 MB free" in str(caught.value)
 
 
 @pytest.mark.parametrize("complaint", COMPLAINTS)

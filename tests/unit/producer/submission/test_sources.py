@@ -154,6 +154,7 @@ def test_keys_of_a_program_are_passed_through():
     [
         ("s3://inbox/a/b/", ("inbox", "a/b/")),
         ("s3://inbox/a b//c", ("inbox", "a b//c")),
+        ("s3://inbox/11\u202fAM\u3000/", ("inbox", "11\u202fAM\u3000/")),
         ("s3://inbox/", ("inbox", "")),
         ("s3://inbox", ("inbox", "")),
     ],
@@ -163,7 +164,16 @@ def test_a_url_is_split_into_bucket_and_prefix(url, parts):
 
 
 @pytest.mark.parametrize(
-    "url", ["inbox/a/", "http://inbox/a", "s3:/inbox/a", "s3://", "s3:///a", "S3://inbox/"]
+    "url",
+    [
+        "inbox/a/",
+        "http://inbox/a",
+        "s3:/inbox/a",
+        "s3://",
+        "s3:///a",
+        "S3://inbox/",
+        "s3://inbox/\udcff",
+    ],
 )
 def test_the_error_for_an_invalid_url_shows_the_valid_form(url):
     with pytest.raises(InvalidOption, match="s3://bucket/prefix/"):
