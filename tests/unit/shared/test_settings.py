@@ -276,7 +276,7 @@ def test_the_mapping_decides_where_weights_are_kept(env, home, monkeypatch):
 )
 def test_a_home_folder_that_does_not_exist_is_a_problem_of_the_setting(env):
     """The system does not know this user, as in a container with an arbitrary user ID."""
-    assert "\nRMBG_HOME: no home folder for '~nobody-here/x" in problems(**env)
+    assert "RMBG_HOME: no home folder for '~nobody-here/x" in problems(**env)
 
 
 @pytest.mark.parametrize(

@@ -76,13 +76,15 @@ def test_without_the_workers_extra_it_says_what_to_install(tmp_path):
 
 
 @pytest.mark.parametrize("args", [[], ["--check"], ["--devices", "all"]])
-def test_an_unforeseen_error_is_one_line_with_an_incident_and_exit_code_70(tmp_path, args):
+def test_an_unforeseen_error_ends_with_one_line_with_an_incident_and_exit_code_70(tmp_path, args):
+    """Before it there are only log lines: services that the start could not reach."""
     (tmp_path / "torch.py").write_text('raise RuntimeError("unusable driver")')
 
     done = run(*args, PYTHONPATH=str(tmp_path), TMPDIR=str(tmp_path))
 
     assert done.returncode == 70
-    [line] = done.stderr.splitlines()
+    *logged, line = done.stderr.splitlines()
+    assert all(json.loads(each)["message"] == "service probed" for each in logged)
     assert line.startswith("rmbg-worker: unforeseen error, incident ")
     assert "RuntimeError: unusable driver" in line
     [saved] = tmp_path.glob("rmbg-incident-*.txt")
