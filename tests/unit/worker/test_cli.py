@@ -1,5 +1,6 @@
 """`rmbg-worker` where neither weights nor services are needed: usage and exit codes."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
