@@ -71,7 +71,8 @@ class Faults:
     def counts(self, jobs: Jobs) -> dict[str, dict[str, int]]:
         """Return by kind how many faults were drawn, and how often they hit.
 
-        Hits of S3 faults are requests that the proxy saw; other faults hit when they are caused.
+        Hits of S3 faults are requests that the proxy saw, and those of a poisoned image or a lost
+        device are calls of the network; other faults hit when they are caused.
         """
         hits = self._system.s3_proxy.hits
         counts = {
@@ -81,6 +82,9 @@ class Faults:
             }
             for kind, drawn in sorted(self.done.items())
         }
+        causes = self._fleet.causes()
+        for name in ("poisoned batch", "device lost"):
+            counts[name] = {"drawn": 1, "hit": causes.get(name, 0)}
         return counts | {
             refusal.name: {"drawn": 1, "hit": hits[refusal.name]}
             for refusal in jobs.refused.values()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from s3_proxy import Refusal
-from standins import KILLER
+from standins import KILLER, POISON
 from support.until import poll
 from system import System
 
@@ -53,6 +53,8 @@ class Jobs:
     waiting: list[PlannedJob]
     killers: frozenset[str]
     """Keys of the images that crash the worker that decodes them."""
+    poisoned: str
+    """Key of the image on which the network fails."""
     refused: dict[str, Refusal]
     """Keys of the images whose source or mask the store refuses."""
     submitted: dict[str, PlannedJob] = field(default_factory=dict)
@@ -67,7 +69,8 @@ class Jobs:
     def failing(self) -> dict[str, str]:
         """Keys of the items that must fail, with the class of their error."""
         refused = {key: REFUSALS[refusal] for key, refusal in self.refused.items()}
-        return dict.fromkeys(self.killers, "WorkerCrash") | refused
+        killers = dict.fromkeys(self.killers, "WorkerCrash")
+        return {**killers, **refused, self.poisoned: "InferenceFailed"}
 
     def refusals(self, system: System) -> dict[str, Refusal]:
         """Return what the proxy must refuse, by path."""
@@ -81,10 +84,8 @@ class Jobs:
     def images(self) -> dict[str, bytes]:
         """Return all source images by key; no two have the same bytes."""
         keys = {key for job in self.waiting for key in job.keys}
-        return {
-            key: (KILLER if key in self.killers else b"image") + f" {key}".encode()
-            for key in sorted(keys)
-        }
+        starts = dict.fromkeys(self.killers, KILLER) | {self.poisoned: POISON}
+        return {key: starts.get(key, b"image") + f" {key}".encode() for key in sorted(keys)}
 
     def submit_due(self, system: System, elapsed: float) -> None:
         """Submit the jobs that are due at *elapsed*, a share of the time of the faults."""
@@ -100,8 +101,8 @@ def make_jobs(items: int, chance: random.Random) -> Jobs:
     first = _keys("first", bulk // 2)
     second = _keys("second", bulk - bulk // 2)
     number = min(MAX_KILLERS, max(1, items // 1000))
-    refused = chance.sample(first[interactive:], len(REFUSALS))
-    unaffected = [key for key in first[interactive:] + second if key not in refused]
+    poisoned, *refused = chance.sample(first[interactive:], 1 + len(REFUSALS))
+    unaffected = [key for key in first[interactive:] + second if key not in (poisoned, *refused)]
     killers = frozenset(chance.sample(unaffected, number))
     return Jobs(
         [
@@ -111,6 +112,7 @@ def make_jobs(items: int, chance: random.Random) -> Jobs:
             PlannedJob("again", first[:interactive][::-1], FIRST_PREFIX, "interactive", 0.5),
         ],
         killers,
+        poisoned,
         dict(zip(refused, REFUSALS, strict=True)),
     )
 

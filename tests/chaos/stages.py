@@ -1,4 +1,4 @@
-"""The stages at which a worker of these runs may crash."""
+"""The stages at which a worker of these runs may crash, or lose its device."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ ITEM_STAGES: Final = (
     "downloaded",
     "decoded",
     "in the network",
+    "device lost",
     "encoded",
     "before the mask",
     "between mask and cutout",

@@ -15,6 +15,7 @@ from typing import IO, Final, Unpack
 import numpy as np
 import stages
 
+from shared.errors import DeviceLost, InferenceFailed
 from shared.objects import Body, ObjectStore, PutOptions, StoreWrapper
 from worker.imaging.decode import DecodedImage
 from worker.imaging.types import Segmented
@@ -22,7 +23,10 @@ from worker.inference.api import Model
 
 KILLER: Final = b"killer"
 """First bytes of an image whose decoding ends the process."""
+POISON: Final = b"poison"
+"""First bytes of an image on which the network fails."""
 _PIXEL: Final = np.zeros((1, 1, 3), np.uint8)
+_POISONED: Final = np.ones((1, 1, 3), np.uint8)
 
 
 @dataclass
@@ -41,14 +45,23 @@ class CrashPoint:
 
     def reach(self, stage: str) -> None:
         """End the process if this is the n-th time that it reaches *stage*."""
+        if self.is_due(stage):
+            crash()
+
+    def is_due(self, stage: str) -> bool:
+        """Return whether this is the n-th time that the process reaches *stage*, and note it."""
         with self._lock:
             if not stage or stage != self.stage or self.stop.exists():
-                return
+                return False
             self.passages -= 1
             if self.passages == 0:
-                with self.causes.open("a") as file:
-                    file.write(f"{stage}\n")
-                crash()
+                self.note(stage)
+            return self.passages == 0
+
+    def note(self, cause: str) -> None:
+        """Append *cause* to the file of causes."""
+        with self.causes.open("a") as file:
+            file.write(f"{cause}\n")
 
 
 def crash() -> None:
@@ -73,6 +86,11 @@ class Segmenter:
     def forward(self, batch: Sequence[object]) -> Sequence[object]:
         time.sleep(0.020 + 0.006 * len(batch))
         self._crash_point.reach("in the network")
+        if self._crash_point.is_due("device lost"):
+            raise DeviceLost("stand-in device is lost")
+        if any(image is _POISONED for image in batch):
+            self._crash_point.note("poisoned batch")
+            raise InferenceFailed("stand-in") if len(batch) == 1 else RuntimeError("not finite")
         return batch
 
     def finish(self, output, height: int, width: int, *, stretch: str) -> Segmented:
@@ -95,11 +113,10 @@ class RandomImaging:
 
     def decode(self, data: bytes, _options: object, *, isolate: bool) -> DecodedImage:
         if data.startswith(KILLER):
-            with self._crash_point.causes.open("a") as file:
-                file.write("killer\n")
+            self._crash_point.note("killer")
             crash()
         self._crash_point.reach("decoded")
-        return DecodedImage(_PIXEL, None, ())
+        return DecodedImage(_POISONED if data.startswith(POISON) else _PIXEL, None, ())
 
     def measure(self, *_: object) -> dict[str, object]:
         return {"verdict": "good"}

@@ -37,9 +37,9 @@ def test_every_image_ends_once_and_is_written_once_despite_all_faults():
     assert code == 0
     assert found["done"] + found["failed"] == found["items"] == 500
     assert found["killers"] == 1
-    assert found["failed"] == found["must_fail"] == 5
-    refused = ("object-403", "object-archived", "object-418", "output-418")
-    assert all(found["faults"][name]["hit"] for name in refused), found["faults"]
+    assert found["failed"] == found["must_fail"] == 6
+    kinds = ("object-403", "object-archived", "object-418", "output-418", "poisoned batch")
+    assert all(found["faults"][name]["hit"] for name in kinds), found["faults"]
     assert found["done_events"] == found["jobs"] == 4
     assert found["worker_deaths"] >= 3, "the killer image alone ends at least three workers"
 
