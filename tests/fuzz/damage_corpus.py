@@ -33,13 +33,14 @@ sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "tests")) if path not in
 
 import cv2  # noqa: E402 - as a script, it sets the paths first
 import numpy as np  # noqa: E402
-from PIL import Image, ImageDraw  # noqa: E402
+from PIL import Image, ImageDraw, ImageFile  # noqa: E402
 from support.pictures import as_image, encoded  # noqa: E402
 
 from shared.errors import ItemError, UnsupportedImage  # noqa: E402
 from worker.imaging.decode import DecodedImage, Limits, decode  # noqa: E402
 
 LIMITS = Limits()
+ImageFile.MAXBLOCK = 2**24  # Pillow's buffer is too small for some JPEGs of quality 100
 PHOTOS = ROOT / "examples" / "photos"
 MARK = "<!-- damage corpus -->"
 FOUND_SHARE = 135 / 195

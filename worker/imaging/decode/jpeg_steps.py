@@ -36,6 +36,8 @@ _MIN_EVEN: Final = 0.7
 """Share of these jumps that are of about one height."""
 _MAX_ELSEWHERE: Final = 0.12
 """Share of blocks with such a jump in the rest of the image. Patterns have many."""
+_MAX_BACK: Final = 0.3
+"""Share of blocks with a jump back in one of the next two rows."""
 _MAX_EDGE: Final = 0.2
 """Share of pixels below the place that are on an edge, more than beside it."""
 _MARGIN: Final = 10
@@ -141,13 +143,17 @@ def _best_place(jumps: npt.NDArray[np.float32], least: float) -> tuple[int, int]
 
 
 def _is_step(jumps: npt.NDArray[np.float32], place: tuple[int, int]) -> bool:
-    """Return whether the jumps at *place* are of one height, and rare in the rest of the image."""
-    first = place[0] * jumps.shape[1] + place[1]
-    last = first + jumps.shape[1]
+    """Return whether the jumps at *place* are of one height, last, and are rare in the rest."""
+    columns = jumps.shape[1]
+    first = place[0] * columns + place[1]
+    last = first + columns
     inside, outside = jumps.flat[first:last], np.delete(jumps, np.s_[first:last])
     height = np.median(inside)
     is_even = float((np.abs(inside - height) <= height / 2).mean()) >= _MIN_EVEN
-    return is_even and float((outside > height / 2).mean()) <= _MAX_ELSEWHERE
+    # A bar of one or two rows of blocks ends with jumps in the other direction.
+    after = (jumps.flat[end : end + columns] for end in (last, last + columns))
+    is_bar = any((row < -height / 2).mean() > _MAX_BACK for row in after if row.size)
+    return is_even and not is_bar and float((outside > height / 2).mean()) <= _MAX_ELSEWHERE
 
 
 def _is_edge_below(pixels: RgbImage, place: tuple[int, int], unit_px: tuple[int, int]) -> bool:

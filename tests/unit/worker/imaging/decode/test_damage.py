@@ -254,6 +254,14 @@ def test_an_edge_over_the_whole_width_is_no_damage(column):
     assert decode(encoded(pixels, "JPEG", quality=95), LIMITS).notes == ()
 
 
+def test_bars_of_text_on_the_grid_of_blocks_are_no_damage():
+    pixels = photo(480, 320)
+    pixels[16 * 7 : 16 * 8, 16 * 12 :] //= 2
+    pixels[16 * 8 : 16 * 9] //= 2
+
+    assert decode(encoded(pixels, "JPEG", quality=95, subsampling=2), LIMITS).notes == ()
+
+
 def _is_visible(after, before) -> bool:
     difference = np.abs(after.astype(int) - before).max(axis=2)
     return bool((difference > 8).mean() > 0.002)
