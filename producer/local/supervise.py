@@ -23,6 +23,8 @@ _GRACE_S: Final = 5.0
 _POLL_S: Final = 0.02
 _LOG_TAIL_BYTES: Final = 8192
 _LOG_TAIL_CHARS: Final = 500
+_SERVER_LINES: Final = 4
+"""Lines that a server's own error message may have, such as Valkey's of a bad option."""
 
 
 def start_reaped(
@@ -59,17 +61,18 @@ def start_reaped(
         )
 
 
-def last_words(log: Path, program: str = "") -> str:
+def last_words(log: Path, program: str = "", *, lines: int = 1) -> str:
     """Return what a process logged last and where, in one line, for an error message.
 
     Args:
         log: Its log file.
         program: If it has ended with an error message, which may have several lines: the name
             before it.
+        lines: Least number of lines to show.
     """
-    lines = [line for line in _tail(log).splitlines() if line.strip()]
-    own = next((n for n, line in enumerate(reversed(lines), 1) if line.startswith(program)), 1)
-    words = " ".join(map(_message, lines[-own:])) or "it logged nothing"
+    logged = [line for line in _tail(log).splitlines() if line.strip()]
+    own = next((n for n, line in enumerate(reversed(logged), 1) if line.startswith(program)), 1)
+    words = " ".join(map(_message, logged[-max(own, lines) :])) or "it logged nothing"
     return f"{printable(words[:_LOG_TAIL_CHARS])} (log: {log})"
 
 
@@ -125,7 +128,7 @@ class Server:
         """Start the server and return when it is ready; do nothing if it runs.
 
         Raises:
-            ServiceUnavailable: As `fault`, with the last line of the log, if the server ends or
+            ServiceUnavailable: As `fault`, with the last lines of the log, if the server ends or
                 is not ready within `READY_S`.
         """
         self.spawn()
@@ -151,12 +154,15 @@ class Server:
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline:
             if not self.is_running:
-                raise self.fault(f"{self.name} exited while starting: {last_words(self.log)}")
+                raise self.fault(f"{self.name} exited while starting: {self._last_words()}")
             if self.is_ready():
                 return
             time.sleep(_POLL_S)
         self.stop()
-        raise self.fault(f"{self.name} is not ready after {READY_S:g} s: {last_words(self.log)}")
+        raise self.fault(f"{self.name} is not ready after {READY_S:g} s: {self._last_words()}")
+
+    def _last_words(self) -> str:
+        return last_words(self.log, lines=_SERVER_LINES)
 
     def stop(self) -> None:
         """Stop the server, by force after the grace period; do nothing if it does not run."""

@@ -38,5 +38,11 @@ def test_an_error_message_of_several_lines_is_shown_as_one(log):
     )
 
 
+def test_several_last_lines_are_shown_where_an_error_has_several(log):
+    log.write_text("1\n2\n3\n4\n")
+
+    assert last_words(log, lines=3) == f"2 3 4 (log: {log})"
+
+
 def test_a_missing_log_is_no_error(log):
     assert last_words(log, "rmbg-worker: ") == f"it logged nothing (log: {log})"
