@@ -63,6 +63,7 @@ def find_steps(pixels: RgbImage, layout: Layout) -> Findings:
         return Findings()
     jumps = _jumps(pixels, rows, columns, layout.unit_px)
     steps = (layout.least_steps() * 3)[:3]  # luma, then two of colour
+    coarsest = max(_MIN_STEP, _MIN_QUANTA * max(steps))
     for channel, step in zip((0, 2, 1), steps, strict=True):  # OpenCV's order is Y, Cr, Cb
         least = max(_MIN_STEP, _MIN_QUANTA * step)
         for sign in (1, -1):
@@ -70,7 +71,7 @@ def find_steps(pixels: RgbImage, layout: Layout) -> Findings:
             if (
                 place
                 and _is_step(sign * jumps[..., channel], place)
-                and not _is_edge_below(pixels, place, layout.unit_px)
+                and not _is_edge_below(pixels, place, layout.unit_px, coarsest)
             ):
                 return Findings(doubts=(DOUBT,))
     return Findings()
@@ -156,7 +157,9 @@ def _is_step(jumps: npt.NDArray[np.float32], place: tuple[int, int]) -> bool:
     return is_even and not is_bar and float((outside > height / 2).mean()) <= _MAX_ELSEWHERE
 
 
-def _is_edge_below(pixels: RgbImage, place: tuple[int, int], unit_px: tuple[int, int]) -> bool:
+def _is_edge_below(
+    pixels: RgbImage, place: tuple[int, int], unit_px: tuple[int, int], least: float
+) -> bool:
     """Return whether an edge goes down from *place*, as between two images side by side.
 
     Damage changes both sides of this line below the row in which it begins.
@@ -169,5 +172,5 @@ def _is_edge_below(pixels: RgbImage, place: tuple[int, int], unit_px: tuple[int,
         at = left + column * unit_px[0]
         a, b, c, d = np.moveaxis(_luma_and_colour(pixels[top:, at - 2 : at + 2]), 1, 0)
         jumps = np.abs(2 * (c - b) - (b - a) - (d - c)).max(axis=1)
-        shares.append(float((jumps > 2 * _MIN_STEP).mean()))
+        shares.append(float((jumps > 2 * least).mean()))
     return shares[2] - float(np.median(shares)) > _MAX_EDGE
