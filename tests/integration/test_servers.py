@@ -19,7 +19,7 @@ from support.until import until
 
 from producer.local.layout import OWNER, Ports, choose_ports, make_credentials
 from producer.local.servers import EmbeddedServers
-from shared.errors import InvalidOption, RedisUnavailable, StoreUnavailable
+from shared.errors import BucketUnavailable, InvalidOption, RedisUnavailable
 from shared.objects import S3Store
 from shared.settings import ServiceSettings
 
@@ -229,7 +229,7 @@ def test_the_aws_keys_of_the_caller_are_no_credentials_of_the_server(tmp_path, m
             "RMBG_S3_SECRET_ACCESS_KEY": "strangers-secret",
         }
 
-        with pytest.raises(StoreUnavailable, match="credentials"):
+        with pytest.raises(BucketUnavailable, match="credentials"):
             S3Store(ServiceSettings.from_env(stranger).objects).check("inbox")
 
 
