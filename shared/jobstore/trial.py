@@ -39,6 +39,8 @@ _VALUES: Final[Mapping[str, loader.Arg]] = {
     "chunks": 1,
     "unknown": 1,
     "spec": "{}",
+    "added": "{}",
+    **dict.fromkeys(("needs", "needs_reason", "features"), ""),
     "info": '{"slots":1}',
     "record": '{"attempts":0}',
     "queue": _QUEUES[0],

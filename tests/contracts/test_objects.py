@@ -470,7 +470,7 @@ def test_wrong_credentials_say_which_service_and_what_to_check(settings, bucket,
     store = S3Store(settings.model_copy(update={change: "wrong-one"}))
 
     for call in (store.check, lambda name: store.get(name, "k")):
-        with pytest.raises(StoreUnavailable) as caught:
+        with pytest.raises(BucketUnavailable) as caught:
             call(bucket)
         text = str(caught.value)
         assert settings.endpoint in text

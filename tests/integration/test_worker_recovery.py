@@ -1,5 +1,7 @@
 """Recovery and housekeeping of a worker continue while other calls hang or fail."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from support.jobs import submit, worker
 from support.memory_store import MemoryStore
@@ -56,7 +58,8 @@ def start(redis_server, store):
             registration=StandInRegistration(),
             every_s=0.05,
         )
-        housekeeping = Housekeeping(objects, "cutouts", every_s=0.01)
+        in_a_week = datetime.now(UTC) + timedelta(days=7)
+        housekeeping = Housekeeping(objects, "cutouts", every_s=0.01, now=lambda: in_a_week)
         Consumer(NoLeases(), recovery, housekeeping, shutdown).start()
         return recovery
 
