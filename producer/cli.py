@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 
 import click
 
-from producer import streams
+from shared import streams
 from shared.errors import ConfigError, RmbgError, ServiceUnavailable
 
 EXIT_USAGE: Final = 2

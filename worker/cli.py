@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import click
 
-from shared import incident
+from shared import incident, streams
 from shared import logging as log
 from shared.errors import ConfigError, RmbgError
 from worker.runtime.malloc import keep_memory
@@ -33,7 +33,7 @@ def main(*, check: bool, devices: str | None, probe: bool) -> None:
     Settings come from RMBG_* variables; see docs/operations.md.
     """
     try:
-        _open_streams()
+        streams.prepare()
         log.configure(sys.stderr)
         sys.exit(_probe() if probe else _run(check=check, devices=devices))
     except ModuleNotFoundError as err:
@@ -46,17 +46,6 @@ def main(*, check: bool, devices: str | None, probe: bool) -> None:
         _fail(f"{err.filename}: {err.strerror}", CONFIG_EXIT)
     except Exception as err:  # noqa: BLE001 - the outermost handler: nothing escapes from here
         _fail(incident.record(err), incident.EXIT_UNFORESEEN)
-
-
-def _open_streams() -> None:
-    """Open the standard streams that were closed, so that no socket gets their numbers."""
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - until the end
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _fail(text: str, code: int) -> NoReturn:

@@ -22,7 +22,6 @@ from producer.local.worker_process import WorkerProcess
 from producer.progress import count, exit_code, screen_for, watch
 from producer.results.reader import follow, has_ended, records
 from producer.services import Services
-from producer.streams import printable
 from producer.submission.options import JobOptions
 from producer.submission.sources import KeySource
 from producer.submission.submit import plan, submit
@@ -32,6 +31,7 @@ from shared.job.spec import TERMINAL_STATES, JobState
 from shared.jobstore.values import JobStatus
 from shared.models import registry as models
 from shared.settings import ServiceSettings
+from shared.streams import printable
 
 DATA: Final = ".rmbg"
 """Folder below OUT_DIR: data of the embedded servers, deleted when the job has ended."""

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from producer.local import reaper
-from producer.streams import printable
 from shared.errors import ServiceUnavailable
+from shared.streams import printable
 
 READY_S: Final = 30.0
 """Longest wait for a server; 2 s are usual, a slow disk or a large append-only file take more."""

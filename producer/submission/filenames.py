@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from producer.streams import printable
+from shared.streams import printable
 
 IMAGE_EXTENSIONS: Final = frozenset(
     {".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heics", ".heif", ".heifs"}

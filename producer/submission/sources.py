@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Final, Protocol
 
-from producer.streams import printable
 from producer.submission.filenames import Others, is_image
 from shared.errors import InvalidOption
+from shared.streams import printable
 
 if TYPE_CHECKING:
     from shared.objects import ObjectStore

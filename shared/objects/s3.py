@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import Future
 from contextlib import closing
 from datetime import UTC
 from itertools import islice
@@ -14,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
+from shared.deadline import within
 from shared.errors import ImageTooLarge, ObjectMissing, StoreUnavailable
 from shared.objects.answers import NO_KEY, Answer, WriteConflict
 from shared.objects.client import make_client
@@ -205,26 +204,13 @@ class S3Store:
 
     def check(self, bucket: str) -> None:
         """See `ObjectStore.check`."""
-        answer: Future[None] = Future()
-
-        def ask() -> None:
-            try:
-                self._ask(bucket)
-            except Exception as err:  # noqa: BLE001 - raised again by the waiting thread
-                answer.set_exception(err)
-            else:
-                answer.set_result(None)
-
-        threading.Thread(target=ask, name="store check", daemon=True).start()
-        try:
-            answer.result(_CHECK_S)
-        except TimeoutError as err:
-            raise StoreUnavailable(
-                f"{self._errors.service}: no answer within {_CHECK_S:g} s; check RMBG_S3_ENDPOINT, "
-                "its host name and that the service is up",
-                bucket=bucket,
-                operation="check",
-            ) from err
+        late = StoreUnavailable(
+            f"{self._errors.service}: no answer within {_CHECK_S:g} s; check RMBG_S3_ENDPOINT, "
+            "its host name and that the service is up",
+            bucket=bucket,
+            operation="check",
+        )
+        within(_CHECK_S, lambda: self._ask(bucket), late=late)
 
     def _ask(self, bucket: str) -> None:
         """Get an object; unlike HEAD's, the response says what is missing or denied."""

@@ -29,6 +29,21 @@ def workers(consumers):
     return make
 
 
+def serve_behind(worker, valve):
+    """Serve a job of three items that wait for the network; return its ID and the thread.
+
+    A first item, of no job, holds the network until the valve is opened.
+    """
+    worker.harness.segmenter.before = valve
+    job_id = worker.submit(3)
+    worker.harness.put("first.jpg", b"x")
+    worker.harness.offer("first.jpg")
+    valve.wait_for_one()
+    serving = worker.serve_in_thread()
+    until(lambda: worker.harness.waiting_for_batch() == 3)
+    return job_id, serving
+
+
 def hand_over(former, latter):
     """Let another worker take the tickets that *former* issued."""
     latter.published, former.published = former.published, []
@@ -57,14 +72,8 @@ def test_a_lost_device_counts_as_a_death_and_a_second_one_makes_the_ticket_suspe
 
 def test_a_heartbeat_that_fails_three_times_in_a_row_ends_the_process_with_a_death(workers):
     """It goes on while the process leaves, as the tickets are still held."""
-    worker = workers()
-    worker.harness.segmenter.before = valve = Valve()
-    job_id = worker.submit(3)
-    worker.harness.put("first.jpg", b"x")
-    worker.harness.offer("first.jpg")
-    valve.wait_for_one()
-    serving = worker.serve_in_thread()
-    until(lambda: worker.harness.waiting_for_batch() == 3)
+    worker, valve = workers(), Valve()
+    job_id, serving = serve_behind(worker, valve)
     failures, beats = [MemoryError()] * 3, threading.Event()
 
     def beat():
@@ -84,14 +93,8 @@ def test_a_heartbeat_that_fails_three_times_in_a_row_ends_the_process_with_a_dea
 
 
 def test_a_plain_drain_counts_no_death(workers):
-    worker = workers()
-    worker.harness.segmenter.before = valve = Valve()
-    job_id = worker.submit(3)
-    worker.harness.put("first.jpg", b"x")
-    worker.harness.offer("first.jpg")
-    valve.wait_for_one()
-    serving = worker.serve_in_thread()
-    until(lambda: worker.harness.waiting_for_batch() == 3)
+    worker, valve = workers(), Valve()
+    job_id, serving = serve_behind(worker, valve)
 
     worker.drain()
     valve.open()

@@ -1,4 +1,4 @@
-"""Make the standard streams of `rmbg` usable, however it was started, and text fit for a line."""
+"""Make the standard streams of a command usable, and text fit for one line of output."""
 
 import os
 import sys

@@ -4,7 +4,7 @@ import doctest
 
 import pytest
 
-from producer import streams
+from shared import streams
 
 
 def test_the_examples_in_the_docstrings_hold():
