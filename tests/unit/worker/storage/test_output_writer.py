@@ -12,7 +12,9 @@ from shared.errors import (
     ImageTooLarge,
     InvalidKey,
     ObjectMissing,
+    ObjectRefused,
     OutputExists,
+    RequestRefused,
     StoreUnavailable,
 )
 from shared.job.record import ItemRecord
@@ -474,3 +476,37 @@ def test_a_record_names_the_most_important_conflict(writer, store):
     record = publish(writer, item_ref(spec=spec(existing=Existing.KEEP)))
 
     assert record.existing == "kept"
+
+
+def publish_refused(store, writer, *, code, refused):
+    """Publish an item while the store refuses the writes of keys for which *refused* holds."""
+    store.written = []
+
+    def before(call, bucket, key):
+        if call == "put":
+            store.written.append(key)
+            if refused(key):
+                raise RequestRefused("no", bucket=bucket, operation=call, code=code)
+
+    store.before = before
+    publish(writer, item_ref())
+
+
+def test_a_write_that_is_refused_for_one_key_fails_its_item(store, writer):
+    with pytest.raises(ObjectRefused, match="no") as caught:
+        publish_refused(store, writer, code="Odd", refused=lambda key: key == MASK)
+
+    assert caught.value.code == "Odd"
+
+
+def test_a_write_that_is_refused_for_every_key_lets_the_job_wait(store, writer):
+    with pytest.raises(BucketUnavailable):
+        publish_refused(store, writer, code="Odd", refused=lambda _: True)
+
+
+def test_a_denied_write_never_fails_its_item(store, writer):
+    """Rights to write are given for a bucket or a prefix, not for one image."""
+    with pytest.raises(BucketUnavailable):
+        publish_refused(store, writer, code="AccessDenied", refused=lambda key: key == MASK)
+
+    assert store.written == [MASK]
