@@ -7,8 +7,8 @@ from typing import NoReturn
 
 import click
 
-from shared import incident, streams
 from shared import logging as log
+from shared import streams
 from shared.errors import ConfigError, RmbgError
 from worker.runtime.malloc import keep_memory
 
@@ -42,15 +42,21 @@ def main(*, check: bool, devices: str | None, probe: bool) -> None:
         _fail(str(err), CONFIG_EXIT if isinstance(err, ConfigError) else 1)
     except OSError as err:
         if err.filename is None:
-            _fail(incident.record(err), incident.EXIT_UNFORESEEN)
+            _fail_unforeseen(err)
         _fail(f"{err.filename}: {err.strerror}", CONFIG_EXIT)
     except Exception as err:  # noqa: BLE001 - the outermost handler: nothing escapes from here
-        _fail(incident.record(err), incident.EXIT_UNFORESEEN)
+        _fail_unforeseen(err)
 
 
 def _fail(text: str, code: int) -> NoReturn:
     click.echo(f"rmbg-worker: {text}", err=True)
     sys.exit(code)
+
+
+def _fail_unforeseen(err: Exception) -> NoReturn:
+    from shared import incident  # noqa: PLC0415 - `--probe` runs often, and needs it hardly ever
+
+    _fail(incident.record(err), incident.EXIT_UNFORESEEN)
 
 
 def _probe() -> int:
