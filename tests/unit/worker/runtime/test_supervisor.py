@@ -76,9 +76,9 @@ def supervise(tmp_path):
     yield start
     for each in running:
         each.process.kill()
-        each.process.communicate()
         for pid in filter(is_running, each.started()):
             os.kill(pid, signal.SIGKILL)
+        each.process.communicate()  # children that are left would keep its output open
 
 
 def test_the_process_of_each_gpu_gets_its_own_port():
