@@ -1,4 +1,4 @@
-"""The rights that the broker needs in Redis: what kombu's transport runs, on which keys."""
+"""Redis rights that the broker needs: the commands of kombu's transport and their keys."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What an error of Redis means: one table from the exceptions of redis-py to this project's."""
+"""Translate the exceptions of redis-py into this project's errors, by one table."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What Redis says about its memory: limit, use and eviction policy."""
+"""Read the memory settings of Redis: limit, use and eviction policy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

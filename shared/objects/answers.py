@@ -1,4 +1,4 @@
-"""What an answer of an object store means: one table from S3 error codes to error classes.
+"""Map the error codes of S3 to error classes and advice, in one table.
 
 `docs/reliability.md` contains this table; `tests/unit/project/test_answers_table.py` compares them.
 """

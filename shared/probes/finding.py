@@ -11,9 +11,9 @@ class Level(StrEnum):
 
     OK = "ok"
     WARNING = "warning"
-    """It works, with a risk that the message names."""
+    """The service works, with a risk that the message names."""
     UNAVAILABLE = "unavailable"
-    """It does not work now; workers wait until it does."""
+    """The service does not work now; workers wait until it does."""
     UNFIT = "unfit"
     """Work would be lost or damaged; workers do not start."""
 

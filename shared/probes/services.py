@@ -67,7 +67,9 @@ def require(settings: ServiceSettings, objects: ObjectStore) -> None:
     findings = probe(settings, objects)
     for found in findings:
         if found.level is not Level.OK:
-            logger.warning("service probed", extra={"cause": f"{found.subject}: {found.detail}"})
+            logger.warning(
+                "service has a fault", extra={"cause": f"{found.subject}: {found.detail}"}
+            )
     unfit = [f"{each.subject}: {each.detail}" for each in findings if each.level is Level.UNFIT]
     if unfit:
         raise ServiceUnfit("\n".join(unfit))

@@ -1,4 +1,4 @@
-"""What is known about the device of this process: whether it is full, or lost."""
+"""State of the device of this process: working, full or lost."""
 
 import threading
 import time

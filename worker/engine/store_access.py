@@ -1,4 +1,4 @@
-"""Whether a stage may ask its bucket now, and what the buckets answered."""
+"""Control access to buckets: circuit breakers, probes and requests in progress."""
 
 import threading
 import time

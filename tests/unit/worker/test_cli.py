@@ -85,7 +85,7 @@ def test_an_unforeseen_error_ends_with_one_line_with_an_incident_and_exit_code_7
 
     assert done.returncode == 70
     *logged, line = done.stderr.splitlines()
-    assert all(json.loads(each)["message"] == "service probed" for each in logged)
+    assert all(json.loads(each)["message"] == "service has a fault" for each in logged)
     assert line.startswith("rmbg-worker: unforeseen error, incident ")
     assert "RuntimeError: unusable driver" in line
     [saved] = tmp_path.glob("rmbg-incident-*.txt")

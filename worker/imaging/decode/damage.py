@@ -1,4 +1,4 @@
-"""What is known about damage of a file, and what follows from it."""
+"""Findings about damage in a file: which fail it, which are noted, which cause a review."""
 
 from dataclasses import dataclass
 from typing import Final

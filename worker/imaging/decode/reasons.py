@@ -1,4 +1,4 @@
-"""Plain words in place of what decoder libraries say of a file."""
+"""Replace the error messages of decoder libraries with plain words."""
 
 import re
 from typing import Final
@@ -24,6 +24,6 @@ _OTHER: Final = "image data is damaged"
 
 
 def plain_words(message: str) -> str:
-    """Return what a decoder's *message* means to the owner of the file."""
+    """Return an explanation of a decoder's *message* for the owner of the file."""
     low = message.lower()
     return next((text for text, pattern in _PLAIN.items() if re.search(pattern, low)), _OTHER)
