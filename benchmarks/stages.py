@@ -19,7 +19,8 @@ from benchmarks.stand_ins import (
     model_of,
 )
 from producer.local.servers import EmbeddedServers
-from shared.job.spec import JobSpec, PictureOptions
+from shared.job.options import PictureOptions
+from shared.job.spec import JobSpec
 from shared.objects import ObjectStore, S3Store
 from worker.app import build_engine
 from worker.engine.item import ItemRequest, ItemResult

@@ -23,7 +23,8 @@ from benchmarks.products import write_products
 from producer.client import Client
 from producer.local.servers import EmbeddedServers
 from producer.local.worker_process import WorkerProcess
-from shared.job.spec import TERMINAL_STATES, PictureOptions
+from shared.job.options import PictureOptions
+from shared.job.spec import TERMINAL_STATES
 from worker.inference.devices import pick_dtype
 
 MODEL: Final = "isnet-general-use"

@@ -9,7 +9,8 @@ import click
 from producer.commands.files import InputFile
 from producer.submission.options import DEFAULT_MODEL, DEFAULT_PREFIX, JobOptions
 from shared.errors import InvalidOption
-from shared.job.spec import Existing, ImageOutput, Json, Naming, PictureOptions, Priority
+from shared.job.options import PictureOptions
+from shared.job.spec import Existing, ImageOutput, Json, Naming, Priority
 from shared.job.thresholds import Thresholds
 
 _Command = TypeVar("_Command", bound=Callable[..., object])

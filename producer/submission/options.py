@@ -10,8 +10,9 @@ from typing import Any, Final, TypedDict, Unpack
 
 from shared.errors import InvalidOption, LicenceRefused
 from shared.job.keys import check_prefix, expand_prefix
+from shared.job.options import PictureOptions
 from shared.job.png_text import keyword_bytes
-from shared.job.spec import Existing, ImageOutput, JobSpec, Json, Naming, PictureOptions, Priority
+from shared.job.spec import Existing, ImageOutput, JobSpec, Json, Naming, Priority
 from shared.job.thresholds import Thresholds
 from shared.models import registry as models
 

@@ -17,7 +17,7 @@ from producer.submission.submit import plan, submit
 from shared.broker.app import depths, make_app
 from shared.errors import RedisUnavailable
 from shared.job.manifest import CHUNK_KEYS, MAX_REDIS_KEYS, unpack
-from shared.job.spec import PictureOptions
+from shared.job.options import PictureOptions
 from shared.jobstore.store import JobStore
 
 pytestmark = pytest.mark.integration

@@ -11,7 +11,8 @@ from support.servers import own_bucket
 from support.workers import MODEL, WorkerProcess
 
 from producer.client import Client
-from shared.job.spec import JobState, PictureOptions
+from shared.job.options import PictureOptions
+from shared.job.spec import JobState
 from shared.objects import S3Store
 from shared.settings import ServiceSettings
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from shared.job.spec import ImageOutput, Json, PictureOptions
+from shared.job.options import PictureOptions
+from shared.job.spec import ImageOutput, Json
 from worker.engine.circuit_breaker import Direction
 from worker.engine.item import Item, ItemRequest
 from worker.engine.payloads import (

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from shared.job.spec import Json, PictureOptions
+from shared.job.options import PictureOptions
+from shared.job.spec import Json
 from shared.job.thresholds import Thresholds
 from worker.imaging.compose import combine, compose, solid
 from worker.imaging.decode import DecodedImage, Limits, decode, needs_isolation, peek, sniff

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
-from shared.job.spec import OutputFormat, PictureOptions
+from shared.job.options import OutputFormat, PictureOptions
 from worker.imaging.encode.png import encode_png
 from worker.imaging.types import Cutout, Mask, SourceMetadata
 

@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from shared.errors import FeatureMissing, InvalidOption
 from shared.job import document, features
 from shared.job.manifest import pack, unpack
+from shared.job.options import PictureOptions
 from shared.job.record import ItemRecord
 from shared.job.shards import sweep
-from shared.job.spec import Existing, ImageOutput, JobSpec, Naming, PictureOptions, Priority
+from shared.job.spec import Existing, ImageOutput, JobSpec, Naming, Priority
 from shared.job.thresholds import Thresholds
 
 DEFAULT = JobSpec(input_bucket="inbox", output_bucket="cutouts", weights_sha256="0" * 64)

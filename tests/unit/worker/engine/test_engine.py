@@ -16,7 +16,8 @@ from support.stand_ins import QuickImaging, Valve, stand_in_model
 from support.until import until
 
 from shared.errors import DeviceLost, StoreUnavailable, UndecodableImage
-from shared.job.spec import Existing, ImageOutput, Naming, PictureOptions
+from shared.job.options import PictureOptions
+from shared.job.spec import Existing, ImageOutput, Naming
 from shared.objects.object_metadata import PARAMS
 from worker.engine.circuit_breaker import Direction, Target
 from worker.engine.device_state import DeviceState

@@ -5,7 +5,7 @@ import pytest
 from support.pictures import encoded, photo, quadrants
 
 from shared.errors import ImageTooLarge, WorkerUnfit
-from shared.job.spec import PictureOptions
+from shared.job.options import PictureOptions
 from shared.job.thresholds import Thresholds
 from worker.imaging.decode import DecodedImage
 from worker.imaging.operations import ImageOperations, final_mask

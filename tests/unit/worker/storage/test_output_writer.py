@@ -17,8 +17,9 @@ from shared.errors import (
     RequestRefused,
     StoreUnavailable,
 )
+from shared.job.options import PictureOptions
 from shared.job.record import ItemRecord
-from shared.job.spec import Existing, ImageOutput, Naming, PictureOptions
+from shared.job.spec import Existing, ImageOutput, Naming
 from worker.storage.item_ref import ItemRef
 from worker.storage.output_keys import keys_of
 from worker.storage.output_writer import MAX_ROUNDS, OutputWriter

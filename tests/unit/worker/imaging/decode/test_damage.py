@@ -11,7 +11,7 @@ from support.photographs import photograph
 from support.pictures import as_image, encoded, photo, png, png_chunk, ycck_jpeg
 
 from shared.errors import UndecodableImage
-from shared.job.spec import PictureOptions
+from shared.job.options import PictureOptions
 from shared.job.thresholds import DEFAULTS
 from worker.imaging.decode import DecodedImage, Limits, decode
 from worker.imaging.decode.isolated.decoder import IsolatedDecoder
