@@ -1,12 +1,14 @@
 """`rmbg-worker --check`: one synthetic image through all stages, without Redis and without S3."""
 
 import time
+from io import BytesIO
 from queue import Empty, SimpleQueue
 from typing import Final
 
 import click
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from shared.job.record import ItemRecord
 from shared.job.spec import JobSpec
@@ -14,7 +16,6 @@ from shared.models.registry import get
 from shared.objects.memory import MemoryStore
 from worker.app import build_local_engine
 from worker.engine import Finished, ItemRequest, ItemResult
-from worker.imaging.encode.png import encode_png
 from worker.inference import Loader
 from worker.settings import WorkerSettings
 
@@ -32,8 +33,9 @@ def check(settings: WorkerSettings) -> int:
         weights_sha256=get(model.name).sha256,
     )
     store = MemoryStore()
-    image = encode_png(synthetic_image(), texts={}, level="fast")
-    store.put(spec.input_bucket, "synthetic.png", image, content_type="image/png")
+    file = BytesIO()
+    Image.fromarray(synthetic_image()).save(file, "PNG")
+    store.put(spec.input_bucket, "synthetic.png", file.getvalue(), content_type="image/png")
     request = ItemRequest(
         job_id="check", sequence=1, spec=spec, index=0, image_key="synthetic.png", model=model
     )

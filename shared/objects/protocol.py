@@ -3,9 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import IO, NotRequired, Protocol, TypedDict
+from typing import IO, Final, NotRequired, Protocol, TypedDict
 
 from shared.errors import StoreError
+
+WAITING_FOR: Final = "object store"
+"""How `waiting_for` of a job names an outage of the store; the reason follows."""
 
 
 class PreconditionFailed(StoreError):

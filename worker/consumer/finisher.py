@@ -10,9 +10,9 @@ from shared.job import keys
 from shared.jobstore.store import JobStore
 from shared.jobstore.values import Granted, Issued
 from shared.objects import ObjectStore, PreconditionFailed
+from shared.objects.protocol import WAITING_FOR
 from worker.consumer.leases import HeldTicket, Leases
 from worker.consumer.merge_attempts import MergeStopped
-from worker.engine import STORE
 from worker.inference import ModelRefused
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class TicketFinisher:
             case BucketUnavailable():
                 return Release(self.retry_s, waiting_for=f"bucket: {err}")
             case StoreUnavailable():
-                return Release(self.retry_s, LONGEST_REST_S, f"{STORE}: {err}")
+                return Release(self.retry_s, LONGEST_REST_S, f"{WAITING_FOR}: {err}")
             case RedisUnavailable() | ModelRefused():
                 # Another worker may serve a refused model; the registry shows the reason.
                 return Release(self.retry_s)

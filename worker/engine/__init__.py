@@ -2,14 +2,12 @@
 
 from worker.engine.device_state import DeviceState
 from worker.engine.engine import Engine, EngineLimits
-from worker.engine.failure_policy import STORE
 from worker.engine.item import ItemRequest, ItemResult
 from worker.engine.observer import Observer
 from worker.engine.payloads import Deferred, Finished, Outcome
 from worker.engine.stages import Stages, build_stages
 
 __all__ = [
-    "STORE",
     "Deferred",
     "DeviceState",
     "Engine",

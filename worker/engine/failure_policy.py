@@ -12,11 +12,10 @@ from shared.errors import (
     StoreUnavailable,
     WorkerUnfit,
 )
+from shared.objects.protocol import WAITING_FOR
 from worker.engine.circuit_breaker import BreakerState
 from worker.engine.stage import Stage, StoreStage
 
-STORE: Final = "object store"
-"""What a job waits for whose bucket is down."""
 FIRST_BACKOFF_S: Final = 0.25
 """Doubled with each attempt that counts."""
 
@@ -143,7 +142,7 @@ def _after_outage(
         case BreakerState.OPEN if not is_draining:
             return Wait()
         case BreakerState.OVERDUE if not is_draining:
-            return Defer(f"{STORE}: {error}", is_outage=True)
+            return Defer(f"{WAITING_FOR}: {error}", is_outage=True)
         case _:
             return _retry(error, attempts, limits, is_draining)
 

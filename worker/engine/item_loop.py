@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.errors import DeviceFull, DeviceLost, RmbgError, WorkerUnfit
+from shared.objects.protocol import WAITING_FOR
 from worker.engine.circuit_breaker import BreakerState
 from worker.engine.device_state import DeviceState
 from worker.engine.device_thread import run_batch
 from worker.engine.failure_policy import (
-    STORE,
     Defer,
     End,
     Leave,
@@ -249,7 +249,7 @@ class ItemLoop:
                 self.inflight.wait(item)
                 self.scheduler.put(step, delay_s=breaker.wait_s())
             case BreakerState.OVERDUE:
-                self.defer(item, f"{STORE}: {breaker.reason}", is_outage=True)
+                self.defer(item, f"{WAITING_FOR}: {breaker.reason}", is_outage=True)
         return False
 
     def _leave(self, item: Item, outcome: Outcome) -> None:

@@ -2,11 +2,11 @@
 
 from typing import Final
 
+from shared.job.png_text import png_texts
 from shared.job.record import ItemRecord
 from shared.job.spec import ImageOutput
 from worker.engine.item import Item, ItemRequest
 from worker.engine.payloads import Rendered
-from worker.imaging.encode.png import png_texts
 from worker.storage import keys_of
 
 MAX_REASON_CHARS: Final = 500

@@ -29,10 +29,8 @@ from worker.engine.payloads import (
 )
 from worker.engine.records import done_record, png_texts_of
 from worker.engine.stage import BatchStage, Executor, P, Stage, Step, StoreStage
-from worker.imaging.decode import FLATTENED, DecodedImage
-from worker.imaging.operations import ImageOperations, final_mask
-from worker.imaging.own_alpha import ALREADY_CUT_OUT, is_cutout
-from worker.imaging.types import Cutout, Mask, SourceImage
+from worker.imaging.operations import ImageOperations, final_mask, own_mask
+from worker.imaging.types import Cutout, Mask
 from worker.storage import OutputWriter, depend_on_size
 
 Stages: TypeAlias = Sequence[Stage[Any]]
@@ -149,22 +147,15 @@ class Decode(Stage[Downloaded]):
         source = decoded.source(
             keep_alpha=options.alpha != "ignore", keep_metadata=options.metadata == "copyright"
         )
-        ready = self._ready(item.request, payload.etag, decoded, source)
+        ready: Decoded | Inferred
+        if own := own_mask(decoded, options):
+            ready = Inferred(payload.etag, source, own.notes, OwnAlpha(own.mask))
+        else:
+            # The network sees the image flattened; the cutout is made of its own colours.
+            prepared = request.model.segmenter.prepare(decoded.image)
+            ready = Decoded(payload.etag, source, decoded.notes, prepared)
         may_exist = request.redo and depend_on_size(request)
         return DecodedRedo(ready) if may_exist else ready
-
-    def _ready(
-        self, request: ItemRequest, etag: str, decoded: DecodedImage, source: SourceImage
-    ) -> Decoded | Inferred:
-        """Return the input of the network, or its output if the image is cut out already."""
-        is_auto = request.spec.options.alpha == "auto"
-        if is_auto and source.alpha is not None and is_cutout(source.alpha):
-            # No network: it would cut into the solid parts of what is cut out already.
-            notes = [note for note in decoded.notes if not note.startswith(FLATTENED)]
-            return Inferred(etag, source, (*notes, ALREADY_CUT_OUT), OwnAlpha(source.alpha))
-        # The network sees the image flattened; the cutout is made of its own colours.
-        prepared = request.model.segmenter.prepare(decoded.image)
-        return Decoded(etag, source, decoded.notes, prepared)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from shared.errors import BucketUnavailable, StoreUnavailable
 from shared.job.spec import JobSpec
+from shared.objects.protocol import WAITING_FOR
 from worker.engine.circuit_breaker import (
     BreakerState,
     CircuitBreaker,
@@ -16,7 +17,7 @@ from worker.engine.circuit_breaker import (
     Direction,
     Target,
 )
-from worker.engine.failure_policy import STORE, BreakerSignal
+from worker.engine.failure_policy import BreakerSignal
 from worker.engine.item import Item
 from worker.engine.stage import Step, StoreStage
 from worker.lifecycle import FailureCounter
@@ -89,12 +90,12 @@ class StoreAccess:
         for target in targets:
             breaker = self.breakers.of(target)
             if breaker.reason is not None and breaker.age_s() < RECENT_S:
-                return f"{STORE}: {breaker.reason}"
+                return f"{WAITING_FOR}: {breaker.reason}"
         slow_since_s = self.clock() - SLOW_S
         for target, since_s in list(self._asking.values()):
             if target in targets and since_s < slow_since_s:
                 doing = f"{_DOING[target.direction]} bucket {target.bucket}"
-                return f"{STORE}: {doing} has taken {self.clock() - since_s:.0f} s so far"
+                return f"{WAITING_FOR}: {doing} has taken {self.clock() - since_s:.0f} s so far"
         return None
 
     def _probe(self, breaker: CircuitBreaker, stage: StoreStage[Any], item: Item) -> None:

@@ -1,14 +1,24 @@
 """Image operations that the engine calls between download and upload, apart from the model."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from shared.job.options import PictureOptions
 from shared.job.spec import Json
 from shared.job.thresholds import Thresholds
 from worker.imaging.compose import combine, compose, solid
-from worker.imaging.decode import DecodedImage, Limits, decode, needs_isolation, peek, sniff
+from worker.imaging.decode import (
+    FLATTENED,
+    DecodedImage,
+    Limits,
+    decode,
+    needs_isolation,
+    peek,
+    sniff,
+)
 from worker.imaging.decode.isolated.decoder import IsolatedDecoder
 from worker.imaging.encode import ENCODERS
+from worker.imaging.own_alpha import ALREADY_CUT_OUT, is_cutout
 from worker.imaging.quality import measure
 from worker.imaging.types import Cutout, Mask, RgbImage, SourceImage, SourceMetadata
 from worker.imaging.verdict import judge
@@ -98,6 +108,25 @@ class ImageOperations:
     def close(self) -> None:
         """End the child processes; calls that wait for one raise `WorkerUnfit`. Repeatable."""
         self._isolated.close()
+
+
+@dataclass(frozen=True)
+class OwnMask:
+    """The alpha of an image that is cut out already, and the notes of the image then."""
+
+    mask: Mask
+    notes: tuple[str, ...]
+
+
+def own_mask(decoded: DecodedImage, options: PictureOptions) -> OwnMask | None:
+    """Return the mask of an image that is cut out already, or None.
+
+    It needs no network, which would cut into the solid parts of what is cut out already.
+    """
+    if options.alpha != "auto" or decoded.alpha is None or not is_cutout(decoded.alpha):
+        return None
+    kept = [note for note in decoded.notes if not note.startswith(FLATTENED)]
+    return OwnMask(decoded.alpha, (*kept, ALREADY_CUT_OUT))
 
 
 def final_mask(mask: Mask, source: SourceImage) -> Mask:

@@ -5,7 +5,6 @@ CPU time outside the network. Here the level chooses both. numpy filters rows in
 cache; filter and deflate release the interpreter lock, so threads encode images in parallel.
 """
 
-import json
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, Protocol
@@ -17,7 +16,6 @@ from zlib_ng import zlib_ng
 
 from shared.errors import InvalidOption
 from shared.job.png_text import keyword_bytes
-from shared.job.spec import Json
 from worker.imaging.encode.png_filters import Filter, adaptive, up
 from worker.imaging.types import NO_METADATA, SourceMetadata
 
@@ -62,7 +60,7 @@ def encode_png(
     Args:
         pixels: (H, W, 4) RGBA with straight alpha or (H, W) grey, uint8, at least 1 x 1. Written
             unchanged: `compose` has cleared the colours under alpha 0.
-        texts: Text chunks by keyword; see `png_texts`.
+        texts: Text chunks by keyword; see `shared.job.png_text.png_texts`.
         level: ``fast``: filter "Up" and ISA-L's deflate, or zlib-ng's for images with hardly any
             grain. ``small``: adaptive filters and zlib-ng's level 7, slightly smaller and faster
             than Pillow's level 6. See ``docs/quality.md`` for figures.
@@ -106,25 +104,6 @@ def _zlib_ng(level: int) -> Deflate:
     return zlib_ng.compressobj(
         level, zlib_ng.DEFLATED, zlib_ng.MAX_WBITS, zlib_ng.DEF_MEM_LEVEL + 1, zlib_ng.Z_FILTERED
     )
-
-
-def png_texts(
-    prompt: Json, extra_pnginfo: Mapping[str, Json] | None, rmbg: Mapping[str, Json]
-) -> dict[str, str]:
-    """Return the text chunks of an output: those of the ComfyUI node, and ``rmbg``.
-
-    Args:
-        prompt: JSON of the chunk ``prompt``; omitted if None.
-        extra_pnginfo: JSON of one chunk per key; the keys ``prompt`` and ``rmbg`` are overridden
-            by the other two arguments.
-        rmbg: JSON of the chunk ``rmbg``: model, SHA-256 of the weights, version, parameters.
-    """
-    chunks = dict(extra_pnginfo or {})
-    if prompt is not None:
-        chunks["prompt"] = prompt
-    chunks["rmbg"] = dict(rmbg)
-    first = {"prompt": chunks.pop("prompt")} if "prompt" in chunks else {}
-    return {key: json.dumps(value) for key, value in (first | chunks).items()}
 
 
 def write(

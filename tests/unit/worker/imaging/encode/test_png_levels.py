@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from support.photographs import photograph
 
+from shared.job.png_text import png_texts
 from worker.imaging.compose import compose
-from worker.imaging.encode.png import encode_png, png_texts
+from worker.imaging.encode.png import encode_png
 
 
 def cutout(side_px=420):
