@@ -3,6 +3,7 @@
 * RmbgError
   x ConfigError              report it and exit with 2; nothing has been started
     + InvalidOption            an option, variable or value that is not valid
+      - InvalidRecipe            a recipe with problems; the message lists all
       - FeatureMissing           a job needs a feature that this version does not know
     + InvalidPrefix            a save prefix that is not allowed
     + UnknownModel             a `rem_mode` that is not in the registry
@@ -69,6 +70,10 @@ class ConfigError(RmbgError):
 
 class InvalidOption(ConfigError):
     """An option, variable or value that is not valid."""
+
+
+class InvalidRecipe(InvalidOption):
+    """A recipe cannot be read, or has problems; the message lists all of them."""
 
 
 class FeatureMissing(InvalidOption):

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
-from shared.job.document import Document
+from shared.document import Document
 
 _FIRST_OPTIONS: Final = frozenset({"edges", "stretch", "alpha", "truncated", "png"})
 """Options of schema 1, which every document and hash contains."""

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import ConfigDict, ValidationError
 
-from shared.job.document import Document, Text
+from shared.document import Document, Text
 from shared.job.spec import Json
 
 

@@ -11,8 +11,8 @@ from pydantic import (
     model_validator,
 )
 
+from shared.document import Document, known, problems
 from shared.errors import FeatureMissing, InvalidOption
-from shared.job.document import Document, known, problems
 from shared.job.features import describe_need
 from shared.job.options import PictureOptions
 from shared.job.thresholds import Thresholds

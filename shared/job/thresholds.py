@@ -5,8 +5,8 @@ from typing import Final, Self, TypeAlias
 
 from pydantic import ValidationError
 
+from shared.document import Document
 from shared.errors import InvalidOption
-from shared.job.document import Document
 
 Number: TypeAlias = int | float
 """A number as it was given: 1 and 1.0 differ in a job's fingerprint."""

@@ -9,7 +9,7 @@ from typing import Self, TypeAlias
 
 from pydantic import ConfigDict
 
-from shared.job.document import Document
+from shared.document import Document
 from shared.job.spec import JobSpec, JobState, Json
 from shared.job.ticket import Ticket
 

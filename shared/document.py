@@ -1,9 +1,10 @@
 """Base class of the documents that producers and workers exchange as JSON."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 
 def _escaped(value: object) -> object:
@@ -53,7 +54,17 @@ def problems(err: ValidationError) -> str:
     ...     Size.model_validate({"width": None, "depth": 1})
     ... except ValidationError as err:
     ...     print(problems(err))
-    width: Input should be a valid integer; depth: Extra inputs are not permitted
+    width: Input should be a valid integer; depth: unknown field
     """
-    found = err.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
+    return "; ".join(
+        ": ".join(filter(None, [".".join(map(str, each["loc"])), _said(each)]))
+        for each in err.errors(include_url=False, include_input=False, include_context=False)
+    )
+
+
+def _said(error: ErrorDetails) -> str:
+    return _PLAIN.get(error["type"], error["msg"].removeprefix("Value error, "))
+
+
+_PLAIN: Final = {"extra_forbidden": "unknown field"}
+"""Words for types of problems that pydantic says less plainly."""
