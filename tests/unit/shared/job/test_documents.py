@@ -10,8 +10,9 @@ import pydantic_core
 import pytest
 from pydantic import ValidationError
 
+from shared import document
 from shared.errors import FeatureMissing, InvalidOption
-from shared.job import document, features
+from shared.job import features
 from shared.job.manifest import pack, unpack
 from shared.job.options import PictureOptions
 from shared.job.record import ItemRecord
