@@ -1,7 +1,7 @@
 """Base class of the documents that producers and workers exchange as JSON."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -39,10 +39,21 @@ def known(model: type[BaseModel], body: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = {name: body[name] for name in model.model_fields if name in body}
     for name, value in found.items():
-        inner = model.model_fields[name].annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel) and isinstance(value, Mapping):
+        inner = _model_in(model.model_fields[name].annotation)
+        if inner is None:
+            continue
+        if isinstance(value, Mapping):
             found[name] = known(inner, value)
+        elif isinstance(value, list):
+            found[name] = [known(inner, each) for each in value]
     return found
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - any type
+    """Return the model that a field holds: as it is, or None, or several."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
 
 
 def problems(err: ValidationError) -> str:

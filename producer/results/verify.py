@@ -15,7 +15,7 @@ from producer.bounded import each
 from producer.results import reader
 from producer.results.external_sort import Row, in_order
 from producer.services import Services
-from shared.job.keys import output_folders
+from shared.job.output_keys import output_folders
 from shared.job.record import ItemRecord
 from shared.job.spec import TERMINAL_STATES
 from shared.objects.object_metadata import BYTES, JOB, PARAMS, is_whole, sequence_of

@@ -5,13 +5,15 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
+from itertools import chain
 
 from producer.services import Services
 from producer.submission.manifest import stage
 from producer.submission.options import JobOptions
 from producer.submission.sources import PrefixSource, Source, parse_prefix
 from shared.errors import InvalidOption, JobConflict, NoKeys, RmbgError, ServiceUnavailable
-from shared.job.keys import comfyui_stem, highest_number, is_own_output, manifest_key
+from shared.job.keys import manifest_key
+from shared.job.output_keys import comfyui_stem, comfyui_stems, highest_number, is_own_output
 from shared.job.spec import MAX_INTERACTIVE_ITEMS, JobSpec, Naming, Priority
 from shared.job.ticket import JOB_ID
 from shared.jobstore.submissions import Submission, Submitted
@@ -144,7 +146,9 @@ def _create_or_join(services: Services, submission: Submission) -> Submitted:
 def _reserve(services: Services, spec: JobSpec, count: int) -> int:
     """Reserve *count* file numbers; a submission that joins or fails leaves gaps."""
     stem = comfyui_stem(spec.save_prefix)
-    listed = services.objects.list(spec.output_bucket, stem)
+    listed = chain.from_iterable(
+        services.objects.list(spec.output_bucket, each) for each in comfyui_stems(spec.save_prefix)
+    )
     return services.jobs.submissions.reserve_numbers(
         spec.output_bucket,
         stem,

@@ -8,6 +8,8 @@ job's tickets only to workers that have registered it.
 from collections.abc import Iterable
 from typing import Final
 
+OUTPUTS: Final = "outputs"
+"""Other outputs than cutout and mask."""
 FEATURES: Final[frozenset[str]] = frozenset()
 """Features that this version knows: names of lower case letters, digits and `-`."""
 

@@ -1,6 +1,5 @@
 """The job document: a job's parameters, as JSON with a schema version."""
 
-import hashlib
 import json
 from collections.abc import Collection, Mapping
 from enum import StrEnum
@@ -14,7 +13,9 @@ from pydantic import (
 from shared.document import Document, known, problems
 from shared.errors import FeatureMissing, InvalidOption
 from shared.job.features import describe_need
+from shared.job.hashes import Hashes, digest
 from shared.job.options import PictureOptions
+from shared.job.outputs import RecipeOutput
 from shared.job.thresholds import Thresholds
 
 SCHEMA: Final = 1
@@ -94,39 +95,40 @@ class JobSpec(Document):
     """Prefix to which doubtful cutouts are copied, or None."""
     prompt: Json = None
     extra_pnginfo: dict[str, Json] | None = None
+    has_cutout: bool = True
+    """Whether the cutout is written."""
+    has_mask: bool = True
+    """Whether the mask is written; without it, later outputs need the network again."""
+    outputs: tuple[RecipeOutput, ...] = ()
+    """Outputs that are made by recipes, in the order in which they are written."""
     params_hash: str = ""
-    """Hash of what determines the pixels: model, weights, options, PNG texts (16 hex digits).
-
-    It is computed once, at submission: a worker that does not know a field could not compute it.
-    Device, precision, version, batch, job id and priority are left out; otherwise a mixed fleet
-    would overwrite its own outputs.
-    """
+    """Hash of what determines cutout and mask: model, weights, options, PNG texts."""
     params_hash_alpha: str = ""
-    """The same for images with transparency if `options.alpha` is `auto`, else "".
-
-    Opaque images keep the hash of earlier versions, so that an upgrade does not rewrite them.
-    """
+    """The same for images with transparency; see `shared.job.hashes.Hashes`."""
+    mask_hash: str = ""
+    """Hash of what determines the mask alone, which outputs of later jobs can be made from."""
+    mask_hash_alpha: str = ""
+    """The same for images with transparency."""
     needs: tuple[str, ...] = ()
     """Features that a worker must know to process the job; see `shared.job.features`."""
     version: str = ""
     """Version that submitted the job; it knows all of them."""
 
     @model_validator(mode="after")
-    def _with_params_hash(self) -> Self:
-        computed = self._hashes()
-        vars(self)["params_hash"] = self.params_hash or computed["params_hash"]
-        vars(self)["params_hash_alpha"] = self.params_hash_alpha or computed["params_hash_alpha"]
+    def _with_hashes(self) -> Self:
+        if not self.params_hash or not self.mask_hash:
+            given = {name: self.params_hash for name in ("params_hash",) if self.params_hash}
+            vars(self).update(self._hashes() | given)
         return self
 
-    def _hashes(self) -> dict[str, str]:
-        images = {"model": self.rem_mode, "weights": self.weights_sha256}
-        texts = {"prompt": self.prompt, "extra_pnginfo": self.extra_pnginfo}
-        hashed = images | self.options.model_dump() | texts
-        is_auto = self.options.alpha == "auto"
-        return {
-            "params_hash": _digest(hashed)[:16],
-            "params_hash_alpha": _digest(hashed | {"alpha": "auto"})[:16] if is_auto else "",
-        }
+    def _hashes(self) -> dict[str, Any]:
+        computed = Hashes.of(
+            {"model": self.rem_mode, "weights": self.weights_sha256},
+            self.options,
+            {"prompt": self.prompt, "extra_pnginfo": self.extra_pnginfo},
+            self.outputs,
+        )
+        return dict(computed)
 
     def params_hash_of(self, *, has_alpha: bool) -> str:
         """Return the hash for an image, which may have transparency that is not ignored."""
@@ -140,9 +142,32 @@ class JobSpec(Document):
     def fingerprint(self, keys_sha256: str) -> str:
         """Return the hash of the parameters and keys that make two submissions the same job."""
         same = self.model_dump(exclude={"counter_base", "date", *_ADDED})
-        # A default job has the fingerprint that it had before `auto` became the default.
+        # A default job has the fingerprint that it had before `auto` became the default, and
+        # before there were outputs.
         multiplied = {"alpha": "multiply"} if self.options.alpha == "multiply" else {}
-        return _digest(same | multiplied | {"keys": keys_sha256})
+        made = [(each.name, each.hash, each.is_held) for each in self.outputs]
+        outputs = [made, self.has_cutout, self.has_mask]
+        chosen = {} if outputs == [[], True, True] else {"outputs": outputs}
+        return digest(same | multiplied | chosen | {"keys": keys_sha256})
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs in the order in which they are written; the last is the anchor.
+
+        The mask comes first, so that whatever was made of it is never without it. The anchor
+        carries the record, so that a redo finds with one request whether an item is whole.
+        """
+        made = tuple(each.name for each in self.outputs)
+        return (
+            *(["mask"] if self.has_mask else []),
+            *made,
+            *(["cutout"] if self.has_cutout else []),
+        )
+
+    @property
+    def held_outputs(self) -> tuple[str, ...]:
+        """Names of the outputs that go below `held/` if they fail a check."""
+        return tuple(each.name for each in self.outputs if each.is_held)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with *update* applied, and a new `params_hash` if that changes it."""
@@ -162,8 +187,8 @@ class JobSpec(Document):
         return json.dumps(body, separators=(",", ":"))
 
     def added_json(self) -> str:
-        """Return the fields that version 0.1 does not read, as one line of JSON."""
-        return self.model_dump_json(include=set(_ADDED))
+        """Return the fields that `to_json` leaves out, as one line of JSON."""
+        return self.model_dump_json(include=set() if self.needs else set(_ADDED))
 
     @classmethod
     def from_json(
@@ -205,12 +230,19 @@ class JobSpec(Document):
             raise InvalidOption(f"job document is not valid: {problems(err)}") from err
 
 
-_ADDED: Final = ("params_hash", "params_hash_alpha", "needs", "version")
+_ADDED: Final = (
+    "has_cutout",
+    "has_mask",
+    "outputs",
+    "params_hash",
+    "params_hash_alpha",
+    "mask_hash",
+    "mask_hash_alpha",
+    "needs",
+    "version",
+)
 """Fields that version 0.1 refuses."""
-_HASHED: Final = frozenset({"rem_mode", "weights_sha256", "options", "prompt", "extra_pnginfo"})
-"""Fields that `params_hash` depends on."""
-
-
-def _digest(body: dict[str, Json]) -> str:
-    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+_HASHED: Final = frozenset(
+    {"rem_mode", "weights_sha256", "options", "prompt", "extra_pnginfo", "outputs"}
+)
+"""Fields that the hashes depend on."""

@@ -9,8 +9,9 @@ import time
 
 from shared.broker.app import make_app, publish
 from shared.broker.queues import QUEUES
-from shared.job.keys import output_key, results_key, shard_key
+from shared.job.keys import results_key, shard_key
 from shared.job.manifest import CHUNK_KEYS, chunks_of, unpack
+from shared.job.output_keys import Slot, output_key
 from shared.job.record import ItemRecord
 from shared.job.shards import sweep
 from shared.job.spec import ImageOutput
@@ -128,8 +129,8 @@ class HandWorker:
         names = {
             output: output_key(
                 claim.spec,
+                Slot(output, "png"),
                 job_id=claim.lease.ticket.job_id,
-                output=output,
                 index=index,
                 image_key=key,
                 width=4,

@@ -1,7 +1,7 @@
 """The keys that an item's outputs are written at."""
 
 from shared.errors import InvalidKey
-from shared.job.keys import OUTPUTS, output_key
+from shared.job.output_keys import BUILT_IN, Slot, output_key
 from worker.storage.item_ref import ItemRef
 
 
@@ -14,15 +14,14 @@ def keys_of(item: ItemRef, *, width: int, height: int) -> dict[str, str]:
     return {
         output: output_key(
             item.spec,
+            Slot(output, item.spec.options.format.extension),
             job_id=item.job_id,
-            output=output,
             index=item.index,
             image_key=item.image_key,
             width=width,
             height=height,
-            ext=item.spec.options.format.extension,
         )
-        for output in OUTPUTS
+        for output in BUILT_IN
     }
 
 

@@ -10,17 +10,19 @@ from datetime import datetime
 import pytest
 
 from shared.errors import InvalidKey, InvalidPrefix
-from shared.job import keys
-from shared.job.keys import (
-    check_image_key,
-    check_prefix,
+from shared.job import keys, output_keys
+from shared.job.keys import check_image_key, check_prefix, expand_prefix
+from shared.job.output_keys import (
+    Slot,
     comfyui_stem,
-    expand_prefix,
     highest_number,
     is_own_output,
+    output_folders,
     output_key,
 )
+from shared.job.outputs import RecipeOutput
 from shared.job.spec import ImageOutput, JobSpec, Naming
+from shared.recipes import Recipe
 
 SPEC = JobSpec(
     input_bucket="inbox",
@@ -36,13 +38,14 @@ def changed(spec, **fields):
     return spec.model_copy(update=fields)
 
 
-def key(spec=SPEC, **changes):
-    item = {"job_id": "j1", "output": "cutout", "index": 0, "image_key": "a.jpg"}
-    return output_key(spec, **item | {"width": 640, "height": 480} | changes)
+def key(spec=SPEC, *, output="cutout", ext="png", width_px=0, held=False, **changes):
+    item = {"job_id": "j1", "index": 0, "image_key": "a.jpg", "width": 640, "height": 480}
+    return output_key(spec, Slot(output, ext, width_px, held), **item | changes)
 
 
 def test_the_examples_in_the_docstrings_hold():
-    assert doctest.testmod(keys) == (0, 4)
+    assert doctest.testmod(keys) == (0, 2)
+    assert doctest.testmod(output_keys) == (0, 4)
 
 
 # --- naming by source
@@ -325,8 +328,36 @@ def test_outputs_of_earlier_days_are_known_by_the_prefix_before_expansion():
     assert not is_own_output(changed(spec, save_prefix="2026/out"), "2025/out/cutout/a.jpg.png")
 
 
-def test_a_recipes_outputs_are_known_when_they_are_named():
-    made = key(SAME, output="white-bg", ext="jpg")
+WHITE = RecipeOutput(name="white-bg", recipe=Recipe(on_review="hold"))
 
-    assert not is_own_output(SAME, made)
-    assert is_own_output(SAME, made, outputs=("white-bg",))
+
+@pytest.mark.parametrize("naming", Naming)
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("width_px", [0, 640])
+def test_a_recipes_outputs_are_own_and_counted_if_the_job_names_them(naming, held, width_px):
+    spec = changed(SAME, naming=naming, save_prefix="a/%width%b", counter_base=41)
+    made = key(spec, output="white-bg", ext="jpg", held=held, width_px=width_px)
+    with_output = changed(spec, outputs=(WHITE,))
+
+    assert not is_own_output(spec, made)
+    assert is_own_output(with_output, made)
+    assert made.startswith(tuple(output_folders(with_output, "j1")))
+    if naming is Naming.COMFYUI:
+        assert highest_number([made], spec.save_prefix) == 41
+
+
+def test_held_outputs_and_widths_have_folders_of_their_own():
+    slot = {"output": "white-bg", "ext": "jpg", "held": True, "width_px": 320}
+
+    assert key(**slot) == "shop/held/white-bg/320/a.jpg.jpg"
+    numbered = changed(SPEC, naming=Naming.COMFYUI, save_prefix="x/shop")
+    assert key(numbered, **slot) == "x/held/shop_white-bg-w320_00000_.jpg"
+    preview = changed(SPEC, image_output=ImageOutput.PREVIEW)
+    assert key(preview, **slot).endswith("/easyPreview/held/white-bg/320/a.jpg.jpg")
+
+
+def test_folders_are_those_of_the_outputs_that_the_job_writes():
+    spec = changed(SPEC, outputs=(WHITE,), has_cutout=False)
+
+    assert output_folders(spec, "j1") == ["shop/held/white-bg/", "shop/mask/", "shop/white-bg/"]
+    assert output_folders(SPEC, "j1") == ["shop/cutout/", "shop/mask/"]
