@@ -91,6 +91,21 @@ _OPTIONS: Final = (
         if len(ways := _ways(field.annotation)) > 1
     ),
     click.option(
+        "--output",
+        "outputs",
+        multiple=True,
+        metavar="NAME",
+        help="Output to write for each image: cutout, mask, a preset (`rmbg presets`) or a recipe "
+        "file. Repeat it for several. Default: cutout and mask.",
+    ),
+    click.option(
+        "--no-mask",
+        "keep_mask",
+        flag_value=False,
+        default=True,
+        help="Do not write masks; `rmbg rerender` then needs the network again.",
+    ),
+    click.option(
         "--route-review",
         "review_prefix",
         metavar="PREFIX",
@@ -114,7 +129,8 @@ def read_options(given: Mapping[str, Any]) -> JobOptions:
     """Return the job options among a command's arguments.
 
     Raises:
-        InvalidOption: If a file is not valid JSON of the expected kind.
+        InvalidOption: If a file is not valid JSON of the expected kind, or an output is unknown or
+            has problems.
     """
     pixels = {name: given[name] for name in PictureOptions.model_fields if name in given}
     values = {name: value for name, value in given.items() if name not in pixels} | {

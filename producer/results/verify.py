@@ -18,6 +18,7 @@ from producer.services import Services
 from shared.job.output_keys import output_folders
 from shared.job.record import ItemRecord
 from shared.job.spec import TERMINAL_STATES
+from shared.job.written import WrittenObject, written_objects
 from shared.objects.object_metadata import BYTES, JOB, PARAMS, is_whole, sequence_of
 from shared.objects.protocol import ObjectInfo
 
@@ -138,8 +139,9 @@ class Verifier:
 
     def _claims(self) -> Iterator[Row]:
         for record in reader.records(self._services, self.status.job_id):
-            if record.state == "done" and record.existing not in ("kept", "superseded"):
-                yield from _rows(record)
+            if record.state == "done":
+                for written in written_objects(self._spec, self.status.job_id, record):
+                    yield _row_of_claim(record, written)
 
     def _look(self, place: _Place) -> list[Finding]:
         """Request the object's metadata and return the faults."""
@@ -162,9 +164,9 @@ class Verifier:
             return f"{found.size_bytes} bytes instead of {claim.size_bytes}"
         if not is_whole(found):
             return f"{found.size_bytes} bytes instead of {found.metadata[BYTES]}"
-        params = found.metadata.get(PARAMS)
-        if self._deep and params not in self._spec.params_hashes:
-            return f"parameters {params} instead of {self._spec.params_hash}"
+        params, expected = found.metadata.get(PARAMS), self._spec.hashes_of(claim.output)
+        if self._deep and params not in expected:
+            return f"parameters {params} instead of {' or '.join(sorted(expected))}"
         return None
 
 
@@ -178,12 +180,16 @@ def _info_of(row: tuple[Any, ...]) -> ObjectInfo:
     return ObjectInfo(key=row[0], size_bytes=row[2], etag=row[3], modified_at=modified_at)
 
 
-def _rows(record: ItemRecord) -> Iterator[Row]:
-    verdict = (record.qc or {}).get("verdict")
-    for output, key in (("cutout", record.cutout_key), ("mask", record.mask_key)):
-        if key is not None:
-            size_bytes = (record.sizes or {}).get(output)
-            yield (key, _CLAIMED, record.index, record.image_key, output, size_bytes, verdict)
+def _row_of_claim(record: ItemRecord, written: WrittenObject) -> Row:
+    return (
+        written.key,
+        _CLAIMED,
+        record.index,
+        record.image_key,
+        written.output,
+        written.size_bytes,
+        record.verdict,
+    )
 
 
 def _finding(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version
 from typing import Any, Final, TypedDict, Unpack
 
+from producer.submission.outputs import GivenOutput, Outputs, choose_outputs
 from shared.errors import InvalidOption, LicenceRefused
+from shared.job.features import OUTPUTS
 from shared.job.keys import check_prefix, expand_prefix
 from shared.job.options import PictureOptions
 from shared.job.png_text import keyword_bytes
@@ -33,6 +36,8 @@ class OptionArguments(TypedDict, total=False):
     pictures: PictureOptions
     thresholds: Thresholds
     review_prefix: str | None
+    outputs: Sequence[GivenOutput]
+    keep_mask: bool
     prompt: Json
     extra_pnginfo: dict[str, Json] | None
 
@@ -53,6 +58,7 @@ class JobOptions:
     pictures: PictureOptions = field(default_factory=PictureOptions)
     thresholds: Thresholds = field(default_factory=Thresholds)
     review_prefix: str | None = None
+    outputs: Outputs = field(default_factory=Outputs)
     prompt: Json = None
     extra_pnginfo: dict[str, Json] | None = None
 
@@ -61,12 +67,17 @@ class JobOptions:
         """Return the given options, with defaults for the others.
 
         Raises:
-            InvalidOption: If an option or choice is unknown; the message lists the valid ones.
+            InvalidOption: If an option, choice or output is unknown; the message lists the valid
+                ones.
+            InvalidRecipe: If recipes have problems; the message lists those of all.
         """
-        if unknown := sorted(set(given) - set(cls.__dataclass_fields__)):
-            known = ", ".join(cls.__dataclass_fields__)
+        if unknown := sorted(set(given) - OptionArguments.__optional_keys__):
+            known = ", ".join(sorted(OptionArguments.__optional_keys__))
             raise InvalidOption(f"unknown option {', '.join(unknown)}; options: {known}")
         values: dict[str, Any] = dict(given)
+        values["outputs"] = choose_outputs(
+            values.pop("outputs", ()), keep_mask=values.pop("keep_mask", True)
+        )
         values |= {
             name: _choose(way, name, values[name])
             for name, way in _CHOICES.items()
@@ -89,7 +100,8 @@ class JobOptions:
             UnknownModel: If the model is not in the registry; the message lists all models.
             LicenceRefused: If *commercial* is set and the licence forbids commercial use.
             InvalidPrefix: If a prefix is not a valid key prefix or is reserved.
-            InvalidOption: If a key of `extra_pnginfo` is not a valid PNG keyword.
+            InvalidOption: If a key of `extra_pnginfo` is not a valid PNG keyword, or outputs and
+                `review_prefix` exclude each other.
         """
         model = models.get(self.rem_mode)
         if commercial and not model.commercial:
@@ -104,6 +116,7 @@ class JobOptions:
         for each in (prefix, self.review_prefix):
             if each is not None:
                 check_prefix(each)
+        self._check_review()
         return JobSpec(
             input_bucket=input_bucket,
             output_bucket=output_bucket,
@@ -118,10 +131,24 @@ class JobOptions:
             date=now.astimezone(UTC).date().isoformat(),
             thresholds=self.thresholds,
             review_prefix=self.review_prefix,
+            has_cutout=self.outputs.has_cutout,
+            has_mask=self.outputs.has_mask,
+            outputs=self.outputs.recipes,
+            needs=() if self.outputs.is_default else (OUTPUTS,),
             prompt=self.prompt,
             extra_pnginfo=self.extra_pnginfo,
             version=version("rmbg-queue"),
         )
+
+    def _check_review(self) -> None:
+        if self.review_prefix is None:
+            return
+        if not self.outputs.has_cutout:
+            raise InvalidOption("--route-review copies cutouts; add --output cutout")
+        if held := [each.name for each in self.outputs.recipes if each.is_held]:
+            raise InvalidOption(
+                f"--route-review and on_review = hold ({', '.join(held)}) exclude each other"
+            )
 
 
 _CHOICES: Final[dict[str, type[StrEnum]]] = {

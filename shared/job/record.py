@@ -1,12 +1,52 @@
 """The record of how one image ended."""
 
 import json
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from shared.document import Document, Text
 from shared.job.spec import Json
+
+
+class OutputFacts(Document):
+    """How one output of an item that is made by a recipe ended. Its key is derived on reading."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    bytes: int = 0
+    """Size of the file; of the widest, if there are several."""
+    width: int = 0
+    height: int = 0
+    format: str = ""
+    verdict: Literal["ok", "review", "error"] = "ok"
+    """`review`: a check that must pass failed; `error`: it was not made, see `reason`."""
+    failed: dict[str, tuple[Json, Json]] = Field(default_factory=dict)
+    """Checks that must pass and failed, each with its value and limit."""
+    noted: dict[str, tuple[Json, Json]] = Field(default_factory=dict)
+    """Checks that should pass and failed."""
+    fixes: tuple[str, ...] = ()
+    """What was changed so that a check passes."""
+    upscaled: float = 1.0
+    """How much the subject was enlarged."""
+    widths: dict[int, int] = Field(default_factory=dict)
+    """Size in bytes of each width, if the output is written in several."""
+    existing: Literal["same", "kept", "superseded"] | None = None
+    reason: Text = ""
+
+    @model_serializer(mode="wrap")
+    def _compact(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        defaults = {
+            name: field.get_default(call_default_factory=True)
+            for name, field in type(self).model_fields.items()
+        }
+        return {name: value for name, value in dump(self).items() if value != defaults[name]}
 
 
 class ItemRecord(Document):
@@ -36,6 +76,8 @@ class ItemRecord(Document):
     """Quality figures; see `worker.imaging.quality`."""
     notes: tuple[Text, ...] = ()
     """Facts a user may want to know: damaged colour profile, first frame of several, ..."""
+    outputs: dict[str, OutputFacts] = Field(default_factory=dict)
+    """Facts about the outputs that are made by recipes."""
     model: str | None = None
     weights_sha256: str | None = None
     """SHA-256 of the file that the worker loaded."""
@@ -48,7 +90,8 @@ class ItemRecord(Document):
 
     def to_json(self) -> str:
         """Return one line of ASCII JSON."""
-        return self.model_dump_json(ensure_ascii=True)
+        exclude = set() if self.outputs else {"outputs"}
+        return self.model_dump_json(ensure_ascii=True, exclude=exclude)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:

@@ -130,14 +130,15 @@ class JobSpec(Document):
         )
         return dict(computed)
 
-    def params_hash_of(self, *, has_alpha: bool) -> str:
-        """Return the hash for an image, which may have transparency that is not ignored."""
-        return self.params_hash_alpha if has_alpha and self.params_hash_alpha else self.params_hash
+    def hash_of(self, output: str, *, has_alpha: bool) -> str:
+        """Return the hash of *output* for an image, which may have transparency that counts."""
+        made = {each.name: (each.hash, each.hash_alpha) for each in self.outputs}
+        plain, alpha = made.get(output, (self.params_hash, self.params_hash_alpha))
+        return alpha if has_alpha and alpha else plain
 
-    @property
-    def params_hashes(self) -> frozenset[str]:
-        """The hashes that outputs of this job may have."""
-        return frozenset({self.params_hash_of(has_alpha=has_alpha) for has_alpha in (False, True)})
+    def hashes_of(self, output: str) -> frozenset[str]:
+        """Return the hashes that *output* of an item of this job may have."""
+        return frozenset(self.hash_of(output, has_alpha=has_alpha) for has_alpha in (False, True))
 
     def fingerprint(self, keys_sha256: str) -> str:
         """Return the hash of the parameters and keys that make two submissions the same job."""

@@ -189,7 +189,7 @@ class Render(Stage[Inferred]):
         """See `Stage.run`."""
         request, spec, source = item.request, item.request.spec, payload.image
         mask, quality = self._judged(request, payload)
-        params_hash = spec.params_hash_of(has_alpha=source.alpha is not None)
+        params_hash = spec.hash_of("cutout", has_alpha=source.alpha is not None)
         outputs: dict[str, bytes] = {}
         if spec.image_output is not ImageOutput.HIDE:
             texts = png_texts_of(request, self.version, params_hash=params_hash)

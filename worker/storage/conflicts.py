@@ -23,7 +23,7 @@ later job wrote it."""
 
 def is_own(item: ItemRef, found: ObjectInfo) -> bool:
     """Return whether this very job wrote the object in this generation, and it is whole."""
-    by_us = found.metadata.get(PARAMS) in item.spec.params_hashes and found.metadata.get(
+    by_us = found.metadata.get(PARAMS) in item.spec.hashes_of("cutout") and found.metadata.get(
         SEQUENCE
     ) == str(item.sequence)
     return by_us and is_whole(found) and not _is_outdated(item, found)

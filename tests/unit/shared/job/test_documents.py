@@ -231,11 +231,11 @@ def test_keep_is_the_old_name_of_multiply():
 def test_only_images_with_transparency_have_a_new_hash():
     """An upgrade must not rewrite opaque images, whose pixels stay the same."""
     assert DEFAULT.options.alpha == "auto"
-    assert DEFAULT.params_hash_of(has_alpha=False) == MULTIPLIED.params_hash
-    assert DEFAULT.params_hash_of(has_alpha=True) != MULTIPLIED.params_hash
-    assert MULTIPLIED.params_hash_of(has_alpha=True) == MULTIPLIED.params_hash
-    assert len(DEFAULT.params_hashes) == 2
-    assert MULTIPLIED.params_hashes == {MULTIPLIED.params_hash}
+    assert DEFAULT.hash_of("cutout", has_alpha=False) == MULTIPLIED.params_hash
+    assert DEFAULT.hash_of("cutout", has_alpha=True) != MULTIPLIED.params_hash
+    assert MULTIPLIED.hash_of("cutout", has_alpha=True) == MULTIPLIED.params_hash
+    assert len(DEFAULT.hashes_of("mask")) == 2
+    assert MULTIPLIED.hashes_of("mask") == {MULTIPLIED.params_hash}
 
 
 def test_the_hash_for_transparency_follows_the_options():
