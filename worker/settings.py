@@ -62,6 +62,8 @@ class WorkerSettings(Settings):
     (`RMBG_MAX_RSS_BYTES`); 0: three quarters of the container's or machine's memory."""
     batch_wait_s: float = seconds(0.05, most=10)
     """Longest time that the first item of a batch waits for others (`RMBG_BATCH_WAIT_S`)."""
+    keep_previews_days: Whole = Field(90, ge=1, le=36_500)
+    """Days from a job's end until its previews are deleted (`RMBG_KEEP_PREVIEWS_DAYS`)."""
     http: Annotated[tuple[str, int], BeforeValidator(_address)] | None = None
     """Address of `/metrics`, `/livez` and `/readyz` (`RMBG_HTTP`, as `host:port`)."""
 

@@ -12,7 +12,7 @@ from shared.errors import InvalidOption, LicenceRefused
 from shared.job.keys import check_prefix, expand_prefix
 from shared.job.options import PictureOptions
 from shared.job.png_text import keyword_bytes
-from shared.job.spec import Existing, ImageOutput, JobSpec, Json, Naming, Priority
+from shared.job.spec import Existing, ImageOutput, JobSpec, Json, Naming, Previews, Priority
 from shared.job.thresholds import Thresholds
 from shared.models import registry as models
 
@@ -29,6 +29,7 @@ class OptionArguments(TypedDict, total=False):
     naming: str
     existing: str
     priority: str
+    previews: str
     job_id: str | None
     pictures: PictureOptions
     thresholds: Thresholds
@@ -48,6 +49,8 @@ class JobOptions:
     naming: Naming = Naming.SOURCE
     existing: Existing = Existing.REPLACE
     priority: Priority = Priority.BULK
+    previews: Previews = Previews.SAMPLE
+    """Which images get a before-and-after preview; the same job whatever is chosen."""
     job_id: str | None = None
     """ID of the job; None derives it from keys and parameters."""
     pictures: PictureOptions = field(default_factory=PictureOptions)
@@ -114,6 +117,7 @@ class JobOptions:
             naming=self.naming,
             existing=self.existing,
             priority=self.priority,
+            previews=self.previews,
             options=self.pictures,
             date=now.astimezone(UTC).date().isoformat(),
             thresholds=self.thresholds,
@@ -129,6 +133,7 @@ _CHOICES: Final[dict[str, type[StrEnum]]] = {
     "naming": Naming,
     "existing": Existing,
     "priority": Priority,
+    "previews": Previews,
 }
 
 

@@ -190,7 +190,7 @@ def output_folders(spec: JobSpec, job_id: str, *, outputs: Collection[str] = OUT
     if spec.image_output is ImageOutput.HIDE:
         return []
     if spec.image_output is ImageOutput.PREVIEW:
-        return [f"{PREVIEWS}/{spec.date}/{job_id}/"]
+        return [f"{PREVIEWS}/{spec.date}/{job_id}/easyPreview/"]
     literal = comfyui_stem(spec.save_prefix)
     if spec.naming is Naming.COMFYUI or literal != spec.save_prefix:
         return [literal]

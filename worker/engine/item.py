@@ -1,10 +1,11 @@
 """One item inside the engine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TypeAlias
 
 from worker.engine.payloads import Outcome
+from worker.engine.preview_selection import PreviewSelection, no_previews
 from worker.inference import Model
 from worker.storage import ItemRef
 
@@ -25,6 +26,8 @@ class ItemRequest(ItemRef):
     """Whether it is decoded in a child process whatever its format."""
     urgent: bool = False
     """Whether it goes before others in every queue."""
+    previews: PreviewSelection = field(default_factory=no_previews, compare=False)
+    """Whether it gets a preview; shared by the items of its ticket."""
 
 
 @dataclass(frozen=True)

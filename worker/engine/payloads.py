@@ -76,6 +76,8 @@ class Rendered:
 
     etag: str
     outputs: Mapping[str, bytes]
+    previews: tuple[bytes, ...]
+    """The encoded preview, if the item gets one; no output, and not in the record."""
     width_px: int
     height_px: int
     quality: Mapping[str, Json]

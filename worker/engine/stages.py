@@ -7,14 +7,12 @@ An item goes to the first stage after its last one that accepts its payload. So 
 others by returning a later payload, and a stage is added by putting it into `build_stages`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from shared.job.options import PictureOptions
-from shared.job.spec import ImageOutput, Json
 from worker.engine.circuit_breaker import Direction
-from worker.engine.item import Item, ItemRequest
+from worker.engine.item import Item
 from worker.engine.payloads import (
     Decoded,
     DecodedRedo,
@@ -27,10 +25,10 @@ from worker.engine.payloads import (
     Redo,
     Rendered,
 )
-from worker.engine.records import done_record, png_texts_of
+from worker.engine.records import done_record
+from worker.engine.render import Render
 from worker.engine.stage import BatchStage, Executor, P, Stage, Step, StoreStage
-from worker.imaging.operations import ImageOperations, final_mask, own_mask
-from worker.imaging.types import Cutout, Mask
+from worker.imaging.operations import ImageOperations, own_mask
 from worker.storage import OutputWriter, depend_on_size
 
 Stages: TypeAlias = Sequence[Stage[Any]]
@@ -176,65 +174,11 @@ class Forward(BatchStage[Decoded]):
 
 
 @dataclass(frozen=True)
-class Render(Stage[Inferred]):
-    """Turn the network's output into a mask and judge it; compose and encode the outputs."""
-
-    imaging: ImageOperations
-    version: str
-    name = "render"
-    accepts = Inferred
-    executor = Executor.CPU
-
-    def run(self, item: Item, payload: Inferred) -> Rendered:
-        """See `Stage.run`."""
-        request, spec, source = item.request, item.request.spec, payload.image
-        mask, quality = self._judged(request, payload)
-        params_hash = spec.params_hash_of(has_alpha=source.alpha is not None)
-        outputs: dict[str, bytes] = {}
-        if spec.image_output is not ImageOutput.HIDE:
-            texts = png_texts_of(request, self.version, params_hash=params_hash)
-            cutout = self._composed(payload, mask, spec.options)
-            outputs = {
-                name: self.imaging.encode(pixels, texts, source.metadata, spec.options)
-                for name, pixels in (("mask", mask), ("cutout", cutout))
-            }
-        height, width = mask.shape
-        return Rendered(
-            etag=payload.etag,
-            outputs=outputs,
-            width_px=width,
-            height_px=height,
-            quality=quality,
-            notes=payload.notes,
-            params_hash=params_hash,
-        )
-
-    def _judged(self, request: ItemRequest, payload: Inferred) -> tuple[Mask, Mapping[str, Json]]:
-        """Return the final mask and the figures and verdict for the record."""
-        limits, doubts = request.spec.thresholds, payload.image.doubts
-        if isinstance(payload.output, OwnAlpha):
-            mask = payload.output.mask
-            return mask, {
-                **self.imaging.measure(mask, 0.0, 1.0, limits, doubts),
-                "mask_from": "alpha",
-            }
-        height, width = payload.image.pixels.shape[:2]
-        segmented = request.model.segmenter.finish(
-            payload.output, height, width, stretch=request.spec.options.stretch
-        )
-        mask = final_mask(segmented.mask, payload.image)
-        return mask, self.imaging.measure(mask, segmented.low, segmented.high, limits, doubts)
-
-    def _composed(self, payload: Inferred, mask: Mask, options: PictureOptions) -> Cutout:
-        """Return the cutout; what was cut out already has no background left in its colours."""
-        if isinstance(payload.output, OwnAlpha):
-            options = options.model_copy(update={"edges": "source"})
-        return self.imaging.compose(payload.image.pixels, mask, options)
-
-
-@dataclass(frozen=True)
 class Upload(StoreStage[Rendered]):
-    """Write the outputs, and build the record of what was written."""
+    """Write the preview and the outputs, and build the record of what was written.
+
+    The preview comes first, so that an item whose outputs are found again later has one.
+    """
 
     writer: OutputWriter
     name = "upload"
@@ -245,6 +189,8 @@ class Upload(StoreStage[Rendered]):
     def run(self, item: Item, payload: Rendered) -> Finished:
         """See `Stage.run`."""
         record = done_record(item, payload)
+        for preview in payload.previews:
+            self.writer.write_preview(item.request, preview)
         if payload.outputs:
             record = self.writer.publish(
                 item.request,

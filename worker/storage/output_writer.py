@@ -2,10 +2,12 @@
 
 import base64
 import json
+import logging
 from collections.abc import Mapping
 from typing import Final
 
-from shared.errors import RequestRefused, StoreUnavailable
+from shared.errors import RequestRefused, StoreError, StoreUnavailable
+from shared.job.preview_keys import preview_key
 from shared.job.record import ItemRecord
 from shared.job.spec import ImageOutput
 from shared.objects import Body, ObjectStore, PreconditionFailed
@@ -16,6 +18,8 @@ from worker.storage.item_ref import ItemRef
 from worker.storage.output_keys import depend_on_size, keys_of, review_key
 from worker.storage.source_reader import SourceReader, item_error
 
+logger = logging.getLogger(__name__)
+
 PROBE: Final = "_jobs/.probe"
 """Written to find out whether a store that failed accepts writes again."""
 MAX_RECORD_BYTES: Final = 1500
@@ -24,7 +28,7 @@ MAX_ROUNDS: Final = 3
 WRITE_ORDER: Final = ("mask", "cutout")
 """A cutout in the bucket always has its mask."""
 DOUBTFUL: Final = frozenset({"review", "reject"})
-"""Verdicts of which a copy goes under the job's review prefix."""
+"""Verdicts of images that a person should look at."""
 PRECEDENCE: Final[tuple[Conflict, ...]] = ("superseded", "kept", "same")
 """Which conflict a record names if its outputs met different ones."""
 
@@ -99,6 +103,20 @@ class OutputWriter:
         return record.model_copy(
             update={"sizes": {"cutout": found.size_bytes, "mask": mask.size_bytes}}
         )
+
+    def write_preview(self, item: ItemRef, preview: bytes) -> None:
+        """Write the preview of an item; log it if that fails, whatever the reason.
+
+        Nothing depends on a preview, so no item fails or waits for it. An outage is still noticed:
+        the outputs, which are written next, meet it too and are tried again together with the
+        preview. A repetition replaces the preview with one of the same images.
+        """
+        key = preview_key(item.spec, item.job_id, item.index)
+        try:
+            self._store.put(item.spec.output_bucket, key, preview, content_type="image/webp")
+        except StoreError as err:
+            cause = {"image_key": item.image_key, "preview": key, "cause": str(err)}
+            logger.warning("preview not written", extra=cause)
 
     def publish(
         self,
