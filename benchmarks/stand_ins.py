@@ -136,6 +136,9 @@ class ConstantImaging:
     def encode(self, *_: object) -> bytes:
         return _PNG
 
+    def preview(self, *_: object) -> bytes:
+        return _PNG
+
     def close(self) -> None:
         pass
 

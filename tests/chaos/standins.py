@@ -128,6 +128,10 @@ class RandomImaging:
         self._crash_point.reach("encoded")
         return secrets.token_bytes(64)
 
+    def preview(self, *_: object) -> bytes:
+        self._crash_point.reach("encoded")
+        return b"preview"
+
     def close(self) -> None:
         pass
 

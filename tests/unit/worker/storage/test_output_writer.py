@@ -511,3 +511,50 @@ def test_a_denied_write_never_fails_its_item(store, writer):
         publish_refused(store, writer, code="AccessDenied", refused=lambda key: key == MASK)
 
     assert store.written == [MASK]
+
+
+# --- previews
+
+
+def test_a_preview_is_written_beside_the_documents_of_the_job(store, writer):
+    writer.write_preview(item_ref(), b"webp")
+
+    assert store.get("cutouts", "_jobs/j/previews/3.webp").data == b"webp"
+
+
+def test_the_preview_of_a_preview_job_is_written_beside_its_images(store, writer):
+    job = spec(image_output=ImageOutput.PREVIEW, date="2026-11-23")
+
+    writer.write_preview(item_ref(spec=job), b"webp")
+
+    assert store.keys("cutouts") == ["_preview/2026-11-23/j/previews/3.webp"]
+
+
+def test_a_preview_that_is_written_again_replaces_the_first(store, writer):
+    writer.write_preview(item_ref(), b"first")
+    writer.write_preview(item_ref(generation=2), b"second")
+
+    assert store.get("cutouts", "_jobs/j/previews/3.webp").data == b"second"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StoreUnavailable("busy"),
+        BucketUnavailable("missing"),
+        RequestRefused("refused"),
+        InvalidKey("no such key"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_preview_that_cannot_be_written_is_logged(store, writer, caplog, error):
+    def before(call, bucket, key):
+        raise error
+
+    store.before = before
+
+    writer.write_preview(item_ref(), b"webp")
+
+    [line] = caplog.records
+    assert (line.message, line.levelname) == ("preview not written", "WARNING")
+    assert (line.image_key, line.cause) == ("a.jpg", str(error))
