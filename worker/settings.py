@@ -52,6 +52,8 @@ class WorkerSettings(Settings):
     """Largest source file in bytes (`RMBG_MAX_BYTES`)."""
     budget_px: Whole = Field(150 * MEGA, ge=1)
     """Decoded pixels in memory at once (`RMBG_BUDGET_PX`)."""
+    budget_bytes: Whole = Field(512 * MIB, ge=1)
+    """Bytes of sources and outputs in memory at once (`RMBG_BUDGET_BYTES`)."""
     io_threads: Whole = Field(16, ge=1, le=512)
     """Threads for downloads, and as many for uploads (`RMBG_IO_THREADS`)."""
     cpu_threads: Whole = Field(default_factory=allowed_cores, ge=1, le=512)

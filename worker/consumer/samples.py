@@ -67,6 +67,7 @@ class Samples:
 def _preview(objects: ObjectStore, spec: JobSpec, job_id: str, index: int) -> bytes | None:
     key = preview_key(spec, job_id, index)
     try:
-        return objects.get(spec.output_bucket, key, max_bytes=MAX_PREVIEW_BYTES).data
+        with objects.open(spec.output_bucket, key) as opened:
+            return opened.read() if opened.size_bytes <= MAX_PREVIEW_BYTES else None
     except (ItemError, BucketUnavailable, StoreUnavailable):
         return None

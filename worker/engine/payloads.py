@@ -113,3 +113,14 @@ HOLDING_PIXELS: Final = (DecodedRedo, Decoded, Inferred)
 """Payloads with decoded pixels, which a permit pays for."""
 BEFORE_NETWORK: Final = (Redo, Queued, Downloaded, DecodedRedo, Decoded)
 """Payloads of items that a draining process defers."""
+
+
+def encoded_bytes(payload: Payload) -> int:
+    """Return how many bytes of encoded images *payload* holds: a source, or outputs."""
+    match payload:
+        case Downloaded():
+            return len(payload.body)
+        case Rendered():
+            return sum(map(len, (*payload.outputs.values(), *payload.previews)))
+        case _:
+            return 0

@@ -25,9 +25,10 @@ from worker.engine.payloads import (
     Redo,
     Rendered,
 )
+from worker.engine.reading_stages import Download, Recall, RecallSized
 from worker.engine.records import done_record
 from worker.engine.render import Render
-from worker.engine.stage import BatchStage, Executor, P, Stage, Step, StoreStage
+from worker.engine.stage import BatchStage, Executor, Stage, Step, StoreStage
 from worker.imaging.operations import ImageOperations, own_mask
 from worker.storage import OutputWriter, depend_on_size
 
@@ -54,77 +55,6 @@ def build_stages(writer: OutputWriter, imaging: ImageOperations, *, version: str
 
 
 @dataclass(frozen=True)
-class _AskOutputs(StoreStage[P]):
-    """Look for outputs that an earlier process has written."""
-
-    writer: OutputWriter
-    executor = Executor.DOWNLOAD
-    direction = Direction.READ
-
-    def bucket(self, item: Item) -> str:
-        """See `StoreStage.bucket`."""
-        return item.request.spec.output_bucket
-
-    def probe(self, item: Item) -> None:
-        """See `StoreStage.probe`."""
-        self.writer.probe_reading(self.bucket(item))
-
-
-@dataclass(frozen=True)
-class Recall(_AskOutputs[Redo]):
-    """Take the record of an earlier process that finished the item."""
-
-    name = "recall"
-    accepts = Redo
-
-    def run(self, item: Item, payload: Redo) -> Queued | Finished:  # noqa: ARG002 - empty
-        """See `Stage.run`."""
-        record = self.writer.recall(item.request)
-        return Queued() if record is None else Finished(record)
-
-
-@dataclass(frozen=True)
-class RecallSized(_AskOutputs[DecodedRedo]):
-    """Take the record of an earlier process, if the keys contain the size of the image."""
-
-    name = "recall_sized"
-    accepts = DecodedRedo
-
-    def run(self, item: Item, payload: DecodedRedo) -> Decoded | Inferred | Finished:
-        """See `Stage.run`."""
-        decoded = payload.decoded
-        height, width = decoded.image.pixels.shape[:2]
-        record = self.writer.recall_sized(
-            item.request, width=width, height=height, source_etag=decoded.etag
-        )
-        return decoded if record is None else Finished(record)
-
-
-@dataclass(frozen=True)
-class Download(StoreStage[Queued]):
-    """Read the source."""
-
-    writer: OutputWriter
-    name = "download"
-    accepts = Queued
-    executor = Executor.DOWNLOAD
-    direction = Direction.READ
-
-    def run(self, item: Item, payload: Queued) -> Downloaded:  # noqa: ARG002 - empty
-        """See `Stage.run`."""
-        body = self.writer.download(item.request)
-        return Downloaded(body.etag, body.data)
-
-    def bucket(self, item: Item) -> str:
-        """See `StoreStage.bucket`."""
-        return item.request.spec.input_bucket
-
-    def probe(self, item: Item) -> None:
-        """See `StoreStage.probe`."""
-        self.writer.probe_reading(self.bucket(item))
-
-
-@dataclass(frozen=True)
 class Decode(Stage[Downloaded]):
     """Decode the source, and prepare it for the network, unless its own alpha is its mask."""
 
@@ -134,8 +64,8 @@ class Decode(Stage[Downloaded]):
     executor = Executor.CPU
     priority = 1  # behind `Render`: images that are nearly done before those that fill the memory
 
-    def pixels(self, payload: Downloaded) -> int:
-        """See `Stage.pixels`."""
+    def demand(self, payload: Downloaded) -> int:
+        """See `Stage.demand`."""
         return self.imaging.count_pixels(payload.body)
 
     def run(self, item: Item, payload: Downloaded) -> Decoded | Inferred | DecodedRedo:

@@ -4,13 +4,14 @@ import base64
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Final
 
 from shared.errors import RequestRefused, StoreError, StoreUnavailable
 from shared.job.preview_keys import preview_key
 from shared.job.record import ItemRecord
 from shared.job.spec import ImageOutput
-from shared.objects import Body, ObjectStore, PreconditionFailed
+from shared.objects import ObjectStore, OpenObject, PreconditionFailed
 from shared.objects.answers import FORBIDDEN
 from shared.objects.object_metadata import BYTES, GENERATION, JOB, PARAMS, RECORD, SEQUENCE, SOURCE
 from worker.storage.conflicts import Conflict, is_own, resolve
@@ -41,9 +42,9 @@ class OutputWriter:
         self._store = store
         self._sources = SourceReader(store, max_bytes=max_bytes)
 
-    def download(self, item: ItemRef) -> Body:
-        """Return the bytes of the source; see `SourceReader.read`."""
-        return self._sources.read(item)
+    def open_source(self, item: ItemRef) -> AbstractContextManager[OpenObject]:
+        """Request the source; see `SourceReader.open`."""
+        return self._sources.open(item)
 
     def probe_reading(self, bucket: str) -> None:
         """Find out whether *bucket* can be read.

@@ -726,7 +726,7 @@ def test_a_lack_of_memory_is_tried_again(harnesses, step):
     record = harness.record("a")
 
     assert (record.state, record.attempts) == ("done", 2)
-    assert harness.engine.permits.held == 0
+    assert harness.engine.holdings.pixels.held == 0
 
 
 def test_a_lasting_lack_of_memory_fails_the_item(harnesses):
@@ -900,7 +900,7 @@ def test_a_redo_of_a_finished_item_spares_the_network_under_every_naming(
     assert ("get" in calls) == is_sized
     assert "put" not in calls
     assert before == {key: harness.store.head("cutouts", key) for key in before}
-    assert harness.engine.permits.held == 0
+    assert harness.engine.holdings.pixels.held == 0
 
 
 @pytest.mark.parametrize(("options", "is_sized"), NAMES.values(), ids=NAMES)
@@ -1048,7 +1048,7 @@ def test_draining_defers_items_that_wait_for_pixels_at_once(harnesses):
     harness.image = lambda key: key
     valve = hold_device(harness)
     harness.offer("b")
-    until(lambda: harness.engine.permits._waiting)
+    until(lambda: harness.engine.holdings.pixels._waiting)
 
     harness.drain()
     harness.wait(1)
@@ -1099,7 +1099,7 @@ def test_an_item_whose_stage_ends_after_the_drain_began_is_deferred(harnesses, s
 
     assert harness.outcomes == {"a": Deferred()}
     assert harness.segmenter.batches == []
-    assert harness.engine.permits.held == 0
+    assert harness.engine.holdings.pixels.held == 0
 
 
 # --- bugs of the engine and of its observers
@@ -1192,14 +1192,14 @@ def test_images_larger_than_the_pixel_limit_run_one_by_one(harnesses):
     harness = harnesses(budget_px=10)
     held = []
     real = harness.segmenter.prepare
-    permits = harness.engine.permits
+    permits = harness.engine.holdings.pixels
     harness.segmenter.prepare = lambda image: held.append(permits.held) or real(image)
 
     outcomes = harness.run(*harness.images(6))
 
     assert states(outcomes) == ["done"] * 6
     assert set(held) == {160 * 120}
-    assert harness.engine.permits.held == 0
+    assert harness.engine.holdings.pixels.held == 0
 
 
 def test_a_rendered_image_releases_its_pixels_before_the_upload(quick):
@@ -1207,7 +1207,7 @@ def test_a_rendered_image_releases_its_pixels_before_the_upload(quick):
 
     def before(call, bucket, key):
         if call == "put":
-            held.append(quick.engine.permits.held)
+            held.append(quick.engine.holdings.pixels.held)
 
     quick.store.before = before
 
@@ -1221,7 +1221,7 @@ def test_a_retry_of_a_later_stage_keeps_its_pixels(harnesses):
     held = []
 
     def compose(*_):
-        held.append(harness.engine.permits.held)
+        held.append(harness.engine.holdings.pixels.held)
         raise MemoryError
 
     harness = harnesses(imaging=QuickImaging(compose=compose))
@@ -1230,7 +1230,7 @@ def test_a_retry_of_a_later_stage_keeps_its_pixels(harnesses):
     harness.record("a")
 
     assert held == [64] * 8
-    assert harness.engine.permits.held == 0
+    assert harness.engine.holdings.pixels.held == 0
 
 
 @pytest.mark.parametrize("failing", ["measure", "encode", None])

@@ -83,19 +83,23 @@ def source_tag(store):
 # --- sources
 
 
-def test_a_source_is_returned_with_its_etag(writer, store):
-    body = writer.download(item_ref())
+def open_source(writer, key):
+    with writer.open_source(item_ref(image_key=key)):
+        pytest.fail(f"{key} was opened")
 
-    assert (body.data, body.etag) == (b"source", source_tag(store))
+
+def test_a_source_is_returned_with_its_etag(writer, store):
+    with writer.open_source(item_ref()) as source:
+        assert (source.size_bytes, source.read(), source.etag) == (6, b"source", source_tag(store))
 
 
 def test_missing_and_too_large_sources_are_refused(writer, store):
     store.put("inbox", "long.jpg", bytes(101), content_type="image/jpeg")
 
     with pytest.raises(ObjectMissing, match="inbox/absent"):
-        writer.download(item_ref(image_key="absent.jpg"))
+        open_source(writer, "absent.jpg")
     with pytest.raises(ImageTooLarge, match="limit is 100"):
-        writer.download(item_ref(image_key="long.jpg"))
+        open_source(writer, "long.jpg")
 
 
 @pytest.mark.parametrize("key", ["../other/a.jpg", "a/../../b.jpg", "./a.jpg", "a\n.jpg", "a/"])
@@ -105,7 +109,7 @@ def test_a_bad_key_never_reaches_the_store(writer, store, key):
     store.before = lambda *call: asked.append(call)
 
     with pytest.raises(InvalidKey):
-        writer.download(item_ref(image_key=key))
+        open_source(writer, key)
     assert asked == []
 
 
