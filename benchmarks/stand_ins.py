@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO, Final, Unpack
 
@@ -17,7 +18,7 @@ import numpy as np
 from redis.connection import PythonRespSerializer
 
 from shared.job.keys import JOBS
-from shared.objects import Body, ObjectInfo, PutOptions, StoreWrapper
+from shared.objects import ObjectInfo, OpenObject, PutOptions, StoreWrapper
 from worker.engine.stages import Stages, build_stages
 from worker.imaging.decode import DecodedImage
 from worker.imaging.types import Segmented
@@ -35,6 +36,7 @@ DISC_PX: Final = 512
 _IMAGE: Final = np.zeros((1, 1, 3), np.uint8)
 _SEGMENTED: Final = Segmented(np.zeros((1, 1), np.uint8), 0.0, 1.0)
 _PNG: Final = bytes(64)
+_SOURCE: Final = b"image"
 
 
 class SleepingSegmenter:
@@ -136,6 +138,9 @@ class ConstantImaging:
     def encode(self, *_: object) -> bytes:
         return _PNG
 
+    def preview(self, *_: object) -> bytes:
+        return _PNG
+
     def close(self) -> None:
         pass
 
@@ -145,16 +150,26 @@ def constant_stages(writer: OutputWriter) -> Stages:
     return build_stages(writer, ConstantImaging(), version="0")
 
 
+class _Source:
+    """The source of every image; see `OpenObject`."""
+
+    size_bytes = len(_SOURCE)
+    etag = "etag"
+
+    def read(self) -> bytes:
+        return _SOURCE
+
+
 class ImagesInMemory(StoreWrapper):
     """A store in which every source exists, and which drops the outputs written to it.
 
     Documents of jobs, which one worker writes and another reads, go to the wrapped store.
     """
 
-    def get(self, bucket: str, key: str, *, max_bytes: int | None = None) -> Body:
+    def open(self, bucket: str, key: str) -> AbstractContextManager[OpenObject]:
         if key.startswith(JOBS):
-            return super().get(bucket, key, max_bytes=max_bytes)
-        return Body(b"image", "etag")
+            return super().open(bucket, key)
+        return nullcontext(_Source())
 
     def head(self, bucket: str, key: str) -> ObjectInfo | None:
         return super().head(bucket, key) if key.startswith(JOBS) else None

@@ -140,6 +140,7 @@ def build_engine(
     limits = EngineLimits(
         max_items=settings.max_items,
         budget_px=settings.budget_px,
+        budget_bytes=settings.budget_bytes,
         io_threads=settings.io_threads,
         cpu_threads=settings.cpu_threads,
         max_batch_wait_s=settings.batch_wait_s,

@@ -52,6 +52,8 @@ class WorkerSettings(Settings):
     """Largest source file in bytes (`RMBG_MAX_BYTES`)."""
     budget_px: Whole = Field(150 * MEGA, ge=1)
     """Decoded pixels in memory at once (`RMBG_BUDGET_PX`)."""
+    budget_bytes: Whole = Field(512 * MIB, ge=1)
+    """Bytes of sources and outputs in memory at once (`RMBG_BUDGET_BYTES`)."""
     io_threads: Whole = Field(16, ge=1, le=512)
     """Threads for downloads, and as many for uploads (`RMBG_IO_THREADS`)."""
     cpu_threads: Whole = Field(default_factory=allowed_cores, ge=1, le=512)
@@ -62,6 +64,8 @@ class WorkerSettings(Settings):
     (`RMBG_MAX_RSS_BYTES`); 0: three quarters of the container's or machine's memory."""
     batch_wait_s: float = seconds(0.05, most=10)
     """Longest time that the first item of a batch waits for others (`RMBG_BATCH_WAIT_S`)."""
+    keep_previews_days: Whole = Field(90, ge=1, le=36_500)
+    """Days from a job's end until its previews are deleted (`RMBG_KEEP_PREVIEWS_DAYS`)."""
     http: Annotated[tuple[str, int], BeforeValidator(_address)] | None = None
     """Address of `/metrics`, `/livez` and `/readyz` (`RMBG_HTTP`, as `host:port`)."""
 

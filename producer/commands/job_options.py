@@ -10,7 +10,7 @@ from producer.commands.files import InputFile
 from producer.submission.options import DEFAULT_MODEL, DEFAULT_PREFIX, JobOptions
 from shared.errors import InvalidOption
 from shared.job.options import PictureOptions
-from shared.job.spec import Existing, ImageOutput, Json, Naming, Priority
+from shared.job.spec import Existing, ImageOutput, Json, Naming, Previews, Priority
 from shared.job.thresholds import Thresholds
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
@@ -78,6 +78,13 @@ _OPTIONS: Final = (
         Priority,
         Priority.BULK,
         "Interactive jobs, of at most 64 images, run ahead of bulk jobs.",
+    ),
+    _choice(
+        "previews",
+        Previews,
+        Previews.SAMPLE,
+        "Small before-and-after previews for the report: none, about 2,000 evenly spread ones and "
+        "some doubtful ones (sample), or one of every image (all).",
     ),
     click.option(
         "--job-id",

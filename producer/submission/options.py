@@ -15,7 +15,7 @@ from shared.job.features import OUTPUTS
 from shared.job.keys import check_prefix, expand_prefix
 from shared.job.options import PictureOptions
 from shared.job.png_text import keyword_bytes
-from shared.job.spec import Existing, ImageOutput, JobSpec, Json, Naming, Priority
+from shared.job.spec import Existing, ImageOutput, JobSpec, Json, Naming, Previews, Priority
 from shared.job.thresholds import Thresholds
 from shared.models import registry as models
 
@@ -32,6 +32,7 @@ class OptionArguments(TypedDict, total=False):
     naming: str
     existing: str
     priority: str
+    previews: str
     job_id: str | None
     pictures: PictureOptions
     thresholds: Thresholds
@@ -53,6 +54,8 @@ class JobOptions:
     naming: Naming = Naming.SOURCE
     existing: Existing = Existing.REPLACE
     priority: Priority = Priority.BULK
+    previews: Previews = Previews.SAMPLE
+    """Which images get a before-and-after preview; the same job whatever is chosen."""
     job_id: str | None = None
     """ID of the job; None derives it from keys and parameters."""
     pictures: PictureOptions = field(default_factory=PictureOptions)
@@ -127,6 +130,7 @@ class JobOptions:
             naming=self.naming,
             existing=self.existing,
             priority=self.priority,
+            previews=self.previews,
             options=self.pictures,
             date=now.astimezone(UTC).date().isoformat(),
             thresholds=self.thresholds,
@@ -156,6 +160,7 @@ _CHOICES: Final[dict[str, type[StrEnum]]] = {
     "naming": Naming,
     "existing": Existing,
     "priority": Priority,
+    "previews": Previews,
 }
 
 

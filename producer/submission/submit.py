@@ -119,6 +119,7 @@ def _prepare(
     if spec.naming is Naming.COMFYUI:
         base = _reserve(services, spec, staged.total)
         spec = spec.model_copy(update={"counter_base": base})
+    spec = spec.model_copy(update={"preview_every": spec.preview_stride(staged.total)})
     return Submission(
         spec=spec,
         total=staged.total,

@@ -161,7 +161,7 @@ def output_folders(spec: JobSpec, job_id: str) -> list[str]:
     if spec.image_output is ImageOutput.HIDE:
         return []
     if spec.image_output is ImageOutput.PREVIEW:
-        return [f"{PREVIEWS}/{spec.date}/{job_id}/"]
+        return [f"{PREVIEWS}/{spec.date}/{job_id}/easyPreview/"]
     literal = comfyui_stem(spec.save_prefix)
     if spec.naming is Naming.COMFYUI:
         return sorted(comfyui_stems(spec.save_prefix)) if spec.held_outputs else [literal]

@@ -5,10 +5,7 @@ from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any, Final, Self, TypeAlias
 
-from pydantic import (
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 
 from shared.document import Document, known, problems
 from shared.errors import FeatureMissing, InvalidOption
@@ -56,6 +53,15 @@ class Priority(StrEnum):
     INTERACTIVE = "interactive"
 
 
+class Previews(StrEnum):
+    """Which images of a job get a small before-and-after preview."""
+
+    NONE = "none"
+    SAMPLE = "sample"
+    """An even sample, and the first doubtful ones of every ticket."""
+    ALL = "all"
+
+
 class JobState(StrEnum):
     """State of a job."""
 
@@ -68,6 +74,8 @@ class JobState(StrEnum):
 TERMINAL_STATES: Final = frozenset({JobState.DONE, JobState.CANCELLED})
 MAX_INTERACTIVE_ITEMS: Final = 64
 """Most images of an interactive job; nobody waits in front of a screen for more."""
+SAMPLED_PREVIEWS: Final = 2000
+"""Most previews in the even sample of a job."""
 
 
 class JobSpec(Document):
@@ -93,6 +101,10 @@ class JobSpec(Document):
     """Quality figures beyond which a cutout is sent to review or rejected."""
     review_prefix: str | None = None
     """Prefix to which doubtful cutouts are copied, or None."""
+    previews: Previews = Previews.SAMPLE
+    preview_every: int = Field(default=0, ge=0)
+    """Stride of the sample, fixed at submission; 0 in documents of earlier versions, which have
+    none. See `preview_stride`."""
     prompt: Json = None
     extra_pnginfo: dict[str, Json] | None = None
     has_cutout: bool = True
@@ -117,7 +129,8 @@ class JobSpec(Document):
     @model_validator(mode="after")
     def _with_hashes(self) -> Self:
         if not self.params_hash or not self.mask_hash:
-            given = {name: self.params_hash for name in ("params_hash",) if self.params_hash}
+            named = ("params_hash", "params_hash_alpha")
+            given = {name: value for name in named if (value := getattr(self, name))}
             vars(self).update(self._hashes() | given)
         return self
 
@@ -139,6 +152,18 @@ class JobSpec(Document):
     def hashes_of(self, output: str) -> frozenset[str]:
         """Return the hashes that *output* of an item of this job may have."""
         return frozenset(self.hash_of(output, has_alpha=has_alpha) for has_alpha in (False, True))
+
+    def preview_stride(self, total: int) -> int:
+        """Return the n of which every n-th image of *total* gets a preview; 0 if none does.
+
+        A job whose images are hidden has no previews.
+        """
+        is_hidden = self.image_output in (ImageOutput.HIDE, ImageOutput.HIDE_SAVE)
+        if is_hidden or self.previews is Previews.NONE:
+            return 0
+        if self.previews is Previews.ALL:
+            return 1
+        return self.preview_every or max(1, -(-total // SAMPLED_PREVIEWS))
 
     def fingerprint(self, keys_sha256: str) -> str:
         """Return the hash of the parameters and keys that make two submissions the same job."""
@@ -241,6 +266,8 @@ _ADDED: Final = (
     "mask_hash_alpha",
     "needs",
     "version",
+    "previews",
+    "preview_every",
 )
 """Fields that version 0.1 refuses."""
 _HASHED: Final = frozenset(

@@ -62,7 +62,7 @@ class Leases(StorePart):
         )
         if not granted:
             return Refused(RefusalReason(word.decode()))
-        queue, spec, sequence, generation, manifest, bits, attempts, added = granted
+        queue, spec, sequence, generation, manifest, bits, attempts, added, total = granted
         is_cancelled = word == b"CANCELLED"
         is_only_closed = is_cancelled or ticket.is_merge
         return Granted(
@@ -70,6 +70,7 @@ class Leases(StorePart):
             spec=self._read(lease, spec, added, None if is_only_closed else features),
             sequence=sequence,
             generation=generation,
+            total=total,
             ended=_ended(bits, ticket.span),
             queue=queue.decode(),
             attempts=dict(zip(attempts[::2], attempts[1::2], strict=True)),

@@ -110,6 +110,8 @@ class Granted:
     """The job's position among all jobs; outputs of a later job are never overwritten."""
     generation: int
     """1, and one more with each retry."""
+    total: int
+    """Items of the whole job."""
     ended: frozenset[int]
     """Items of the range that have ended. If all have, write the shard right away."""
     queue: str

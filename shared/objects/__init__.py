@@ -4,6 +4,7 @@ from shared.objects.protocol import (
     Body,
     ObjectInfo,
     ObjectStore,
+    OpenObject,
     PreconditionFailed,
     PutOptions,
 )
@@ -14,6 +15,7 @@ __all__ = [
     "Body",
     "ObjectInfo",
     "ObjectStore",
+    "OpenObject",
     "PreconditionFailed",
     "PutOptions",
     "S3Store",

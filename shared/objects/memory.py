@@ -3,15 +3,35 @@
 import hashlib
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import IO, Final, Unpack
 
-from shared.errors import ImageTooLarge, InvalidKey, ObjectMissing
+from shared.errors import InvalidKey, ObjectMissing
 from shared.job.keys import MAX_KEY_BYTES
-from shared.objects.protocol import Body, ObjectInfo, PreconditionFailed, PutOptions
+from shared.objects.protocol import (
+    Body,
+    ObjectInfo,
+    OpenObject,
+    PreconditionFailed,
+    PutOptions,
+)
 
 MAX_SEGMENT_CHARS: Final = 255
+
+
+@dataclass
+class _MemoryObject:
+    """See `OpenObject`."""
+
+    size_bytes: int
+    etag: str
+    data: bytes
+
+    def read(self) -> bytes:
+        """See `OpenObject.read`."""
+        return self.data
 
 
 class MemoryStore:
@@ -21,9 +41,15 @@ class MemoryStore:
         self._objects: dict[tuple[str, str], tuple[bytes, ObjectInfo]] = {}
         self._lock = threading.Lock()
 
-    def get(self, bucket: str, key: str, *, max_bytes: int | None = None) -> Body:
+    def open(self, bucket: str, key: str) -> AbstractContextManager[OpenObject]:
+        """See `ObjectStore.open`."""
+        body = self._read("get", bucket, key)
+        return nullcontext(_MemoryObject(len(body.data), body.etag, body.data))
+
+    def get(self, bucket: str, key: str) -> Body:
         """See `ObjectStore.get`."""
-        return self._read("get", bucket, key, max_bytes)
+        with self.open(bucket, key) as opened:
+            return Body(opened.read(), opened.etag)
 
     def download(self, bucket: str, key: str, into: IO[bytes]) -> None:
         """See `ObjectStore.download`."""
@@ -73,7 +99,7 @@ class MemoryStore:
     def check(self, bucket: str) -> None:
         """See `ObjectStore.check`."""
 
-    def _read(self, operation: str, bucket: str, key: str, max_bytes: int | None = None) -> Body:
+    def _read(self, operation: str, bucket: str, key: str) -> Body:
         found = self._objects.get((bucket, key))
         if found is None:
             raise ObjectMissing(
@@ -83,12 +109,6 @@ class MemoryStore:
                 code="NoSuchKey",
             )
         data, info = found
-        if max_bytes is not None and len(data) > max_bytes:
-            raise ImageTooLarge(
-                f"{bucket}/{key} is {len(data)} bytes long; the limit is {max_bytes}",
-                bucket=bucket,
-                operation=operation,
-            )
         return Body(data, info.etag)
 
     def keys(self, bucket: str) -> tuple[str, ...]:

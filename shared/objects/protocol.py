@@ -1,6 +1,7 @@
 """The interface of an object store."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO, Final, NotRequired, Protocol, TypedDict
@@ -25,6 +26,17 @@ class Body:
     data: bytes
     etag: str
     """Without quotes, as in the whole package."""
+
+
+class OpenObject(Protocol):
+    """An object whose response has begun: its size is known, and its bytes are not read yet."""
+
+    size_bytes: int
+    etag: str
+    """ETag of exactly the bytes that `read` returns."""
+
+    def read(self) -> bytes:
+        """Read all bytes; call it at most once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +69,20 @@ class ObjectStore(Protocol):
     somebody fixes that) and `InvalidKey` (the store does not accept the key).
     """
 
-    def get(self, bucket: str, key: str, *, max_bytes: int | None = None) -> Body:
+    def open(self, bucket: str, key: str) -> AbstractContextManager[OpenObject]:
+        """Request an object, so that the caller knows its size before it reads the bytes.
+
+        Leaving the context without a `read` closes the connection, and the bytes are not received.
+
+        Raises:
+            ObjectMissing: If there is no object.
+        """
+
+    def get(self, bucket: str, key: str) -> Body:
         """Read a whole object.
 
         Raises:
             ObjectMissing: If there is no object.
-            ImageTooLarge: If it has over *max_bytes*; its bytes are not read.
         """
 
     def download(self, bucket: str, key: str, into: IO[bytes]) -> None:

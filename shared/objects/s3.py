@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -13,11 +13,12 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from shared.deadline import within
-from shared.errors import ImageTooLarge, ObjectMissing, StoreUnavailable
+from shared.errors import ObjectMissing, StoreUnavailable
 from shared.objects.answers import NO_KEY, Answer, WriteConflict
 from shared.objects.client import make_client
 from shared.objects.errors import ErrorTranslator
-from shared.objects.protocol import Body, ObjectInfo, PreconditionFailed
+from shared.objects.protocol import Body, ObjectInfo, OpenObject, PreconditionFailed
+from shared.objects.response import Response
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -80,19 +81,19 @@ class S3Store:
             self._client = client(read_timeout_s, attempts)
             self._checker = client(min(read_timeout_s, _CHECK_READ_S), 1)
 
-    def get(self, bucket: str, key: str, *, max_bytes: int | None = None) -> Body:
-        """See `ObjectStore.get`."""
+    @contextmanager
+    def open(self, bucket: str, key: str) -> Iterator[OpenObject]:
+        """See `ObjectStore.open`."""
         with self._errors.translate("get", bucket, key):
             found = self._client.get_object(Bucket=bucket, Key=key)
-            size_bytes = found["ContentLength"]
-            if max_bytes is not None and size_bytes > max_bytes:
-                found["Body"].close()
-                raise ImageTooLarge(
-                    f"{bucket}/{key} is {size_bytes} bytes long; the limit is {max_bytes}",
-                    bucket=bucket,
-                    operation="get",
-                )
-            return Body(found["Body"].read(), _bare(found["ETag"]))
+        with closing(found["Body"]) as body:
+            size_bytes, etag = found["ContentLength"], _bare(found["ETag"])
+            yield Response(size_bytes, etag, body, self._errors, (bucket, key))
+
+    def get(self, bucket: str, key: str) -> Body:
+        """See `ObjectStore.get`."""
+        with self.open(bucket, key) as opened:
+            return Body(opened.read(), opened.etag)
 
     def download(self, bucket: str, key: str, into: IO[bytes]) -> None:
         """See `ObjectStore.download`."""

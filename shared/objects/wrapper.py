@@ -1,9 +1,10 @@
 """Base class for object stores that wrap another store and change some of its calls."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import IO, Unpack
 
-from shared.objects.protocol import Body, ObjectInfo, ObjectStore, PutOptions
+from shared.objects.protocol import Body, ObjectInfo, ObjectStore, OpenObject, PutOptions
 
 
 class StoreWrapper:
@@ -16,9 +17,13 @@ class StoreWrapper:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
-    def get(self, bucket: str, key: str, *, max_bytes: int | None = None) -> Body:
+    def open(self, bucket: str, key: str) -> AbstractContextManager[OpenObject]:
+        """See `ObjectStore.open`."""
+        return self._reader(bucket).open(bucket, key)
+
+    def get(self, bucket: str, key: str) -> Body:
         """See `ObjectStore.get`."""
-        return self._reader(bucket).get(bucket, key, max_bytes=max_bytes)
+        return self._reader(bucket).get(bucket, key)
 
     def download(self, bucket: str, key: str, into: IO[bytes]) -> None:
         """See `ObjectStore.download`."""

@@ -7,7 +7,8 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Unpack
@@ -16,7 +17,7 @@ import numpy as np
 import stages
 
 from shared.errors import DeviceLost, InferenceFailed
-from shared.objects import Body, ObjectStore, PutOptions, StoreWrapper
+from shared.objects import ObjectStore, OpenObject, PutOptions, StoreWrapper
 from worker.imaging.decode import DecodedImage
 from worker.imaging.types import Segmented
 from worker.inference.api import Model
@@ -128,6 +129,10 @@ class RandomImaging:
         self._crash_point.reach("encoded")
         return secrets.token_bytes(64)
 
+    def preview(self, *_: object) -> bytes:
+        self._crash_point.reach("encoded")
+        return b"preview"
+
     def close(self) -> None:
         pass
 
@@ -144,11 +149,12 @@ class CrashingStore(StoreWrapper):
         self._crash_point = crash_point
         self._blind = blind
 
-    def get(self, bucket: str, key: str, *, max_bytes: int | None = None) -> Body:
-        body = super().get(bucket, key, max_bytes=max_bytes)
+    @contextmanager
+    def open(self, bucket: str, key: str) -> Iterator[OpenObject]:
+        with super().open(bucket, key) as opened:
+            yield opened
         if not key.startswith("_jobs/"):
             self._crash_point.reach("downloaded")
-        return body
 
     def put(
         self, bucket: str, key: str, data: bytes | IO[bytes], **options: Unpack[PutOptions]

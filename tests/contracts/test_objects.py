@@ -21,7 +21,6 @@ from support.servers import raw_s3
 
 from shared.errors import (
     BucketUnavailable,
-    ImageTooLarge,
     InvalidKey,
     ObjectMissing,
     StoreUnavailable,
@@ -208,18 +207,44 @@ def test_odd_keys_are_written_read_listed_signed_and_deleted(store, bucket, key)
     assert store.head(bucket, key) is None
 
 
-def test_a_body_over_the_limit_is_refused(store, bucket):
-    store.put(bucket, "k", b"123456", content_type=PNG)
+def test_an_open_object_tells_its_size_and_etag_before_it_is_read(store, bucket):
+    etag = store.put(bucket, "k", b"123456", content_type=PNG)
 
-    assert store.get(bucket, "k", max_bytes=6).data == b"123456"
-    with pytest.raises(ImageTooLarge, match=r"k is 6 bytes long; the limit is 5"):
-        store.get(bucket, "k", max_bytes=5)
+    with store.open(bucket, "k") as opened:
+        assert (opened.size_bytes, opened.etag) == (6, etag)
+        assert opened.read() == b"123456"
 
 
-def test_a_body_over_the_limit_is_not_read():
+def test_an_open_object_that_is_not_read_can_be_opened_again(store, bucket):
+    store.put(bucket, "k", b"old", content_type=PNG)
+    with store.open(bucket, "k") as opened:
+        assert opened.size_bytes == 3
+
+    store.put(bucket, "k", b"newer", content_type=PNG)
+    with store.open(bucket, "k") as opened:
+        assert (opened.size_bytes, opened.read()) == (5, b"newer")
+
+
+def test_opening_an_object_that_does_not_exist_names_bucket_and_key(store, bucket):
+    with pytest.raises(ObjectMissing, match=f"{bucket}/absent"), store.open(bucket, "absent"):
+        pytest.fail("it was opened")
+
+
+def test_an_error_of_the_caller_passes_through_an_open_object(store, bucket):
+    """It is not the store's, whatever its type."""
+    store.put(bucket, "k", b"x", content_type=PNG)
+
+    with pytest.raises(OSError, match="of the caller"), store.open(bucket, "k"):
+        raise OSError("of the caller")
+
+
+def test_the_body_of_an_open_object_that_is_not_read_is_not_received():
     """The head says enough: the body never comes here, and nobody waits for it."""
-    with canned(found(b"", claimed_bytes=10**12)) as server, pytest.raises(ImageTooLarge):
-        at(server.url).get("bucket", "k", max_bytes=100)
+    with (
+        canned(found(b"", claimed_bytes=10**12)) as server,
+        at(server.url).open("bucket", "k") as opened,
+    ):
+        assert opened.size_bytes == 10**12
 
 
 # --- conditions

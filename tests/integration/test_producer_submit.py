@@ -297,6 +297,30 @@ def test_every_option_is_stored_in_the_job_document(run_rmbg, store, tmp_path):
     assert spec.weights_sha256.startswith("60920e99")
 
 
+@pytest.mark.parametrize(
+    ("previews", "count", "stride"), [(None, 4001, 3), ("sample", 3, 1), ("all", 4001, 1)]
+)
+def test_the_stride_of_previews_is_stored_in_the_job_document(
+    run_rmbg, store, previews, count, stride
+):
+    """Every worker must select the same items, whichever range it processes."""
+    args = ("--previews", previews) if previews else ()
+    keys = "".join(f"{n}.jpg\n" for n in range(count)).encode()
+
+    assert run_rmbg("submit", "--job-id", "j", *args, stdin=keys).returncode == 0
+
+    spec = store.queries.spec("j")
+    assert (spec.previews, spec.preview_every) == (previews or "sample", stride)
+
+
+def test_the_choice_of_previews_does_not_make_another_job(client, store):
+    first = client.submit(["a.jpg"])
+
+    assert client.submit(["a.jpg"], previews="none") == first
+    assert store.queries.spec(first).previews == "sample"
+    assert store.queries.spec(client.submit(["b.jpg"], previews="none")).preview_every == 0
+
+
 def test_comfyui_numbers_continue_after_listed_and_reserved_ones(client, store, upload):
     upload("out/shot_00007_.png", "out/shot_mask_00009_.png", "out/shotgun_00050_.png")
 

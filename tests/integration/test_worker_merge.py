@@ -14,7 +14,7 @@ from shared.broker.queues import RECOVERY, SUSPECT
 from shared.errors import BucketUnavailable, StoreUnavailable
 from shared.job import manifest
 from shared.job.keys import report_key, results_key, shard_key
-from shared.job.spec import JobState
+from shared.job.spec import JobState, Previews
 from shared.objects import PreconditionFailed
 from worker.imaging.operations import ImageOperations
 
@@ -29,8 +29,9 @@ def states(consumer, job_id):
     return [json.loads(line)["state"] for line in lines]
 
 
-def has_images(consumer, job_id):
-    return b"Before and after" in consumer.objects.get("cutouts", report_key(job_id)).data
+def images_shown(consumer, job_id):
+    """Return the number of previews in the report."""
+    return consumer.objects.get("cutouts", report_key(job_id)).data.count(b"data:image/webp")
 
 
 class StoreThatLosesAnAnswer(MemoryStore):
@@ -49,27 +50,107 @@ class StoreThatLosesAnAnswer(MemoryStore):
 
 
 @pytest.fixture
-def shown(consumers):
-    """A consumer, and a job of three real images whose next ticket is the merge."""
+def shown_job(consumers):
+    """Make a job of real images, of which only the merge is left."""
     imaging = ImageOperations(max_pixels=MAX_PIXELS, max_bytes=MAX_BYTES, children=1)
     consumer = consumers(imaging=imaging)
-    for n in range(3):
-        consumer.objects.put("inbox", f"{n}.jpg", encoded(photo(40, 30), "JPEG"), content_type="-")
-    job_id = submit(consumer.store, 3, rem_mode=MODEL)
-    consumer.published += feed(consumer.store)
-    consumer.serve()
-    return consumer, job_id
+
+    def make(count, **details):
+        for n in range(count):
+            image = encoded(photo(40, 30), "JPEG")
+            consumer.objects.put("inbox", f"{n}.jpg", image, content_type="-")
+        job_id = submit(consumer.store, count, rem_mode=MODEL, **details)
+        consumer.published += feed(consumer.store)
+        while consumer.store.queries.status(job_id).state is JobState.RUNNING:
+            consumer.serve()
+        return consumer, job_id
+
+    return make
 
 
-def test_the_report_leaves_out_images_that_no_longer_exist(shown):
-    """A job ends even if its input bucket was emptied or deleted in the meantime."""
+@pytest.fixture
+def shown(shown_job):
+    """A consumer, and a job of three real images whose next ticket is the merge."""
+    return shown_job(3)
+
+
+def test_the_report_is_made_without_any_source_or_cutout(shown):
+    """A job ends even if its input bucket was emptied or deleted in the meantime.
+
+    No image is decoded in the process of the worker either, where a damaged one could end it.
+    """
     consumer, job_id = shown
+    asked = []
+    consumer.objects.before = lambda call, bucket, key: asked.append((call, bucket, key))
 
     consumer.objects.missing.add("inbox")
     consumer.run()
 
     assert consumer.store.queries.status(job_id).finished_at is not None
-    assert not has_images(consumer, job_id)
+    assert images_shown(consumer, job_id) == 3
+    read = [key for call, _, key in asked if call == "get" and "shards" not in key]
+    assert sorted(read) == [f"_jobs/{job_id}/previews/{n}.webp" for n in range(3)]
+    assert not [key for _, bucket, key in asked if bucket == "inbox"]
+
+
+@pytest.mark.parametrize(
+    ("previews", "every"), [(Previews.ALL, 1), (Previews.SAMPLE, 2), (Previews.NONE, 0)]
+)
+def test_the_report_shows_the_previews_that_the_job_asked_for(shown_job, previews, every):
+    consumer, job_id = shown_job(5, previews=previews, preview_every=2)
+
+    found = [key for key in consumer.objects.keys("cutouts") if "/previews/" in key]
+    consumer.run()
+
+    # The stand-in finds no subject in any of them: doubtful ones are added to a sample.
+    assert len(found) == (5 if every else 0)
+    assert images_shown(consumer, job_id) == (len(range(0, 5, every)) if every else 0)
+
+
+def test_a_job_of_an_earlier_version_has_previews(shown_job):
+    """Its document has no stride; it is computed from the number of items."""
+    consumer, job_id = shown_job(3, preview_every=0)
+
+    consumer.run()
+
+    assert images_shown(consumer, job_id) == 3
+
+
+@pytest.mark.parametrize("image_output", ["Hide", "Hide/Save"])
+def test_a_hidden_job_has_no_previews(shown_job, image_output):
+    consumer, job_id = shown_job(3, image_output=image_output)
+
+    consumer.run()
+
+    assert not [key for key in consumer.objects.keys("cutouts") if ".webp" in key]
+    assert not [key for key in consumer.objects.keys("cutouts") if ".ended" in key]
+    assert images_shown(consumer, job_id) == 0
+
+
+def test_the_previews_of_a_preview_job_lie_beside_its_images(shown_job):
+    consumer, job_id = shown_job(3, image_output="Preview", date="2026-11-23")
+    found = [key for key in consumer.objects.keys("cutouts") if ".webp" in key]
+
+    consumer.run()
+
+    assert found == [f"_preview/2026-11-23/{job_id}/previews/{n}.webp" for n in range(3)]
+    assert images_shown(consumer, job_id) == 3
+
+
+@pytest.mark.parametrize("repeat", [1, 2])
+def test_the_end_of_a_job_is_noted_for_housekeeping(consumer, repeat):
+    """Also if the job ends twice on one day."""
+    job_id = consumer.submit(3)
+    consumer.objects.put("inbox", "1.jpg", b"bad", content_type="-")
+    consumer.run()
+    if repeat > 1:
+        consumer.store.submissions.retry(job_id)
+        consumer.published += feed(consumer.store)
+        consumer.run()
+
+    notes = [key for key in consumer.objects.keys("cutouts") if key.startswith("_jobs/.ended/")]
+    assert [key.rpartition("/")[2] for key in notes] == [job_id] * len(notes)
+    assert notes
 
 
 @pytest.mark.parametrize("document", ["results.jsonl", "report.html"])
@@ -119,7 +200,7 @@ def test_a_merge_whose_write_was_not_answered_starts_again_and_ends(consumers):
     assert states(consumer, job_id) == ["done"] * 4
 
 
-@pytest.mark.parametrize("at", ["shards/", "results.jsonl", "2.jpg"])
+@pytest.mark.parametrize("at", ["shards/", "results.jsonl", "previews/2.webp"])
 def test_a_draining_worker_releases_its_merge(shown, at):
     """A long merge would outlast the time to drain, and then count as a death."""
     consumer, job_id = shown
@@ -137,12 +218,17 @@ def test_a_draining_worker_releases_its_merge(shown, at):
     assert consumer.store.queries.status(job_id).finished_at is None
 
 
-def test_a_source_that_the_store_refuses_to_return_does_not_stop_the_merge(shown):
-    """An archived object is always refused; the report leaves out its image."""
+@pytest.mark.parametrize("fault", ["missing", "refused", "too large"])
+def test_an_image_whose_preview_cannot_be_read_is_shown_with_its_verdict(shown, fault):
     consumer, job_id = shown
+    lost = f"_jobs/{job_id}/previews/1.webp"
+    if fault == "missing":
+        consumer.objects.delete("cutouts", [lost])
+    elif fault == "too large":
+        consumer.objects.put("cutouts", lost, bytes(2**20), content_type="image/webp")
 
     def before(call, bucket, key):
-        if (call, bucket, key) == ("get", "inbox", "1.jpg"):
+        if (call, key) == ("get", lost) and fault == "refused":
             raise StoreUnavailable("InvalidObjectState")
 
     consumer.objects.before = before
@@ -150,13 +236,12 @@ def test_a_source_that_the_store_refuses_to_return_does_not_stop_the_merge(shown
 
     assert consumer.store.queries.status(job_id).state is JobState.DONE
     page = consumer.objects.get("cutouts", report_key(job_id)).data
-    assert b"<figcaption>0.jpg" in page
-    assert b"<figcaption>1.jpg" not in page
+    assert b"<figure><figcaption>1.jpg (review, 40 x 30)" in page
+    assert images_shown(consumer, job_id) == 2
 
 
 @pytest.mark.parametrize(("deaths", "queue"), [(1, RECOVERY), (2, SUSPECT)])
-def test_a_merge_whose_worker_died_twice_leaves_out_the_images(shown, deaths, queue):
-    """Images are the only untrusted part of a merge; one that crashes it would do so forever."""
+def test_a_merge_whose_worker_died_shows_the_previews(shown, deaths, queue):
     consumer, job_id = shown
     for _ in range(deaths):
         grant(consumer.store, consumer.published.pop(0), "another")
@@ -166,7 +251,7 @@ def test_a_merge_whose_worker_died_twice_leaves_out_the_images(shown, deaths, qu
     consumer.run()
 
     assert consumer.store.queries.status(job_id).state is JobState.DONE
-    assert has_images(consumer, job_id) == (deaths < 2)
+    assert images_shown(consumer, job_id) == 3
 
 
 # --- a document that cannot be written

@@ -15,9 +15,9 @@ class MemoryStore(PlainMemoryStore):
         self.before = lambda call, bucket, key: None
         self.missing = set()
 
-    def get(self, bucket, key, *, max_bytes=None):
+    def open(self, bucket, key):
         self._enter("get", bucket, key)
-        return super().get(bucket, key, max_bytes=max_bytes)
+        return super().open(bucket, key)
 
     def download(self, bucket, key, into):
         self._enter("download", bucket, key)

@@ -96,5 +96,9 @@ def build_consumer(
         registration=registration,
         every_s=settings.recover_s,
     )
-    housekeeping = Housekeeping(objects, settings.services.output_bucket)
+    housekeeping = Housekeeping(
+        objects,
+        settings.services.output_bucket,
+        keep_previews_days=settings.keep_previews_days,
+    )
     return Consumer(leases, recovery, housekeeping, shutdown)

@@ -5,12 +5,13 @@ import logging
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import IO, Final
 
-from shared.broker.queues import SUSPECT
 from shared.errors import ObjectMissing
 from shared.job import keys
+from shared.job.preview_keys import ended_key
 from shared.job.shards import Shard, sweep
 from shared.jobstore.store import JobStore
 from shared.jobstore.values import Granted, JobStatus
@@ -45,10 +46,9 @@ class Merge:
         took over from it, perhaps for a later generation: a document only replaces the one that
         was there at the start.
 
-        After two workers died during a merge, it leaves out the images: only these are decoded
-        from files that others wrote. A document that fails again and again does not keep the job
-        from ending (see `MergeAttempts`): the job then has no report, or an index of its shards in
-        place of the results, and its status says so.
+        A document that fails again and again does not keep the job from ending (see
+        `MergeAttempts`): the job then has no report, or an index of its shards in place of the
+        results, and its status says so.
 
         Raises:
             StoreUnavailable: If the bucket cannot be asked now.
@@ -76,6 +76,8 @@ class Merge:
                 file.truncate(0)
             file.seek(0)
             attempts.write(REPORT, partial(self._put_report, report, found[report], status, file))
+        if self.granted.spec.preview_stride(status.total):
+            self._note_end()
         self.store.leases.merge_commit(
             self.held.lease, ended_without=", ".join(attempts.ended_without)
         )
@@ -84,6 +86,13 @@ class Merge:
         """Raise `MergeStopped` if the merge may not go on; called before each document."""
         if self.held.is_stopped:
             raise MergeStopped(f"the merge of {self.held.lease.ticket.job_id} was stopped")
+
+    def _note_end(self) -> None:
+        """Note in the bucket that the job ended today; a repetition writes the same."""
+        self._check()
+        key = ended_key(self.held.lease.ticket.job_id, datetime.now(UTC).date())
+        bucket = self.granted.spec.output_bucket
+        self.objects.put(bucket, key, b"", content_type="text/plain")
 
     def _etag(self, key: str) -> str | None:
         found = self.objects.head(self.granted.spec.output_bucket, key)
@@ -111,11 +120,11 @@ class Merge:
         self, key: str, over: str | None, status: JobStatus, lines: Iterable[bytes]
     ) -> None:
         """Write the report of the records in *lines*."""
-        samples = Samples.of(lines, total=status.total)
-        is_suspect = self.granted.queue == SUSPECT
         spec = self.granted.spec
-        pairs = [] if is_suspect else samples.pairs(self.objects, spec, self._check)
-        page = render(status, spec, pairs, samples.failed).encode()
+        every = spec.preview_stride(status.total)
+        samples = Samples.of(lines, total=status.total, every=every)
+        cells = samples.cells(self.objects, spec, status.job_id, self._check)
+        page = render(status, spec, cells, samples.failed).encode()
         self._put(key, page, "text/html; charset=utf-8", over=over)
 
     def _shard(self, shard: Shard) -> bytes:

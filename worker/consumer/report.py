@@ -11,17 +11,17 @@ from shared.job.record import ItemRecord
 from shared.job.spec import JobSpec
 from shared.jobstore.values import JobStatus
 
-MAX_PAIRS: Final = 24
+MAX_CELLS: Final = 24
 MAX_FAILURES: Final = 100
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One image before and after, as small WebP bytes."""
+class Cell:
+    """One done image."""
 
     record: ItemRecord
-    before: bytes
-    after: bytes
+    preview: bytes | None
+    """The image before and after, side by side in one WebP file; None if there is none."""
 
 
 _PAGE: Final = Template("""<!doctype html>
@@ -33,11 +33,9 @@ body { max-width: 1180px; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.3rem } h2 { font-size: 1.05rem; margin-top: 2rem }
 dl { display: flex; flex-wrap: wrap; gap: .5rem 2rem; margin: 0 }
 dt { font-size: .8rem; opacity: .7 } dd { margin: 0; font-size: 1.15rem }
-.pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(340px, 1fr)); gap: 1rem }
+.cells { display: grid; grid-template-columns: repeat(auto-fill, minmax(340px, 1fr)); gap: 1rem }
 figure { margin: 0 } figcaption { font-size: .8rem; overflow-wrap: anywhere; opacity: .8 }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 4px; align-items: start }
-img { width: 100%; height: auto; display: block; border-radius: 4px }
-.after { background: repeating-conic-gradient(#bbb 0 25%, #eee 0 50%) 0 0 / 20px 20px }
+img { max-width: 100%; height: auto; display: block; border-radius: 4px }
 table { border-collapse: collapse; width: 100% }
 td, th { text-align: left; vertical-align: top; padding: .3rem .6rem }
 td, th { border-bottom: 1px solid #8884 }
@@ -46,13 +44,13 @@ td { overflow-wrap: anywhere }
 <h1>Background removal: $job</h1>
 <dl>$totals</dl>
 $failures
-$pairs
+$cells
 </html>
 """)
 
 
 def render(
-    status: JobStatus, spec: JobSpec, pairs: Iterable[Pair], failed: Iterable[ItemRecord]
+    status: JobStatus, spec: JobSpec, cells: Iterable[Cell], failed: Iterable[ItemRecord]
 ) -> str:
     """Return the page; every text from outside is escaped."""
     facts = {
@@ -71,7 +69,7 @@ def render(
         job=escape(status.job_id),
         totals=totals,
         failures=_failures(status, list(failed)),
-        pairs=_pairs(list(pairs)),
+        cells=_cells(list(cells)),
     )
 
 
@@ -88,17 +86,22 @@ def _failures(status: JobStatus, failed: list[ItemRecord]) -> str:
     return f"<h2>Failed {shown}</h2><table><tr><th>Image<th>Class<th>Reason</tr>{rows}</table>"
 
 
-def _pairs(pairs: list[Pair]) -> str:
-    if not pairs:
+def _cells(cells: list[Cell]) -> str:
+    if not cells:
         return ""
     figures = "".join(
-        f'<figure><div class="pair"><img alt="before" src="{_inline(pair.before)}">'
-        f'<img class="after" alt="after" src="{_inline(pair.after)}"></div>'
-        f"<figcaption>{escape(pair.record.image_key)} ({_verdict(pair.record)}"
-        f"{pair.record.width} x {pair.record.height})</figcaption></figure>"
-        for pair in pairs
+        f"<figure>{_image(cell)}<figcaption>{escape(cell.record.image_key)} "
+        f"({_verdict(cell.record)}{cell.record.width} x {cell.record.height})"
+        "</figcaption></figure>"
+        for cell in cells
     )
-    return f'<h2>Before and after</h2><div class="pairs">{figures}</div>'
+    return f'<h2>Before and after</h2><div class="cells">{figures}</div>'
+
+
+def _image(cell: Cell) -> str:
+    if cell.preview is None:
+        return ""
+    return f'<img alt="before and after" src="{_inline(cell.preview)}">'
 
 
 def _verdict(record: ItemRecord) -> str:

@@ -1,24 +1,21 @@
-"""The records and images that a job's report shows."""
+"""The records and previews that a job's report shows."""
 
-import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 from shared.errors import BucketUnavailable, ItemError, StoreUnavailable
+from shared.job.preview_keys import preview_key
 from shared.job.record import ItemRecord
-from shared.job.spec import ImageOutput, JobSpec
+from shared.job.spec import JobSpec
 from shared.objects import ObjectStore
-from worker.consumer.report import MAX_FAILURES, MAX_PAIRS, Pair
-from worker.imaging.thumbnail import thumbnail
+from worker.consumer.report import MAX_CELLS, MAX_FAILURES, Cell
 
-logger = logging.getLogger(__name__)
-
-MAX_SHOWN_PX: Final = 25_000_000
-"""Larger images are left out of the report: no permit counts what is decoded here."""
-THUMBNAIL_THREADS: Final = 2
-"""Images decoded at once for the report; by then nothing else of the job runs."""
+MAX_PREVIEW_BYTES: Final = 2**18
+"""Larger objects are no previews; the largest preview has about 50 kB."""
+READERS: Final = 8
+"""Previews that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +26,16 @@ class Samples:
     failed: tuple[ItemRecord, ...]
 
     @classmethod
-    def of(cls, lines: Iterable[bytes], *, total: int) -> "Samples":
-        """Return the samples of the records in *lines*, of a job with *total* items."""
-        every = max(1, total // MAX_PAIRS)
+    def of(cls, lines: Iterable[bytes], *, total: int, every: int) -> "Samples":
+        """Return the samples of the records in *lines*.
+
+        Args:
+            lines: The records of a job.
+            total: Items of the job.
+            every: Stride of its previews; see `JobSpec.preview_stride`. With 0 no done one is
+                shown.
+        """
+        step = every * max(1, -(-total // max(1, every)) // MAX_CELLS)
         done: list[ItemRecord] = []
         failed: list[ItemRecord] = []
         for line in lines:
@@ -39,38 +43,31 @@ class Samples:
             if record.state == "failed":
                 if len(failed) < MAX_FAILURES:
                     failed.append(record)
-            elif record.index % every == 0 and len(done) < MAX_PAIRS and _is_shown(record):
+            elif step and record.index % step == 0 and len(done) < MAX_CELLS:
                 done.append(record)
         return cls(tuple(done), tuple(failed))
 
-    def pairs(self, objects: ObjectStore, spec: JobSpec, check: Callable[[], None]) -> list[Pair]:
-        """Return the done images before and after, without those that cannot be shown now.
+    def cells(
+        self, objects: ObjectStore, spec: JobSpec, job_id: str, check: Callable[[], None]
+    ) -> list[Cell]:
+        """Return the done images with their previews, as far as these can be read now.
 
-        *check* is called before each image; what it raises ends the call.
+        Only bytes are read: no image is decoded. *check* is called before each; what it raises
+        ends the call.
         """
-        if spec.image_output in (ImageOutput.HIDE, ImageOutput.HIDE_SAVE):
-            return []
 
-        def pair(record: ItemRecord) -> Pair | None:
+        def cell(record: ItemRecord) -> Cell:
             check()
-            return _pair(objects, spec, record)
+            return Cell(record, _preview(objects, spec, job_id, record.index))
 
-        with ThreadPoolExecutor(THUMBNAIL_THREADS, "thumbnail") as pool:
-            return [found for found in pool.map(pair, self.done) if found is not None]
+        with ThreadPoolExecutor(READERS, "previews") as pool:
+            return list(pool.map(cell, self.done))
 
 
-def _pair(objects: ObjectStore, spec: JobSpec, record: ItemRecord) -> Pair | None:
+def _preview(objects: ObjectStore, spec: JobSpec, job_id: str, index: int) -> bytes | None:
+    key = preview_key(spec, job_id, index)
     try:
-        before = objects.get(spec.input_bucket, record.image_key).data
-        after = objects.get(spec.output_bucket, record.cutout_key or "").data
-        return Pair(record, thumbnail(before), thumbnail(after))
+        with objects.open(spec.output_bucket, key) as opened:
+            return opened.read() if opened.size_bytes <= MAX_PREVIEW_BYTES else None
     except (ItemError, BucketUnavailable, StoreUnavailable):
         return None
-    except Exception:
-        logger.exception("image left out of the report", extra={"image_key": record.image_key})
-        return None
-
-
-def _is_shown(record: ItemRecord) -> bool:
-    pixels = (record.width or 0) * (record.height or 0)
-    return record.cutout_key is not None and pixels <= MAX_SHOWN_PX

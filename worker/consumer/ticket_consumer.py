@@ -17,7 +17,7 @@ from worker.consumer.finisher import LONGEST_REST_S, RETRY_S, Release, TicketFin
 from worker.consumer.leases import HeldTicket, Leases, named
 from worker.consumer.merge import Merge
 from worker.consumer.range_runner import RangeRunner
-from worker.engine import Engine, ItemRequest
+from worker.engine import Engine, ItemRequest, PreviewSelection
 from worker.inference import ModelCache
 from worker.lifecycle import UNFIT_EXIT, Shutdown, log_unexpected
 
@@ -155,6 +155,7 @@ class TicketConsumer:
             redo=ticket.epoch > 1,
             isolate=queue == SUSPECT,
             urgent=queue == INTERACTIVE,
+            previews=PreviewSelection(granted.spec.preview_stride(granted.total)),
         )
         return RangeRunner(
             held,

@@ -5,6 +5,7 @@ from worker.engine.engine import Engine, EngineLimits
 from worker.engine.item import ItemRequest, ItemResult
 from worker.engine.observer import Observer
 from worker.engine.payloads import Deferred, Finished, Outcome
+from worker.engine.preview_selection import PreviewSelection
 from worker.engine.stages import Stages, build_stages
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "ItemResult",
     "Observer",
     "Outcome",
+    "PreviewSelection",
     "Stages",
     "build_stages",
 ]

@@ -11,11 +11,11 @@ from typing import Final
 from worker.engine.circuit_breaker import CircuitBreakers
 from worker.engine.device_state import DeviceState
 from worker.engine.failure_policy import RetryLimits
+from worker.engine.holdings import Holdings
 from worker.engine.inflight import InFlight
 from worker.engine.item import ItemRequest, ItemResult
 from worker.engine.item_loop import ItemLoop
 from worker.engine.observer import Observer
-from worker.engine.permits import Permits
 from worker.engine.scheduler import StageScheduler
 from worker.engine.stage import Executor
 from worker.engine.stages import Stages, first_step
@@ -34,6 +34,8 @@ class EngineLimits:
     """Items inside at once; urgent items come in above it."""
     budget_px: int = 150_000_000
     """Decoded pixels held at once; each costs up to 8 bytes."""
+    budget_bytes: int = 2**29
+    """Bytes of encoded images held at once: sources and outputs."""
     io_threads: int = 16
     cpu_threads: int = 2
     max_batch_wait_s: float = 0.05
@@ -59,17 +61,19 @@ class Engine:
         rng: random.Random | None = None,
     ) -> None:
         self.inflight = InFlight(limits.max_items)
-        self.permits = Permits(limits.budget_px)
         self.access = StoreAccess(
             breakers or CircuitBreakers(), FailureCounter("probe of a bucket", shutdown)
         )
         self.device = device or DeviceState(lambda: True)
         self.scheduler = StageScheduler(self.inflight, max_batch_wait_s=limits.max_batch_wait_s)
+        self.holdings = Holdings(
+            self.scheduler, budget_px=limits.budget_px, budget_bytes=limits.budget_bytes
+        )
         self._loop = ItemLoop(
             stages=stages,
             scheduler=self.scheduler,
             inflight=self.inflight,
-            permits=self.permits,
+            holdings=self.holdings,
             access=self.access,
             device=self.device,
             retries=limits.retries,
@@ -122,7 +126,7 @@ class Engine:
 
         Call it once the process is draining.
         """
-        self._loop.defer_all((*self.scheduler.hurry(), *self.permits.withdraw()))
+        self._loop.defer_all((*self.scheduler.hurry(), *self.holdings.withdraw()))
 
     def close(self) -> None:
         """End the threads once no item is inside, and wait for them a little.

@@ -1,15 +1,26 @@
 """One item inside the engine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from queue import SimpleQueue
 from typing import TypeAlias
 
 from worker.engine.payloads import Outcome
+from worker.engine.preview_selection import PreviewSelection, no_previews
 from worker.inference import Model
 from worker.storage import ItemRef
 
 Rank: TypeAlias = tuple[int | bool, ...]
 """Sort key of a queue: lower goes first. No two items have the same."""
+
+
+class Resource(StrEnum):
+    """Memory that items hold permits for."""
+
+    PIXELS = "pixels"
+    """Decoded pixels."""
+    BYTES = "bytes"
+    """Bytes of encoded images: sources and outputs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +36,8 @@ class ItemRequest(ItemRef):
     """Whether it is decoded in a child process whatever its format."""
     urgent: bool = False
     """Whether it goes before others in every queue."""
+    previews: PreviewSelection = field(default_factory=no_previews, compare=False)
+    """Whether it gets a preview; shared by the items of its ticket."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +61,8 @@ class Item:
     """When it entered the engine, in seconds of the monotonic clock."""
     attempts: int = 0
     """Failed attempts that count."""
-    held_pixels: int = 0
-    """Decoded pixels that this item holds a permit for."""
+    held: dict[Resource, int] = field(default_factory=lambda: dict.fromkeys(Resource, 0))
+    """What this item holds permits for; only `Holdings` changes it."""
     is_upstream: bool = True
     """Whether it may still come to the device."""
     is_waiting: bool = False

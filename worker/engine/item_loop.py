@@ -24,18 +24,17 @@ from worker.engine.failure_policy import (
     Wait,
     decide,
 )
+from worker.engine.holdings import Holdings, Unread
 from worker.engine.inflight import InFlight
 from worker.engine.item import Item, ItemResult
 from worker.engine.observer import Observer
 from worker.engine.payloads import (
     BEFORE_NETWORK,
-    HOLDING_PIXELS,
     Deferred,
     Finished,
     Outcome,
     Payload,
 )
-from worker.engine.permits import Permits
 from worker.engine.records import failed_record
 from worker.engine.scheduler import Batch, StageScheduler
 from worker.engine.stage import Step, StoreStage
@@ -53,7 +52,7 @@ class ItemLoop:
     stages: Stages
     scheduler: StageScheduler
     inflight: InFlight
-    permits: Permits
+    holdings: Holdings
     access: StoreAccess
     device: DeviceState
     retries: RetryLimits
@@ -108,21 +107,29 @@ class ItemLoop:
             return
         if isinstance(step.stage, StoreStage) and not self._may_ask_store(step.stage, step):
             return
-        if self._has_permit(step):
+        try:
+            is_covered = self.holdings.cover(step)
+        except BaseException as err:  # noqa: BLE001 - as in `_run`
+            self._advance(step, err)
+            return
+        if is_covered:
             self._run(step)
 
     def _run(self, step: Step) -> None:
         started_s = time.monotonic()
         try:
             with self.access.asking(step):
-                result = step.stage.run(step.item, step.payload)
+                result = self.holdings.run(step)
         except BaseException as err:  # noqa: BLE001 - whatever a stage raises ends its item only
             self._observe_stage(step, started_s)
             self._advance(step, err)
             return
-        self._observe_stage(step, started_s)
         if breaker := self.access.breaker_of(step):
             breaker.answered()
+        if isinstance(result, Unread):
+            self.holdings.read_later(step, result)
+            return
+        self._observe_stage(step, started_s)
         self._advance(step, result)
 
     def _advance(self, step: Step, result: Payload | Finished | BaseException) -> None:
@@ -130,14 +137,14 @@ class ItemLoop:
         item = step.item
         match result:
             case BaseException():
-                self._release_permit(item, unless_held_by=step.payload)
+                self.holdings.settle(item, step.payload)
                 self._act_on(step, result)
             case Finished():
                 self._leave(item, result)
             case _:
                 self.inflight.moved()
                 self.inflight.resume(item)
-                self._release_permit(item, unless_held_by=result)
+                self.holdings.settle(item, result)
                 if not isinstance(result, BEFORE_NETWORK):
                     self.inflight.pass_device(item)
                     self.scheduler.batches.nudge()
@@ -201,39 +208,9 @@ class ItemLoop:
         self.defer(step.item)
         return True
 
-    def _has_permit(self, step: Step) -> bool:
-        """Return whether the item holds the pixels that its stage needs, else ask for them.
-
-        A granted step is queued again, by this thread or by the one that releases the pixels.
-        """
-        if step.item.held_pixels:
-            return True
-        try:
-            pixels = step.stage.pixels(step.payload)
-        except BaseException as err:  # noqa: BLE001 - as in `_run`
-            self._advance(step, err)
-            return False
-        if not pixels:
-            return True
-        self._queue_granted(self.permits.request(step, pixels, step.rank))
-        return False
-
-    def _release_permit(self, item: Item, *, unless_held_by: Payload | None = None) -> None:
-        """Release the item's pixels once its payload no longer holds them."""
-        if isinstance(unless_held_by, HOLDING_PIXELS):
-            return
-        pixels, item.held_pixels = item.held_pixels, 0
-        if pixels:
-            self._queue_granted(self.permits.release(pixels))
-
     def _observe_stage(self, step: Step, started_s: float) -> None:
         for each in self.observers:
             each.stage(step.stage.name, time.monotonic() - started_s)
-
-    def _queue_granted(self, granted: list[tuple[Step, int]]) -> None:
-        for step, pixels in granted:
-            step.item.held_pixels = pixels
-            self.scheduler.put(step)
 
     def _may_ask_store(self, stage: StoreStage[Any], step: Step) -> bool:
         """Return whether the item's bucket may be asked; else let the item wait, or defer it."""
@@ -246,6 +223,7 @@ class ItemLoop:
                 self.inflight.resume(item)
                 return True
             case BreakerState.OPEN:
+                self.holdings.settle(item, step.payload)
                 self.inflight.wait(item)
                 self.scheduler.put(step, delay_s=breaker.wait_s())
             case BreakerState.OVERDUE:
@@ -254,7 +232,7 @@ class ItemLoop:
 
     def _leave(self, item: Item, outcome: Outcome) -> None:
         """Put the result of an item, once."""
-        self._release_permit(item)
+        self.holdings.release(item)
         if not self.inflight.leave(item, outcome):
             return
         self.scheduler.batches.nudge()

@@ -76,6 +76,8 @@ class Rendered:
 
     etag: str
     outputs: Mapping[str, bytes]
+    previews: tuple[bytes, ...]
+    """The encoded preview, if the item gets one; no output, and not in the record."""
     width_px: int
     height_px: int
     quality: Mapping[str, Json]
@@ -111,3 +113,14 @@ HOLDING_PIXELS: Final = (DecodedRedo, Decoded, Inferred)
 """Payloads with decoded pixels, which a permit pays for."""
 BEFORE_NETWORK: Final = (Redo, Queued, Downloaded, DecodedRedo, Decoded)
 """Payloads of items that a draining process defers."""
+
+
+def encoded_bytes(payload: Payload) -> int:
+    """Return how many bytes of encoded images *payload* holds: a source, or outputs."""
+    match payload:
+        case Downloaded():
+            return len(payload.body)
+        case Rendered():
+            return sum(map(len, (*payload.outputs.values(), *payload.previews)))
+        case _:
+            return 0

@@ -1,4 +1,4 @@
-"""Permits for what an item holds in memory: decoded pixels."""
+"""Permits for what items hold in memory: decoded pixels, or bytes of encoded images."""
 
 import heapq
 import threading
@@ -10,9 +10,9 @@ from worker.engine.stage import Step
 class Permits:
     """Grants amounts up to a limit; requests that do not fit wait here and hold no thread.
 
-    Memory is bounded in pixels and not in items, so that thumbnails and images of 100 megapixels
-    both fit. A request above the whole limit is granted when nothing else is held. Safe to use
-    from several threads.
+    Memory is bounded in pixels and bytes and not in items, so that thumbnails and images of 100
+    megapixels both fit. A request above the whole limit is granted when nothing else is held. Safe
+    to use from several threads.
     """
 
     def __init__(self, limit: int) -> None:
@@ -31,6 +31,23 @@ class Permits:
             heapq.heappush(self._waiting, (rank, amount, holder))
             return self._grant()
 
+    def try_raise(self, held: int, amount: int, rank: Rank) -> bool:
+        """Raise *held* of a holder to *amount* if that is granted at once; return whether it is.
+
+        It is not while a request of a lower *rank* waits.
+        """
+        with self._lock:
+            is_first = not self._waiting or rank < self._waiting[0][0]
+            if not (is_first and self._fits(amount, self.held - held)):
+                return False
+            self.held += amount - held
+            return True
+
+    def take(self, amount: int) -> None:
+        """Count *amount* that is in memory already, above the limit if need be."""
+        with self._lock:
+            self.held += amount
+
     def release(self, amount: int) -> list[tuple[Step, int]]:
         """Release *amount*; return the requests that are granted because of it."""
         with self._lock:
@@ -45,10 +62,11 @@ class Permits:
 
     def _grant(self) -> list[tuple[Step, int]]:
         granted: list[tuple[Step, int]] = []
-        while self._waiting:
-            amount = self._waiting[0][1]
-            if self.held and self.held + amount > self._limit:
-                break
+        while self._waiting and self._fits(self._waiting[0][1], self.held):
+            _, amount, holder = heapq.heappop(self._waiting)
             self.held += amount
-            granted.append((heapq.heappop(self._waiting)[2], amount))
+            granted.append((holder, amount))
         return granted
+
+    def _fits(self, amount: int, held: int) -> bool:
+        return not held or held + amount <= self._limit

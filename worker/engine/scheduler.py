@@ -1,7 +1,7 @@
 """Queues in which items wait for the threads of each executor.
 
-No wait can become circular: items are bounded where they enter the engine, decoded pixels by
-permits, and no stage holds a thread while it waits for another stage.
+No wait can become circular: items are bounded where they enter the engine, memory by permits (see
+`holdings`), and no stage holds a thread while it waits for another stage.
 """
 
 import heapq

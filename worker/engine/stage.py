@@ -2,12 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar
 
+from shared.objects import OpenObject
 from worker.engine.circuit_breaker import Direction, Target
-from worker.engine.item import Item, Rank
+from worker.engine.item import Item, Rank, Resource
 from worker.engine.payloads import Finished, Payload
 
 P = TypeVar("P", bound=Payload)
@@ -33,13 +35,15 @@ class Stage(ABC, Generic[P]):
     executor: ClassVar[Executor]
     priority: ClassVar[int] = 0
     """Of two stages that share an executor, the lower one goes first."""
+    resource: ClassVar[Resource] = Resource.PIXELS
+    """What `demand` counts."""
 
     @abstractmethod
     def run(self, item: Item, payload: P) -> Payload | Finished:
         """Return what *payload* becomes, or how the item ended. Safe in several threads."""
 
-    def pixels(self, payload: P) -> int:  # noqa: ARG002 - for stages that decode
-        """Return how many decoded pixels `run` is about to hold, without decoding."""
+    def demand(self, payload: P) -> int:  # noqa: ARG002 - for stages that hold memory
+        """Return how much of `resource` the item must hold before `run`; 0 for nothing."""
         return 0
 
 
@@ -64,6 +68,29 @@ class StoreStage(Stage[P]):
             StoreUnavailable: If the store cannot be asked now.
             BucketUnavailable: If the bucket is missing or forbidden.
         """
+
+
+class ReadingStage(StoreStage[P]):
+    """A stage that reads an object, and learns from the response how many bytes it has.
+
+    The engine reads if the item may hold them. Otherwise it closes the object unread, and opens it
+    again once the item holds a permit for its bytes.
+    """
+
+    resource = Resource.BYTES
+
+    @abstractmethod
+    def open(self, item: Item, payload: P) -> AbstractContextManager[OpenObject]:
+        """Request the object. Safe in several threads."""
+
+    @abstractmethod
+    def read(self, opened: OpenObject) -> Payload:
+        """Return what the payload becomes once the object is read."""
+
+    def run(self, item: Item, payload: P) -> Payload:
+        """See `Stage.run`: read without a permit."""
+        with self.open(item, payload) as opened:
+            return self.read(opened)
 
 
 class BatchStage(Stage[P]):

@@ -7,14 +7,12 @@ An item goes to the first stage after its last one that accepts its payload. So 
 others by returning a later payload, and a stage is added by putting it into `build_stages`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from shared.job.options import PictureOptions
-from shared.job.spec import ImageOutput, Json
 from worker.engine.circuit_breaker import Direction
-from worker.engine.item import Item, ItemRequest
+from worker.engine.item import Item
 from worker.engine.payloads import (
     Decoded,
     DecodedRedo,
@@ -27,10 +25,11 @@ from worker.engine.payloads import (
     Redo,
     Rendered,
 )
-from worker.engine.records import done_record, png_texts_of
-from worker.engine.stage import BatchStage, Executor, P, Stage, Step, StoreStage
-from worker.imaging.operations import ImageOperations, final_mask, own_mask
-from worker.imaging.types import Cutout, Mask
+from worker.engine.reading_stages import Download, Recall, RecallSized
+from worker.engine.records import done_record
+from worker.engine.render import Render
+from worker.engine.stage import BatchStage, Executor, Stage, Step, StoreStage
+from worker.imaging.operations import ImageOperations, own_mask
 from worker.storage import OutputWriter, depend_on_size
 
 Stages: TypeAlias = Sequence[Stage[Any]]
@@ -56,77 +55,6 @@ def build_stages(writer: OutputWriter, imaging: ImageOperations, *, version: str
 
 
 @dataclass(frozen=True)
-class _AskOutputs(StoreStage[P]):
-    """Look for outputs that an earlier process has written."""
-
-    writer: OutputWriter
-    executor = Executor.DOWNLOAD
-    direction = Direction.READ
-
-    def bucket(self, item: Item) -> str:
-        """See `StoreStage.bucket`."""
-        return item.request.spec.output_bucket
-
-    def probe(self, item: Item) -> None:
-        """See `StoreStage.probe`."""
-        self.writer.probe_reading(self.bucket(item))
-
-
-@dataclass(frozen=True)
-class Recall(_AskOutputs[Redo]):
-    """Take the record of an earlier process that finished the item."""
-
-    name = "recall"
-    accepts = Redo
-
-    def run(self, item: Item, payload: Redo) -> Queued | Finished:  # noqa: ARG002 - empty
-        """See `Stage.run`."""
-        record = self.writer.recall(item.request)
-        return Queued() if record is None else Finished(record)
-
-
-@dataclass(frozen=True)
-class RecallSized(_AskOutputs[DecodedRedo]):
-    """Take the record of an earlier process, if the keys contain the size of the image."""
-
-    name = "recall_sized"
-    accepts = DecodedRedo
-
-    def run(self, item: Item, payload: DecodedRedo) -> Decoded | Inferred | Finished:
-        """See `Stage.run`."""
-        decoded = payload.decoded
-        height, width = decoded.image.pixels.shape[:2]
-        record = self.writer.recall_sized(
-            item.request, width=width, height=height, source_etag=decoded.etag
-        )
-        return decoded if record is None else Finished(record)
-
-
-@dataclass(frozen=True)
-class Download(StoreStage[Queued]):
-    """Read the source."""
-
-    writer: OutputWriter
-    name = "download"
-    accepts = Queued
-    executor = Executor.DOWNLOAD
-    direction = Direction.READ
-
-    def run(self, item: Item, payload: Queued) -> Downloaded:  # noqa: ARG002 - empty
-        """See `Stage.run`."""
-        body = self.writer.download(item.request)
-        return Downloaded(body.etag, body.data)
-
-    def bucket(self, item: Item) -> str:
-        """See `StoreStage.bucket`."""
-        return item.request.spec.input_bucket
-
-    def probe(self, item: Item) -> None:
-        """See `StoreStage.probe`."""
-        self.writer.probe_reading(self.bucket(item))
-
-
-@dataclass(frozen=True)
 class Decode(Stage[Downloaded]):
     """Decode the source, and prepare it for the network, unless its own alpha is its mask."""
 
@@ -136,8 +64,8 @@ class Decode(Stage[Downloaded]):
     executor = Executor.CPU
     priority = 1  # behind `Render`: images that are nearly done before those that fill the memory
 
-    def pixels(self, payload: Downloaded) -> int:
-        """See `Stage.pixels`."""
+    def demand(self, payload: Downloaded) -> int:
+        """See `Stage.demand`."""
         return self.imaging.count_pixels(payload.body)
 
     def run(self, item: Item, payload: Downloaded) -> Decoded | Inferred | DecodedRedo:
@@ -176,65 +104,11 @@ class Forward(BatchStage[Decoded]):
 
 
 @dataclass(frozen=True)
-class Render(Stage[Inferred]):
-    """Turn the network's output into a mask and judge it; compose and encode the outputs."""
-
-    imaging: ImageOperations
-    version: str
-    name = "render"
-    accepts = Inferred
-    executor = Executor.CPU
-
-    def run(self, item: Item, payload: Inferred) -> Rendered:
-        """See `Stage.run`."""
-        request, spec, source = item.request, item.request.spec, payload.image
-        mask, quality = self._judged(request, payload)
-        params_hash = spec.hash_of("cutout", has_alpha=source.alpha is not None)
-        outputs: dict[str, bytes] = {}
-        if spec.image_output is not ImageOutput.HIDE:
-            texts = png_texts_of(request, self.version, params_hash=params_hash)
-            cutout = self._composed(payload, mask, spec.options)
-            outputs = {
-                name: self.imaging.encode(pixels, texts, source.metadata, spec.options)
-                for name, pixels in (("mask", mask), ("cutout", cutout))
-            }
-        height, width = mask.shape
-        return Rendered(
-            etag=payload.etag,
-            outputs=outputs,
-            width_px=width,
-            height_px=height,
-            quality=quality,
-            notes=payload.notes,
-            params_hash=params_hash,
-        )
-
-    def _judged(self, request: ItemRequest, payload: Inferred) -> tuple[Mask, Mapping[str, Json]]:
-        """Return the final mask and the figures and verdict for the record."""
-        limits, doubts = request.spec.thresholds, payload.image.doubts
-        if isinstance(payload.output, OwnAlpha):
-            mask = payload.output.mask
-            return mask, {
-                **self.imaging.measure(mask, 0.0, 1.0, limits, doubts),
-                "mask_from": "alpha",
-            }
-        height, width = payload.image.pixels.shape[:2]
-        segmented = request.model.segmenter.finish(
-            payload.output, height, width, stretch=request.spec.options.stretch
-        )
-        mask = final_mask(segmented.mask, payload.image)
-        return mask, self.imaging.measure(mask, segmented.low, segmented.high, limits, doubts)
-
-    def _composed(self, payload: Inferred, mask: Mask, options: PictureOptions) -> Cutout:
-        """Return the cutout; what was cut out already has no background left in its colours."""
-        if isinstance(payload.output, OwnAlpha):
-            options = options.model_copy(update={"edges": "source"})
-        return self.imaging.compose(payload.image.pixels, mask, options)
-
-
-@dataclass(frozen=True)
 class Upload(StoreStage[Rendered]):
-    """Write the outputs, and build the record of what was written."""
+    """Write the preview and the outputs, and build the record of what was written.
+
+    The preview comes first, so that an item whose outputs are found again later has one.
+    """
 
     writer: OutputWriter
     name = "upload"
@@ -245,6 +119,8 @@ class Upload(StoreStage[Rendered]):
     def run(self, item: Item, payload: Rendered) -> Finished:
         """See `Stage.run`."""
         record = done_record(item, payload)
+        for preview in payload.previews:
+            self.writer.write_preview(item.request, preview)
         if payload.outputs:
             record = self.writer.publish(
                 item.request,

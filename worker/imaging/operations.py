@@ -19,6 +19,7 @@ from worker.imaging.decode import (
 from worker.imaging.decode.isolated.decoder import IsolatedDecoder
 from worker.imaging.encode import ENCODERS
 from worker.imaging.own_alpha import ALREADY_CUT_OUT, is_cutout
+from worker.imaging.preview import preview
 from worker.imaging.quality import measure
 from worker.imaging.types import Cutout, Mask, RgbImage, SourceImage, SourceMetadata
 from worker.imaging.verdict import judge
@@ -104,6 +105,10 @@ class ImageOperations:
             InvalidOption: If a keyword or text is not allowed in a PNG.
         """
         return ENCODERS[options.format](pixels, texts, metadata, options)
+
+    def preview(self, source: SourceImage, cutout: Cutout) -> bytes:
+        """Return both images side by side in a small WebP file; see `worker.imaging.preview`."""
+        return preview(source, cutout)
 
     def close(self) -> None:
         """End the child processes; calls that wait for one raise `WorkerUnfit`. Repeatable."""

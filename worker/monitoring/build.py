@@ -66,6 +66,7 @@ def build_monitoring(
         health=health,
         totals=CachedValue(store.fleet.totals).get,
         budget_px=settings.budget_px,
+        budget_bytes=settings.budget_bytes,
         memory_limit_bytes=settings.memory_limit_bytes,
         about=about,
     )

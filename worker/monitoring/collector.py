@@ -27,6 +27,7 @@ class FleetCollector(Collector):
     totals: Callable[[], Totals | None]
     """Totals of the fleet's jobs; None while Redis does not answer."""
     budget_px: int
+    budget_bytes: int
     memory_limit_bytes: int
     about: Mapping[str, str]
     """Labels that identify this worker."""
@@ -59,12 +60,16 @@ class FleetCollector(Collector):
     def _engine(self) -> list[Metric]:
         engine, inside = self.engine, self.engine.inflight.items
         stalled_s = time.monotonic() - engine.inflight.moved_at_s if inside else 0.0
-        held, is_open = engine.permits.held, engine.access.breakers.is_any_open
+        held, is_open = engine.holdings, engine.access.breakers.is_any_open
         return [
             _gauge("images_inside", "Items in the engine.", inside),
             _gauge("stalled_seconds", "Seconds since any item in the engine moved.", stalled_s),
-            _gauge("decoded_pixels", "Decoded pixels held, at most 8 bytes each.", held),
+            _gauge(
+                "decoded_pixels", "Decoded pixels held, at most 8 bytes each.", held.pixels.held
+            ),
             _gauge("decoded_pixels_limit", "Limit of decoded pixels held.", self.budget_px),
+            _gauge("encoded_bytes", "Bytes of sources and outputs held.", held.bytes.held),
+            _gauge("encoded_bytes_limit", "Limit of them for downloads.", self.budget_bytes),
             _gauge("breaker_open", "1 while a bucket counts as down.", is_open),
         ]
 

@@ -2,19 +2,24 @@
 
 import base64
 import json
+import logging
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Final
 
-from shared.errors import RequestRefused, StoreUnavailable
+from shared.errors import RequestRefused, StoreError, StoreUnavailable
+from shared.job.preview_keys import preview_key
 from shared.job.record import ItemRecord
 from shared.job.spec import ImageOutput
-from shared.objects import Body, ObjectStore, PreconditionFailed
+from shared.objects import ObjectStore, OpenObject, PreconditionFailed
 from shared.objects.answers import FORBIDDEN
 from shared.objects.object_metadata import BYTES, GENERATION, JOB, PARAMS, RECORD, SEQUENCE, SOURCE
 from worker.storage.conflicts import Conflict, is_own, resolve
 from worker.storage.item_ref import ItemRef
 from worker.storage.output_keys import depend_on_size, keys_of, review_key
 from worker.storage.source_reader import SourceReader, item_error
+
+logger = logging.getLogger(__name__)
 
 PROBE: Final = "_jobs/.probe"
 """Written to find out whether a store that failed accepts writes again."""
@@ -24,7 +29,7 @@ MAX_ROUNDS: Final = 3
 WRITE_ORDER: Final = ("mask", "cutout")
 """A cutout in the bucket always has its mask."""
 DOUBTFUL: Final = frozenset({"review", "reject"})
-"""Verdicts of which a copy goes under the job's review prefix."""
+"""Verdicts of images that a person should look at."""
 PRECEDENCE: Final[tuple[Conflict, ...]] = ("superseded", "kept", "same")
 """Which conflict a record names if its outputs met different ones."""
 
@@ -37,9 +42,9 @@ class OutputWriter:
         self._store = store
         self._sources = SourceReader(store, max_bytes=max_bytes)
 
-    def download(self, item: ItemRef) -> Body:
-        """Return the bytes of the source; see `SourceReader.read`."""
-        return self._sources.read(item)
+    def open_source(self, item: ItemRef) -> AbstractContextManager[OpenObject]:
+        """Request the source; see `SourceReader.open`."""
+        return self._sources.open(item)
 
     def probe_reading(self, bucket: str) -> None:
         """Find out whether *bucket* can be read.
@@ -99,6 +104,20 @@ class OutputWriter:
         return record.model_copy(
             update={"sizes": {"cutout": found.size_bytes, "mask": mask.size_bytes}}
         )
+
+    def write_preview(self, item: ItemRef, preview: bytes) -> None:
+        """Write the preview of an item; log it if that fails, whatever the reason.
+
+        Nothing depends on a preview, so no item fails or waits for it. An outage is still noticed:
+        the outputs, which are written next, meet it too and are tried again together with the
+        preview. A repetition replaces the preview with one of the same images.
+        """
+        key = preview_key(item.spec, item.job_id, item.index)
+        try:
+            self._store.put(item.spec.output_bucket, key, preview, content_type="image/webp")
+        except StoreError as err:
+            cause = {"image_key": item.image_key, "preview": key, "cause": str(err)}
+            logger.warning("preview not written", extra=cause)
 
     def publish(
         self,

@@ -1,11 +1,13 @@
 """Read an item's source, and tell a refused object from a refused bucket."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import Final
 
-from shared.errors import ObjectForbidden, ObjectRefused, RequestRefused
+from shared.errors import ImageTooLarge, ObjectForbidden, ObjectRefused, RequestRefused
 from shared.job.keys import check_image_key
-from shared.objects import Body, ObjectStore
+from shared.objects import ObjectStore, OpenObject
 from shared.objects.answers import FORBIDDEN
 from worker.storage.item_ref import ItemRef
 
@@ -14,16 +16,17 @@ _LISTED_KEYS: Final = 3
 
 
 class SourceReader:
-    """Reads sources of up to *max_bytes*; safe in several threads."""
+    """Opens sources of up to *max_bytes*; safe in several threads."""
 
     def __init__(self, store: ObjectStore, *, max_bytes: int) -> None:
         self._store = store
         self._max_bytes = max_bytes
         self._last_read: dict[str, str] = {}
-        """The key last read from each bucket."""
+        """The key last opened in each bucket."""
 
-    def read(self, item: ItemRef) -> Body:
-        """Return the bytes of the source.
+    @contextmanager
+    def open(self, item: ItemRef) -> Iterator[OpenObject]:
+        """Request the source; its size is known before its bytes are read.
 
         Raises:
             InvalidKey: If no output could be named after the key; the store is not asked.
@@ -37,14 +40,22 @@ class SourceReader:
         """
         bucket, key = item.spec.input_bucket, item.image_key
         check_image_key(key)
-        try:
-            body = self._store.get(bucket, key, max_bytes=self._max_bytes)
-        except RequestRefused as err:
-            if not self._can_read_others(bucket, key):
-                raise
-            raise item_error(err) from err
-        self._last_read[bucket] = key
-        return body
+        with ExitStack() as stack:
+            try:
+                source = stack.enter_context(self._store.open(bucket, key))
+            except RequestRefused as err:
+                if not self._can_read_others(bucket, key):
+                    raise
+                raise item_error(err) from err
+            self._last_read[bucket] = key
+            if source.size_bytes > self._max_bytes:
+                raise ImageTooLarge(
+                    f"{bucket}/{key} is {source.size_bytes} bytes long; "
+                    f"the limit is {self._max_bytes}",
+                    bucket=bucket,
+                    operation="get",
+                )
+            yield source
 
     def _can_read_others(self, bucket: str, key: str) -> bool:
         """Return whether the store answers for other keys at this moment.

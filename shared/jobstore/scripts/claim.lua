@@ -14,7 +14,7 @@
 --           {'NEEDS'}  the job needs a feature that this worker does not know; the ticket is parked
 --           {'OK' or 'CANCELLED', queue, spec, sequence, generation, manifest nonce,
 --            bytes of the bitmap that cover the range, {index, attempts before, ...},
---            added fields of the spec}
+--            added fields of the spec, items of the job}
 --           CANCELLED grants the lease for closing only: write the shard, start no item.
 -- Repeated: with the same owner, the same lease again, since a reply may get lost. A ticket that
 --           was parked is stale.
@@ -40,7 +40,7 @@ local function attempts_before(first, stop)
 end
 
 local found = call('HMGET', job_key(job), 'state', 'spec', 'sequence', 'generation', 'manifest',
-  'added')
+  'added', 'total')
 if found[1] ~= RUNNING and found[1] ~= FINISHING then return { 'GONE' } end
 local ticket = call('HMGET', key, 'epoch', 'owner', 'worker', 'queue')
 if not ticket[1] then return { 'GONE' } end
@@ -76,11 +76,12 @@ call('ZADD', LEASED, now() + ttl_ms, member)
 
 if unit == MERGE then
   return { 'OK', queue, found[2], tonumber(found[3]), tonumber(found[4]), found[5], '', {},
-    found[6] or '{}' }
+    found[6] or '{}', tonumber(found[7]) }
 end
 call('HSETNX', job_key(job), 'started_ms', now())
 local first, stop = span(unit)
 local bytes = call('GETRANGE', part_key(job, 'ended'),
   math.floor(first / 8), math.floor((stop - 1) / 8))
 return { is_cancelled(job) and 'CANCELLED' or 'OK', queue, found[2], tonumber(found[3]),
-  tonumber(found[4]), found[5], bytes, attempts_before(first, stop), found[6] or '{}' }
+  tonumber(found[4]), found[5], bytes, attempts_before(first, stop), found[6] or '{}',
+  tonumber(found[7]) }

@@ -194,6 +194,7 @@ def test_the_error_for_an_unknown_option_lists_all_options():
         ("--naming", ["source", "comfyui"]),
         ("--existing", ["replace", "keep", "fail"]),
         ("--priority", ["bulk", "interactive"]),
+        ("--previews", ["none", "sample", "all"]),
         ("--edges", ["source", "seed", "estimate"]),
         ("--stretch", ["guarded", "seed"]),
         ("--alpha", ["keep", "ignore"]),

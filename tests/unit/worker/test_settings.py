@@ -39,10 +39,12 @@ def test_defaults_are_those_of_the_design():
         ("RMBG_MAX_PIXELS", "1000", "max_pixels", 1000),
         ("RMBG_MAX_BYTES", "1001", "max_bytes", 1001),
         ("RMBG_BUDGET_PX", "1002", "budget_px", 1002),
+        ("RMBG_BUDGET_BYTES", "1004", "budget_bytes", 1004),
         ("RMBG_IO_THREADS", "4", "io_threads", 4),
         ("RMBG_CPU_THREADS", "6", "cpu_threads", 6),
         ("RMBG_MAX_RSS_BYTES", "1003", "max_rss_bytes", 1003),
         ("RMBG_BATCH_WAIT_S", "0.5", "batch_wait_s", 0.5),
+        ("RMBG_KEEP_PREVIEWS_DAYS", "7", "keep_previews_days", 7),
     ],
 )
 def test_each_variable_has_its_field(variable, value, name, read_as):
@@ -64,7 +66,9 @@ def test_own_weights_are_a_path_below_the_home_that_was_given():
         ("RMBG_STALL_S", "-1"),
         ("RMBG_DRAIN_S", "inf"),
         ("RMBG_MAX_ITEMS", "0"),
+        ("RMBG_BUDGET_BYTES", "0"),
         ("RMBG_IO_THREADS", "0"),
+        ("RMBG_KEEP_PREVIEWS_DAYS", "0"),
         ("RMBG_MODELS", " , "),
         ("RMBG_REDIS_URL", "http://host"),
     ],

@@ -17,7 +17,7 @@ from shared.job.manifest import pack, unpack
 from shared.job.options import PictureOptions
 from shared.job.record import ItemRecord
 from shared.job.shards import sweep
-from shared.job.spec import Existing, ImageOutput, JobSpec, Naming, Priority
+from shared.job.spec import Existing, ImageOutput, JobSpec, Naming, Previews, Priority
 from shared.job.thresholds import Thresholds
 
 DEFAULT = JobSpec(input_bucket="inbox", output_bucket="cutouts", weights_sha256="0" * 64)
@@ -197,6 +197,46 @@ def test_the_added_fields_of_a_document_are_read_with_it():
 
     assert JobSpec.from_json(spec.to_json(), spec.added_json()) == spec
     assert spec.to_json() == DEFAULT_JSON
+
+
+@pytest.mark.parametrize("previews", Previews)
+def test_previews_change_no_hash_and_nothing_that_version_0_1_reads(previews):
+    """An upgrade, or another choice, must not write any image again."""
+    spec = DEFAULT.model_copy(update={"previews": previews, "preview_every": 7})
+
+    assert spec.to_json() == DEFAULT_JSON
+    assert spec.hashes_of("cutout") == DEFAULT.params_hashes
+    assert spec.fingerprint("k") == DEFAULT.fingerprint("k")
+    assert JobSpec.from_json(spec.to_json(), spec.added_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("total", "stride"), [(1, 1), (2000, 1), (2001, 2), (10_000, 5), (10_000_000, 5000)]
+)
+def test_a_sample_has_at_most_2000_previews(total, stride):
+    assert DEFAULT.preview_stride(total) == stride
+    assert len(range(0, total, stride)) <= 2000
+
+
+@pytest.mark.parametrize(
+    ("changes", "stride"),
+    [
+        ({"preview_every": 7}, 7),
+        ({"preview_every": 7, "previews": Previews.ALL}, 1),
+        ({"preview_every": 7, "previews": Previews.NONE}, 0),
+        ({"preview_every": 7, "image_output": ImageOutput.PREVIEW}, 7),
+        ({"previews": Previews.ALL, "image_output": ImageOutput.HIDE}, 0),
+        ({"previews": Previews.ALL, "image_output": ImageOutput.HIDE_SAVE}, 0),
+    ],
+)
+def test_the_stride_of_previews_is_fixed_at_submission(changes, stride):
+    assert DEFAULT.model_copy(update=changes).preview_stride(10_000) == stride
+
+
+def test_a_document_without_a_choice_of_previews_has_a_sample():
+    found = JobSpec.from_json(DEFAULT_JSON)
+
+    assert (found.previews, found.preview_stride(10_000)) == (Previews.SAMPLE, 5)
 
 
 def test_a_document_with_needs_cannot_be_read_by_versions_that_do_not_know_them():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import doctest
 import random
 import re
-from datetime import datetime
+from datetime import date, datetime
 
 import pytest
 
@@ -21,7 +21,9 @@ from shared.job.output_keys import (
     output_key,
 )
 from shared.job.outputs import RecipeOutput
+from shared.job.preview_keys import ended_key, preview_folder, preview_key
 from shared.job.spec import ImageOutput, JobSpec, Naming
+from shared.job.ticket import JOB_ID
 from shared.recipes import Recipe
 
 SPEC = JobSpec(
@@ -181,6 +183,27 @@ def test_previews_have_a_place_of_their_own_whatever_prefix_and_naming(naming):
     assert key(spec, image_key="a/b.jpg") == (
         "_preview/2026-11-23/j1/easyPreview/cutout/a/b.jpg.png"
     )
+
+
+def test_previews_of_items_lie_beside_the_documents_of_the_job():
+    assert preview_key(SPEC, "j1", 12) == "_jobs/j1/previews/12.webp"
+    assert preview_key(SPEC, "j1", 12).startswith(preview_folder("j1"))
+
+
+def test_previews_of_items_of_a_preview_job_are_no_outputs_of_it():
+    spec = changed(SPEC, image_output=ImageOutput.PREVIEW)
+
+    found = preview_key(spec, "j1", 12)
+
+    assert found == "_preview/2026-11-23/j1/previews/12.webp"
+    assert not found.startswith(tuple(output_folders(spec, "j1")))
+
+
+def test_notes_of_ended_jobs_are_sorted_by_day_and_are_no_folder_of_a_job():
+    notes = [ended_key("b", date(2026, 8, 31)), ended_key("a", date(2026, 9, 1))]
+
+    assert notes == ["_jobs/.ended/2026-08-31/b", "_jobs/.ended/2026-09-01/a"]
+    assert not JOB_ID.fullmatch(".ended")
 
 
 # --- refusals

@@ -9,7 +9,7 @@ from support.jobs import spec
 from shared.job.record import ItemRecord
 from shared.job.spec import JobState
 from shared.jobstore.values import JobStatus
-from worker.consumer.report import Pair, render
+from worker.consumer.report import Cell, render
 
 EVIL = "<script>alert('x')</script>\"&$job"
 
@@ -38,11 +38,11 @@ def failed(key, reason="no such object"):
     return ItemRecord(index=0, image_key=key, state="failed", error=error)
 
 
-def pair(key, verdict="ok"):
+def cell(key, verdict="ok", preview=b"preview"):
     record = ItemRecord(
         index=0, image_key=key, state="done", width=40, height=30, qc={"verdict": verdict}
     )
-    return Pair(record, b"before", b"after")
+    return Cell(record, preview)
 
 
 class Elements(HTMLParser):
@@ -89,12 +89,18 @@ def test_a_job_without_failures_has_no_failure_section():
 
 def test_images_are_embedded_in_the_page():
     """A browser reads the page from a bucket and has no access to anything else there."""
-    page = Elements(render(status(), spec(), [pair("a.jpg", "review")], []))
+    page = Elements(render(status(), spec(), [cell("a.jpg", "review")], []))
 
-    assert len(page.sources) == 2
-    assert all(source.startswith("data:image/webp;base64,") for source in page.sources)
+    assert page.sources == ["data:image/webp;base64,cHJldmlldw=="]
     assert "a.jpg (review, 40 x 30)" in page.text
-    assert not re.search(r"https?://|@import|url\(", render(status(), spec(), [pair("a")], []))
+    assert not re.search(r"https?://|@import|url\(", render(status(), spec(), [cell("a")], []))
+
+
+def test_an_image_without_a_preview_is_named_with_its_verdict():
+    page = Elements(render(status(), spec(), [cell("a.jpg", "review", preview=None)], []))
+
+    assert page.sources == []
+    assert "a.jpg (review, 40 x 30)" in page.text
 
 
 def test_every_text_from_outside_is_escaped():
@@ -102,7 +108,7 @@ def test_every_text_from_outside_is_escaped():
         render(
             status(verdicts={EVIL: 1}),
             spec(save_prefix=EVIL, rem_mode=EVIL),
-            [pair(EVIL, EVIL)],
+            [cell(EVIL, EVIL)],
             [failed(EVIL, EVIL)],
         )
     )

@@ -15,7 +15,7 @@ from support.pictures import encoded, exif, header_only, photo, plain
 from support.stand_ins import QuickImaging, Valve, stand_in_model
 from support.until import until
 
-from shared.errors import DeviceLost, StoreUnavailable, UndecodableImage
+from shared.errors import DeviceLost, RequestRefused, StoreUnavailable, UndecodableImage
 from shared.job.options import PictureOptions
 from shared.job.spec import Existing, ImageOutput, Naming
 from shared.objects.object_metadata import PARAMS
@@ -23,6 +23,7 @@ from worker.engine.circuit_breaker import Direction, Target
 from worker.engine.device_state import DeviceState
 from worker.engine.observer import Observer
 from worker.engine.payloads import Deferred, Finished
+from worker.engine.preview_selection import PreviewSelection
 from worker.engine.stage import Executor
 from worker.lifecycle import UNFIT_EXIT, Phase
 
@@ -53,7 +54,7 @@ def quicks(harnesses):
     """Make harnesses that take any bytes for an image, for tests that are not about pixels."""
 
     def make(**details):
-        made = harnesses(imaging=QuickImaging(), **details)
+        made = harnesses(**{"imaging": QuickImaging()} | details)
         made.image = lambda key: made.put(key, key.encode())
         return made
 
@@ -725,7 +726,7 @@ def test_a_lack_of_memory_is_tried_again(harnesses, step):
     record = harness.record("a")
 
     assert (record.state, record.attempts) == ("done", 2)
-    assert harness.engine.permits.held == 0
+    assert harness.engine.holdings.pixels.held == 0
 
 
 def test_a_lasting_lack_of_memory_fails_the_item(harnesses):
@@ -738,6 +739,115 @@ def test_a_lasting_lack_of_memory_fails_the_item(harnesses):
     record = harness.record("a")
 
     assert (record.error["class"], record.attempts) == ("RetriesExhausted", 8)
+
+
+# --- previews
+
+
+EVERY = PreviewSelection(1)
+FIRST_PREVIEW = "_jobs/j/previews/0.webp"
+
+
+def puts(harness):
+    """Return the list of keys that will be put into the output bucket."""
+    found = []
+    harness.store.before = lambda call, bucket, key: (
+        found.append(key) if (call, bucket) == ("put", "cutouts") else None
+    )
+    return found
+
+
+def test_a_preview_is_written_before_the_mask_and_the_cutout(harness):
+    """An item whose outputs are found again after a crash has its preview, too."""
+    key = harness.image("a.jpg", width=600, height=400)
+    written = puts(harness)
+
+    record = harness.record(key, previews=EVERY)
+
+    assert written == [FIRST_PREVIEW, record.mask_key, record.cutout_key]
+    preview = opened(harness, FIRST_PREVIEW)
+    assert (preview.format, preview.size) == ("WEBP", (2 * 256 + 4, 171))
+    assert set(record.sizes) == {"mask", "cutout"}
+
+
+def test_only_selected_items_have_a_preview(harness):
+    selection = PreviewSelection(3, doubtful=0)
+
+    harness.run(*harness.images(7), previews=selection)
+
+    found = [key for key in harness.store.keys("cutouts") if "previews" in key]
+    assert found == [f"_jobs/j/previews/{n}.webp" for n in (0, 3, 6)]
+
+
+def test_a_doubtful_item_outside_the_sample_has_a_preview(quicks):
+    quick = quicks(imaging=QuickImaging(measure=lambda *_: {"verdict": "review"}))
+
+    quick.run(quick.image("a.jpg"), index=1, previews=PreviewSelection(1000))
+
+    assert "_jobs/j/previews/1.webp" in quick.store.keys("cutouts")
+
+
+def test_hidden_and_failed_items_have_no_preview(harness):
+    job = spec(rem_mode="isnet-general-use", image_output=ImageOutput.HIDE)
+
+    harness.run(harness.image("a.jpg"), job=job, previews=EVERY)
+    harness.run(harness.put("b.jpg", b"no image"), previews=EVERY)
+
+    assert harness.store.keys("cutouts") == []
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("busy"), RequestRefused("refused")])
+def test_a_preview_that_cannot_be_written_fails_no_item(harness, error):
+    key = harness.image("a.jpg")
+
+    def before(call, bucket, key):
+        if "previews" in key:
+            raise error
+
+    harness.store.before = before
+    record = harness.record(key, previews=EVERY)
+
+    assert (record.state, record.attempts) == ("done", 1)
+    assert FIRST_PREVIEW not in harness.store.keys("cutouts")
+
+
+def test_an_outage_is_noticed_by_the_outputs_and_the_preview_is_written_after_it(harness):
+    key = harness.image("a.jpg")
+    harness.fail_store("put", times=2)  # of the preview and of the mask
+
+    record = harness.record(key, previews=EVERY)
+
+    assert (record.state, record.attempts) == ("done", 2)
+    assert harness.store.head("cutouts", FIRST_PREVIEW) is not None
+
+
+def test_a_preview_that_cannot_be_drawn_fails_no_item(quicks, caplog):
+    def preview(*_):
+        raise ValueError("injected")
+
+    quick = quicks(imaging=QuickImaging(preview=preview))
+
+    record = quick.record(quick.image("a.jpg"), previews=EVERY)
+
+    assert (record.state, record.attempts) == ("done", 1)
+    assert [line.image_key for line in caplog.records if line.message == "preview not drawn"]
+
+
+def test_a_preview_without_memory_is_drawn_at_the_next_attempt(quicks):
+    errors = [MemoryError()]
+
+    def preview(*_):
+        for error in errors:
+            errors.clear()
+            raise error
+        return b"preview"
+
+    quick = quicks(imaging=QuickImaging(preview=preview))
+
+    record = quick.record(quick.image("a.jpg"), previews=EVERY)
+
+    assert (record.state, record.attempts) == ("done", 2)
+    assert quick.store.get("cutouts", FIRST_PREVIEW).data == b"preview"
 
 
 # --- items that an earlier process may have finished
@@ -790,7 +900,7 @@ def test_a_redo_of_a_finished_item_spares_the_network_under_every_naming(
     assert ("get" in calls) == is_sized
     assert "put" not in calls
     assert before == {key: harness.store.head("cutouts", key) for key in before}
-    assert harness.engine.permits.held == 0
+    assert harness.engine.holdings.pixels.held == 0
 
 
 @pytest.mark.parametrize(("options", "is_sized"), NAMES.values(), ids=NAMES)
@@ -938,7 +1048,7 @@ def test_draining_defers_items_that_wait_for_pixels_at_once(harnesses):
     harness.image = lambda key: key
     valve = hold_device(harness)
     harness.offer("b")
-    until(lambda: harness.engine.permits._waiting)
+    until(lambda: harness.engine.holdings.pixels._waiting)
 
     harness.drain()
     harness.wait(1)
@@ -989,7 +1099,7 @@ def test_an_item_whose_stage_ends_after_the_drain_began_is_deferred(harnesses, s
 
     assert harness.outcomes == {"a": Deferred()}
     assert harness.segmenter.batches == []
-    assert harness.engine.permits.held == 0
+    assert harness.engine.holdings.pixels.held == 0
 
 
 # --- bugs of the engine and of its observers
@@ -1082,14 +1192,14 @@ def test_images_larger_than_the_pixel_limit_run_one_by_one(harnesses):
     harness = harnesses(budget_px=10)
     held = []
     real = harness.segmenter.prepare
-    permits = harness.engine.permits
+    permits = harness.engine.holdings.pixels
     harness.segmenter.prepare = lambda image: held.append(permits.held) or real(image)
 
     outcomes = harness.run(*harness.images(6))
 
     assert states(outcomes) == ["done"] * 6
     assert set(held) == {160 * 120}
-    assert harness.engine.permits.held == 0
+    assert harness.engine.holdings.pixels.held == 0
 
 
 def test_a_rendered_image_releases_its_pixels_before_the_upload(quick):
@@ -1097,7 +1207,7 @@ def test_a_rendered_image_releases_its_pixels_before_the_upload(quick):
 
     def before(call, bucket, key):
         if call == "put":
-            held.append(quick.engine.permits.held)
+            held.append(quick.engine.holdings.pixels.held)
 
     quick.store.before = before
 
@@ -1111,7 +1221,7 @@ def test_a_retry_of_a_later_stage_keeps_its_pixels(harnesses):
     held = []
 
     def compose(*_):
-        held.append(harness.engine.permits.held)
+        held.append(harness.engine.holdings.pixels.held)
         raise MemoryError
 
     harness = harnesses(imaging=QuickImaging(compose=compose))
@@ -1120,7 +1230,7 @@ def test_a_retry_of_a_later_stage_keeps_its_pixels(harnesses):
     harness.record("a")
 
     assert held == [64] * 8
-    assert harness.engine.permits.held == 0
+    assert harness.engine.holdings.pixels.held == 0
 
 
 @pytest.mark.parametrize("failing", ["measure", "encode", None])

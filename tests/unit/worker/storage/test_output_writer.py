@@ -83,19 +83,23 @@ def source_tag(store):
 # --- sources
 
 
-def test_a_source_is_returned_with_its_etag(writer, store):
-    body = writer.download(item_ref())
+def open_source(writer, key):
+    with writer.open_source(item_ref(image_key=key)):
+        pytest.fail(f"{key} was opened")
 
-    assert (body.data, body.etag) == (b"source", source_tag(store))
+
+def test_a_source_is_returned_with_its_etag(writer, store):
+    with writer.open_source(item_ref()) as source:
+        assert (source.size_bytes, source.read(), source.etag) == (6, b"source", source_tag(store))
 
 
 def test_missing_and_too_large_sources_are_refused(writer, store):
     store.put("inbox", "long.jpg", bytes(101), content_type="image/jpeg")
 
     with pytest.raises(ObjectMissing, match="inbox/absent"):
-        writer.download(item_ref(image_key="absent.jpg"))
+        open_source(writer, "absent.jpg")
     with pytest.raises(ImageTooLarge, match="limit is 100"):
-        writer.download(item_ref(image_key="long.jpg"))
+        open_source(writer, "long.jpg")
 
 
 @pytest.mark.parametrize("key", ["../other/a.jpg", "a/../../b.jpg", "./a.jpg", "a\n.jpg", "a/"])
@@ -105,7 +109,7 @@ def test_a_bad_key_never_reaches_the_store(writer, store, key):
     store.before = lambda *call: asked.append(call)
 
     with pytest.raises(InvalidKey):
-        writer.download(item_ref(image_key=key))
+        open_source(writer, key)
     assert asked == []
 
 
@@ -511,3 +515,50 @@ def test_a_denied_write_never_fails_its_item(store, writer):
         publish_refused(store, writer, code="AccessDenied", refused=lambda key: key == MASK)
 
     assert store.written == [MASK]
+
+
+# --- previews
+
+
+def test_a_preview_is_written_beside_the_documents_of_the_job(store, writer):
+    writer.write_preview(item_ref(), b"webp")
+
+    assert store.get("cutouts", "_jobs/j/previews/3.webp").data == b"webp"
+
+
+def test_the_preview_of_a_preview_job_is_written_beside_its_images(store, writer):
+    job = spec(image_output=ImageOutput.PREVIEW, date="2026-11-23")
+
+    writer.write_preview(item_ref(spec=job), b"webp")
+
+    assert store.keys("cutouts") == ["_preview/2026-11-23/j/previews/3.webp"]
+
+
+def test_a_preview_that_is_written_again_replaces_the_first(store, writer):
+    writer.write_preview(item_ref(), b"first")
+    writer.write_preview(item_ref(generation=2), b"second")
+
+    assert store.get("cutouts", "_jobs/j/previews/3.webp").data == b"second"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StoreUnavailable("busy"),
+        BucketUnavailable("missing"),
+        RequestRefused("refused"),
+        InvalidKey("no such key"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_preview_that_cannot_be_written_is_logged(store, writer, caplog, error):
+    def before(call, bucket, key):
+        raise error
+
+    store.before = before
+
+    writer.write_preview(item_ref(), b"webp")
+
+    [line] = caplog.records
+    assert (line.message, line.levelname) == ("preview not written", "WARNING")
+    assert (line.image_key, line.cause) == ("a.jpg", str(error))

@@ -24,7 +24,9 @@ def store():
 
 
 def read(reader, key):
-    return reader.read(ItemRef(job_id="j", sequence=7, spec=spec(), index=3, image_key=key))
+    item = ItemRef(job_id="j", sequence=7, spec=spec(), index=3, image_key=key)
+    with reader.open(item) as source:
+        return source.read()
 
 
 def refuse(store, refused, code="AccessDenied"):
