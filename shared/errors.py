@@ -32,6 +32,7 @@
     + UnsupportedImage
     + ImageTooLarge
     + OutputExists             another image is at the output key, with `--existing fail`
+    + RenderFailed             an output cannot be rendered; the others are written
     + InferenceFailed          the network fails on this image, and works on others
     + WorkerCrash              the item crashed three workers
     + RetriesExhausted         a transient error persisted through all attempts
@@ -190,6 +191,10 @@ class ImageTooLarge(StoreError, ItemError):
 
 class OutputExists(ItemError):
     """Another image is at the output key, and the job was submitted with `--existing fail`."""
+
+
+class RenderFailed(ItemError):
+    """An output cannot be rendered from its recipe; the item's other outputs are written."""
 
 
 class InferenceFailed(ItemError):

@@ -149,6 +149,10 @@ class JobSpec(Document):
         plain, alpha = made.get(output, (self.params_hash, self.params_hash_alpha))
         return alpha if has_alpha and alpha else plain
 
+    def mask_hash_of(self, *, has_alpha: bool) -> str:
+        """Return the hash of the mask for an image; see `hash_of`."""
+        return self.mask_hash_alpha if has_alpha and self.mask_hash_alpha else self.mask_hash
+
     def hashes_of(self, output: str) -> frozenset[str]:
         """Return the hashes that *output* of an item of this job may have."""
         return frozenset(self.hash_of(output, has_alpha=has_alpha) for has_alpha in (False, True))

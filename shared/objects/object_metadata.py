@@ -17,7 +17,12 @@ JOB: Final = "rmbg-job"
 BYTES: Final = "rmbg-bytes"
 """Size of the object in bytes when it was written; another size means damage."""
 RECORD: Final = "rmbg-record"
-"""The image's record as base64 of JSON; S3 allows 2,048 bytes of metadata in all."""
+"""The image's record as base64 of JSON, on the object that is written last; S3 allows 2,048 bytes
+of metadata in all."""
+FACTS: Final = "rmbg-facts"
+"""What the record holds about an output that is made by a recipe, as base64 of JSON."""
+MASK: Final = "rmbg-mask"
+"""Hash of what determines the mask; see `JobSpec.mask_hash`."""
 
 
 def is_whole(found: ObjectInfo) -> bool:

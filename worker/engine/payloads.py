@@ -15,11 +15,15 @@ from shared.job.record import ItemRecord
 from shared.job.spec import Json
 from worker.imaging.types import Mask, SourceImage
 from worker.inference import Output, Prepared
+from worker.storage import NOTHING, EncodedOutput, Present
 
 
 @dataclass(frozen=True)
 class Queued:
-    """Nothing has been done yet."""
+    """Nothing has been done yet by this process."""
+
+    present: Present = NOTHING
+    """Outputs that an earlier process has written."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Redo:
 class Downloaded:
     """The bytes of the source."""
 
-    etag: str
+    present: Present
     body: bytes
 
 
@@ -39,7 +43,7 @@ class Downloaded:
 class Decoded:
     """The decoded image, and the input of the network made from it."""
 
-    etag: str
+    present: Present
     image: SourceImage
     notes: tuple[str, ...]
     prepared: Prepared
@@ -56,7 +60,7 @@ class OwnAlpha:
 class Inferred:
     """The decoded image and the output of the network for it, unless it needs none."""
 
-    etag: str
+    present: Present
     image: SourceImage
     notes: tuple[str, ...]
     output: Output | OwnAlpha
@@ -72,10 +76,11 @@ class DecodedRedo:
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
-    """The encoded outputs by name (empty with `Hide`), and the facts for the record."""
+    """The encoded outputs (without files with `Hide`), and the facts for the record."""
 
-    etag: str
-    outputs: Mapping[str, bytes]
+    present: Present
+    """The source's ETag, and outputs that need not be written."""
+    outputs: tuple[EncodedOutput, ...]
     previews: tuple[bytes, ...]
     """The encoded preview, if the item gets one; no output, and not in the record."""
     width_px: int
@@ -83,8 +88,10 @@ class Rendered:
     quality: Mapping[str, Json]
     """Quality figures and the verdict on them."""
     notes: tuple[str, ...]
-    params_hash: str
-    """The one of the job's hashes that applies to the image."""
+    mask_hash: str
+    """The one of the job's mask hashes that applies to the image."""
+    failed: Mapping[str, str]
+    """Outputs that could not be rendered, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,8 @@ def encoded_bytes(payload: Payload) -> int:
         case Downloaded():
             return len(payload.body)
         case Rendered():
-            return sum(map(len, (*payload.outputs.values(), *payload.previews)))
+            return sum(each.size_bytes for each in payload.outputs) + sum(
+                map(len, payload.previews)
+            )
         case _:
             return 0

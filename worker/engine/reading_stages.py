@@ -1,7 +1,7 @@
 """The stages that read from the object store: outputs of earlier processes, and sources."""
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.objects import OpenObject
 from worker.engine.circuit_breaker import Direction
@@ -16,7 +16,7 @@ from worker.engine.payloads import (
     Redo,
 )
 from worker.engine.stage import Executor, P, ReadingStage, StoreStage
-from worker.storage import OutputWriter
+from worker.storage import OutputWriter, Present
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Recall(_AskOutputs[Redo]):
 
     def run(self, item: Item, payload: Redo) -> Queued | Finished:  # noqa: ARG002 - empty
         """See `Stage.run`."""
-        record = self.writer.recall(item.request)
-        return Queued() if record is None else Finished(record)
+        found = self.writer.recall.find(item.request)
+        return Queued(found) if isinstance(found, Present) else Finished(found)
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class RecallSized(_AskOutputs[DecodedRedo]):
         """See `Stage.run`."""
         decoded = payload.decoded
         height, width = decoded.image.pixels.shape[:2]
-        record = self.writer.recall_sized(
-            item.request, width=width, height=height, source_etag=decoded.etag
+        found = self.writer.recall.find_sized(
+            item.request, width=width, height=height, source_etag=decoded.present.source_etag
         )
-        return decoded if record is None else Finished(record)
+        return replace(decoded, present=found) if isinstance(found, Present) else Finished(found)
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ class Download(ReadingStage[Queued]):
         """See `ReadingStage.open`."""
         return self.writer.open_source(item.request)
 
-    def read(self, opened: OpenObject) -> Downloaded:
+    def read(self, opened: OpenObject, payload: Queued) -> Downloaded:
         """See `ReadingStage.read`."""
-        return Downloaded(opened.etag, opened.read())
+        return Downloaded(payload.present.of(opened.etag), opened.read())
 
     def bucket(self, item: Item) -> str:
         """See `StoreStage.bucket`."""

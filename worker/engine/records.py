@@ -1,9 +1,12 @@
 """The record of an item, and the text chunks of its PNG files."""
 
+from collections.abc import Mapping
 from typing import Final
 
+from shared.errors import RenderFailed
+from shared.job.output_keys import BUILT_IN
 from shared.job.png_text import png_texts
-from shared.job.record import ItemRecord
+from shared.job.record import ItemRecord, OutputFacts
 from shared.job.spec import ImageOutput
 from worker.engine.item import Item, ItemRequest
 from worker.engine.payloads import Rendered
@@ -12,32 +15,49 @@ from worker.storage import keys_of
 MAX_REASON_CHARS: Final = 500
 
 
-def done_record(item: Item, rendered: Rendered) -> ItemRecord:
-    """Return the record of a rendered item.
+def record_of(item: Item, rendered: Rendered) -> ItemRecord:
+    """Return the record of a rendered item: failed if one of its outputs could not be rendered.
 
     Raises:
         InvalidKey: If no output key can be made from its image key.
     """
     request = item.request
-    keys: dict[str, str] = {}
+    keys: Mapping[str, str] = {}
     if request.spec.image_output is not ImageOutput.HIDE:
         keys = keys_of(request, width=rendered.width_px, height=rendered.height_px)
     return ItemRecord(
         index=request.index,
         image_key=request.image_key,
-        state="done",
+        state="failed" if rendered.failed else "done",
         cutout_key=keys.get("cutout"),
         mask_key=keys.get("mask"),
+        error=_render_error(rendered.failed),
         width=rendered.width_px,
         height=rendered.height_px,
         device=request.model.segmenter.device,
         attempts=_attempts(item),
         qc=dict(rendered.quality),
         notes=rendered.notes,
+        outputs=_facts(rendered),
         model=request.model.name,
         weights_sha256=request.model.segmenter.weights_sha256,
         licence=request.model.licence,
     )
+
+
+def _render_error(failed: Mapping[str, str]) -> dict[str, str] | None:
+    if not failed:
+        return None
+    reason = "; ".join(f"output {name} cannot be rendered: {why}" for name, why in failed.items())
+    return {"class": RenderFailed.__name__, "reason": reason[:MAX_REASON_CHARS]}
+
+
+def _facts(rendered: Rendered) -> dict[str, OutputFacts]:
+    made = {each.name: each.facts for each in rendered.outputs if each.name not in BUILT_IN}
+    return made | {
+        name: OutputFacts(verdict="error", reason=why[:MAX_REASON_CHARS])
+        for name, why in rendered.failed.items()
+    }
 
 
 def failed_record(item: Item, err: BaseException) -> ItemRecord:

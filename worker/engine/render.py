@@ -3,22 +3,27 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
-from shared.job.options import PictureOptions
-from shared.job.spec import ImageOutput, Json
+from shared.job.output_keys import BUILT_IN, MASK
+from shared.job.outputs import RecipeOutput
+from shared.job.spec import ImageOutput, JobSpec, Json
 from worker.engine.item import Item, ItemRequest
 from worker.engine.payloads import Inferred, OwnAlpha, Rendered
 from worker.engine.records import png_texts_of
 from worker.engine.stage import Executor, Stage
+from worker.engine.verdicts import doubted, worst
 from worker.imaging.operations import ImageOperations, final_mask
-from worker.imaging.types import Cutout, Mask, SourceImage
+from worker.imaging.render import RenderSource
+from worker.imaging.types import Cutout, Mask
+from worker.storage import EncodedOutput
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Render(Stage[Inferred]):
-    """Make and judge the mask; compose and encode the outputs, and draw the preview."""
+    """Make and judge the mask; render, check and encode the outputs, and draw the preview."""
 
     imaging: ImageOperations
     version: str
@@ -28,30 +33,24 @@ class Render(Stage[Inferred]):
 
     def run(self, item: Item, payload: Inferred) -> Rendered:
         """See `Stage.run`."""
-        request, spec, source = item.request, item.request.spec, payload.image
+        request, spec = item.request, item.request.spec
         mask, quality = self._judged(request, payload)
-        params_hash = spec.hash_of("cutout", has_alpha=source.alpha is not None)
-        outputs: dict[str, bytes] = {}
-        previews: tuple[bytes, ...] = ()
-        if spec.image_output is not ImageOutput.HIDE:
-            texts = png_texts_of(request, self.version, params_hash=params_hash)
-            cutout = self._composed(payload, mask, spec.options)
-            outputs = {
-                name: self.imaging.encode(pixels, texts, source.metadata, spec.options)
-                for name, pixels in (("mask", mask), ("cutout", cutout))
-            }
-            if request.previews.take(request.index, quality["verdict"]):
-                previews = self._previews(request, source, cutout)
+        rendering = _Rendering(self.imaging, self.version, request, payload, mask)
+        outputs, failed = rendering.outputs(quality["verdict"])
+        facts = {name: each.facts for name, each in payload.present.outputs.items()}
+        facts |= {each.name: each.facts for each in outputs}
+        quality = worst(quality, {name: facts[name] for name in spec.output_names if name in facts})
         height, width = mask.shape
         return Rendered(
-            etag=payload.etag,
+            present=payload.present,
             outputs=outputs,
-            previews=previews,
+            previews=rendering.previews(quality["verdict"]),
             width_px=width,
             height_px=height,
             quality=quality,
             notes=payload.notes,
-            params_hash=params_hash,
+            mask_hash=spec.mask_hash_of(has_alpha=payload.image.alpha is not None),
+            failed=failed,
         )
 
     def _judged(self, request: ItemRequest, payload: Inferred) -> tuple[Mask, Mapping[str, Json]]:
@@ -70,20 +69,106 @@ class Render(Stage[Inferred]):
         mask = final_mask(segmented.mask, payload.image)
         return mask, self.imaging.measure(mask, segmented.low, segmented.high, limits, doubts)
 
-    def _composed(self, payload: Inferred, mask: Mask, options: PictureOptions) -> Cutout:
-        """Return the cutout; what was cut out already has no background left in its colours."""
-        if isinstance(payload.output, OwnAlpha):
-            options = options.model_copy(update={"edges": "source"})
-        return self.imaging.compose(payload.image.pixels, mask, options)
 
-    def _previews(
-        self, request: ItemRequest, source: SourceImage, cutout: Cutout
-    ) -> tuple[bytes, ...]:
-        """Return the preview; none if it cannot be drawn, for which no item fails."""
+@dataclass(frozen=True)
+class _Rendering:
+    """The outputs of one item; what several of them are made of is computed once."""
+
+    imaging: ImageOperations
+    version: str
+    request: ItemRequest
+    payload: Inferred
+    mask: Mask
+
+    def outputs(self, verdict: str) -> tuple[tuple[EncodedOutput, ...], Mapping[str, str]]:
+        """Return the outputs that are not present yet, and why others could not be rendered.
+
+        Args:
+            verdict: On the mask; an output of a doubtful mask is doubtful, too.
+        """
+        made: list[EncodedOutput] = []
+        failed: dict[str, str] = {}
+        recipes = {each.name: each for each in self._spec.outputs}
+        for name in self._missing:
+            if name not in recipes:
+                made.append(self._built_in(name))
+                continue
+            try:
+                made.append(self._recipe(recipes[name], verdict))
+            except MemoryError:
+                raise  # the item is tried again
+            except Exception as err:
+                cause = {"image_key": self.request.image_key, "output": name}
+                logger.exception("output not rendered", extra=cause)
+                failed[name] = f"{type(err).__name__}: {err}"
+        return tuple(made), failed
+
+    @property
+    def _missing(self) -> list[str]:
+        is_hidden = self._spec.image_output is ImageOutput.HIDE
+        return [
+            name
+            for name in self._spec.output_names
+            if name not in self.payload.present.outputs and not (is_hidden and name in BUILT_IN)
+        ]
+
+    def _built_in(self, name: str) -> EncodedOutput:
+        options = self._spec.options
+        params_hash = self._spec.hash_of(name, has_alpha=self._has_alpha)
+        texts = png_texts_of(self.request, self.version, params_hash=params_hash)
+        pixels = self.mask if name == MASK else self._cutout
+        body = self.imaging.encode(pixels, texts, self.payload.image.metadata, options)
+        return EncodedOutput(
+            name, {0: body}, options.format.extension, options.format.media_type, params_hash
+        )
+
+    def _recipe(self, output: RecipeOutput, verdict: str) -> EncodedOutput:
+        recipe = output.recipe
+        made = self.imaging.make_output(recipe, self._source, self.payload.image.metadata)
+        facts = doubted(made.facts) if verdict != "ok" else made.facts
+        is_hidden = self._spec.image_output is ImageOutput.HIDE
+        return EncodedOutput(
+            output.name,
+            {} if is_hidden else made.files,
+            made.extension,
+            made.media_type,
+            self._spec.hash_of(output.name, has_alpha=self._has_alpha),
+            facts,
+        )
+
+    def previews(self, verdict: str) -> tuple[bytes, ...]:
+        """Return the preview; none if it is not wanted or cannot be drawn."""
+        request = self.request
+        if not request.previews.take(request.index, verdict):
+            return ()
         try:
-            return (self.imaging.preview(source, cutout),)
+            return (self.imaging.preview(self.payload.image, self._cutout),)
         except MemoryError:
             raise  # the item is tried again
         except Exception:
             logger.exception("preview not drawn", extra={"image_key": request.image_key})
             return ()
+
+    @property
+    def _spec(self) -> JobSpec:
+        return self.request.spec
+
+    @property
+    def _has_alpha(self) -> bool:
+        return self.payload.image.alpha is not None
+
+    @cached_property
+    def _cutout(self) -> Cutout:
+        """The cutout; what was cut out already has no background left in its colours."""
+        options = self._spec.options
+        if isinstance(self.payload.output, OwnAlpha):
+            options = options.model_copy(update={"edges": "source"})
+        return self.imaging.compose(self.payload.image.pixels, self.mask, options)
+
+    @cached_property
+    def _source(self) -> RenderSource:
+        """What recipes are rendered from, whatever the options of the cutout."""
+        pixels = self.payload.image.pixels
+        if isinstance(self.payload.output, OwnAlpha):
+            return RenderSource(pixels, pixels, self.mask)
+        return RenderSource(pixels, self.imaging.colours(pixels, self.mask), self.mask)

@@ -84,13 +84,13 @@ class ReadingStage(StoreStage[P]):
         """Request the object. Safe in several threads."""
 
     @abstractmethod
-    def read(self, opened: OpenObject) -> Payload:
-        """Return what the payload becomes once the object is read."""
+    def read(self, opened: OpenObject, payload: P) -> Payload:
+        """Return what *payload* becomes once the object is read."""
 
     def run(self, item: Item, payload: P) -> Payload:
         """See `Stage.run`: read without a permit."""
         with self.open(item, payload) as opened:
-            return self.read(opened)
+            return self.read(opened, payload)
 
 
 class BatchStage(Stage[P]):

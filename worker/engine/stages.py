@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from shared.job.spec import ImageOutput
 from worker.engine.circuit_breaker import Direction
 from worker.engine.item import Item
 from worker.engine.payloads import (
@@ -26,7 +27,7 @@ from worker.engine.payloads import (
     Rendered,
 )
 from worker.engine.reading_stages import Download, Recall, RecallSized
-from worker.engine.records import done_record
+from worker.engine.records import record_of
 from worker.engine.render import Render
 from worker.engine.stage import BatchStage, Executor, Stage, Step, StoreStage
 from worker.imaging.operations import ImageOperations, own_mask
@@ -77,11 +78,11 @@ class Decode(Stage[Downloaded]):
         )
         ready: Decoded | Inferred
         if own := own_mask(decoded, options):
-            ready = Inferred(payload.etag, source, own.notes, OwnAlpha(own.mask))
+            ready = Inferred(payload.present, source, own.notes, OwnAlpha(own.mask))
         else:
             # The network sees the image flattened; the cutout is made of its own colours.
             prepared = request.model.segmenter.prepare(decoded.image)
-            ready = Decoded(payload.etag, source, decoded.notes, prepared)
+            ready = Decoded(payload.present, source, decoded.notes, prepared)
         may_exist = request.redo and depend_on_size(request)
         return DecodedRedo(ready) if may_exist else ready
 
@@ -98,7 +99,7 @@ class Forward(BatchStage[Decoded]):
         segmenter = items[0].request.model.segmenter
         outputs = segmenter.forward([payload.prepared for payload in payloads])
         return [
-            Inferred(payload.etag, payload.image, payload.notes, output)
+            Inferred(payload.present, payload.image, payload.notes, output)
             for payload, output in zip(payloads, outputs, strict=True)
         ]
 
@@ -118,16 +119,16 @@ class Upload(StoreStage[Rendered]):
 
     def run(self, item: Item, payload: Rendered) -> Finished:
         """See `Stage.run`."""
-        record = done_record(item, payload)
+        record = record_of(item, payload)
         for preview in payload.previews:
             self.writer.write_preview(item.request, preview)
-        if payload.outputs:
+        if item.request.spec.image_output is not ImageOutput.HIDE:
             record = self.writer.publish(
                 item.request,
                 payload.outputs,
                 record,
-                source_etag=payload.etag,
-                params_hash=payload.params_hash,
+                present=payload.present,
+                mask_hash=payload.mask_hash,
             )
         return Finished(record)
 

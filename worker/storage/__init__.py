@@ -3,13 +3,19 @@
 from worker.storage.bucket_guard import BucketGuard
 from worker.storage.item_ref import ItemRef
 from worker.storage.output_keys import depend_on_size, keys_of
-from worker.storage.output_writer import DOUBTFUL, OutputWriter
+from worker.storage.output_writer import OutputWriter
+from worker.storage.outputs import NOTHING, EncodedOutput, Present, PresentOutput
+from worker.storage.recall import DOUBTFUL
 
 __all__ = [
     "DOUBTFUL",
+    "NOTHING",
     "BucketGuard",
+    "EncodedOutput",
     "ItemRef",
     "OutputWriter",
+    "Present",
+    "PresentOutput",
     "depend_on_size",
     "keys_of",
 ]

@@ -21,9 +21,9 @@ Conflict: TypeAlias = Literal["same", "kept", "superseded"]
 later job wrote it."""
 
 
-def is_own(item: ItemRef, found: ObjectInfo) -> bool:
-    """Return whether this very job wrote the object in this generation, and it is whole."""
-    by_us = found.metadata.get(PARAMS) in item.spec.hashes_of("cutout") and found.metadata.get(
+def is_own(item: ItemRef, output: str, found: ObjectInfo) -> bool:
+    """Return whether this very job wrote *output* in this generation, and it is whole."""
+    by_us = found.metadata.get(PARAMS) in item.spec.hashes_of(output) and found.metadata.get(
         SEQUENCE
     ) == str(item.sequence)
     return by_us and is_whole(found) and not _is_outdated(item, found)

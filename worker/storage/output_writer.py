@@ -1,35 +1,41 @@
 """Read an item's source, and write its outputs to the bucket exactly once."""
 
-import base64
-import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Final
 
 from shared.errors import RequestRefused, StoreError, StoreUnavailable
+from shared.job.output_keys import BUILT_IN
 from shared.job.preview_keys import preview_key
 from shared.job.record import ItemRecord
-from shared.job.spec import ImageOutput
 from shared.objects import ObjectStore, OpenObject, PreconditionFailed
 from shared.objects.answers import FORBIDDEN
-from shared.objects.object_metadata import BYTES, GENERATION, JOB, PARAMS, RECORD, SEQUENCE, SOURCE
-from worker.storage.conflicts import Conflict, is_own, resolve
+from shared.objects.object_metadata import (
+    BYTES,
+    FACTS,
+    GENERATION,
+    JOB,
+    MASK,
+    PARAMS,
+    RECORD,
+    SEQUENCE,
+    SOURCE,
+)
+from worker.storage.conflicts import Conflict, resolve
 from worker.storage.item_ref import ItemRef
-from worker.storage.output_keys import depend_on_size, keys_of, review_key
+from worker.storage.output_keys import key_of, review_key, slots
+from worker.storage.outputs import EncodedOutput, Present, PresentOutput, with_sizes
+from worker.storage.packing import pack_facts, pack_record
+from worker.storage.recall import Recall, is_doubtful
 from worker.storage.source_reader import SourceReader, item_error
 
 logger = logging.getLogger(__name__)
 
 PROBE: Final = "_jobs/.probe"
 """Written to find out whether a store that failed accepts writes again."""
-MAX_RECORD_BYTES: Final = 1500
 MAX_ROUNDS: Final = 3
 """How often an output that changes while it is written is tried before its item is retried."""
-WRITE_ORDER: Final = ("mask", "cutout")
-"""A cutout in the bucket always has its mask."""
-DOUBTFUL: Final = frozenset({"review", "reject"})
-"""Verdicts of images that a person should look at."""
 PRECEDENCE: Final[tuple[Conflict, ...]] = ("superseded", "kept", "same")
 """Which conflict a record names if its outputs met different ones."""
 
@@ -41,6 +47,7 @@ class OutputWriter:
         """Use *store*; *max_bytes* is the largest source."""
         self._store = store
         self._sources = SourceReader(store, max_bytes=max_bytes)
+        self.recall = Recall(store)
 
     def open_source(self, item: ItemRef) -> AbstractContextManager[OpenObject]:
         """Request the source; see `SourceReader.open`."""
@@ -59,52 +66,6 @@ class OutputWriter:
         """Find out whether *bucket* accepts writes; raises as `probe_reading`."""
         self._store.put(bucket, PROBE, b"", content_type="text/plain")
 
-    def recall(self, item: ItemRef) -> ItemRecord | None:
-        """Return the record of an item that an earlier process finished, or None.
-
-        It spares a redo the download and the network. Only outputs that this very job made from
-        the source as it is now count; everything else is decided on writing. None if the item has
-        no outputs, or if their keys contain the size of the image: see `recall_sized`.
-        """
-        if item.spec.image_output is ImageOutput.HIDE or depend_on_size(item):
-            return None
-        return self._recall(item, keys_of(item, width=0, height=0), None)
-
-    def recall_sized(
-        self, item: ItemRef, *, width: int, height: int, source_etag: str
-    ) -> ItemRecord | None:
-        """Return the same for an item whose source has been read, with this size and ETag.
-
-        It spares a redo the network. None if `recall` could decide it.
-        """
-        if item.spec.image_output is ImageOutput.HIDE or not depend_on_size(item):
-            return None
-        return self._recall(item, keys_of(item, width=width, height=height), source_etag)
-
-    def _recall(
-        self, item: ItemRef, keys: Mapping[str, str], source_etag: str | None
-    ) -> ItemRecord | None:
-        """Return the record at *keys*; ask for the source's ETag if it is None."""
-        spec = item.spec
-        found = self._store.head(spec.output_bucket, keys["cutout"])
-        if found is None or not is_own(item, found):
-            return None
-        mask = self._store.head(spec.output_bucket, keys["mask"])
-        if mask is None or not is_own(item, mask):
-            return None
-        if source_etag is None:
-            source = self._store.head(spec.input_bucket, item.image_key)
-            source_etag = source.etag if source else None
-        if found.metadata.get(SOURCE) != source_etag or RECORD not in found.metadata:
-            return None
-        record = _unpack(found.metadata[RECORD], item, keys)
-        bucket = spec.output_bucket
-        if _is_doubtful(item, record) and self._store.head(bucket, review_key(item)) is None:
-            return None  # the copy, which is written last, is missing
-        return record.model_copy(
-            update={"sizes": {"cutout": found.size_bytes, "mask": mask.size_bytes}}
-        )
-
     def write_preview(self, item: ItemRef, preview: bytes) -> None:
         """Write the preview of an item; log it if that fails, whatever the reason.
 
@@ -122,18 +83,24 @@ class OutputWriter:
     def publish(
         self,
         item: ItemRef,
-        outputs: Mapping[str, bytes],
+        outputs: Sequence[EncodedOutput],
         record: ItemRecord,
         *,
-        source_etag: str,
-        params_hash: str,
+        present: Present,
+        mask_hash: str,
     ) -> ItemRecord:
         """Write an item's outputs, copy a doubtful cutout for review, and return the final record.
 
-        *params_hash* is the one of the job's hashes that applies to the image.
-
+        Outputs are written in the order of `JobSpec.output_names`; the last carries the record.
         A repetition is harmless: what this job, or an equal one, wrote before is recognised by its
         metadata and left as it is, so its ETag never changes.
+
+        Args:
+            item: The item.
+            outputs: What is to be written.
+            record: The record as far as it is known.
+            present: The source's ETag, and outputs that need not be written.
+            mask_hash: The one of the job's mask hashes that applies to the image.
 
         Raises:
             OutputExists: With `Existing.FAIL`, if a different output is at a key.
@@ -141,33 +108,48 @@ class OutputWriter:
             StoreUnavailable: If the store cannot be asked now, or a key changed in every round.
             BucketUnavailable: If the output bucket is missing or forbidden.
         """
-        metadata = {
-            SOURCE: source_etag,
-            PARAMS: params_hash,
+        common = {
+            SOURCE: present.source_etag,
+            MASK: mask_hash,
             SEQUENCE: str(item.sequence),
             GENERATION: str(item.generation),
             JOB: item.job_id,
-            RECORD: _pack(record),
         }
-        keys = {"cutout": record.cutout_key or "", "mask": record.mask_key or ""}
-        written = {
-            output: self._write(item, keys[output], outputs[output], metadata)
-            for output in WRITE_ORDER
-        }
-        if _is_doubtful(item, record):
+        to_write = {output.name: output for output in outputs}
+        for name in item.spec.output_names:
+            if name in present.outputs:
+                record = _with_present(record, name, present.outputs[name])
+            elif name in to_write:
+                record = self._publish_one(item, to_write[name], record, common)
+        if is_doubtful(item, record) and "cutout" in to_write:
             bucket, key = item.spec.output_bucket, review_key(item)
-            media_type = item.spec.options.format.media_type
-            self._store.put(bucket, key, outputs["cutout"], content_type=media_type)
-        conflicts = {conflict for conflict, _ in written.values()}
-        return record.model_copy(
-            update={
-                "sizes": {output: size_bytes for output, (_, size_bytes) in written.items()},
-                "existing": next((each for each in PRECEDENCE if each in conflicts), None),
-            }
-        )
+            cutout = to_write["cutout"]
+            self._store.put(bucket, key, cutout.files[0], content_type=cutout.media_type)
+        return record
+
+    def _publish_one(
+        self, item: ItemRef, output: EncodedOutput, record: ItemRecord, common: Mapping[str, str]
+    ) -> ItemRecord:
+        """Write the files of one output, and return *record* with what was met."""
+        metadata = {**common, PARAMS: output.hash}
+        if output.name not in BUILT_IN:
+            metadata[FACTS] = pack_facts(output.facts)
+        if output.name == item.spec.output_names[-1]:
+            metadata[RECORD] = pack_record(record)
+        met: list[Conflict | None] = []
+        sizes: dict[int, int] = {}
+        for slot in slots(item, output.name, held=output.facts.verdict == "review"):
+            key = key_of(item, slot, width=record.width or 0, height=record.height or 0)
+            conflict, size_bytes = self._write(
+                item, key, output.files[slot.width_px], output.media_type, metadata
+            )
+            met.append(conflict)
+            sizes[slot.width_px] = size_bytes
+        existing = next((each for each in PRECEDENCE if each in met), None)
+        return _with_written(record, output, sizes, existing)
 
     def _write(
-        self, item: ItemRef, key: str, body: bytes, metadata: Mapping[str, str]
+        self, item: ItemRef, key: str, body: bytes, media_type: str, metadata: Mapping[str, str]
     ) -> tuple[Conflict | None, int]:
         """Write *body* at *key*; return the conflict that was met and the size of what is there."""
         bucket = item.spec.output_bucket
@@ -179,7 +161,7 @@ class OutputWriter:
                     bucket,
                     key,
                     body,
-                    content_type=item.spec.options.format.media_type,
+                    content_type=media_type,
                     metadata=metadata,
                     if_absent=match is None,
                     if_match=match,
@@ -199,28 +181,26 @@ class OutputWriter:
         raise StoreUnavailable(f"{bucket}/{key} changed {MAX_ROUNDS} times while it was written")
 
 
-def _is_doubtful(item: ItemRef, record: ItemRecord) -> bool:
-    """Return whether the job wants a copy of this cutout for review."""
-    return item.spec.review_prefix is not None and record.verdict in DOUBTFUL
+def _with_written(
+    record: ItemRecord,
+    output: EncodedOutput,
+    sizes: Mapping[int, int],
+    existing: Conflict | None,
+) -> ItemRecord:
+    if output.name in BUILT_IN:
+        met = (record.existing, existing)
+        return record.model_copy(
+            update={
+                "sizes": {**(record.sizes or {}), output.name: sizes[0]},
+                "existing": next((each for each in PRECEDENCE if each in met), None),
+            }
+        )
+    facts = with_sizes(output.facts, sizes).model_copy(update={"existing": existing})
+    return record.model_copy(update={"outputs": {**record.outputs, output.name: facts}})
 
 
-def _pack(record: ItemRecord) -> str:
-    """Return the record for the metadata, without the keys, which its reader knows."""
-    without_keys = {"image_key": "", "cutout_key": None, "mask_key": None}
-    body = json.loads(record.model_copy(update=without_keys).to_json())
-    packed = base64.b64encode(json.dumps(body).encode())
-    if len(packed) > MAX_RECORD_BYTES:
-        packed = base64.b64encode(json.dumps(body | {"notes": []}).encode())
-    return packed.decode()
-
-
-def _unpack(packed: str, item: ItemRef, keys: Mapping[str, str]) -> ItemRecord:
-    record = ItemRecord.from_json(base64.b64decode(packed))
-    return record.model_copy(
-        update={
-            "index": item.index,
-            "image_key": item.image_key,
-            "cutout_key": keys["cutout"],
-            "mask_key": keys["mask"],
-        }
-    )
+def _with_present(record: ItemRecord, name: str, present: PresentOutput) -> ItemRecord:
+    if name in BUILT_IN:
+        sizes = {**(record.sizes or {}), name: present.sizes[0]}
+        return record.model_copy(update={"sizes": sizes})
+    return record.model_copy(update={"outputs": {**record.outputs, name: present.sized_facts}})

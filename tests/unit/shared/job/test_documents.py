@@ -205,7 +205,7 @@ def test_previews_change_no_hash_and_nothing_that_version_0_1_reads(previews):
     spec = DEFAULT.model_copy(update={"previews": previews, "preview_every": 7})
 
     assert spec.to_json() == DEFAULT_JSON
-    assert spec.hashes_of("cutout") == DEFAULT.params_hashes
+    assert spec.hashes_of("cutout") == DEFAULT.hashes_of("cutout")
     assert spec.fingerprint("k") == DEFAULT.fingerprint("k")
     assert JobSpec.from_json(spec.to_json(), spec.added_json()) == spec
 

@@ -18,11 +18,14 @@ from shared.errors import (
     StoreUnavailable,
 )
 from shared.job.options import PictureOptions
-from shared.job.record import ItemRecord
+from shared.job.outputs import RecipeOutput
+from shared.job.record import ItemRecord, OutputFacts
 from shared.job.spec import Existing, ImageOutput, Naming
+from shared.recipes import Recipe
 from worker.storage.item_ref import ItemRef
 from worker.storage.output_keys import keys_of
 from worker.storage.output_writer import MAX_ROUNDS, OutputWriter
+from worker.storage.outputs import EncodedOutput, Present
 
 CUTOUT, MASK = "ComfyUI/cutout/a.jpg.png", "ComfyUI/mask/a.jpg.png"
 OUTPUTS = {"mask": b"mask", "cutout": b"cutout"}
@@ -57,8 +60,8 @@ def record_of(item, **changes):
         "index": item.index,
         "image_key": item.image_key,
         "state": "done",
-        "cutout_key": keys["cutout"],
-        "mask_key": keys["mask"],
+        "cutout_key": keys.get("cutout"),
+        "mask_key": keys.get("mask"),
         "width": 4,
         "height": 3,
         "qc": {"verdict": "good"},
@@ -66,13 +69,18 @@ def record_of(item, **changes):
     return ItemRecord(**given | changes)
 
 
-def publish(writer, item, *, outputs=None, source="source-tag", **changes):
+def encoded(item, name, body):
+    params_hash = item.spec.hash_of(name, has_alpha=False)
+    return EncodedOutput(name, {0: body}, "png", "image/png", params_hash)
+
+
+def publish(writer, item, *, outputs=None, source="source-tag", present=None, **changes):
     return writer.publish(
         item,
-        outputs or OUTPUTS,
+        [encoded(item, name, body) for name, body in (outputs or OUTPUTS).items()],
         record_of(item, **changes),
-        source_etag=source,
-        params_hash=item.spec.params_hash,
+        present=Present(source, present or {}),
+        mask_hash=item.spec.mask_hash,
     )
 
 
@@ -306,7 +314,9 @@ def test_a_missing_bucket_is_no_error_of_the_item(writer, store):
 
 
 def recall(writer, item=None):
-    return writer.recall(item or item_ref())
+    """Return the record of an item that is whole, or None."""
+    found = writer.recall.find(item or item_ref())
+    return None if isinstance(found, Present) else found
 
 
 def test_a_finished_item_is_recalled_with_its_record(writer, store):
@@ -380,9 +390,10 @@ def test_an_item_whose_keys_contain_the_size_is_recalled_with_the_size(writer, s
     written = publish(writer, SIZED, source=source_tag(store))
 
     def recall_sized(width=4, height=3, source=None):
-        return writer.recall_sized(
+        found = writer.recall.find_sized(
             SIZED, width=width, height=height, source_etag=source or source_tag(store)
         )
+        return None if isinstance(found, Present) else found
 
     assert recall(writer, SIZED) is None
     assert recall_sized() == written
@@ -395,9 +406,9 @@ def test_an_item_whose_keys_do_not_contain_the_size_needs_no_second_look(writer,
     calls = []
     store.before = lambda *call: calls.append(call)
 
-    found = writer.recall_sized(item_ref(), width=4, height=3, source_etag="x")
+    found = writer.recall.find_sized(item_ref(), width=4, height=3, source_etag="x")
 
-    assert (found, calls) == (None, [])
+    assert (found, calls) == (Present("x"), [])
 
 
 def test_an_empty_bucket_recalls_nothing(writer):
@@ -562,3 +573,119 @@ def test_a_preview_that_cannot_be_written_is_logged(store, writer, caplog, error
     [line] = caplog.records
     assert (line.message, line.levelname) == ("preview not written", "WARNING")
     assert (line.image_key, line.cause) == ("a.jpg", str(error))
+
+
+# --- outputs that are made by recipes
+
+SHOP = RecipeOutput(name="shop", recipe=Recipe(format="webp", widths=(320, 640), on_review="hold"))
+TILE = RecipeOutput(name="tile", recipe=Recipe(longest_px=64))
+WITH_RECIPES = item_ref(spec=spec(outputs=(SHOP, TILE)))
+
+
+def made(item, output, verdict="ok"):
+    files = {width: b"%d" % width for width in output.recipe.widths} or {0: b"tile"}
+    facts = OutputFacts(verdict=verdict, format="webp")
+    hash_ = item.spec.hash_of(output.name, has_alpha=False)
+    media_type = f"image/{output.recipe.format}"
+    return EncodedOutput(output.name, files, output.recipe.format, media_type, hash_, facts)
+
+
+def publish_all(writer, item, *names, verdict="ok", source=None, present=None):
+    ready = [
+        encoded(item, "cutout", b"cutout"),
+        made(item, TILE),
+        made(item, SHOP, verdict),
+        encoded(item, "mask", b"mask"),
+    ]
+    return writer.publish(
+        item,
+        [each for each in ready if not names or each.name in names],
+        record_of(item),
+        present=present or Present(source or "source-tag"),
+        mask_hash=item.spec.mask_hash,
+    )
+
+
+def puts(store):
+    """Return a list that grows by the key of every object that is written."""
+    keys = []
+    store.before = lambda call, _bucket, key: keys.append(key) if call == "put" else None
+    return keys
+
+
+def test_the_mask_comes_first_then_the_outputs_as_named_then_the_cutout(writer, store):
+    keys = puts(store)
+
+    record = publish_all(writer, WITH_RECIPES)
+
+    assert keys == [
+        MASK,
+        "ComfyUI/shop/320/a.jpg.webp",
+        "ComfyUI/shop/640/a.jpg.webp",
+        "ComfyUI/tile/a.jpg.png",
+        CUTOUT,
+    ]
+    assert record.outputs["shop"].widths == {320: 3, 640: 3}
+    assert record.outputs["tile"].bytes == 4
+    assert record.sizes == {"mask": 4, "cutout": 6}
+
+
+def test_an_output_that_waits_for_a_person_is_written_below_held(writer, store):
+    keys = puts(store)
+
+    publish_all(writer, WITH_RECIPES, "shop", verdict="review")
+
+    assert keys == ["ComfyUI/held/shop/320/a.jpg.webp", "ComfyUI/held/shop/640/a.jpg.webp"]
+
+
+def test_an_item_with_recipes_is_recalled_whole_also_with_held_outputs(writer, store):
+    for verdict in ("ok", "review"):
+        store.delete("cutouts", store.keys("cutouts"))
+        written = publish_all(writer, WITH_RECIPES, verdict=verdict, source=source_tag(store))
+
+        assert recall(writer, WITH_RECIPES) == written
+
+
+@pytest.mark.parametrize("count", range(5))
+def test_a_redo_writes_only_what_is_missing(writer, store, count):
+    """As after a death between two writes: the first *count* objects are there."""
+    publish_all(writer, WITH_RECIPES, source=source_tag(store))
+    order = [MASK, *(f"ComfyUI/shop/{w}/a.jpg.webp" for w in (320, 640)), "ComfyUI/tile/a.jpg.png"]
+    order.append(CUTOUT)
+    store.delete("cutouts", order[count:])
+    keys = puts(store)
+
+    present = writer.recall.find(WITH_RECIPES).of(source_tag(store))
+    wanted = [name for name in ("mask", "shop", "tile", "cutout") if name not in present.outputs]
+    record = publish_all(writer, WITH_RECIPES, *wanted, present=present)
+
+    # An output in several widths is made again as a whole; what is there of it stays.
+    assert [key for key in keys if "/shop/" not in key] == [
+        key for key in order[count:] if "/shop/" not in key
+    ]
+    assert record.outputs.keys() == {"shop", "tile"}
+    assert recall(writer, WITH_RECIPES).outputs.keys() == {"shop", "tile"}
+
+
+def test_nothing_present_counts_once_the_source_has_changed(writer, store):
+    publish_all(writer, WITH_RECIPES, "mask", source=source_tag(store))
+    store.put("inbox", "a.jpg", b"another", content_type="image/jpeg")
+
+    assert writer.recall.find(WITH_RECIPES).outputs == {}
+
+
+def test_metadata_of_an_anchor_with_many_failed_checks_stays_within_the_limit_of_s3(writer, store):
+    only = item_ref(spec=spec(outputs=(TILE,), has_cutout=False))
+    failed = {f"check_number_{n}": (n * 1.5, "longest 10000") for n in range(16)}
+    facts = OutputFacts(failed=failed, noted=failed, fixes=("quality",) * 4)
+    output = EncodedOutput(
+        "tile", {0: b"x"}, "png", "image/png", only.spec.hash_of("tile", has_alpha=False), facts
+    )
+    record = record_of(only, notes=("a note of some length",) * 200)
+
+    writer.publish(only, [output], record, present=Present("tag"), mask_hash="m")
+
+    metadata = store.head("cutouts", "ComfyUI/tile/a.jpg.png").metadata
+    assert sum(len(name) + len(value) for name, value in metadata.items()) <= 2048
+    assert len(metadata["rmbg-facts"]) <= 700
+    assert len(metadata["rmbg-record"]) <= 1000
