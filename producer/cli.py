@@ -38,6 +38,14 @@ _COMMANDS: Final = {
         "producer.commands.verify:verify",
         "Check that every output of a job exists and is intact.",
     ),
+    "presets": (
+        "producer.commands.recipes:list_presets",
+        "List the presets for marketplaces, with the sources of their figures.",
+    ),
+    "recipes": (
+        "producer.commands.recipes:recipes",
+        "Check recipe files, and print the schema of a recipe.",
+    ),
     "weights": (
         "producer.commands.weights:weights",
         "Download, verify and list model weights.",

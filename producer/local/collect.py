@@ -1,17 +1,17 @@
 """Download the results of a job from the bucket to a folder."""
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from producer.bounded import each
 from shared.errors import InvalidOption, ObjectMissing
 from shared.job.record import ItemRecord
-from shared.job.spec import Naming
+from shared.job.spec import JobSpec
+from shared.job.written import written_objects
 from shared.objects import ObjectStore
 
 DOWNLOADS: Final = 8
@@ -25,11 +25,11 @@ class Collector:
     cannot be written.
     """
 
-    def __init__(self, objects: ObjectStore, bucket: str, out: Path, naming: Naming) -> None:
+    def __init__(self, objects: ObjectStore, out: Path, spec: JobSpec, job_id: str) -> None:
         self._objects = objects
-        self._bucket = bucket
         self._out = out
-        self._naming = naming
+        self._spec = spec
+        self._job_id = job_id
         self._failure: InvalidOption | None = None
 
     def images(self, records: Iterable[ItemRecord]) -> None:
@@ -50,7 +50,7 @@ class Collector:
 
         Records are written one by one, so that they are not held in memory.
         """
-        lines = (f"{json.dumps(self._localised(record).model_dump())}\n" for record in records)
+        lines = (f"{self._localised(record).to_json()}\n" for record in records)
         _write(self._out / "results.jsonl", (line.encode() for line in lines))
 
     def download(self, key: str, name: str) -> None:
@@ -59,29 +59,26 @@ class Collector:
         Raises:
             ObjectMissing: If the bucket does not have it.
         """
-        _write(self._out / name, [self._objects.get(self._bucket, key).data])
+        _write(self._out / name, [self._objects.get(self._spec.output_bucket, key).data])
 
     def _fetch(self, record: ItemRecord) -> None:
-        local = self._localised(record)
         try:
-            for key, name in (
-                (record.cutout_key, local.cutout_key),
-                (record.mask_key, local.mask_key),
-            ):
-                if key is not None and name is not None:
-                    with suppress(ObjectMissing):  # deleted; its record still describes it
-                        self.download(key, name)
+            for written in written_objects(self._spec, self._job_id, record):
+                with suppress(ObjectMissing):  # deleted; its record still describes it
+                    self.download(written.key, written.path)
         except InvalidOption as err:
             self._failure = err
             raise
 
     def _localised(self, record: ItemRecord) -> ItemRecord:
         """Return the record with paths below the folder in place of keys."""
-        if self._naming is Naming.COMFYUI or record.cutout_key is None:
-            return record
-        name = record.image_key + PurePosixPath(record.cutout_key).suffix
+        written = written_objects(self._spec, self._job_id, record)
+        paths = {each.key: each.path for each in written}
         return record.model_copy(
-            update={"cutout_key": f"cutout/{name}", "mask_key": f"mask/{name}"}
+            update={
+                "cutout_key": paths.get(record.cutout_key or "", record.cutout_key),
+                "mask_key": paths.get(record.mask_key or "", record.mask_key),
+            }
         )
 
 

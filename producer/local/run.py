@@ -88,8 +88,7 @@ class _Run:
         self._folder = folder
         self._space = space
         self._options = options
-        bucket = services.settings.output_bucket
-        self._collector = Collector(services.objects, bucket, out, options.naming)
+        self._out = out
         self._log = out / DATA / "worker.log"
 
     def finish(self, env: Mapping[str, str]) -> int:
@@ -103,14 +102,16 @@ class _Run:
         uploaded = upload(folder, services.objects, services.settings.input_buckets[0])
         _warn("unreadable, will fail", uploaded.unread)
         job_id = self._submit(uploaded.digest)
+        spec = services.jobs.queries.spec(job_id)
+        collector = Collector(services.objects, self._out, spec, job_id)
         with closing(WorkerProcess(env, self._options.rem_mode, self._log)) as worker:
-            status = self._watch(job_id, worker.keep_alive)
-        self._collector.results(records(services, job_id))
+            status = self._watch(job_id, collector, worker.keep_alive)
+        collector.results(records(services, job_id))
         if status.ended_without is not None:
             click.echo(f"rmbg: warning: ended without {status.ended_without}", err=True)
         if status.state is JobState.DONE:
             with suppress(ObjectMissing):  # the warning above says why
-                self._collector.download(report_key(job_id), "report.html")
+                collector.download(report_key(job_id), "report.html")
         return exit_code(status)
 
     def _submit(self, digest: str) -> str:
@@ -142,11 +143,14 @@ class _Run:
             status.state is JobState.FINISHING and status.done + status.failed != status.total
         )
 
-    def _watch(self, job_id: str, keep_alive: Callable[[int], None]) -> JobStatus:
+    def _watch(
+        self, job_id: str, collector: Collector, keep_alive: Callable[[int], None]
+    ) -> JobStatus:
         """Show the job's progress and download its images until it has ended.
 
         Args:
             job_id: The job.
+            collector: Downloads them.
             keep_alive: Called twice a second with the number of items that have ended.
 
         Raises:
@@ -155,11 +159,11 @@ class _Run:
         """
         ended = threading.Event()
         with ThreadPoolExecutor(1) as pool:
-            fetched = pool.submit(self._collect, job_id, ended)
+            fetched = pool.submit(self._collect, job_id, collector, ended)
 
             def poll() -> JobStatus:
                 self._space.check()
-                self._collector.check()
+                collector.check()
                 if fetched.done():
                     fetched.result()
                 status = self._services.jobs.queries.status(job_id)
@@ -174,13 +178,13 @@ class _Run:
             fetched.result()
         return status
 
-    def _collect(self, job_id: str, ended: threading.Event) -> None:
+    def _collect(self, job_id: str, collector: Collector, ended: threading.Event) -> None:
         """Download images as they are finished, until the job or this run has ended."""
 
         def pause() -> bool:
             return ended.wait(FOLLOW_S) and not has_ended(self._services, job_id)
 
-        self._collector.images(follow(self._services, job_id, pause=pause))
+        collector.images(follow(self._services, job_id, pause=pause))
 
 
 def _warn(what: str, files: Sequence[str]) -> None:

@@ -30,7 +30,7 @@ than the job by more than this is not the job's."""
 
 _CLAIMED: Final = 0
 _LISTED: Final = 1
-_COLUMNS: Final = 7
+_COLUMNS: Final = 8
 """Of a row to sort: key, `_CLAIMED` or `_LISTED`, and the values of `_Claim` or `ObjectInfo`."""
 
 
@@ -52,13 +52,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class _Claim:
-    """One output that a done record names."""
+    """One output that a record names."""
 
     index: int
     image_key: str
     output: str
     size_bytes: int | None
     verdict: str | None
+    state: str
+    """`failed` if another output of the item could not be rendered; then it is only not extra."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +113,13 @@ class Verifier:
         ended = self.status.state in TERMINAL_STATES
         oldest = self.status.created_at - timedelta(seconds=CLOCK_SKEW_S)
         for place in self._places():
-            self.checked += len(place.claims)
+            done = [claim for claim in place.claims if claim.state == "done"]
+            self.checked += len(done)
             if not place.claims:
                 if ended and place.found and place.found.modified_at >= oldest:
                     yield place
-            elif self._deep or any(
-                place.found is None or claim.size_bytes != place.found.size_bytes
-                for claim in place.claims
+            elif (self._deep and done) or any(
+                place.found is None or claim.size_bytes != place.found.size_bytes for claim in done
             ):
                 yield place
 
@@ -139,24 +141,23 @@ class Verifier:
 
     def _claims(self) -> Iterator[Row]:
         for record in reader.records(self._services, self.status.job_id):
-            if record.state == "done":
-                for written in written_objects(self._spec, self.status.job_id, record):
+            for written in written_objects(self._spec, self.status.job_id, record):
+                if written.is_ours:
                     yield _row_of_claim(record, written)
 
     def _look(self, place: _Place) -> list[Finding]:
         """Request the object's metadata and return the faults."""
+        done = [claim for claim in place.claims if claim.state == "done"]
         found = place.found and self._services.objects.head(self._spec.output_bucket, place.key)
         if found is None:
-            return [
-                _finding(place, claim, "missing", "not in the bucket") for claim in place.claims
-            ]
+            return [_finding(place, claim, "missing", "not in the bucket") for claim in done]
         if not place.claims:
             is_ours = found.metadata.get(JOB) == self.status.job_id
             reason = "no record of a done image names it"
             return [Finding(fault="extra", key=found.key, reason=reason)] if is_ours else []
         if sequence_of(found) > self._sequence:
             return []
-        damage = ((claim, self._damage(found, claim)) for claim in place.claims)
+        damage = ((claim, self._damage(found, claim)) for claim in done)
         return [_finding(place, claim, "damaged", reason) for claim, reason in damage if reason]
 
     def _damage(self, found: ObjectInfo, claim: _Claim) -> str | None:
@@ -172,7 +173,7 @@ class Verifier:
 
 def _row_of(found: ObjectInfo) -> Row:
     modified_at = found.modified_at.isoformat()
-    return (found.key, _LISTED, found.size_bytes, found.etag, modified_at, None, None)
+    return (found.key, _LISTED, found.size_bytes, found.etag, modified_at, None, None, None)
 
 
 def _info_of(row: tuple[Any, ...]) -> ObjectInfo:
@@ -189,6 +190,7 @@ def _row_of_claim(record: ItemRecord, written: WrittenObject) -> Row:
         written.output,
         written.size_bytes,
         record.verdict,
+        record.state,
     )
 
 

@@ -47,6 +47,12 @@ class Slot:
     held: bool = False
     """Whether it waits for a person."""
 
+    @property
+    def folder(self) -> str:
+        """Folder below the prefix, if outputs are named after their sources."""
+        parts = (HELD if self.held else "", self.output, str(self.width_px or ""))
+        return "/".join(filter(None, parts))
+
 
 def output_key(
     spec: JobSpec,
@@ -86,23 +92,17 @@ def output_key(
     )
     if spec.image_output is ImageOutput.PREVIEW:
         folder = f"{PREVIEWS}/{spec.date}/{job_id}/easyPreview"
-        key = f"{folder}/{_below(slot)}/{image_key}.{slot.ext}"
+        key = f"{folder}/{slot.folder}/{image_key}.{slot.ext}"
     elif spec.naming is Naming.COMFYUI:
         key = f"{_numbered(prefix, slot)}_{spec.counter_base + index:05}_.{slot.ext}"
     else:
-        key = f"{prefix}/{_below(slot)}/{image_key}.{slot.ext}"
+        key = f"{prefix}/{slot.folder}/{image_key}.{slot.ext}"
     if (size_bytes := len(key.encode())) > MAX_KEY_BYTES:
         raise InvalidKey(
             f"image key {image_key!r}: its output key is {size_bytes} bytes long; "
             f"the limit is {MAX_KEY_BYTES}"
         )
     return key
-
-
-def _below(slot: Slot) -> str:
-    """Return the folder of *slot* below the prefix."""
-    parts = (HELD if slot.held else "", slot.output, str(slot.width_px or ""))
-    return "/".join(filter(None, parts))
 
 
 def _numbered(prefix: str, slot: Slot) -> str:

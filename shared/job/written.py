@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
-from shared.job.output_keys import Slot, output_key
+from shared.job.output_keys import CUTOUT, MASK, Slot, output_key
 from shared.job.outputs import RecipeOutput
 from shared.job.record import ItemRecord, OutputFacts
-from shared.job.spec import JobSpec
+from shared.job.spec import JobSpec, Naming
+
+FOREIGN: Final = frozenset({"kept", "superseded"})
+"""What a record says of an output that another job wrote."""
 
 
 @dataclass(frozen=True)
@@ -15,8 +19,12 @@ class WrittenObject:
 
     output: str
     key: str
+    path: str
+    """The key below the save prefix; with ComfyUI's naming the whole key."""
     size_bytes: int | None
     """None if the record does not know it."""
+    is_ours: bool
+    """Whether this job wrote it, or an equal one; else the record says what is there instead."""
 
 
 def slots_of(output: RecipeOutput, *, held: bool) -> tuple[Slot, ...]:
@@ -31,23 +39,27 @@ def slots_of(output: RecipeOutput, *, held: bool) -> tuple[Slot, ...]:
 
 
 def written_objects(spec: JobSpec, job_id: str, record: ItemRecord) -> Iterator[WrittenObject]:
-    """Yield the objects of a record, in the order in which they were written.
-
-    Outputs that this job did not write, since others are there, are left out.
-    """
+    """Yield the objects of a record, in the order in which they were written."""
     sizes = record.sizes or {}
-    is_ours = record.existing not in ("kept", "superseded")
-    if record.mask_key is not None and is_ours:
-        yield WrittenObject("mask", record.mask_key, sizes.get("mask"))
+    if record.mask_key is not None:
+        yield _built_in(spec, record, MASK, record.mask_key, sizes.get(MASK))
     for output in spec.outputs:
         facts = record.outputs.get(output.name)
-        if facts is not None and facts.verdict != "error" and facts.existing in (None, "same"):
-            yield from _of_recipe(spec, job_id, record, output, facts)
-    if record.cutout_key is not None and is_ours:
-        yield WrittenObject("cutout", record.cutout_key, sizes.get("cutout"))
+        if facts is not None and facts.verdict != "error":
+            yield from _made(spec, job_id, record, output, facts)
+    if record.cutout_key is not None:
+        yield _built_in(spec, record, CUTOUT, record.cutout_key, sizes.get(CUTOUT))
 
 
-def _of_recipe(
+def _built_in(
+    spec: JobSpec, record: ItemRecord, output: str, key: str, size_bytes: int | None
+) -> WrittenObject:
+    slot = Slot(output, key.rpartition(".")[2])
+    path, is_ours = _path(spec, record, slot, key), record.existing not in FOREIGN
+    return WrittenObject(output, key, path, size_bytes, is_ours)
+
+
+def _made(
     spec: JobSpec, job_id: str, record: ItemRecord, output: RecipeOutput, facts: OutputFacts
 ) -> Iterator[WrittenObject]:
     for slot in slots_of(output, held=output.is_held and facts.verdict == "review"):
@@ -60,4 +72,12 @@ def _of_recipe(
             width=record.width or 0,
             height=record.height or 0,
         )
-        yield WrittenObject(slot.output, key, facts.widths.get(slot.width_px, facts.bytes))
+        size_bytes = facts.widths.get(slot.width_px, facts.bytes)
+        path, is_ours = _path(spec, record, slot, key), facts.existing not in FOREIGN
+        yield WrittenObject(slot.output, key, path, size_bytes, is_ours)
+
+
+def _path(spec: JobSpec, record: ItemRecord, slot: Slot, key: str) -> str:
+    if spec.naming is Naming.COMFYUI:
+        return key
+    return f"{slot.folder}/{record.image_key}.{slot.ext}"

@@ -19,7 +19,10 @@ def names() -> tuple[str, ...]:
 
 def find(name: str) -> Recipe | None:
     """Return the preset *name*, or None."""
-    if name not in names():
-        return None
+    return get(name) if name in names() else None
+
+
+def get(name: str) -> Recipe:
+    """Return the preset *name*, one of `names`."""
     text = (_FOLDER / f"{name}.toml").read_text(encoding="utf-8")
     return parse_recipe(text, origin=f"preset {name}")

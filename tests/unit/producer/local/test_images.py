@@ -6,6 +6,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from support.jobs import spec
 from support.memory_store import MemoryStore
 
 from producer.bounded import AHEAD, each
@@ -13,7 +14,6 @@ from producer.local.collect import Collector
 from producer.local.images import scan, upload
 from shared.errors import InvalidOption
 from shared.job.record import ItemRecord
-from shared.job.spec import Naming
 
 MOMENT_S = 0.3
 """How long a thread is held, so that code that goes too far has time to do it."""
@@ -43,7 +43,7 @@ def collector(store, tmp_path):
     """A collector that writes to `out`; both images of every record below are in its bucket."""
     for key in ("cutout.png", "mask.png"):
         store.put("cutouts", key, b"png", content_type="image/png")
-    return Collector(store, "cutouts", tmp_path / "out", Naming.SOURCE)
+    return Collector(store, tmp_path / "out", spec(), "j1")
 
 
 def record(image_key="a.jpg"):
