@@ -1,0 +1,76 @@
+"""Convert between sRGB and linear light, where colours mix as light does."""
+
+from typing import Final, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from shared.recipes.values import Size
+from worker.imaging.types import Mask, RgbImage
+
+Light: TypeAlias = npt.NDArray[np.uint16]
+"""``(H, W, 3)`` uint16: linear light, 0 to `WHITE`; premultiplied where an alpha goes with it."""
+Alpha: TypeAlias = npt.NDArray[np.uint16]
+"""``(H, W)`` uint16: 0 to `WHITE`."""
+WHITE: Final = 65535
+
+_AREA_BELOW: Final = 0.5
+"""Scale below which linear interpolation would skip pixels."""
+
+_BYTES: Final = np.arange(256) / 255
+_WORDS: Final = np.arange(WHITE + 1) / WHITE
+# The transfer function of IEC 61966-2-1. Each of the 256 values survives both ways.
+_LINEAR: Final = np.rint(
+    WHITE * np.where(_BYTES <= 0.04045, _BYTES / 12.92, ((_BYTES + 0.055) / 1.055) ** 2.4)
+).astype(np.uint16)
+_SRGB: Final = np.rint(
+    255 * np.where(_WORDS <= 0.0031308, _WORDS * 12.92, 1.055 * _WORDS ** (1 / 2.4) - 0.055)
+).astype(np.uint8)
+_ALPHA: Final = (np.arange(256) * 257).astype(np.uint16)
+
+
+def to_light(pixels: RgbImage) -> Light:
+    """Return sRGB *pixels* in linear light."""
+    return np.asarray(cv2.LUT(pixels, _LINEAR), np.uint16)
+
+
+def to_srgb(light: Light) -> RgbImage:
+    """Return linear *light* as sRGB, rounded."""
+    return np.asarray(cv2.LUT(light, _SRGB), np.uint8)
+
+
+def to_alpha(mask: Mask) -> Alpha:
+    """Return *mask* with 16 bits."""
+    return np.asarray(cv2.LUT(mask, _ALPHA), np.uint16)
+
+
+def to_mask(alpha: Alpha) -> Mask:
+    """Return *alpha* with 8 bits, rounded."""
+    return np.asarray(cv2.convertScaleAbs(alpha, alpha=1 / 257), np.uint8)
+
+
+def times(light: Light, alpha: Alpha) -> Light:
+    """Return *light* multiplied by *alpha*, rounded."""
+    return np.asarray(cv2.multiply(light, cv2.merge([alpha] * 3), scale=1 / WHITE), np.uint16)
+
+
+def divided(light: Light, alpha: Alpha) -> Light:
+    """Return premultiplied *light* divided by its *alpha*; 0 where that is 0."""
+    return np.asarray(cv2.divide(light, cv2.merge([alpha] * 3), scale=WHITE), np.uint16)
+
+
+def resized(values: npt.NDArray[np.uint16], size: Size) -> npt.NDArray[np.uint16]:
+    """Return *values*, (H, W) or (H, W, 3) linear light or alpha, resized to *size*.
+
+    Both filters have no negative weights, so that nothing rings: the mean over a pixel's area below
+    half the size, else linear interpolation, which is closer to the true image there.
+    """
+    height, width = values.shape[:2]
+    if (width, height) == (size.width_px, size.height_px):
+        return values
+    is_small = max(size.width_px / width, size.height_px / height) < _AREA_BELOW
+    how = cv2.INTER_AREA if is_small else cv2.INTER_LINEAR
+    return np.asarray(
+        cv2.resize(values, (size.width_px, size.height_px), interpolation=how), np.uint16
+    )
