@@ -24,6 +24,12 @@ class SourceMetadata:
     """Horizontal and vertical resolution in pixels per inch, positive and finite."""
     copyright: str = ""
     author: str = ""
+    digital_source_type: str = ""
+    """Address of an IPTC term that says how the image was made, for example by a model."""
+    title: str = ""
+    description: str = ""
+    credit: str = ""
+    usage_terms: str = ""
 
 
 NO_METADATA: Final = SourceMetadata()

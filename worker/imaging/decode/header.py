@@ -86,7 +86,7 @@ def _iso_size(data: bytes, image_format: Format) -> tuple[int, int]:
     Tiles and thumbnails declare sizes too; the image itself is the largest.
     """
     sizes = [(0, 0)]
-    for count, (kind, start, end) in enumerate(_boxes(data, 0, len(data), 0)):
+    for count, (kind, start, end) in enumerate(boxes(data)):
         if count > _MAX_BOXES:
             raise UndecodableImage(f"{image_format}: more than {_MAX_BOXES:,} boxes in the header")
         if kind == b"ispe" and end - start >= 12:  # noqa: PLR2004 - flags, width, height
@@ -99,6 +99,11 @@ def _iso_size(data: bytes, image_format: Format) -> tuple[int, int]:
     if largest == (0, 0):
         raise UndecodableImage(f"{image_format}: no image size in the header")
     return largest
+
+
+def boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the ISO boxes of *data* and those inside them: type, start of the content, end."""
+    return _boxes(data, 0, len(data), 0)
 
 
 def _boxes(data: bytes, start: int, end: int, depth: int) -> Iterator[tuple[bytes, int, int]]:

@@ -1,8 +1,10 @@
-"""Read the metadata of a source that its outputs keep: resolution, copyright and author."""
+"""Read the metadata of a source that its outputs keep: resolution, rights and description."""
 
 import html
 import math
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from PIL import Image, IptcImagePlugin
@@ -20,9 +22,34 @@ _JFIF_UNITS: Final = (1, 2)
 """Units of a JFIF density that is not only an aspect ratio."""
 _TURNED_FROM: Final = 5
 """Orientations from this one on swap width and height."""
-_COPYRIGHT: Final = (Tag.Copyright, (2, 116), b"dc:rights", "Copyright")
-_AUTHOR: Final = (Tag.Artist, (2, 80), b"dc:creator", "Author")
-"""Where to find a text: EXIF tag, IPTC data set, XMP property, keyword of a PNG text chunk."""
+_SOURCE_TYPES: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+"""How the IPTC's terms for the source of an image begin."""
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where programs put a text; None where the standard has no place for it."""
+
+    xmp: str
+    """XMP property."""
+    exif: int | None = None
+    """EXIF tag."""
+    iptc: tuple[int, int] | None = None
+    """IPTC data set."""
+    keyword: str = ""
+    """Keyword of a PNG text chunk."""
+
+
+_PLACES: Final = {
+    "copyright": _Places("dc:rights", Tag.Copyright, (2, 116), "Copyright"),
+    "author": _Places("dc:creator", Tag.Artist, (2, 80), "Author"),
+    "title": _Places("dc:title", None, (2, 5), "Title"),
+    "description": _Places("dc:description", Tag.ImageDescription, (2, 120), "Description"),
+    "credit": _Places("photoshop:Credit", None, (2, 110)),
+    "usage_terms": _Places("xmpRights:UsageTerms"),
+    "digital_source_type": _Places("Iptc4xmpExt:DigitalSourceType"),
+}
+"""Field of `SourceMetadata` -> where to find it."""
 
 
 def read_metadata(image: ImageFile, orientation: int) -> SourceMetadata:
@@ -36,12 +63,13 @@ def read_metadata(image: ImageFile, orientation: int) -> SourceMetadata:
     dpi = _resolution(image, exif)
     if dpi is not None and orientation >= _TURNED_FROM:
         dpi = dpi[::-1]
-    iptc = _iptc(image)
-    return SourceMetadata(
-        dpi=dpi,
-        copyright=next(_texts(image, exif, iptc, _COPYRIGHT), ""),
-        author=next(_texts(image, exif, iptc, _AUTHOR), ""),
-    )
+    iptc, xmp = _iptc(image), _xmp(image)
+    texts = {
+        name: next(_texts(image, exif, iptc, xmp, places), "") for name, places in _PLACES.items()
+    }
+    if not texts["digital_source_type"].startswith(_SOURCE_TYPES):
+        texts["digital_source_type"] = ""
+    return SourceMetadata(dpi=dpi, **texts)
 
 
 def _exif(image: ImageFile) -> Image.Exif:
@@ -79,24 +107,42 @@ def _texts(
     image: ImageFile,
     exif: Image.Exif,
     iptc: dict[tuple[int, int], bytes | list[bytes]],
-    places: tuple[int, tuple[int, int], bytes, str],
+    xmp: bytes,
+    places: _Places,
 ) -> Iterator[str]:
     """Yield the texts that *image* has at *places*, without empty ones."""
-    tag, data_set, xmp, keyword = places
-    for found in (exif.get(tag), iptc.get(data_set), _in_xmp(image, xmp), image.info.get(keyword)):
+    candidates = (
+        exif.get(places.exif) if places.exif else None,
+        iptc.get(places.iptc) if places.iptc else None,
+        _in_xmp(xmp, places.xmp) if xmp else None,
+        image.info.get(places.keyword),
+    )
+    for found in candidates:
         if text := _clean(found[0] if isinstance(found, list) and found else found):
             yield text
 
 
-def _in_xmp(image: ImageFile, name: bytes) -> bytes:
-    """Return the first value of an XMP property.
+def _xmp(image: ImageFile) -> bytes:
+    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+    packet = packet.encode(errors="replace") if isinstance(packet, str) else packet
+    return bytes(packet[:_MAX_XMP_BYTES])
+
+
+def _in_xmp(packet: bytes, name: str) -> bytes:
+    """Return the first value of an XMP property: a list's first item, a text or an attribute.
 
     Searched as text: a parser of XML would also expand entities.
     """
-    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
-    packet = packet.encode(errors="replace") if isinstance(packet, str) else packet
-    inside = _between(packet[:_MAX_XMP_BYTES], b"<" + name, b"</" + name)
-    _, _, value = _between(inside, b"<rdf:li", b"</rdf:li").partition(b">")
+    tag = re.escape(name.encode())
+    inside = _between(packet, b"<" + name.encode(), b"</" + name.encode())
+    _, is_list, items = inside.partition(b"<rdf:li")
+    _, _, value = (items if is_list else inside).partition(b">")
+    value = value.partition(b"<")[0].strip()
+    if not value:
+        resource = rb"<" + tag + rb"\s[^>]*?rdf:resource\s*=\s*[\"']([^\"'<]*)"
+        attribute = rb"\s" + tag + rb"\s*=\s*(?:\"([^\"<]*)\"|'([^'<]*)')"
+        found = re.search(resource, packet) or re.search(attribute, packet)
+        value = next(filter(None, found.groups()), b"") if found else b""
     return html.unescape(value.decode(errors="replace")).encode()
 
 

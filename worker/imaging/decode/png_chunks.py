@@ -39,7 +39,9 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class _Chunk:
+class Chunk:
+    """A chunk as it is in the file."""
+
     kind: bytes
     content: memoryview
     raw: memoryview
@@ -49,35 +51,38 @@ class _Chunk:
 
     @property
     def is_valid(self) -> bool:
+        """Whether the chunk is whole and its checksum is right."""
         check = zlib.crc32(self.content, zlib.crc32(self.kind))
         return not self.is_cut and check == int.from_bytes(self.raw[-_CHECK_BYTES:], "big")
 
     @property
     def is_ancillary(self) -> bool:
+        """Whether decoders may ignore the chunk."""
         return self.kind[:1].islower()
 
     @property
     def name(self) -> str:
+        """The kind as text."""
         return self.kind.decode("ascii")
 
 
 def check(data: bytes) -> Checked:
     """Return *data* with its chunks checked; *data* itself if they are all right."""
-    chunks = list(_chunks(data))
-    kinds = [chunk.kind for chunk in chunks]
-    lacks_end = b"IEND" not in kinds or chunks[kinds.index(b"IEND")].is_cut
-    invalid = [chunk for chunk in chunks if not chunk.is_valid]
+    found = list(chunks(data))
+    kinds = [chunk.kind for chunk in found]
+    lacks_end = b"IEND" not in kinds or found[kinds.index(b"IEND")].is_cut
+    invalid = [chunk for chunk in found if not chunk.is_valid]
     if b"IDAT" not in kinds or not (invalid or lacks_end):
         return Checked(data, Findings(), lacks_end=False)
     parts = [memoryview(data)[:_SIGNATURE_BYTES]]
-    for chunk in chunks:
+    for chunk in found:
         parts += _repaired(chunk)
     if lacks_end:
         parts.append(memoryview(_written(b"IEND", b"")))
     return Checked(b"".join(parts), _findings(invalid), lacks_end)
 
 
-def _chunks(data: bytes) -> Iterator[_Chunk]:
+def chunks(data: bytes) -> Iterator[Chunk]:
     """Yield the chunks up to the end chunk, the end of the file, or what is no chunk."""
     view, at = memoryview(data), _SIGNATURE_BYTES
     while at + _HEAD.size <= len(data):
@@ -86,13 +91,13 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
             return
         start = at + _HEAD.size
         end = start + length + _CHECK_BYTES
-        yield _Chunk(kind, view[start : start + length], view[at:end], end > len(data))
+        yield Chunk(kind, view[start : start + length], view[at:end], end > len(data))
         if kind == b"IEND":
             return
         at = end
 
 
-def _repaired(chunk: _Chunk) -> list[memoryview]:
+def _repaired(chunk: Chunk) -> list[memoryview]:
     """Return what a decoder should read in place of *chunk*."""
     if chunk.is_valid:
         return [chunk.raw]
@@ -110,7 +115,7 @@ def _written(kind: bytes, content: bytes) -> bytes:
     return _HEAD.pack(len(content), kind) + content + check.to_bytes(_CHECK_BYTES, "big")
 
 
-def _findings(invalid: list[_Chunk]) -> Findings:
+def _findings(invalid: list[Chunk]) -> Findings:
     wrong = [chunk for chunk in invalid if not chunk.is_cut]
     other = sorted({chunk.name for chunk in wrong if chunk.is_ancillary})
     ignored = [name for name in other if name.encode() not in _CHANGE_PIXELS]
