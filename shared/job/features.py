@@ -10,7 +10,7 @@ from typing import Final
 
 OUTPUTS: Final = "outputs"
 """Other outputs than cutout and mask."""
-FEATURES: Final[frozenset[str]] = frozenset()
+FEATURES: Final[frozenset[str]] = frozenset({OUTPUTS})
 """Features that this version knows: names of lower case letters, digits and `-`."""
 
 

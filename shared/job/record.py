@@ -42,11 +42,12 @@ class OutputFacts(Document):
 
     @model_serializer(mode="wrap")
     def _compact(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        defaults = {
-            name: field.get_default(call_default_factory=True)
-            for name, field in type(self).model_fields.items()
+        defaults = type(self).model_construct()
+        return {
+            name: value
+            for name, value in dump(self).items()
+            if getattr(self, name) != getattr(defaults, name)
         }
-        return {name: value for name, value in dump(self).items() if value != defaults[name]}
 
 
 class ItemRecord(Document):

@@ -213,7 +213,7 @@ class JobSpec(Document):
         Without `needs` it has only the fields that version 0.1 reads; `added_json` has the others.
         """
         exclude = set() if self.needs else set(_ADDED)
-        body = {"schema": SCHEMA, **self.model_dump(exclude=exclude)}
+        body = {"schema": SCHEMA, **self.model_dump(mode="json", exclude=exclude)}
         return json.dumps(body, separators=(",", ":"))
 
     def added_json(self) -> str:

@@ -15,7 +15,7 @@ from worker.engine.stage import Executor, Stage
 from worker.engine.verdicts import doubted, worst
 from worker.imaging.operations import ImageOperations, final_mask
 from worker.imaging.render import RenderSource
-from worker.imaging.types import Cutout, Mask
+from worker.imaging.types import NO_METADATA, Cutout, Mask
 from worker.storage import EncodedOutput
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,9 @@ class _Rendering:
         params_hash = self._spec.hash_of(name, has_alpha=self._has_alpha)
         texts = png_texts_of(self.request, self.version, params_hash=params_hash)
         pixels = self.mask if name == MASK else self._cutout
-        body = self.imaging.encode(pixels, texts, self.payload.image.metadata, options)
+        is_kept = options.metadata == "copyright"
+        metadata = self.payload.image.metadata if is_kept else NO_METADATA
+        body = self.imaging.encode(pixels, texts, metadata, options)
         return EncodedOutput(
             name, {0: body}, options.format.extension, options.format.media_type, params_hash
         )
@@ -130,7 +132,7 @@ class _Rendering:
         return EncodedOutput(
             output.name,
             {} if is_hidden else made.files,
-            made.extension,
+            recipe.format,
             made.media_type,
             self._spec.hash_of(output.name, has_alpha=self._has_alpha),
             facts,

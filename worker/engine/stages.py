@@ -73,9 +73,7 @@ class Decode(Stage[Downloaded]):
         """See `Stage.run`."""
         request, options = item.request, item.request.spec.options
         decoded = self.imaging.decode(payload.body, options, isolate=request.isolate)
-        source = decoded.source(
-            keep_alpha=options.alpha != "ignore", keep_metadata=options.metadata == "copyright"
-        )
+        source = decoded.source(keep_alpha=options.alpha != "ignore")
         ready: Decoded | Inferred
         if own := own_mask(decoded, options):
             ready = Inferred(payload.present, source, own.notes, OwnAlpha(own.mask))

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from shared.job.options import PictureOptions
 from shared.job.spec import Json
 from shared.job.thresholds import Thresholds
+from shared.recipes import Recipe
 from worker.imaging.compose import combine, compose, solid
 from worker.imaging.decode import (
     FLATTENED,
@@ -18,9 +21,11 @@ from worker.imaging.decode import (
 )
 from worker.imaging.decode.isolated.decoder import IsolatedDecoder
 from worker.imaging.encode import ENCODERS
+from worker.imaging.outputs import MadeOutput, make_output
 from worker.imaging.own_alpha import ALREADY_CUT_OUT, is_cutout
 from worker.imaging.preview import preview
 from worker.imaging.quality import measure
+from worker.imaging.render import RenderSource
 from worker.imaging.types import Cutout, Mask, RgbImage, SourceImage, SourceMetadata
 from worker.imaging.verdict import judge
 
@@ -89,6 +94,16 @@ class ImageOperations:
         """Return the cutout of *image*, with *mask* as its alpha, made `solid` if so configured."""
         alpha = solid(mask) if options.solid == "on" else mask
         return compose(image, alpha, edges=options.edges)
+
+    def colours(self, image: RgbImage, mask: Mask) -> RgbImage:
+        """Return the foreground colours of *image*, which outputs are rendered from."""
+        return np.ascontiguousarray(compose(image, mask, edges="estimate")[..., :3])
+
+    def make_output(
+        self, recipe: Recipe, source: RenderSource, metadata: SourceMetadata
+    ) -> MadeOutput:
+        """Return the output that *recipe* describes; see `worker.imaging.outputs`."""
+        return make_output(recipe, source, metadata)
 
     def encode(
         self,

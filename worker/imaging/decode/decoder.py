@@ -44,12 +44,11 @@ class DecodedImage:
     doubts: tuple[str, ...] = ()
     """Those of the notes that say why pixels may be wrong; each forces the verdict `review`."""
 
-    def source(self, *, keep_alpha: bool, keep_metadata: bool) -> SourceImage:
-        """Return the pixels for the cutout, with the file's alpha and metadata if to be kept."""
-        metadata = self.metadata if keep_metadata else NO_METADATA
+    def source(self, *, keep_alpha: bool) -> SourceImage:
+        """Return what outputs are made from, with the file's alpha if it is to be kept."""
         if keep_alpha and self.alpha is not None and self.straight is not None:
-            return SourceImage(self.straight, self.alpha, metadata, self.doubts)
-        return SourceImage(self.image, metadata=metadata, doubts=self.doubts)
+            return SourceImage(self.straight, self.alpha, self.metadata, self.doubts)
+        return SourceImage(self.image, metadata=self.metadata, doubts=self.doubts)
 
 
 def decode(data: bytes, limits: Limits, *, truncated: Truncated = "fail") -> DecodedImage:

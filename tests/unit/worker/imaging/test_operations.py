@@ -76,7 +76,7 @@ def test_the_source_of_an_image_with_alpha_is_its_straight_colours():
     flat, straight = quadrants(), 255 - quadrants()
     decoded = DecodedImage(flat, ALPHA, (), straight)
 
-    kept, ignored = (decoded.source(keep_alpha=keep, keep_metadata=True) for keep in (True, False))
+    kept, ignored = (decoded.source(keep_alpha=keep) for keep in (True, False))
 
     assert kept.pixels is straight
     assert kept.alpha is ALPHA
@@ -85,7 +85,7 @@ def test_the_source_of_an_image_with_alpha_is_its_straight_colours():
 
 
 def test_the_source_of_an_image_without_alpha_is_opaque():
-    source = DecodedImage(quadrants(), None, ()).source(keep_alpha=True, keep_metadata=True)
+    source = DecodedImage(quadrants(), None, ()).source(keep_alpha=True)
 
     assert source.alpha is None
 

@@ -312,7 +312,7 @@ def test_a_doubt_makes_the_verdict_a_review():
     options = PictureOptions(truncated="accept")
 
     source = operations.decode(data[: len(data) // 2], options, isolate=False).source(
-        keep_alpha=True, keep_metadata=True
+        keep_alpha=True
     )
     figures = operations.measure(mask, 0.0, 1.0, DEFAULTS, source.doubts)
 

@@ -1,0 +1,98 @@
+"""Make a finished output: draw it, encode it, and check the encoded bytes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from shared.job.record import OutputFacts
+from shared.recipes import Recipe
+from shared.recipes.checks import Checks
+from shared.recipes.recipe import Format
+from worker.imaging.compliance import Context, Finding, check
+from worker.imaging.encode.encoding import Encoding
+from worker.imaging.encode.formats import encode
+from worker.imaging.render import Drawn, RenderSource, at_width, draw
+from worker.imaging.types import RgbImage, SourceMetadata
+
+MEDIA_TYPES: Final[Mapping[Format, str]] = {
+    "jpg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+    "avif": "image/avif",
+    "tiff": "image/tiff",
+    "zip": "application/zip",
+}
+
+
+@dataclass(frozen=True)
+class MadeOutput:
+    """One output of an image."""
+
+    files: Mapping[int, bytes]
+    """By width; one file under 0 unless the recipe has widths."""
+    media_type: str
+    facts: OutputFacts
+
+
+def make_output(
+    recipe: Recipe,
+    source: RenderSource,
+    metadata: SourceMetadata,
+    *,
+    background_image: RgbImage | None = None,
+) -> MadeOutput:
+    """Return the output that *recipe* describes: its files, and what the checks found.
+
+    An output in several widths is checked at its widest. A pure function of its arguments.
+
+    Args:
+        recipe: What the output looks like.
+        source: Image, foreground colours and mask.
+        metadata: What outputs may keep of the source's metadata.
+        background_image: The image that the recipe's background names.
+    """
+    drawn = draw(source, recipe, background_image=background_image)
+    encoding = Encoding.of(recipe, metadata)
+    sized = {width: at_width(drawn, width) if width else drawn for width in recipe.widths or (0,)}
+    files = {width: encode(each.pixels, encoding) for width, each in sized.items()}
+    widest = max(files)
+    findings = check(files[widest], checks_of(recipe), _context(recipe, sized[widest]))
+    facts = _facts(recipe, sized[widest], findings)
+    widths = {} if 0 in files else {width: len(data) for width, data in files.items()}
+    sizes = {"bytes": len(files[widest]), "widths": widths}
+    return MadeOutput(files, MEDIA_TYPES[recipe.format], facts.model_copy(update=sizes))
+
+
+def checks_of(recipe: Recipe) -> Checks:
+    """Return the checks of *recipe*: those that it names, and its own limits of bytes."""
+    must = recipe.checks.must
+    lower = [each for each in (must.min_bytes, recipe.min_bytes) if each is not None]
+    upper = [each for each in (must.max_bytes, recipe.max_bytes) if each is not None]
+    limits = {"min_bytes": max(lower, default=None), "max_bytes": min(upper, default=None)}
+    return recipe.checks.model_copy(update={"must": must.model_copy(update=limits)})
+
+
+def _context(recipe: Recipe, drawn: Drawn) -> Context:
+    return Context(
+        extension=recipe.format,
+        fill_of=recipe.fill_of,
+        mask=drawn.mask,
+        cut=frozenset(drawn.placement.cut),
+        upscaled=drawn.placement.upscaled,
+    )
+
+
+def _facts(recipe: Recipe, drawn: Drawn, findings: tuple[Finding, ...]) -> OutputFacts:
+    failed = [each for each in findings if each.state == "failed"]
+    must = {each.check: (each.value, each.limit) for each in failed if each.level == "must"}
+    should = {each.check: (each.value, each.limit) for each in failed if each.level == "should"}
+    canvas = drawn.placement.canvas
+    return OutputFacts(
+        width=canvas.width_px,
+        height=canvas.height_px,
+        format=recipe.format,
+        verdict="review" if must else "ok",
+        failed=must,
+        noted=should,
+        upscaled=round(drawn.placement.upscaled, 3),
+    )
