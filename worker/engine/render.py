@@ -105,11 +105,10 @@ class _Rendering:
 
     @property
     def _missing(self) -> list[str]:
-        is_hidden = self._spec.image_output is ImageOutput.HIDE
         return [
             name
             for name in self._spec.output_names
-            if name not in self.payload.present.outputs and not (is_hidden and name in BUILT_IN)
+            if name not in self.payload.present.outputs and not (self._is_hidden and name in BUILT_IN)
         ]
 
     def _built_in(self, name: str) -> EncodedOutput:
@@ -128,10 +127,9 @@ class _Rendering:
         recipe = output.recipe
         made = self.imaging.make_output(recipe, self._source, self.payload.image.metadata)
         facts = doubted(made.facts) if verdict != "ok" else made.facts
-        is_hidden = self._spec.image_output is ImageOutput.HIDE
         return EncodedOutput(
             output.name,
-            {} if is_hidden else made.files,
+            {} if self._is_hidden else made.files,
             recipe.format,
             made.media_type,
             self._spec.hash_of(output.name, has_alpha=self._has_alpha),
@@ -141,7 +139,7 @@ class _Rendering:
     def previews(self, verdict: str) -> tuple[bytes, ...]:
         """Return the preview; none if it is not wanted or cannot be drawn."""
         request = self.request
-        if not request.previews.take(request.index, verdict):
+        if self._is_hidden or not request.previews.take(request.index, verdict):
             return ()
         try:
             return (self.imaging.preview(self.payload.image, self._cutout),)
@@ -154,6 +152,10 @@ class _Rendering:
     @property
     def _spec(self) -> JobSpec:
         return self.request.spec
+
+    @property
+    def _is_hidden(self) -> bool:
+        return self._spec.image_output is ImageOutput.HIDE
 
     @property
     def _has_alpha(self) -> bool:
