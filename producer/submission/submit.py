@@ -12,6 +12,7 @@ from producer.submission.manifest import stage
 from producer.submission.options import JobOptions
 from producer.submission.sources import PrefixSource, Source, parse_prefix
 from shared.errors import InvalidOption, JobConflict, NoKeys, RmbgError, ServiceUnavailable
+from shared.job.differences import differences
 from shared.job.keys import manifest_key
 from shared.job.output_keys import comfyui_stem, comfyui_stems, highest_number, is_own_output
 from shared.job.spec import MAX_INTERACTIVE_ITEMS, JobSpec, Naming, Priority
@@ -136,12 +137,19 @@ def _create_or_join(services: Services, submission: Submission) -> Submitted:
     """
     try:
         submitted = services.jobs.submissions.submit(submission)
-    except JobConflict:
+    except JobConflict as err:
         _delete_chunks(services, submission.manifest, submission.spec)
-        raise
+        raise JobConflict(f"{err} ({_what_differs(services, submission)})") from err
     if not submitted.created:
         _delete_chunks(services, submission.manifest, submission.spec)
     return submitted
+
+
+def _what_differs(services: Services, submission: Submission) -> str:
+    """Return what differs from the job whose ID the submission was given."""
+    known = services.jobs.queries.spec(submission.job_id or "")
+    changed = differences(known, submission.spec)
+    return f"different: {', '.join(changed)}" if changed else "the image keys differ"
 
 
 def _reserve(services: Services, spec: JobSpec, count: int) -> int:

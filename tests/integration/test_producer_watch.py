@@ -16,6 +16,7 @@ from support.until import until
 from producer.client import Client
 from shared.errors import InvalidOption, JobConflict, NoKeys, ServiceUnavailable, UnknownJob
 from shared.job.spec import ImageOutput
+from shared.recipes import Recipe
 from shared.settings import ServiceSettings
 
 pytestmark = pytest.mark.integration
@@ -112,8 +113,15 @@ def test_a_client_refuses_a_submission_without_keys(client):
 def test_a_client_raises_job_conflict_for_other_keys_under_the_same_id(client):
     client.submit(["a.jpg"], job_id="j")
 
-    with pytest.raises(JobConflict):
+    with pytest.raises(JobConflict, match="the image keys differ"):
         client.submit(["b.jpg"], job_id="j")
+
+
+def test_a_conflict_of_a_job_id_names_the_fields_that_changed(client):
+    client.submit(["a.jpg"], job_id="j", outputs=[Recipe(name="shop", fill=0.8)])
+
+    with pytest.raises(JobConflict, match=r"different: outputs\.shop\.fill, outputs\.shop\.size\)"):
+        client.submit(["a.jpg"], job_id="j", outputs=[Recipe(name="shop", fill=0.9, size=500)])
 
 
 def test_a_client_follows_results_in_item_order(client, hand):

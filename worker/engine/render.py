@@ -105,11 +105,8 @@ class _Rendering:
 
     @property
     def _missing(self) -> list[str]:
-        return [
-            name
-            for name in self._spec.output_names
-            if name not in self.payload.present.outputs and not (self._is_hidden and name in BUILT_IN)
-        ]
+        left_out = {*self.payload.present.outputs, *(BUILT_IN if self._is_hidden else ())}
+        return [name for name in self._spec.output_names if name not in left_out]
 
     def _built_in(self, name: str) -> EncodedOutput:
         options = self._spec.options
