@@ -38,6 +38,10 @@ _COMMANDS: Final = {
         "producer.commands.verify:verify",
         "Check that every output of a job exists and is intact.",
     ),
+    "check": (
+        "producer.commands.tools:check",
+        "Check finished images against the rules of a marketplace.",
+    ),
     "presets": (
         "producer.commands.recipes:list_presets",
         "List the presets for marketplaces, with the sources of their figures.",

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 import click
@@ -18,7 +19,7 @@ LEAVE_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that ask a worker to leave."""
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.option("--check", is_flag=True, help="Process one generated image and exit.")
 @click.option(
     "--devices",
@@ -27,15 +28,36 @@ LEAVE_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 )
 @click.option("--probe", is_flag=True, help="Check that the worker at RMBG_HTTP is ready.")
 @click.version_option(package_name="rmbg-queue")
-def main(*, check: bool, devices: str | None, probe: bool) -> None:
+@click.pass_context
+def main(ctx: click.Context, /, *, check: bool, devices: str | None, probe: bool) -> None:
     """Process tickets from Redis: compute cutouts and masks and write them to the bucket.
 
     Settings come from RMBG_* variables; see docs/operations.md.
     """
+    if ctx.invoked_subcommand is None:
+        _exit_with(lambda: _probe() if probe else _run(check=check, devices=devices))
+
+
+@main.command(hidden=True)
+@click.argument("name")
+@click.argument("request_fd", type=int)
+def tool(name: str, request_fd: int) -> None:
+    """Run a tool that `rmbg` asks for: NAME, and the open file that holds the request."""
+
+    def run() -> int:
+        from worker.tools import run_tool  # noqa: PLC0415 - imports the image libraries
+
+        return run_tool(name, request_fd, os.environ)
+
+    _exit_with(run)
+
+
+def _exit_with(run: Callable[[], int]) -> NoReturn:
+    """Exit with the code that *run* returns, or with that of the error it raises."""
     try:
         streams.prepare()
         log.configure(sys.stderr)
-        sys.exit(_probe() if probe else _run(check=check, devices=devices))
+        sys.exit(run())
     except ModuleNotFoundError as err:
         _fail(f"{err}: pip install 'rmbg-queue[worker]'", CONFIG_EXIT)
     except RmbgError as err:

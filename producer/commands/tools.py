@@ -1,0 +1,63 @@
+"""`rmbg check`: commands that need image libraries, which `rmbg-worker` has."""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final, NoReturn
+
+import click
+
+from producer.submission.outputs import choose_outputs
+from shared.errors import ConfigError, InvalidOption
+from shared.tool_requests import CheckRequest
+
+_WORKER: Final = "rmbg-worker"
+
+
+@click.command
+@click.argument("files", nargs=-1, metavar="[FILES]...")
+@click.option("--prefix", metavar="s3://BUCKET/PREFIX/", help="Check all images with this prefix.")
+@click.option(
+    "--preset",
+    "presets",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="Preset or recipe file with the checks. Repeat it for several.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print every finding, as JSON lines.")
+def check(
+    files: tuple[str, ...], prefix: str | None, presets: tuple[str, ...], *, as_json: bool
+) -> None:
+    """Check images that exist already, without network and mask.
+
+    FILES are image files and folders. For each image and preset one line is printed, separated by
+    tabs: the file, the preset, ok or fails, and what was found. Checks that need a mask are named
+    as not possible. Exits with 1 if a check that must pass fails.
+    """
+    if bool(files) == (prefix is not None):
+        raise InvalidOption("give files or --prefix, one of them")
+    outputs = choose_outputs(presets).recipes
+    if len(outputs) < len(set(presets)):
+        raise InvalidOption("cutout and mask have no checks; name presets or recipe files")
+    _become_tool(CheckRequest(files=files, prefix=prefix, outputs=outputs, as_json=as_json))
+
+
+def _become_tool(request: CheckRequest) -> NoReturn:
+    """Replace this process by a tool of the worker, which reads *request* from a file.
+
+    Raises:
+        ConfigError: If the command of the worker is not installed.
+    """
+    beside = Path(sys.executable).with_name(_WORKER)
+    command = str(beside) if beside.exists() else shutil.which(_WORKER)
+    if command is None:
+        raise ConfigError(f"{_WORKER} is not installed: pip install 'rmbg-queue[worker]'")
+    with tempfile.TemporaryFile() as file:
+        file.write(request.model_dump_json().encode())
+        file.seek(0)
+        os.set_inheritable(file.fileno(), True)  # noqa: FBT003 - positional only
+        sys.stdout.flush()
+        os.execv(command, [command, "tool", request.tool, str(file.fileno())])  # noqa: S606 - ours

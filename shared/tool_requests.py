@@ -1,0 +1,18 @@
+"""What `rmbg` asks of the tools of `rmbg-worker`, which have the image libraries."""
+
+from typing import ClassVar
+
+from shared.document import Document
+from shared.job.outputs import RecipeOutput
+
+
+class CheckRequest(Document):
+    """Check images that exist already against recipes."""
+
+    tool: ClassVar[str] = "check"
+    files: tuple[str, ...] = ()
+    """Paths of files and folders."""
+    prefix: str | None = None
+    """`s3://bucket/prefix/`, or None."""
+    outputs: tuple[RecipeOutput, ...]
+    as_json: bool = False
