@@ -148,6 +148,7 @@ def test_the_end_of_a_job_is_noted_for_housekeeping(consumer, repeat):
         consumer.published += feed(consumer.store)
         consumer.run()
 
+    assert consumer.store.queries.status(job_id).state is JobState.DONE
     notes = [key for key in consumer.objects.keys("cutouts") if key.startswith("_jobs/.ended/")]
     assert [key.rpartition("/")[2] for key in notes] == [job_id] * len(notes)
     assert notes
