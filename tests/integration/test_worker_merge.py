@@ -87,10 +87,10 @@ def test_the_report_is_made_without_any_source_or_cutout(shown):
     consumer.run()
 
     assert consumer.store.queries.status(job_id).finished_at is not None
-    assert images_shown(consumer, job_id) == 3
     read = [key for call, _, key in asked if call == "get" and "shards" not in key]
     assert sorted(read) == [f"_jobs/{job_id}/previews/{n}.webp" for n in range(3)]
     assert not [key for _, bucket, key in asked if bucket == "inbox"]
+    assert images_shown(consumer, job_id) == 3
 
 
 @pytest.mark.parametrize(
@@ -148,6 +148,7 @@ def test_the_end_of_a_job_is_noted_for_housekeeping(consumer, repeat):
         consumer.published += feed(consumer.store)
         consumer.run()
 
+    assert consumer.store.queries.status(job_id).state is JobState.DONE
     notes = [key for key in consumer.objects.keys("cutouts") if key.startswith("_jobs/.ended/")]
     assert [key.rpartition("/")[2] for key in notes] == [job_id] * len(notes)
     assert notes
