@@ -14,6 +14,7 @@ from support.until import until
 from shared.errors import StoreUnavailable
 from shared.objects.object_metadata import SOURCE
 from worker.engine.circuit_breaker import Direction, Target
+from worker.engine.observer import Observer
 from worker.engine.payloads import Deferred, Finished
 
 
@@ -312,11 +313,21 @@ def test_an_item_that_fails_in_any_step_releases_its_bytes(admissions, step, err
     assert (harness.bytes.held, harness.engine.holdings.pixels.held) == (0, 0)
 
 
-def test_a_download_that_breaks_off_releases_its_bytes_before_its_retry(admissions):
-    held = []
-    harness = admissions(limit=100)
+class HeldAtRetries(Observer):
+    """Notes how many bytes are held when an item is about to be retried."""
 
-    def before_read(key):
+    def __init__(self):
+        self.held = []
+
+    def retried(self, *_):
+        self.held.append(self.harness.bytes.held)
+
+
+def test_a_download_that_breaks_off_releases_its_bytes_until_its_retry(admissions):
+    observer, held = HeldAtRetries(), []
+    harness = observer.harness = admissions(limit=100, observers=(observer,))
+
+    def before_read(_key):
         held.append(harness.bytes.held)
         if len(held) < 3:
             raise StoreUnavailable("the connection broke")
@@ -326,7 +337,7 @@ def test_a_download_that_breaks_off_releases_its_bytes_before_its_retry(admissio
     [outcome] = harness.run(*harness.sources(1, 60))
 
     assert outcome.record.state == "done"
-    assert held == [60, 60, 60]
+    assert (held, observer.held) == ([60, 60, 60], [0, 0])
 
 
 def test_an_admitted_source_holds_nothing_while_its_bucket_is_down(admissions):
