@@ -7,8 +7,9 @@ Modules, each importing only earlier ones: `limits` (size limits), `sniff` (file
 misreads), `transparent_colour` (of a PNG), `samples` (any mode to 8 bits and a separate alpha),
 `profiles` (builds ICC profiles), `press` (of CMYK without a profile), `cicp` (colour spaces that a
 PNG names), `iso_boxes`, `nclx` (those that AVIF and HEIC name), `colour` (profiles to sRGB),
-`orientation`, `metadata` (that outputs keep), `decoder` (all steps in order), `isolated` (the
-decoder in child processes).
+`orientation`, `metadata` (that outputs keep), `leftover`, `line_ends`, `tiff_strips` (damage in
+formats other than JPEG and PNG), `decoder` (all steps in order), `isolated` (the decoder in child
+processes).
 """
 
 from worker.imaging.decode.decoder import DecodedImage, decode

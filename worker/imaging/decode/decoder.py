@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -15,15 +15,20 @@ from worker.imaging.decode.damage import TRUNCATED, Findings
 from worker.imaging.decode.files import FOREIGN, opened
 from worker.imaging.decode.header import peek
 from worker.imaging.decode.jpeg_steps import find_steps
+from worker.imaging.decode.leftover import find_leftover
 from worker.imaging.decode.limits import Limits
+from worker.imaging.decode.line_ends import find_converted_line_ends
 from worker.imaging.decode.metadata import read_metadata
 from worker.imaging.decode.orientation import apply_orientation, orientation
 from worker.imaging.decode.samples import flatten, split
+from worker.imaging.decode.tiff_strips import check_strips
 from worker.imaging.decode.transparent_colour import resolve_transparent_colour
 from worker.imaging.types import NO_METADATA, Mask, RgbImage, SourceImage, SourceMetadata
 
 Truncated: TypeAlias = Literal["fail", "accept"]
 """What to do with a truncated file."""
+_ENTROPY_CODED: Final = ("WEBP", "AVIF", "HEIF")
+"""Formats without checksums, whose decoders need each byte of an undamaged file."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +85,18 @@ def decode(data: bytes, limits: Limits, *, truncated: Truncated = "fail") -> Dec
         limits.check_size(*image.size)
         if image_format == "TIFF":
             tiff.prepare(image)
+            findings += check_strips(image, data)
         if _load(image, accept=accept):
             findings += Findings(damage=(TRUNCATED,))
         elif checked and checked.lacks_end:
             findings += Findings(notes=(png_chunks.NO_END,))
+        elif image_format in _ENTROPY_CODED:
+            findings += find_leftover(data, image, image_format)
         if checked:
             resolve_transparent_colour(image, whole)
+        else:
+            is_compressed = image_format in _ENTROPY_CODED
+            findings += find_converted_line_ends(data, is_compressed=is_compressed)
         findings += Findings(notes=_name_colours(image, image_format, whole))
         findings = findings.accepted(image_format, accept=accept)
         decoded = _finish(image)

@@ -82,7 +82,7 @@ def _iso_size(data: bytes, image_format: Format) -> tuple[int, int]:
     Tiles and thumbnails declare sizes too; the image itself is the largest.
     """
     sizes = [(0, 0)]
-    for count, (kind, start, end, _) in enumerate(all_boxes(data)):
+    for count, (kind, start, end) in enumerate(all_boxes(data)):
         if count > _MAX_BOXES:
             raise UndecodableImage(f"{image_format}: more than {_MAX_BOXES:,} boxes in the header")
         if kind == b"ispe" and end - start >= 12:  # noqa: PLR2004 - flags, width, height

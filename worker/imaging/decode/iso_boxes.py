@@ -18,8 +18,6 @@ class Box(NamedTuple):
     start: int
     end: int
     """At most the end of the file."""
-    is_cut: bool
-    """Whether the file or the outer box ends before the end that this box declares."""
 
 
 def boxes(data: bytes, start: int, end: int) -> Iterator[Box]:
@@ -33,7 +31,7 @@ def boxes(data: bytes, start: int, end: int) -> Iterator[Box]:
         stop = end if length == 0 else min(start + length, end)
         if stop < content:
             return
-        yield Box(kind, content, stop, length != 0 and start + length > end)
+        yield Box(kind, content, stop)
         start = stop
 
 
@@ -54,9 +52,7 @@ def primary_properties(data: bytes) -> list[bytes]:
 
     Those of all images if the file does not tell which ones belong to the primary image.
     """
-    found: dict[bytes, Box] = {}
-    for box in all_boxes(data):
-        found.setdefault(box.kind, box)
+    found = _first_of_each_kind(data)
     if b"ipco" not in found:
         return []
     listed = [
@@ -71,6 +67,13 @@ def primary_properties(data: bytes) -> list[bytes]:
         except (struct.error, IndexError):
             numbers = []
     return [listed[n - 1] for n in numbers if 0 < n <= len(listed)] or listed
+
+
+def _first_of_each_kind(data: bytes) -> dict[bytes, Box]:
+    found: dict[bytes, Box] = {}
+    for box in all_boxes(data):
+        found.setdefault(box.kind, box)
+    return found
 
 
 def _number(data: bytes, start: int) -> int:
@@ -94,3 +97,59 @@ def _associated(data: bytes, ipma: Box, item: int) -> list[int]:
             return [value & ~essential for value in values]
         at += size * count
     return []
+
+
+def primary_data(data: bytes) -> tuple[int, int] | None:
+    """Return start and end of the last part of the primary image's compressed data.
+
+    None if it is in no place of its own: in a grid of tiles, or in an index of the header.
+    """
+    found = _first_of_each_kind(data)
+    if b"pitm" not in found or b"iloc" not in found:
+        return None
+    try:
+        return _located(data, found[b"iloc"], _number(data, found[b"pitm"].start))
+    except (struct.error, IndexError):
+        return None
+
+
+def _located(data: bytes, iloc: Box, item: int) -> tuple[int, int] | None:
+    """Return the last extent of an item (ISO/IEC 14496-12, 8.11.3)."""
+    version = data[iloc.start]
+    offset_size, length_size = data[iloc.start + 4] >> 4, data[iloc.start + 4] & 15
+    base_size = data[iloc.start + 5] >> 4
+    index_size = data[iloc.start + 5] & 15 if version else 0
+    wide = 4 if version == 2 else 2  # noqa: PLR2004 - the version with numbers of 4 bytes
+    fields = _Fields(data, iloc.start + 6, iloc.end)
+    for _ in range(min(fields.take(wide), _MAX_ITEMS)):
+        number = fields.take(wide)
+        method = fields.take(2) & 15 if version else 0
+        fields.take(2)  # the file that holds the data: this one
+        base, place = fields.take(base_size), None
+        for _ in range(min(fields.take(2), _MAX_ITEMS)):
+            fields.take(index_size)
+            start = base + fields.take(offset_size)
+            length = fields.take(length_size)
+            place = start, start + length
+        if number == item:
+            is_inside = place is not None and place[0] < place[1] <= len(data)
+            return place if method == 0 and is_inside else None
+    return None
+
+
+class _Fields:
+    """Numbers one after the other in a box."""
+
+    def __init__(self, data: bytes, at: int, end: int) -> None:
+        self._data, self._at, self._end = data, at, end
+
+    def take(self, size: int) -> int:
+        """Return the next number, of *size* bytes.
+
+        Raises:
+            IndexError: At the end of the box.
+        """
+        start, self._at = self._at, self._at + size
+        if self._at > self._end:
+            raise IndexError
+        return int.from_bytes(self._data[start : self._at], "big")
