@@ -9,6 +9,7 @@ import click
 
 from shared import logging as log
 from shared import streams
+from shared.completion import QuietCompletion
 from shared.errors import ConfigError, RmbgError
 from worker.runtime.malloc import keep_memory
 
@@ -18,7 +19,7 @@ LEAVE_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that ask a worker to leave."""
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=QuietCompletion, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--check", is_flag=True, help="Process one generated image and exit.")
 @click.option(
     "--devices",

@@ -84,9 +84,10 @@ def test_an_evicting_server_is_refused_with_the_command_that_mends_it(start):
 def test_an_evicting_server_is_only_a_warning_if_the_loss_of_jobs_is_accepted(start):
     server = start(*EVICTING)
 
-    [(_, level, _)] = of_redis(server, **ACCEPTS_LOSS)
+    [(_, level, detail)] = of_redis(server, **ACCEPTS_LOSS)
 
     assert level is Level.WARNING
+    assert "RMBG_ALLOW_EVICTION=1" in detail
     require(settings_of(server, **ACCEPTS_LOSS), MemoryStore())
 
 

@@ -264,15 +264,27 @@ def test_watch_exits_with_2_if_redis_loses_the_job(client, service_env, service_
         assert process.wait(timeout=30) == 2
 
 
-def test_doctor_names_role_and_missing_commands(service_env):
+def test_doctor_names_the_role_and_the_primary(service_env):
     """Reads work on a replica, so the list of workers would say that none is registered."""
     with replica(service_env) as env:
         done = rmbg("doctor", env=env)
 
     assert done.returncode == 1
     assert b"FAULT  job store: " in done.stdout
-    assert b"read-only replica" in done.stdout
+    assert b"read-only replica; set RMBG_REDIS_URL to the primary, 127.0.0.1:" in done.stdout
     assert b"no worker is registered" not in done.stdout
+
+
+def test_doctor_names_the_missing_commands(service_env):
+    options = ("--user", "lim", "on", ">pw", "~*", "+@all", "-xadd", "-brpop")
+    with RedisServer(options=options, login="lim:pw@") as server:
+        url = server.url.removesuffix("/1") + "/0"
+        done = rmbg("doctor", env=dict(service_env) | {"RMBG_REDIS_URL": url})
+
+    assert done.returncode == 1
+    assert b"may not run XADD on the keys of the job store" in done.stdout
+    assert b"may not run BRPOP on the keys of the queue" in done.stdout
+    assert b"deploy/users.acl" in done.stdout
 
 
 def test_a_submission_to_an_evicting_redis_is_refused_unless_that_is_accepted(service_env):
