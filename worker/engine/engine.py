@@ -20,7 +20,7 @@ from worker.engine.scheduler import StageScheduler
 from worker.engine.stage import Executor
 from worker.engine.stages import Stages, first_step
 from worker.engine.store_access import StoreAccess
-from worker.lifecycle import FailureCounter, Shutdown, start_loop
+from worker.lifecycle import FailureCounter, Shutdown, start_loop, start_pool
 
 CLOSE_S: Final = 1.0
 """How long `close` waits for threads that still run."""
@@ -85,9 +85,9 @@ class Engine:
             Executor.UPLOAD: limits.io_threads,
         }
         self._threads = [
-            start_loop(f"{executor}-{n}", self._serve_step, executor, shutdown=shutdown)
+            thread
             for executor, count in threads.items()
-            for n in range(count)
+            for thread in start_pool(executor, count, self._serve_step, executor, shutdown=shutdown)
         ] + [start_loop("device", self._serve_batch, shutdown=shutdown)]
 
     def offer(
