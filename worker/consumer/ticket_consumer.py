@@ -111,7 +111,7 @@ class TicketConsumer:
 
     def _merge(self, held: HeldTicket, granted: Granted) -> None:
         try:
-            Merge(self._store, self._objects, held, granted).run()
+            Merge(self._store, self._objects, self._leases, held, granted).run()
         except Exception as err:  # noqa: BLE001 - logged there
             self._finisher.release(held, self._finisher.after_error(held, err))
 
