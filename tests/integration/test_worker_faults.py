@@ -5,10 +5,10 @@ import threading
 
 import pytest
 from support.redelivery import end_parking
-from support.stand_ins import Valve
+from support.stand_ins import Valve, stand_in_model
 from support.until import until
 
-from shared.broker.queues import INTERACTIVE, RECOVERY, SUSPECT
+from shared.broker.queues import INTERACTIVE, SUSPECT
 from shared.errors import DeviceLost
 from worker.lifecycle import UNFIT_EXIT
 
@@ -53,7 +53,7 @@ def test_an_unforeseen_error_while_loading_a_model_releases_the_ticket(consumers
 
 
 def test_a_device_lost_while_loading_a_model_ends_the_process_and_counts_no_death(consumers):
-    """The ticket is issued again at once, because another worker can process it."""
+    """The ticket rests: the model may break the device of the next worker, too."""
 
     def load(_name):
         raise DeviceLost("injected")
@@ -64,9 +64,29 @@ def test_a_device_lost_while_loading_a_model_ends_the_process_and_counts_no_deat
     consumer.serve()
 
     assert consumer.shutdown.exit_code == UNFIT_EXIT
-    assert consumer.placed("leased") == 0
-    assert consumer.deaths(job_id) == [None]
-    assert [issued.queue for issued in consumer.published] == [RECOVERY]
+    assert_released(consumer, job_id, waiting_for="device: injected")
+
+
+def test_a_model_that_the_device_fails_on_waits_while_the_worker_serves_others(consumers):
+    """Otherwise its job would send one worker after another away."""
+    other = stand_in_model("RMBG-1.4")
+
+    def load(name):
+        if name == "RMBG-1.4":
+            return other
+        raise DeviceLost(f"{name}: no kernel image is available")
+
+    consumer = consumers(load=load)
+    good = consumer.submit(4, rem_mode="RMBG-1.4")
+    bad = consumer.submit(4, keys="others")
+
+    consumer.run()
+
+    assert consumer.store.queries.status(good).done == 4
+    assert not consumer.shutdown.is_draining
+    assert consumer.placed("parked") == 1
+    assert consumer.deaths(bad) == [None]
+    assert "no kernel image" in consumer.consumer._models.refused["isnet-general-use"]
 
 
 def test_a_job_document_that_cannot_be_read_waits_until_it_can(consumer):

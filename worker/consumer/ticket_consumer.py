@@ -132,7 +132,8 @@ class TicketConsumer:
             logger.critical("worker unfit", exc_info=err)
             self._engine.device.leave(err)
             self._shutdown.drain(str(err), UNFIT_EXIT, blames_items=False)
-            return Release(waiting_for=self._engine.device.fault)
+            # The ticket rests: the model may break the device of the next worker, too.
+            return Release(self._finisher.retry_s, LONGEST_REST_S, f"device: {err}")
         except Exception as err:  # noqa: BLE001 - logged there
             return self._finisher.after_error(held, err)
         return Release(
