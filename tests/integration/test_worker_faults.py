@@ -4,11 +4,12 @@ import json
 import threading
 
 import pytest
-from support.redelivery import end_parking
+from support.jobs import grant
+from support.redelivery import end_parking, expire_leases
 from support.stand_ins import Valve, stand_in_model
 from support.until import until
 
-from shared.broker.queues import INTERACTIVE, SUSPECT
+from shared.broker.queues import BULK, INTERACTIVE, SUSPECT
 from shared.errors import DeviceLost
 from worker.lifecycle import UNFIT_EXIT
 
@@ -180,3 +181,22 @@ def test_a_suspect_range_yields_to_an_interactive_ticket_after_one_item(consumer
     assert consumer.store.queries.status(job_id).done == 1
     consumer.run()
     assert consumer.store.queries.status(job_id).done == 16
+
+
+def test_a_suspect_ticket_that_another_queue_delivers_runs_nothing(consumer):
+    """Only a turn in the suspect queue is taken alone; beside others it could blame them."""
+    job_id = consumer.submit(4)
+    for _ in range(2):
+        grant(consumer.store, consumer.published.pop(0), "another")
+        expire_leases(consumer)
+    [suspect] = consumer.published
+    assert suspect.queue == SUSPECT
+    consumer.published.clear()
+
+    consumer.consumer.serve(suspect.ticket, BULK)
+
+    assert consumer.store.queries.status(job_id).done == 0
+    assert [issued.queue for issued in consumer.published] == [SUSPECT]
+    assert consumer.deaths(job_id) == [b"2"]
+    consumer.run()
+    assert consumer.store.queries.status(job_id).done == 4

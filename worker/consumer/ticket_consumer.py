@@ -102,7 +102,13 @@ class TicketConsumer:
             return
         held = self._leases.hold(claim.lease)
         try:
-            if ticket.is_merge:
+            if claim.queue == SUSPECT != queue:
+                # The message was delivered wrongly: the range must run alone, and this turn is not.
+                logger.warning(
+                    "suspect ticket from another queue", extra=named(ticket, cause=queue)
+                )
+                self._finisher.release(held, Release())
+            elif ticket.is_merge:
                 self._merge(held, claim)
             else:
                 self._finisher.close(held, claim, self._process(held, claim, queue))
