@@ -95,11 +95,13 @@ class ItemLoop:
         reason = waiting_for or self.device.fault
         self._leave(item, Deferred(reason, is_outage, died=self.shutdown.blames_items))
 
-    def defer_all(self, steps: Iterable[Step]) -> None:
+    def defer_all(
+        self, steps: Iterable[Step], waiting_for: str | None = None, *, is_outage: bool = False
+    ) -> None:
         """Let the items of *steps* leave without a record, whatever an observer raises."""
         for step in steps:
             try:
-                self.defer(step.item)
+                self.defer(step.item, waiting_for, is_outage=is_outage)
             except BaseException as err:  # noqa: BLE001 - the others must leave, too
                 log_unexpected("observer failed", err)
 
