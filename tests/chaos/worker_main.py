@@ -40,7 +40,7 @@ def main(order: dict[str, Any]) -> int:
     )
     store = S3Store(
         settings.services.objects,
-        max_connections=2 * settings.io_threads + 4,
+        max_connections=4 * settings.io_threads + 4,
         connect_timeout_s=1.0,
         read_timeout_s=READ_TIMEOUT_S,
     )

@@ -5,12 +5,13 @@ import json
 import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Final
 
 from shared.errors import RequestRefused, StoreError, StoreUnavailable
 from shared.job.preview_keys import preview_key
 from shared.job.record import ItemRecord
-from shared.job.spec import ImageOutput
+from shared.job.spec import Existing, ImageOutput
 from shared.objects import ObjectStore, OpenObject, PreconditionFailed
 from shared.objects.answers import FORBIDDEN
 from shared.objects.object_metadata import BYTES, GENERATION, JOB, PARAMS, RECORD, SEQUENCE, SOURCE
@@ -98,9 +99,10 @@ class OutputWriter:
         if found.metadata.get(SOURCE) != source_etag or RECORD not in found.metadata:
             return None
         record = _unpack(found.metadata[RECORD], item, keys)
-        bucket = spec.output_bucket
-        if _is_doubtful(item, record) and self._store.head(bucket, review_key(item)) is None:
-            return None  # the copy, which is written last, is missing
+        if _is_doubtful(item, record):
+            copy = self._store.head(spec.output_bucket, review_key(item))
+            if copy is None or not is_own(item, copy):
+                return None  # the copy, which is written last, is missing
         return record.model_copy(
             update={"sizes": {"cutout": found.size_bytes, "mask": mask.size_bytes}}
         )
@@ -133,7 +135,8 @@ class OutputWriter:
         *params_hash* is the one of the job's hashes that applies to the image.
 
         A repetition is harmless: what this job, or an equal one, wrote before is recognised by its
-        metadata and left as it is, so its ETag never changes.
+        metadata and left as it is, so its ETag never changes. The copy follows the same rules, but
+        it replaces that of an earlier job. There is none of a cutout that was not written.
 
         Raises:
             OutputExists: With `Existing.FAIL`, if a different output is at a key.
@@ -154,10 +157,8 @@ class OutputWriter:
             output: self._write(item, keys[output], outputs[output], metadata)
             for output in WRITE_ORDER
         }
-        if _is_doubtful(item, record):
-            bucket, key = item.spec.output_bucket, review_key(item)
-            media_type = item.spec.options.format.media_type
-            self._store.put(bucket, key, outputs["cutout"], content_type=media_type)
+        if _is_doubtful(item, record) and written["cutout"][0] not in ("superseded", "kept"):
+            self._write(_replacing(item), review_key(item), outputs["cutout"], metadata)
         conflicts = {conflict for conflict, _ in written.values()}
         return record.model_copy(
             update={
@@ -202,6 +203,11 @@ class OutputWriter:
 def _is_doubtful(item: ItemRef, record: ItemRecord) -> bool:
     """Return whether the job wants a copy of this cutout for review."""
     return item.spec.review_prefix is not None and record.verdict in DOUBTFUL
+
+
+def _replacing(item: ItemRef) -> ItemRef:
+    """Return *item* for its copy for review, which replaces that of any earlier job."""
+    return replace(item, spec=item.spec.model_copy(update={"existing": Existing.REPLACE}))
 
 
 def _pack(record: ItemRecord) -> str:
