@@ -30,7 +30,7 @@ from system import System, start_system  # noqa: E402
 from upgrade_builds import MissingCommit, current, later, previous  # noqa: E402
 from upgrade_fleet import MixedFleet  # noqa: E402
 from upgrade_jobs import LATER_KEYS, make_jobs, submit_later  # noqa: E402
-from upgrade_verdict import Upgrade, ended_by, unreadable, watch_parked  # noqa: E402
+from upgrade_verdict import Upgrade, ended_by, refused_by, unreadable, watch_parked  # noqa: E402
 from verdict import judge  # noqa: E402
 
 from shared.job.spec import TERMINAL_STATES  # noqa: E402
@@ -83,7 +83,7 @@ def _run(args: argparse.Namespace, folder: Path, builds: list[Build]) -> int:
             fleet.stop_crashes()
             settle(system, jobs, fleet)
             parked = watch_parked(system, needy, builds[0])
-            _run_later(system, needy, fleet, chance)
+            shown = _run_later(system, needy, fleet, chance)
         others = tuple(jobs.submitted)
         jobs.submitted[needy] = PlannedJob("later", LATER_KEYS, "later", "bulk", 0.0)
         found = Upgrade(
@@ -92,6 +92,8 @@ def _run(args: argparse.Namespace, folder: Path, builds: list[Build]) -> int:
             unreadable=unreadable(system, needy),
             parked=parked,
             later_by=ended_by(system, [needy]),
+            later_waiting_for=shown,
+            later_refused_by=refused_by(system, needy),
         )
     line = found.to_json(
         previous=args.previous,
@@ -105,19 +107,30 @@ def _run(args: argparse.Namespace, folder: Path, builds: list[Build]) -> int:
     return 0 if found.holds else 1
 
 
-def _run_later(system: System, needy: str, fleet: MixedFleet, chance: random.Random) -> None:
-    """Run workers of the later version beside the others until the job that needs it has ended."""
+def _run_later(
+    system: System, needy: str, fleet: MixedFleet, chance: random.Random
+) -> tuple[str, ...]:
+    """Run workers of the later version beside the others until the job that needs it has ended.
+
+    Returns:
+        What the job's status shows meanwhile.
+    """
     folder = system.folder / "later"
     folder.mkdir()
     build = later(system.folder / "later-tree")
     with Fleet(
         WORKERS, system.worker_env, folder, chance, sabotage=None, crash_share=0.0, build=build
     ) as able:
+        shown: dict[str, None] = {}
         for _ in poll(within_s=LATER_S, every_s=0.2):
             fleet.tick()
             able.tick()
-            if system.client.status(needy).state in TERMINAL_STATES:
-                return
+            status = system.client.status(needy)
+            if status.waiting_for is not None:
+                shown[status.waiting_for] = None
+            if status.state in TERMINAL_STATES:
+                break
+    return tuple(shown)
 
 
 def _arguments() -> argparse.Namespace:

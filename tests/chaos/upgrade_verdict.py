@@ -34,16 +34,13 @@ class Parked:
     waiting_for: tuple[str | None, ...]
     """All that its status shows during some seconds, to `rmbg` of either version."""
     refused_by: dict[str, int]
-    """How often a worker got a lease of its tickets and could not read the document, by version."""
+    """Leases of its tickets whose worker could not read the document, by version."""
 
     @property
     def holds(self) -> bool:
         """Whether it waits without a death, and the status names the version and the feature."""
-        is_named = all(
-            text is not None and LATER_VERSION in text and FEATURE in text
-            for text in self.waiting_for
-        )
-        return is_named and not (self.ended + self.deaths + self.refused_by["current"])
+        is_named = None not in self.waiting_for and all(map(names_later, self.waiting_for))
+        return is_named and not (self.ended + self.deaths + sum(self.refused_by.values()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,25 +55,36 @@ class Upgrade:
     parked: Parked
     later_by: dict[str, int]
     """Items of the job that needs a later version, by the version that processed them."""
+    later_waiting_for: tuple[str, ...]
+    """What its status shows while workers of the later version run beside the others."""
+    later_refused_by: dict[str, int]
+    """As `Parked.refused_by`, at the end: version 0.1 claims any ticket that it gets."""
 
     @property
     def holds(self) -> bool:
         """Whether every guarantee held."""
         least = LEAST_SHARE * (self.verdict.items - sum(self.later_by.values()))
         is_shared = all(self.ended_by.get(name, 0) >= least for name in ("previous", "current"))
-        is_later = set(self.later_by) == {"later"}
+        is_later = set(self.later_by) == {"later"} and not self.later_refused_by["current"]
+        is_named = all(map(names_later, self.later_waiting_for))
         return (
             self.verdict.holds
             and is_shared
             and is_later
+            and is_named
             and self.parked.holds
-            and (self.unreadable == 0)
+            and not self.unreadable
         )
 
     def to_json(self, **further: object) -> str:
         """Return all figures as one line of JSON."""
         figures = asdict(self)
         return json.dumps({"held": self.holds, **figures.pop("verdict"), **figures, **further})
+
+
+def names_later(text: str | None) -> bool:
+    """Whether a status says nothing, or names the later version and the feature."""
+    return text is None or (LATER_VERSION in text and FEATURE in text)
 
 
 def watch_parked(system: System, job_id: str, previous: Build) -> Parked:
@@ -93,11 +101,16 @@ def watch_parked(system: System, job_id: str, previous: Build) -> Parked:
         ended=status.done + status.failed,
         deaths=sum(int(system.store.hget(ticket, "deaths") or 0) for ticket in tickets),
         waiting_for=tuple(dict.fromkeys(shown)),
-        refused_by={
-            name: sum(_UNREADABLE in line and job_id in line for line in _lines(folder))
-            for name, folder in _logs(system).items()
-        },
+        refused_by=refused_by(system, job_id),
     )
+
+
+def refused_by(system: System, job_id: str) -> dict[str, int]:
+    """Return how often workers of each version refused a ticket of the job after the claim."""
+    return {
+        name: sum(_UNREADABLE in line and job_id in line for line in _lines(folder))
+        for name, folder in _logs(system).items()
+    }
 
 
 def ended_by(system: System, job_ids: Iterable[str]) -> dict[str, int]:
