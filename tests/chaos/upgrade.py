@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -28,9 +29,10 @@ from schedule import Kind, plan  # noqa: E402
 from support.until import poll  # noqa: E402
 from system import System, start_system  # noqa: E402
 from upgrade_builds import MissingCommit, current, later, previous  # noqa: E402
+from upgrade_figures import Upgrade  # noqa: E402
 from upgrade_fleet import MixedFleet  # noqa: E402
 from upgrade_jobs import LATER_KEYS, make_jobs, submit_later  # noqa: E402
-from upgrade_verdict import Upgrade, ended_by, refused_by, unreadable, watch_parked  # noqa: E402
+from upgrade_verdict import ended_by, refused_by, unreadable, watch_parked  # noqa: E402
 from verdict import judge  # noqa: E402
 
 from shared.job.spec import TERMINAL_STATES  # noqa: E402
@@ -86,8 +88,9 @@ def _run(args: argparse.Namespace, folder: Path, builds: list[Build]) -> int:
             shown = _run_later(system, needy, fleet, chance)
         others = tuple(jobs.submitted)
         jobs.submitted[needy] = PlannedJob("later", LATER_KEYS, "later", "bulk", 0.0)
+        verdict = judge(system, jobs)
         found = Upgrade(
-            verdict=judge(system, jobs),
+            guarantees_held=verdict.holds,
             ended_by=ended_by(system, others),
             unreadable=unreadable(system, needy),
             parked=parked,
@@ -96,6 +99,7 @@ def _run(args: argparse.Namespace, folder: Path, builds: list[Build]) -> int:
             later_refused_by=refused_by(system, needy),
         )
     line = found.to_json(
+        **asdict(verdict),
         previous=args.previous,
         seed=args.seed,
         worker_deaths=fleet.deaths,

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from fleet import ROOT, Build
+from upgrade_figures import FEATURE
 
 MAIN: Final = Path(__file__).with_name("upgrade_worker.py")
-FEATURE: Final = "recipes-of-tomorrow"
-"""A feature that no version knows but the later one."""
-LATER_VERSION: Final = "99.0.0"
 _PACKAGES: Final = ("shared", "worker", "producer")
 _CHAOS: Final = "tests/chaos"
 _COMMAND_S: Final = 60.0

@@ -10,7 +10,8 @@ from fleet import Build
 from jobs import MODEL, Jobs, PlannedJob, keys_of
 from support.until import poll
 from system import System
-from upgrade_builds import FEATURE, LATER_VERSION, rmbg
+from upgrade_builds import rmbg
+from upgrade_figures import FEATURE, LATER_VERSION
 
 from producer.services import Services
 from producer.submission.options import JobOptions
