@@ -15,6 +15,7 @@ NOBODY = {"previous": 0, "current": 0}
 PARKED = Parked(ended=0, deaths=0, waiting_for=(NAMED,), refused_by=NOBODY)
 HELD = Upgrade(
     guarantees_held=True,
+    worker_deaths={"previous": 2, "current": 1},
     ended_by={"previous": 20, "current": 80},
     unreadable=0,
     parked=PARKED,
@@ -32,6 +33,7 @@ def test_a_run_in_which_everything_held_passes():
     "changes",
     [
         {"guarantees_held": False},
+        {"worker_deaths": {"previous": 2, "current": 0}},
         {"ended_by": {"previous": 19, "current": 81}},
         {"ended_by": {"previous": 81, "current": 19}},
         {"ended_by": {"current": 100}},

@@ -15,7 +15,7 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,7 @@ from faults import Faults  # noqa: E402 - needs the path set above
 from fleet import Build, Fleet  # noqa: E402
 from jobs import PlannedJob  # noqa: E402
 from run import INTERRUPTED, cause_faults, settle  # noqa: E402
-from schedule import Kind, plan  # noqa: E402
+from schedule import Fault, Kind, plan  # noqa: E402
 from support.until import poll  # noqa: E402
 from system import System, start_system  # noqa: E402
 from upgrade_builds import MissingCommit, current, later, previous  # noqa: E402
@@ -41,6 +41,8 @@ PREVIOUS: Final = "870a4d5"
 """The last commit before the packages were reorganised; its documents are those of version 0.1."""
 WORKERS: Final = 2
 """Workers of each version."""
+FIRST_FAULTS: Final = (Kind.KILL, Kind.KILL, Kind.REDIS_KILL, Kind.STORE_503)
+"""Faults that every run has, while all jobs are open."""
 NEWER_FAULTS: Final = frozenset({Kind.STORE_501})
 """Faults that 870a4d5 was not made for."""
 LATER_S: Final = 180.0
@@ -77,9 +79,7 @@ def _run(args: argparse.Namespace, folder: Path, builds: list[Build]) -> int:
         with MixedFleet(builds, WORKERS, system.worker_env, folder, chance) as fleet:
             faults = Faults(system, fleet)
             fleet.wait_ready(system.jobs)
-            pending = [
-                each for each in plan(args.seed, args.seconds) if each.kind not in NEWER_FAULTS
-            ]
+            pending = _plan(args.seed, args.seconds)
             cause_faults(pending, jobs, system, fleet, faults, seconds=args.seconds)
             faults.end()
             fleet.stop_crashes()
@@ -91,6 +91,7 @@ def _run(args: argparse.Namespace, folder: Path, builds: list[Build]) -> int:
         verdict = judge(system, jobs)
         found = Upgrade(
             guarantees_held=verdict.holds,
+            worker_deaths=fleet.deaths,
             ended_by=ended_by(system, others),
             unreadable=unreadable(system, needy),
             parked=parked,
@@ -102,13 +103,19 @@ def _run(args: argparse.Namespace, folder: Path, builds: list[Build]) -> int:
         **asdict(verdict),
         previous=args.previous,
         seed=args.seed,
-        worker_deaths=fleet.deaths,
         deaths_at=fleet.causes(),
         faults={str(kind): count for kind, count in sorted(faults.done.items())},
         seconds=round(time.monotonic() - started_s, 1),
     )
     print(line, flush=True)  # noqa: T201 - the command's answer
     return 0 if found.holds else 1
+
+
+def _plan(seed: int, seconds: float) -> list[Fault]:
+    """Return the faults of a run: those of `FIRST_FAULTS`, then the usual ones."""
+    faults = [each for each in plan(seed, seconds) if each.kind not in NEWER_FAULTS]
+    first = zip(faults, random.Random(seed).sample(FIRST_FAULTS, len(FIRST_FAULTS)), strict=False)
+    return [replace(fault, kind=kind) for fault, kind in first] + faults[len(FIRST_FAULTS) :]
 
 
 def _run_later(

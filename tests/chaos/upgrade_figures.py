@@ -38,6 +38,8 @@ class Upgrade:
 
     guarantees_held: bool
     """Whether no guarantee of `make chaos` was broken."""
+    worker_deaths: dict[str, int]
+    """Processes that ended without SIGTERM, by version."""
     ended_by: dict[str, int]
     """Items by the version that processed them, without those of the job for a later version."""
     unreadable: int
@@ -56,6 +58,7 @@ class Upgrade:
         least = LEAST_SHARE * sum(self.ended_by.values())
         return (
             self.guarantees_held
+            and all(self.worker_deaths.values())
             and all(self.ended_by.get(name, 0) >= least for name in ("previous", "current"))
             and not self.unreadable
             and self.parked.holds
