@@ -180,14 +180,17 @@ class JobSpec(Document):
         """Return one line of JSON that `from_json` reads.
 
         Without `needs` it has only the fields that version 0.1 reads; `added_json` has the others.
+        With `needs`, version 0.1 must refuse it: the status of the job then shows this schema.
         """
-        exclude = set() if self.needs else set(_ADDED)
-        body = {"schema": SCHEMA, **self.model_dump(exclude=exclude)}
-        return json.dumps(body, separators=(",", ":"))
+        if not self.needs:
+            return _line({"schema": SCHEMA, **self.model_dump(exclude=set(_ADDED))})
+        refused = f"{SCHEMA}, for {describe_need(self.needs, self.version)}"
+        return _line({"schema": refused, **self.model_dump()})
 
     def added_json(self) -> str:
-        """Return the fields that version 0.1 does not read, as one line of JSON."""
-        return self.model_dump_json(include=set(_ADDED))
+        """Return what version 0.1 does not read, as one line of JSON."""
+        schema = {"schema": SCHEMA} if self.needs else {}
+        return _line({**schema, **self.model_dump(include=set(_ADDED))})
 
     @classmethod
     def from_json(
@@ -240,6 +243,10 @@ _ADDED: Final = (
 """Fields that version 0.1 refuses; they are in no hash."""
 _HASHED: Final = frozenset({"rem_mode", "weights_sha256", "options", "prompt", "extra_pnginfo"})
 """Fields that `params_hash` depends on."""
+
+
+def _line(body: dict[str, Json]) -> str:
+    return json.dumps(body, separators=(",", ":"))
 
 
 def _digest(body: dict[str, Json]) -> str:

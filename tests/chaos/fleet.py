@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -26,6 +26,19 @@ CRASH_SHARE: Final = 0.75
 READY_S: Final = 30.0
 LEAVING_S: Final = 25.0
 """Longest time from SIGTERM to the exit of a worker."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """What the processes of a fleet run: a source tree, and what their main program is told."""
+
+    name: str
+    root: Path
+    main: Path = MAIN
+    order: Mapping[str, str] = field(default_factory=dict)
+
+
+CURRENT: Final = Build("current", ROOT)
 
 
 @dataclass
@@ -52,6 +65,7 @@ class Fleet:
         *,
         sabotage: str | None,
         crash_share: float = CRASH_SHARE,
+        build: Build = CURRENT,
     ) -> None:
         self._size = size
         self._env = dict(env)
@@ -59,6 +73,7 @@ class Fleet:
         self._chance = chance
         self._sabotage = sabotage
         self._crash_share = crash_share
+        self._build = build
         self._stop_crashes = folder / "stop-crashes"
         self._causes = folder / "causes"
         self._causes.touch()
@@ -143,9 +158,14 @@ class Fleet:
         self._started += 1
         with (self._folder / f"worker-{self._started:03}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, str(MAIN)],
-                cwd=ROOT,
-                env={"PATH": os.defpath, "HOME": str(self._folder), "PYTHONPATH": str(ROOT)},
+                [sys.executable, str(self._build.main)],
+                cwd=self._build.root,
+                env={
+                    "PATH": os.defpath,
+                    "HOME": str(self._folder),
+                    "TMPDIR": str(self._folder),
+                    "PYTHONPATH": str(self._build.root),
+                },
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -166,6 +186,7 @@ class Fleet:
             "passages": passages,
             "stop": str(self._stop_crashes),
             "causes": str(self._causes),
+            **self._build.order,
         }
 
     def _choose_crash(self) -> tuple[str, int]:

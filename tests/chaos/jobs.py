@@ -98,8 +98,8 @@ def make_jobs(items: int, chance: random.Random) -> Jobs:
     """Return jobs with *items* in total; one in a thousand, and at least one, is a killer."""
     interactive = min(INTERACTIVE_ITEMS, items // 8)
     bulk = items - 2 * interactive
-    first = _keys("first", bulk // 2)
-    second = _keys("second", bulk - bulk // 2)
+    first = keys_of("first", bulk // 2)
+    second = keys_of("second", bulk - bulk // 2)
     number = min(MAX_KILLERS, max(1, items // 1000))
     poisoned, *refused = chance.sample(first[interactive:], 1 + len(REFUSALS))
     unaffected = [key for key in first[interactive:] + second if key not in (poisoned, *refused)]
@@ -107,7 +107,7 @@ def make_jobs(items: int, chance: random.Random) -> Jobs:
     return Jobs(
         [
             PlannedJob("first", first, FIRST_PREFIX, "bulk", 0.0),
-            PlannedJob("quick", _keys("quick", interactive), "quick", "interactive", 0.2),
+            PlannedJob("quick", keys_of("quick", interactive), "quick", "interactive", 0.2),
             PlannedJob("second", second, "two/%year%", "bulk", 0.35),
             PlannedJob("again", first[:interactive][::-1], FIRST_PREFIX, "interactive", 0.5),
         ],
@@ -117,7 +117,8 @@ def make_jobs(items: int, chance: random.Random) -> Jobs:
     )
 
 
-def _keys(name: str, count: int) -> tuple[str, ...]:
+def keys_of(name: str, count: int) -> tuple[str, ...]:
+    """Return *count* keys of a job."""
     return tuple(f"{name}/{n // 100:03}/image {n:05}.png" for n in range(count))
 
 

@@ -21,7 +21,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 from faults import Faults  # noqa: E402 - needs the path set above
 from fleet import Fleet  # noqa: E402
 from jobs import Jobs, make_jobs  # noqa: E402
-from schedule import Kind, plan  # noqa: E402
+from schedule import Fault, Kind, plan  # noqa: E402
 from support.until import poll  # noqa: E402
 from system import System, start_system  # noqa: E402
 from verdict import judge, line_of  # noqa: E402
@@ -69,11 +69,12 @@ def _run(args: argparse.Namespace, folder: Path, started_s: float) -> int:
         with fleet:
             faults = Faults(system, fleet)
             fleet.wait_ready(system.jobs)
-            _cause_faults(args, jobs, system, fleet, faults)
+            pending = plan(args.seed, args.seconds, first=SABOTAGE.get(args.sabotage))
+            cause_faults(pending, jobs, system, fleet, faults, seconds=args.seconds)
             faults.end()
             fleet.stop_crashes()
             stopped_s = time.monotonic()
-            _settle(system, jobs, fleet)
+            settle(system, jobs, fleet)
             settled_s = time.monotonic() - stopped_s
         verdict = judge(system, jobs)
         line = line_of(
@@ -95,18 +96,23 @@ def _run(args: argparse.Namespace, folder: Path, started_s: float) -> int:
     return 0 if verdict.holds else 1
 
 
-def _cause_faults(
-    args: argparse.Namespace, jobs: Jobs, system: System, fleet: Fleet, faults: Faults
+def cause_faults(
+    pending: list[Fault],
+    jobs: Jobs,
+    system: System,
+    fleet: Fleet,
+    faults: Faults,
+    *,
+    seconds: float,
 ) -> None:
-    """Cause the scheduled faults until their time is over or all jobs have ended."""
-    pending = plan(args.seed, args.seconds, first=SABOTAGE.get(args.sabotage))
+    """Cause the scheduled faults for *seconds*, or until all jobs have ended."""
     started_s = time.monotonic()
     looked_s = started_s
-    for _ in poll(within_s=args.seconds, every_s=TICK_S):
+    for _ in poll(within_s=seconds, every_s=TICK_S):
         elapsed_s = time.monotonic() - started_s
         fleet.tick()
         faults.tick()
-        jobs.submit_due(system, elapsed_s / args.seconds)
+        jobs.submit_due(system, elapsed_s / seconds)
         if pending and pending[0].at_s <= elapsed_s:
             faults.cause(pending.pop(0))
         if not jobs.waiting and time.monotonic() - looked_s > LOOK_S:
@@ -115,7 +121,7 @@ def _cause_faults(
                 return
 
 
-def _settle(system: System, jobs: Jobs, fleet: Fleet) -> None:
+def settle(system: System, jobs: Jobs, fleet: Fleet) -> None:
     """Wait until all jobs have ended or no longer make progress."""
     jobs.submit_due(system, 1.0)
     before: object = None

@@ -135,7 +135,7 @@ def _events(system: System) -> set[tuple[bytes, bytes, bytes]]:
 def _leftovers(system: System) -> int:
     """Count open tickets in any place, and their records."""
     kept = ("rmbg:queued:*", "rmbg:leased", "rmbg:parked", "rmbg:feeding:*", "rmbg:staged:*")
-    tickets = ("rmbg:job:*:ticket:*", "rmbg:job:*:tickets", "rmbg:job:*:records:*")
+    tickets = ("rmbg:unserved", "rmbg:job:*:ticket:*", "rmbg:job:*:tickets", "rmbg:job:*:records:*")
     return sum(1 for pattern in kept + tickets for _ in system.store.scan_iter(pattern))
 
 
