@@ -75,9 +75,9 @@ class Jobs:
     def refusals(self, system: System) -> dict[str, Refusal]:
         """Return what the proxy must refuse, by path."""
         return {
-            f"/{system.output_bucket}/{FIRST_PREFIX}/mask/{key}.png"
+            system.output_path(f"{FIRST_PREFIX}/mask/{key}.png")
             if refusal.is_write
-            else f"/{system.input_bucket}/{key}": refusal
+            else system.source_path(key): refusal
             for key, refusal in self.refused.items()
         }
 
@@ -90,7 +90,7 @@ class Jobs:
     def submit_due(self, system: System, elapsed: float) -> None:
         """Submit the jobs that are due at *elapsed*, a share of the time of the faults."""
         for job in [each for each in self.waiting if each.at <= elapsed]:
-            self.submitted[_submit(system, job)] = job
+            self.submitted[submit(system, job)] = job
             self.waiting.remove(job)
 
 
@@ -98,8 +98,8 @@ def make_jobs(items: int, chance: random.Random) -> Jobs:
     """Return jobs with *items* in total; one in a thousand, and at least one, is a killer."""
     interactive = min(INTERACTIVE_ITEMS, items // 8)
     bulk = items - 2 * interactive
-    first = _keys("first", bulk // 2)
-    second = _keys("second", bulk - bulk // 2)
+    first = image_keys("first", bulk // 2)
+    second = image_keys("second", bulk - bulk // 2)
     number = min(MAX_KILLERS, max(1, items // 1000))
     poisoned, *refused = chance.sample(first[interactive:], 1 + len(REFUSALS))
     unaffected = [key for key in first[interactive:] + second if key not in (poisoned, *refused)]
@@ -107,7 +107,7 @@ def make_jobs(items: int, chance: random.Random) -> Jobs:
     return Jobs(
         [
             PlannedJob("first", first, FIRST_PREFIX, "bulk", 0.0),
-            PlannedJob("quick", _keys("quick", interactive), "quick", "interactive", 0.2),
+            PlannedJob("quick", image_keys("quick", interactive), "quick", "interactive", 0.2),
             PlannedJob("second", second, "two/%year%", "bulk", 0.35),
             PlannedJob("again", first[:interactive][::-1], FIRST_PREFIX, "interactive", 0.5),
         ],
@@ -117,11 +117,12 @@ def make_jobs(items: int, chance: random.Random) -> Jobs:
     )
 
 
-def _keys(name: str, count: int) -> tuple[str, ...]:
+def image_keys(name: str, count: int) -> tuple[str, ...]:
+    """Return *count* keys of source images in folders of *name*."""
     return tuple(f"{name}/{n // 100:03}/image {n:05}.png" for n in range(count))
 
 
-def _submit(system: System, job: PlannedJob) -> str:
+def submit(system: System, job: PlannedJob) -> str:
     """Submit a job; a second attempt after a fault joins the job if the first one created it."""
     error: ServiceUnavailable | None = None
     for _ in poll(within_s=_SUBMIT_S, every_s=0.5):

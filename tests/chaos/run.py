@@ -13,20 +13,24 @@ import signal
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
-from faults import Faults  # noqa: E402 - needs the path set above
+from expected import Expected  # noqa: E402 - needs the path set above
+from faults import Faults  # noqa: E402
 from fleet import Fleet  # noqa: E402
 from jobs import Jobs, make_jobs  # noqa: E402
+from operations import QUIET_S, Operations  # noqa: E402
 from schedule import Kind, plan  # noqa: E402
 from support.until import poll  # noqa: E402
 from system import System, start_system  # noqa: E402
 from verdict import judge, line_of  # noqa: E402
 
 from shared.job.spec import TERMINAL_STATES  # noqa: E402
+from shared.jobstore.values import JobStatus  # noqa: E402
 
 INTERRUPTED: Final = 130
 """Exit code after SIGINT or SIGTERM."""
@@ -34,7 +38,7 @@ TICK_S: Final = 0.05
 LOOK_S: Final = 0.5
 SETTLE_S: Final = 300.0
 """Longest time that jobs may take after the faults."""
-STUCK_S: Final = 15.0
+STUCK_S: Final = QUIET_S + 10
 """Time without progress and without a held ticket after which a run is given up."""
 SABOTAGE: Final = {
     "if-none-match": Kind.STORE_REPLY_LOST,
@@ -65,23 +69,40 @@ def _run(args: argparse.Namespace, folder: Path, started_s: float) -> int:
         system.upload(jobs.images())
         system.s3_proxy.refusals = jobs.refusals(system)
         jobs.submit_due(system, 0.0)
-        fleet = Fleet(args.workers, system.worker_env, folder, chance, sabotage=args.sabotage)
+        fleet = Fleet(
+            args.workers,
+            system.worker_env,
+            folder,
+            chance,
+            sabotage=args.sabotage,
+            supervised=args.workers // 2,
+        )
+        expected = Expected()
+        operations = Operations(system, jobs, expected)
         with fleet:
-            faults = Faults(system, fleet)
+            faults = Faults(system, fleet, operations, expected)
             fleet.wait_ready(system.jobs)
-            _cause_faults(args, jobs, system, fleet, faults)
-            faults.end()
-            fleet.stop_crashes()
+            run = Run(
+                seed=args.seed,
+                seconds=args.seconds,
+                first=SABOTAGE.get(args.sabotage),
+                system=system,
+                jobs=jobs,
+                fleet=fleet,
+                faults=faults,
+                operations=operations,
+            )
+            run.cause_faults()
             stopped_s = time.monotonic()
-            _settle(system, jobs, fleet)
+            run.settle()
             settled_s = time.monotonic() - stopped_s
-        verdict = judge(system, jobs)
+        verdict = judge(system, jobs, expected, orphans=fleet.supervised.orphans)
         line = line_of(
             verdict,
             seed=args.seed,
             sabotage=args.sabotage,
             killers=len(jobs.killers),
-            must_fail=len(jobs.failing),
+            must_fail=len(jobs.failing | expected.failures),
             worker_deaths=fleet.deaths,
             deaths_at=fleet.causes(),
             faults=faults.counts(jobs),
@@ -95,47 +116,66 @@ def _run(args: argparse.Namespace, folder: Path, started_s: float) -> int:
     return 0 if verdict.holds else 1
 
 
-def _cause_faults(
-    args: argparse.Namespace, jobs: Jobs, system: System, fleet: Fleet, faults: Faults
-) -> None:
-    """Cause the scheduled faults until their time is over or all jobs have ended."""
-    pending = plan(args.seed, args.seconds, first=SABOTAGE.get(args.sabotage))
-    started_s = time.monotonic()
-    looked_s = started_s
-    for _ in poll(within_s=args.seconds, every_s=TICK_S):
-        elapsed_s = time.monotonic() - started_s
-        fleet.tick()
-        faults.tick()
-        jobs.submit_due(system, elapsed_s / args.seconds)
-        if pending and pending[0].at_s <= elapsed_s:
-            faults.cause(pending.pop(0))
-        if not jobs.waiting and time.monotonic() - looked_s > LOOK_S:
-            looked_s = time.monotonic()
-            if _all_ended(system, jobs):
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The phases of a run: cause faults, then wait for the jobs."""
+
+    seed: int
+    seconds: float
+    first: Kind | None
+    system: System
+    jobs: Jobs
+    fleet: Fleet
+    faults: Faults
+    operations: Operations
+
+    def cause_faults(self) -> None:
+        """Cause the scheduled faults until their time is over, or every kind and job has ended."""
+        pending = plan(self.seed, self.seconds, first=self.first)
+        started_s = looked_s = time.monotonic()
+        for _ in poll(within_s=self.seconds, every_s=TICK_S):
+            elapsed_s = time.monotonic() - started_s
+            self.fleet.tick()
+            self.faults.tick()
+            self.jobs.submit_due(self.system, elapsed_s / self.seconds)
+            if pending and pending[0].at_s <= elapsed_s:
+                self.faults.cause(pending.pop(0))
+            if time.monotonic() - looked_s > LOOK_S:
+                self.operations.tick()
+                looked_s = time.monotonic()
+                if self.faults.have_all_ended and not self.jobs.waiting and self._have_jobs_ended():
+                    break
+        self.faults.end()
+        self.fleet.stop_crashes()
+
+    def settle(self) -> None:
+        """Wait until all jobs and operations have ended or no longer make progress."""
+        self.jobs.submit_due(self.system, 1.0)
+        before: object = None
+        changed_s = time.monotonic()
+        for _ in poll(within_s=SETTLE_S, every_s=LOOK_S):
+            self.fleet.tick()
+            self.operations.tick()
+            if self.operations.is_idle and self._have_jobs_ended():
                 return
+            if time.monotonic() > changed_s + STUCK_S:
+                return
+            found = self._progress()
+            if found != before or self._holds_tickets():
+                before, changed_s = found, time.monotonic()
 
+    def _holds_tickets(self) -> bool:
+        store = self.system.store
+        return bool(store.zcard("rmbg:leased") or store.zcard("rmbg:parked"))
 
-def _settle(system: System, jobs: Jobs, fleet: Fleet) -> None:
-    """Wait until all jobs have ended or no longer make progress."""
-    jobs.submit_due(system, 1.0)
-    before: object = None
-    changed_s = time.monotonic()
-    for _ in poll(within_s=SETTLE_S, every_s=LOOK_S):
-        if _all_ended(system, jobs) or time.monotonic() > changed_s + STUCK_S:
-            return
-        held = system.store.zrange("rmbg:leased", 0, -1) + system.store.zrange("rmbg:parked", 0, -1)
-        found = [(status.done, status.failed, status.state) for status in _statuses(system, jobs)]
-        if held or found != before:
-            before, changed_s = found, time.monotonic()
-        fleet.tick()
+    def _progress(self) -> list[tuple[object, ...]]:
+        return [(each.state, each.generation, each.done, each.failed) for each in self._statuses()]
 
+    def _have_jobs_ended(self) -> bool:
+        return all(status.state in TERMINAL_STATES for status in self._statuses())
 
-def _all_ended(system: System, jobs: Jobs) -> bool:
-    return all(status.state in TERMINAL_STATES for status in _statuses(system, jobs))
-
-
-def _statuses(system: System, jobs: Jobs):
-    return [system.client.status(job_id) for job_id in jobs.submitted]
+    def _statuses(self) -> list[JobStatus]:
+        return [self.system.client.status(job_id) for job_id in self.jobs.submitted]
 
 
 def _arguments() -> argparse.Namespace:

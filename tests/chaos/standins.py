@@ -9,11 +9,11 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Final, Unpack
 
 import numpy as np
 import stages
+from orders import Marks
 
 from shared.errors import DeviceLost, InferenceFailed
 from shared.objects import Body, ObjectStore, PutOptions, StoreWrapper
@@ -35,32 +35,33 @@ class CrashPoint:
 
     stage: str
     passages: int
-    stop: Path
-    """No crash happens once this file exists."""
-    causes: Path
-    """File that gets a line for each crash: the stage."""
+    marks: Marks
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
 
     def reach(self, stage: str) -> None:
         """End the process if this is the n-th time that it reaches *stage*."""
-        if self.is_due(stage):
-            crash()
-
-    def is_due(self, stage: str) -> bool:
-        """Return whether this is the n-th time that the process reaches *stage*, and note it."""
         with self._lock:
-            if not stage or stage != self.stage or self.stop.exists():
-                return False
+            if not stage or stage != self.stage or self.marks.stop_crashes.exists():
+                return
             self.passages -= 1
             if self.passages == 0:
                 self.note(stage)
-            return self.passages == 0
+                crash()
+
+    def loses_device(self) -> bool:
+        """Return whether this process is the one that loses its device now."""
+        try:
+            self.marks.lose_device.unlink()
+        except FileNotFoundError:
+            return False
+        self.note("device lost")
+        return True
 
     def note(self, cause: str) -> None:
         """Append *cause* to the file of causes."""
-        with self.causes.open("a") as file:
+        with self.marks.causes.open("a") as file:
             file.write(f"{cause}\n")
 
 
@@ -86,7 +87,7 @@ class Segmenter:
     def forward(self, batch: Sequence[object]) -> Sequence[object]:
         time.sleep(0.020 + 0.006 * len(batch))
         self._crash_point.reach("in the network")
-        if self._crash_point.is_due("device lost"):
+        if self._crash_point.loses_device():
             raise DeviceLost("stand-in device is lost")
         if any(image is _POISONED for image in batch):
             self._crash_point.note("poisoned batch")

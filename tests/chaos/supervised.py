@@ -1,0 +1,111 @@
+"""The part of a fleet that runs under the product's supervisor."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final
+
+import process_table
+from orders import write_json
+from spawn import spawn
+from supervisor_main import Team
+from support.until import poll
+
+MAIN: Final = Path(__file__).with_name("supervisor_main.py")
+DIE_S: Final = 5.0
+"""Longest time from the death of a supervisor to that of its workers."""
+CHILD_S: Final = 10.0
+"""Longest wait for a supervisor that has a worker."""
+
+
+@dataclass
+class Supervised:
+    """A supervisor that is started again when it ends, with *count* workers."""
+
+    count: int
+    env: Mapping[str, str]
+    folder: Path
+    chance: random.Random
+    sabotage: str | None
+    crash_share: float
+    orphans: int = 0
+    """Workers that were still running `DIE_S` after their supervisor had died."""
+    killed: int = 0
+    """Workers that died with their supervisor."""
+    _starts: int = 0
+    _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    """The current supervisor, once it has been started; nothing with no worker to supervise."""
+
+    def start(self) -> None:
+        """Start a supervisor, if it has anything to supervise."""
+        if self.count:
+            self._processes = [self._spawn()]
+
+    def tick(self) -> None:
+        """Start the supervisor again if it has ended."""
+        if any(process.poll() is not None for process in self._processes):
+            self.start()
+
+    def kill(self) -> int:
+        """Send SIGKILL to the supervisor while it has workers, and start a new one.
+
+        Returns 1 if the process table showed that its workers died with it, otherwise 0.
+        """
+        for process in self._processes:
+            children = self._children_of(process)
+            process.kill()
+            process.wait()
+            alive = _wait_for_end(children)
+            self.orphans += len(alive)
+            self.killed += len(children) - len(alive)
+            self.start()
+            return int(bool(children) and not alive)
+        return 0
+
+    def stop(self) -> None:
+        """Kill the supervisor; the kernel kills its workers."""
+        for process in self._processes:
+            children = process_table.children(process.pid)
+            process.kill()
+            process.wait()
+            self.orphans += len(_wait_for_end(children))
+        self._processes = []
+
+    @property
+    def deaths(self) -> int:
+        """Number of workers that ended, as the supervisors noticed or with them."""
+        logs = self.folder.glob("supervisor-*.log")
+        return self.killed + sum(log.read_text().count('"worker ended"') for log in logs)
+
+    def _children_of(self, process: subprocess.Popen[bytes]) -> list[process_table.Entry]:
+        """Return the workers of a supervisor once it has one, or nothing after `CHILD_S`."""
+        for _ in poll(within_s=CHILD_S, every_s=0.05):
+            if found := process_table.children(process.pid):
+                return found
+        return []
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        self._starts += 1
+        team = Team(
+            env=dict(self.env),
+            sabotage=self.sabotage,
+            folder=str(self.folder),
+            crash_share=self.crash_share,
+            seed=self.chance.getrandbits(32),
+            count=self.count,
+        )
+        name = f"supervisor-{self._starts:03}"
+        order = write_json(self.folder / name, asdict(team))
+        return spawn(MAIN, order, self.folder / f"{name}.log")
+
+
+def _wait_for_end(processes: list[process_table.Entry]) -> list[process_table.Entry]:
+    """Return those that still run after `DIE_S`."""
+    for _ in poll(within_s=DIE_S, every_s=0.01):
+        if not any(each.is_running for each in processes):
+            return []
+    return [each for each in processes if each.is_running]
