@@ -31,6 +31,9 @@ class Expected:
     unclear_messages: int = 0
     """Failovers in which the error of a producer did not name the read-only replica."""
 
+    orphans: int = 0
+    """Workers that outlived their supervisor."""
+
     def writes(self, path: str) -> tuple[int, int]:
         """Return how often an output must and how often it may have been written."""
         return (2 if path in self.deleted else 1, 2 if path in self.deleted | self.replaced else 1)

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Final
 
 import redis
-from expected import Expected
 from fleet import Fleet
 from jobs import Jobs
 from operations import Operations
@@ -45,15 +44,14 @@ _QUEUE_WAIT_S: Final = 3.0
 class Faults:
     """Cause faults, and count them."""
 
-    def __init__(
-        self, system: System, fleet: Fleet, operations: Operations, expected: Expected
-    ) -> None:
+    def __init__(self, system: System, fleet: Fleet, jobs: Jobs) -> None:
         self._system = system
         self._fleet = fleet
-        self._operations = operations
-        self._expected = expected
+        self._jobs = jobs
+        self.operations = Operations(system, jobs)
         self._s3_fault_ends_s = 0.0
-        self._drawn: Counter[Kind] = Counter()
+        self.done: Counter[Kind] = Counter()
+        """Number of faults by kind."""
         self._hits: Counter[str] = Counter()
         self.messages: Counter[str] = Counter()
         """Number of messages that were removed and duplicated."""
@@ -76,29 +74,24 @@ class Faults:
         for kind in OPERATIONS:
             self._kinds[kind] = partial(self._begin, kind)
 
-    @property
-    def have_all_ended(self) -> bool:
-        """Whether every kind was caused and no operation is in progress."""
-        return self._drawn.keys() == set(Kind) and self._operations.is_idle
-
     def cause(self, fault: Fault) -> None:
         """Cause one fault; for an outage of Redis, return when it is up again."""
-        self._drawn[fault.kind] += 1
+        self.done[fault.kind] += 1
         self._hits[fault.kind] += self._kinds[fault.kind](random.Random(fault.seed))
 
-    def counts(self, jobs: Jobs) -> dict[str, dict[str, int]]:
+    def counts(self) -> dict[str, dict[str, int]]:
         """Return by kind how many faults were drawn, and how often they hit.
 
         Hits are what the proxies and the process table showed, or in the case of a poisoned image
         and of a lost device, calls of the network.
         """
-        hits = self._hits + self._operations.hits + Counter(self._fleet.causes())
+        hits = self._hits + self.operations.hits + Counter(self._fleet.causes())
         seen = self._system.s3_proxy.hits
         hits.update({kind: seen[s3_kind] for kind, (s3_kind, _) in S3_FAULTS.items()})
-        hits.update({refusal.name: seen[refusal.name] for refusal in jobs.refused.values()})
-        drawn = {str(kind): number for kind, number in sorted(self._drawn.items())}
+        hits.update({refusal.name: seen[refusal.name] for refusal in self._jobs.refused.values()})
+        drawn = {str(kind): number for kind, number in sorted(self.done.items())}
         drawn |= dict.fromkeys(
-            ("poisoned batch", *(each.name for each in jobs.refused.values())), 1
+            ("poisoned batch", *(each.name for each in self._jobs.refused.values())), 1
         )
         return {name: {"drawn": number, "hit": hits[name]} for name, number in drawn.items()}
 
@@ -114,7 +107,7 @@ class Faults:
 
     def _begin(self, kind: Kind, chance: random.Random) -> int:
         """Begin an operation, which counts its own hit at its end."""
-        self._operations.begin(kind, chance)
+        self.operations.begin(kind, chance)
         return 0
 
     def _s3_fault(self, kind: S3FaultKind, share: float, chance: random.Random) -> int:
@@ -132,7 +125,7 @@ class Faults:
     def _redis_down(self, chance: random.Random, *, cut: bool) -> int:
         server = self._system.redis.primary
         if cut:
-            self._operations.note_outage()
+            self.operations.note_outage()
         server.kill()
         is_down = self._system.redis.is_down
         if cut:
@@ -145,7 +138,7 @@ class Faults:
         """Fail over; count a hit if the replica refused commands and then became the primary."""
         refused = self._system.redis.fail_over(
             while_syncing=self._fleet.tick,
-            before_kill=self._operations.note_outage,
+            before_kill=self.operations.note_outage,
             while_read_only=self._check_words,
         )
         self._system.append_only.follow(self._system.redis.primary.folder)
@@ -157,9 +150,9 @@ class Faults:
         try:
             self._system.client.cancel("no such job")
         except RedisUnavailable as err:
-            self._expected.unclear_messages += REPLICA not in str(err)
+            self._jobs.expected.unclear_messages += REPLICA not in str(err)
         else:
-            self._expected.unclear_messages += 1
+            self._jobs.expected.unclear_messages += 1
 
     def _remove(self, chance: random.Random) -> int:
         """Remove messages from either end of a queue, and return their number."""

@@ -8,23 +8,37 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
 import process_table
-from orders import CRASH_SHARE, WORKER_MAIN, Marks, Orders
-from spawn import spawn
+from orders import CRASH_SHARE, Orders
+from spawn import ROOT, spawn
 from supervised import Supervised
 from support.until import poll
 
 from shared.jobstore.store import JobStore
 
+MAIN: Final = Path(__file__).with_name("worker_main.py")
 READY_S: Final = 30.0
 LEAVING_S: Final = 25.0
 """Longest time from SIGTERM to the exit of a worker."""
 STOP_S: Final = 1.0
 """Longest time until the process table shows a signal."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """What the processes of a fleet run: a source tree, and what their main program is told."""
+
+    name: str
+    root: Path
+    main: Path = MAIN
+    order: dict[str, str] = field(default_factory=dict)
+
+
+CURRENT: Final = Build("current", ROOT)
 
 
 @dataclass
@@ -52,18 +66,17 @@ class Fleet:
         sabotage: str | None,
         crash_share: float = CRASH_SHARE,
         supervised: int = 0,
+        build: Build = CURRENT,
     ) -> None:
         """Prepare a fleet of *size* workers, of which *supervised* run under a supervisor."""
         self._size = size
         self._env = dict(env)
         self._folder = folder
-        self._orders = Orders(
-            folder=folder, sabotage=sabotage, crash_share=crash_share, chance=chance
-        )
-        self._marks = Marks(str(folder))
-        self._marks.causes.touch()
+        self._build = build
+        self._orders = Orders(folder, sabotage, crash_share, chance)
+        self._orders.causes.touch()
         self._members: list[_Member] = []
-        self.supervised = Supervised(supervised, env, folder, chance, sabotage, crash_share)
+        self.supervised = Supervised(supervised, env, self._orders)
         self._started = 0
         self._deaths = 0
         self.slowest_leave_s = 0.0
@@ -135,19 +148,19 @@ class Fleet:
 
     def lose_device(self) -> int:
         """Have the next process that runs a batch lose its device; `causes` counts the hits."""
-        self._marks.lose_device.touch()
+        self._orders.lose_device.touch()
         return 0
 
     def stop_crashes(self) -> None:
         """Stop crashes, and resume all frozen workers."""
-        self._marks.stop_crashes.touch()
-        self._marks.lose_device.unlink(missing_ok=True)
+        self._orders.stop_crashes.touch()
+        self._orders.lose_device.unlink(missing_ok=True)
         for member in self._members:
             member.resume_at_s = min(member.resume_at_s, time.monotonic())
 
     def causes(self) -> dict[str, int]:
         """Return the number of crashes by stage."""
-        return dict(Counter(self._marks.causes.read_text().splitlines()))
+        return dict(Counter(self._orders.causes.read_text().splitlines()))
 
     def _count(self, member: _Member, now_s: float) -> None:
         if member.terminated_at_s and member.process.returncode >= 0:
@@ -158,8 +171,9 @@ class Fleet:
 
     def _start(self) -> _Member:
         self._started += 1
-        order = self._orders.write(self._env)
-        return _Member(spawn(WORKER_MAIN, order, self._folder / f"worker-{self._started:03}.log"))
+        order = self._orders.make(self._env) | self._build.order
+        log = self._folder / f"worker-{self._started:03}.log"
+        return _Member(spawn(self._build.main, order, log, root=self._build.root))
 
 
 def _has_state(pid: int, letter: str) -> bool:

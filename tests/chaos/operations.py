@@ -12,8 +12,8 @@ from itertools import count, cycle
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from expected import Expected, is_wrongly_blamed
-from jobs import Jobs, PlannedJob, image_keys, submit
+from expected import is_wrongly_blamed
+from jobs import Jobs, PlannedJob, keys_of, submit
 from s3_proxy import Refusal
 from schedule import Kind
 from spawn import environment
@@ -24,7 +24,7 @@ from shared.job.spec import TERMINAL_STATES, JobState
 from shared.jobstore.values import JobStatus
 
 RMBG: Final = Path(sys.executable).with_name("rmbg")
-CANCELLED_ITEMS: Final = 240
+CANCELLED_ITEMS: Final = 400
 """Enough that the job still runs when the command arrives."""
 ITEMS: Final = 30
 DENIED: Final = Refusal("denied until retried", is_write=False, status=403, code="AccessDenied")
@@ -49,10 +49,10 @@ Steps: TypeAlias = Generator[None, None, None]
 class Operations:
     """Operations in progress, each on a job of its own."""
 
-    def __init__(self, system: System, jobs: Jobs, expected: Expected) -> None:
+    def __init__(self, system: System, jobs: Jobs) -> None:
         self._system = system
         self._jobs = jobs
-        self._expected = expected
+        self._expected = jobs.expected
         self._running: list[Steps] = []
         self._numbers = count(1)
         self._outages = 0
@@ -86,7 +86,7 @@ class Operations:
     def _cancel_one(self, chance: random.Random) -> Generator[None, None, bool]:
         """Cancel a job; return False if all of its items had ended before that."""
         job_id = self._submit(self._plan("cancel", CANCELLED_ITEMS))
-        least = chance.uniform(0.0, 0.2) * CANCELLED_ITEMS
+        least = chance.uniform(0.0, 0.1) * CANCELLED_ITEMS
         while self._status(job_id).done <= least:
             yield
         yield from self._command(
@@ -172,7 +172,7 @@ class Operations:
 
     def _plan(self, name: str, items: int) -> PlannedJob:
         name = f"{name}-{next(self._numbers)}"
-        return PlannedJob(name, image_keys(name, items), name, "bulk", 0.0)
+        return PlannedJob(name, keys_of(name, items), name, "bulk", 0.0)
 
     def _submit(self, job: PlannedJob) -> str:
         self._system.upload({key: f"image {key}".encode() for key in job.keys})

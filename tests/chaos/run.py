@@ -13,18 +13,16 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
-from expected import Expected  # noqa: E402 - needs the path set above
-from faults import Faults  # noqa: E402
+from faults import Faults  # noqa: E402 - needs the path set above
 from fleet import Fleet  # noqa: E402
 from jobs import Jobs, make_jobs  # noqa: E402
-from operations import QUIET_S, Operations  # noqa: E402
-from schedule import Kind, plan  # noqa: E402
+from operations import QUIET_S  # noqa: E402
+from schedule import Fault, Kind, plan  # noqa: E402
 from support.until import poll  # noqa: E402
 from system import System, start_system  # noqa: E402
 from verdict import judge, line_of  # noqa: E402
@@ -77,35 +75,27 @@ def _run(args: argparse.Namespace, folder: Path, started_s: float) -> int:
             sabotage=args.sabotage,
             supervised=args.workers // 2,
         )
-        expected = Expected()
-        operations = Operations(system, jobs, expected)
         with fleet:
-            faults = Faults(system, fleet, operations, expected)
+            faults = Faults(system, fleet, jobs)
             fleet.wait_ready(system.jobs)
-            run = Run(
-                seed=args.seed,
-                seconds=args.seconds,
-                first=SABOTAGE.get(args.sabotage),
-                system=system,
-                jobs=jobs,
-                fleet=fleet,
-                faults=faults,
-                operations=operations,
-            )
-            run.cause_faults()
+            pending = plan(args.seed, args.seconds, first=SABOTAGE.get(args.sabotage))
+            cause_faults(pending, jobs, system, fleet, faults, seconds=args.seconds)
+            faults.end()
+            fleet.stop_crashes()
             stopped_s = time.monotonic()
-            run.settle()
+            settle(system, jobs, fleet, faults)
             settled_s = time.monotonic() - stopped_s
-        verdict = judge(system, jobs, expected, orphans=fleet.supervised.orphans)
+        jobs.expected.orphans = fleet.supervised.orphans
+        verdict = judge(system, jobs)
         line = line_of(
             verdict,
             seed=args.seed,
             sabotage=args.sabotage,
             killers=len(jobs.killers),
-            must_fail=len(jobs.failing | expected.failures),
+            must_fail=len(jobs.failing),
             worker_deaths=fleet.deaths,
             deaths_at=fleet.causes(),
-            faults=faults.counts(jobs),
+            faults=faults.counts(),
             messages=dict(faults.messages),
             append_only_bytes_lost=system.append_only.lost_bytes,
             slowest_leave_s=round(fleet.slowest_leave_s, 1),
@@ -116,66 +106,56 @@ def _run(args: argparse.Namespace, folder: Path, started_s: float) -> int:
     return 0 if verdict.holds else 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """The phases of a run: cause faults, then wait for the jobs."""
-
-    seed: int
-    seconds: float
-    first: Kind | None
-    system: System
-    jobs: Jobs
-    fleet: Fleet
-    faults: Faults
-    operations: Operations
-
-    def cause_faults(self) -> None:
-        """Cause the scheduled faults until their time is over, or every kind and job has ended."""
-        pending = plan(self.seed, self.seconds, first=self.first)
-        started_s = looked_s = time.monotonic()
-        for _ in poll(within_s=self.seconds, every_s=TICK_S):
-            elapsed_s = time.monotonic() - started_s
-            self.fleet.tick()
-            self.faults.tick()
-            self.jobs.submit_due(self.system, elapsed_s / self.seconds)
-            if pending and pending[0].at_s <= elapsed_s:
-                self.faults.cause(pending.pop(0))
-            if time.monotonic() - looked_s > LOOK_S:
-                self.operations.tick()
-                looked_s = time.monotonic()
-                if self.faults.have_all_ended and not self.jobs.waiting and self._have_jobs_ended():
-                    break
-        self.faults.end()
-        self.fleet.stop_crashes()
-
-    def settle(self) -> None:
-        """Wait until all jobs and operations have ended or no longer make progress."""
-        self.jobs.submit_due(self.system, 1.0)
-        before: object = None
-        changed_s = time.monotonic()
-        for _ in poll(within_s=SETTLE_S, every_s=LOOK_S):
-            self.fleet.tick()
-            self.operations.tick()
-            if self.operations.is_idle and self._have_jobs_ended():
+def cause_faults(
+    pending: list[Fault],
+    jobs: Jobs,
+    system: System,
+    fleet: Fleet,
+    faults: Faults,
+    *,
+    seconds: float,
+) -> None:
+    """Cause *pending* faults for *seconds*, or until each kind was caused and all jobs ended."""
+    kinds = {fault.kind for fault in pending}
+    started_s = looked_s = time.monotonic()
+    for _ in poll(within_s=seconds, every_s=TICK_S):
+        elapsed_s = time.monotonic() - started_s
+        fleet.tick()
+        faults.tick()
+        jobs.submit_due(system, elapsed_s / seconds)
+        if pending and pending[0].at_s <= elapsed_s:
+            faults.cause(pending.pop(0))
+        if time.monotonic() - looked_s > LOOK_S:
+            faults.operations.tick()
+            looked_s = time.monotonic()
+            is_over = kinds <= faults.done.keys() and not jobs.waiting
+            if is_over and _all_ended(system, jobs, faults):
                 return
-            if time.monotonic() > changed_s + STUCK_S:
-                return
-            found = self._progress()
-            if found != before or self._holds_tickets():
-                before, changed_s = found, time.monotonic()
 
-    def _holds_tickets(self) -> bool:
-        store = self.system.store
-        return bool(store.zcard("rmbg:leased") or store.zcard("rmbg:parked"))
 
-    def _progress(self) -> list[tuple[object, ...]]:
-        return [(each.state, each.generation, each.done, each.failed) for each in self._statuses()]
+def settle(system: System, jobs: Jobs, fleet: Fleet, faults: Faults) -> None:
+    """Wait until all jobs and operations have ended or no longer make progress."""
+    jobs.submit_due(system, 1.0)
+    before: object = None
+    changed_s = time.monotonic()
+    for _ in poll(within_s=SETTLE_S, every_s=LOOK_S):
+        faults.operations.tick()
+        if _all_ended(system, jobs, faults) or time.monotonic() > changed_s + STUCK_S:
+            return
+        held = system.store.zcard("rmbg:leased") or system.store.zcard("rmbg:parked")
+        found = [(each.state, each.done, each.failed) for each in _statuses(system, jobs)]
+        if held or found != before:
+            before, changed_s = found, time.monotonic()
+        fleet.tick()
 
-    def _have_jobs_ended(self) -> bool:
-        return all(status.state in TERMINAL_STATES for status in self._statuses())
 
-    def _statuses(self) -> list[JobStatus]:
-        return [self.system.client.status(job_id) for job_id in self.jobs.submitted]
+def _all_ended(system: System, jobs: Jobs, faults: Faults) -> bool:
+    have_jobs_ended = all(each.state in TERMINAL_STATES for each in _statuses(system, jobs))
+    return have_jobs_ended and faults.operations.is_idle
+
+
+def _statuses(system: System, jobs: Jobs) -> list[JobStatus]:
+    return [system.client.status(job_id) for job_id in jobs.submitted]
 
 
 def _arguments() -> argparse.Namespace:

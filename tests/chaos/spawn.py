@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from worker.runtime.parent_death import dies_with_parent
-
-_ROOT: Final = Path(__file__).parents[2]
-
-
-def environment(home: Path) -> dict[str, str]:
-    """Return the environment of a process of the run."""
-    return {"PATH": os.defpath, "HOME": str(home), "PYTHONPATH": str(_ROOT)}
+ROOT: Final = Path(__file__).parents[2]
+"""The source tree."""
 
 
-def spawn(script: Path, order: Path, log: Path) -> subprocess.Popen[bytes]:
-    """Run *script* with the file *order*; it dies with the thread that started it."""
+def environment(home: Path, root: Path = ROOT) -> dict[str, str]:
+    """Return the environment of a process of the run that uses the source tree *root*."""
+    return {
+        "PATH": os.defpath,
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "PYTHONPATH": str(root),
+    }
+
+
+def spawn(
+    main: Path, order: Mapping[str, Any], log: Path, *, root: Path = ROOT
+) -> subprocess.Popen[bytes]:
+    """Start the program *main*, which reads *order* as JSON from standard input."""
     with log.open("wb") as output:
-        return subprocess.Popen(
-            [sys.executable, str(script), str(order)],
-            cwd=_ROOT,
-            env=environment(log.parent),
-            stdin=subprocess.DEVNULL,
+        process = subprocess.Popen(
+            [sys.executable, str(main)],
+            cwd=root,
+            env=environment(log.parent, root),
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
-            preexec_fn=dies_with_parent(),  # noqa: PLW1509 - it only calls the kernel
         )
+    if process.stdin is None:
+        raise RuntimeError(f"{main} has no standard input")
+    with process.stdin as stdin:
+        stdin.write(json.dumps(order).encode())
+    return process

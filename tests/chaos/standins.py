@@ -9,11 +9,11 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Final, Unpack
 
 import numpy as np
 import stages
-from orders import Marks
 
 from shared.errors import DeviceLost, InferenceFailed
 from shared.objects import Body, ObjectStore, PutOptions, StoreWrapper
@@ -35,7 +35,12 @@ class CrashPoint:
 
     stage: str
     passages: int
-    marks: Marks
+    stop: Path
+    """No crash happens once this file exists."""
+    causes: Path
+    """File that gets a line for each crash: the stage."""
+    lose_device: Path
+    """The first process that runs a batch deletes this file, and loses its device."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -43,7 +48,7 @@ class CrashPoint:
     def reach(self, stage: str) -> None:
         """End the process if this is the n-th time that it reaches *stage*."""
         with self._lock:
-            if not stage or stage != self.stage or self.marks.stop_crashes.exists():
+            if not stage or stage != self.stage or self.stop.exists():
                 return
             self.passages -= 1
             if self.passages == 0:
@@ -53,7 +58,7 @@ class CrashPoint:
     def loses_device(self) -> bool:
         """Return whether this process is the one that loses its device now."""
         try:
-            self.marks.lose_device.unlink()
+            self.lose_device.unlink()
         except FileNotFoundError:
             return False
         self.note("device lost")
@@ -61,7 +66,7 @@ class CrashPoint:
 
     def note(self, cause: str) -> None:
         """Append *cause* to the file of causes."""
-        with self.marks.causes.open("a") as file:
+        with self.causes.open("a") as file:
             file.write(f"{cause}\n")
 
 

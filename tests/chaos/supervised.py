@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import random
+import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import process_table
-from orders import write_json
+from orders import Orders
 from spawn import spawn
-from supervisor_main import Team
 from support.until import poll
 
 MAIN: Final = Path(__file__).with_name("supervisor_main.py")
@@ -28,10 +27,8 @@ class Supervised:
 
     count: int
     env: Mapping[str, str]
-    folder: Path
-    chance: random.Random
-    sabotage: str | None
-    crash_share: float
+    orders: Orders
+    """Makes what its workers are told."""
     orphans: int = 0
     """Workers that were still running `DIE_S` after their supervisor had died."""
     killed: int = 0
@@ -78,7 +75,7 @@ class Supervised:
     @property
     def deaths(self) -> int:
         """Number of workers that ended, as the supervisors noticed or with them."""
-        logs = self.folder.glob("supervisor-*.log")
+        logs = self.orders.folder.glob("supervisor-*.log")
         return self.killed + sum(log.read_text().count('"worker ended"') for log in logs)
 
     def _children_of(self, process: subprocess.Popen[bytes]) -> list[process_table.Entry]:
@@ -90,17 +87,16 @@ class Supervised:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self._starts += 1
-        team = Team(
-            env=dict(self.env),
-            sabotage=self.sabotage,
-            folder=str(self.folder),
-            crash_share=self.crash_share,
-            seed=self.chance.getrandbits(32),
-            count=self.count,
-        )
-        name = f"supervisor-{self._starts:03}"
-        order = write_json(self.folder / name, asdict(team))
-        return spawn(MAIN, order, self.folder / f"{name}.log")
+        order = {
+            "parent": os.getpid(),
+            "env": dict(self.env),
+            "sabotage": self.orders.sabotage,
+            "crash_share": self.orders.crash_share,
+            "folder": str(self.orders.folder),
+            "seed": self.orders.chance.getrandbits(32),
+            "count": self.count,
+        }
+        return spawn(MAIN, order, self.orders.folder / f"supervisor-{self._starts:03}.log")
 
 
 def _wait_for_end(processes: list[process_table.Entry]) -> list[process_table.Entry]:

@@ -1,7 +1,7 @@
 """Run the product's supervisor of `--devices all` over workers of a chaos run.
 
-The number of devices is given, as this machine may have none, and every worker uses the CPU.
-`supervisor_main.py FILE` reads a `Team` from the file.
+Reads its order as JSON from standard input, as `worker_main` does. The number of devices is given,
+as this machine may have none, and every worker uses the CPU.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import random
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from orders import WORKER_MAIN, Orders
+from orders import Orders
 from spawn import environment
+from worker_main import die_with
 
 from shared import logging as log
 from worker.runtime.supervisor import (
@@ -26,43 +26,30 @@ from worker.runtime.supervisor import (
 )
 from worker.settings import WorkerSettings
 
+WORKER_MAIN: Final = Path(__file__).with_name("worker_main.py")
 RESTART_S: Final = 0.5
 """A tenth of the product's, like all times of a chaos run."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Team:
-    """What a supervisor is told."""
-
-    env: dict[str, str]
-    sabotage: str | None
-    folder: str
-    crash_share: float
-    seed: int
-    count: int
-    """Number of devices."""
-
-
-def main(team: Team) -> int:
+def main(order: dict[str, Any]) -> int:
     """Supervise one worker for each device until SIGTERM."""
     log.configure(sys.stderr, json=True)
-    settings = WorkerSettings.from_env(team.env)
-    orders = Orders(
-        folder=Path(team.folder),
-        sabotage=team.sabotage,
-        crash_share=team.crash_share,
-        chance=random.Random(team.seed),
-    )
+    settings = WorkerSettings.from_env(order["env"])
+    folder = Path(order["folder"])
+    orders = Orders(folder, order["sabotage"], order["crash_share"], random.Random(order["seed"]))
 
     def start(device: int) -> Process:
-        env = child_env(device, settings, team.env) | {"RMBG_DEVICE": "cpu"}
-        command = [sys.executable, str(WORKER_MAIN), str(orders.write(env))]
-        return start_child(command, environment(orders.folder))
+        env = child_env(device, settings, order["env"]) | {"RMBG_DEVICE": "cpu"}
+        file = folder / f"order-{orders.chance.getrandbits(64):016x}"
+        file.write_text(json.dumps(orders.make(env)))
+        return start_child([sys.executable, str(WORKER_MAIN), str(file)], environment(folder))
 
-    supervisor = Supervisor(start, team.count, drain_s=settings.drain_s, restart_s=RESTART_S)
+    supervisor = Supervisor(start, order["count"], drain_s=settings.drain_s, restart_s=RESTART_S)
     leave_on_signals(supervisor.request)
     return supervisor.run()
 
 
 if __name__ == "__main__":
-    sys.exit(main(Team(**json.loads(Path(sys.argv[1]).read_text()))))
+    received = json.loads(sys.stdin.read())
+    die_with(received["parent"])
+    sys.exit(main(received))

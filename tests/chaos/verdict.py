@@ -71,7 +71,7 @@ class Verdict:
         return not faults and self.done_events == self.generations
 
 
-def judge(system: System, jobs: Jobs, expected: Expected, *, orphans: int) -> Verdict:
+def judge(system: System, jobs: Jobs) -> Verdict:
     """Check Redis and the bucket, bypassing the proxies."""
     outputs = {
         system.output_path(found.key): found.etag
@@ -82,7 +82,7 @@ def judge(system: System, jobs: Jobs, expected: Expected, *, orphans: int) -> Ve
         Report(job, system.client.status(job_id), _records(system, job_id))
         for job_id, job in jobs.submitted.items()
     ]
-    failures = jobs.failing | expected.failures
+    expected, failures = jobs.expected, jobs.failing
     return Verdict(
         items=jobs.items,
         jobs=len(reports),
@@ -101,7 +101,7 @@ def judge(system: System, jobs: Jobs, expected: Expected, *, orphans: int) -> Ve
         late_writes=sum(_late_writes(system, report, expected) for report in reports),
         faulty_outputs=sum(_faulty_outputs(system, report) for report in reports),
         leftovers=_leftovers(system),
-        orphans=orphans,
+        orphans=expected.orphans,
         command_errors=expected.command_errors,
         unclear_messages=expected.unclear_messages,
     )

@@ -1,17 +1,20 @@
 """Run one worker of a chaos run: the product's worker, with stand-ins for images and the network.
 
-`worker_main.py FILE` reads its `Order` from the file. A sabotaged run switches protections off
-here; the product has no such switch.
+Reads its order as JSON from standard input, or from a file: `worker_main.py FILE`. A sabotaged run
+switches protections off here; the product has no such switch.
 """
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
+import json
+import os
+import signal
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from orders import Marks, Order
 from standins import CrashingStore, CrashPoint, RandomImaging, made_model
 
 from shared import logging as log
@@ -20,18 +23,25 @@ from worker.app import build_app
 from worker.engine.stages import build_stages
 from worker.settings import WorkerSettings
 
+PR_SET_PDEATHSIG: Final = 1
 NEVER_S: Final = 1e9
 READ_TIMEOUT_S: Final = 2.0
 """A tenth of the product's, like all times of a chaos run."""
 
 
-def main(order: Order) -> int:
+def main(order: dict[str, Any]) -> int:
     """Serve until SIGTERM, or until the process is killed."""
     log.configure(sys.stderr, json=True)
-    settings = WorkerSettings.from_env(order.env)
-    if order.sabotage == "lost-ticket":
+    settings = WorkerSettings.from_env(order["env"])
+    if order["sabotage"] == "lost-ticket":
         settings = dataclasses.replace(settings, lost_s=NEVER_S)
-    crash_point = CrashPoint(order.stage, order.passages, Marks(order.folder))
+    crash_point = CrashPoint(
+        order["stage"],
+        order["passages"],
+        stop=Path(order["stop"]),
+        causes=Path(order["causes"]),
+        lose_device=Path(order["lose_device"]),
+    )
     store = S3Store(
         settings.services.objects,
         max_connections=2 * settings.io_threads + 4,
@@ -41,11 +51,21 @@ def main(order: Order) -> int:
     worker = build_app(
         settings,
         load=lambda name: made_model(name, crash_point),
-        objects=CrashingStore(store, crash_point, blind=order.sabotage == "if-none-match"),
+        objects=CrashingStore(store, crash_point, blind=order["sabotage"] == "if-none-match"),
         stages=lambda writer: build_stages(writer, RandomImaging(crash_point), version="chaos"),
     )
     return worker.run()
 
 
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when *parent* ends, even while it is frozen."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before prctl was called
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    sys.exit(main(Order.read(Path(sys.argv[1]))))
+    received = json.loads(Path(sys.argv[1]).read_text() if sys.argv[1:] else sys.stdin.read())
+    die_with(received["parent"])
+    sys.exit(main(received))
