@@ -20,8 +20,8 @@ from shared.errors import RedisUnavailable
 SYNC_S: Final = 20.0
 """Longest time until a new replica has the primary's data."""
 ACKNOWLEDGED_MS: Final = 1000
-READ_ONLY_S: Final = 2.0
-"""Longest time that the replica stays read-only; less than a lease."""
+READ_ONLY_S: Final = 4.0
+"""Longest time that the replica stays read-only; it usually refuses a write within a second."""
 _MARKER: Final = "chaos:failover"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -56,8 +57,7 @@ class Supervised:
             children = self._children_of(process)
             process.kill()
             process.wait()
-            alive = _wait_for_end(children)
-            self.orphans += len(alive)
+            alive = self._end(children)
             self.killed += len(children) - len(alive)
             self.start()
             return int(bool(children) and not alive)
@@ -69,7 +69,7 @@ class Supervised:
             children = process_table.children(process.pid)
             process.kill()
             process.wait()
-            self.orphans += len(_wait_for_end(children))
+            self._end(children)
         self._processes = []
 
     @property
@@ -98,10 +98,13 @@ class Supervised:
         }
         return spawn(MAIN, order, self.orders.folder / f"supervisor-{self._starts:03}.log")
 
-
-def _wait_for_end(processes: list[process_table.Entry]) -> list[process_table.Entry]:
-    """Return those that still run after `DIE_S`."""
-    for _ in poll(within_s=DIE_S, every_s=0.01):
-        if not any(each.is_running for each in processes):
-            return []
-    return [each for each in processes if each.is_running]
+    def _end(self, workers: list[process_table.Entry]) -> list[process_table.Entry]:
+        """Wait until *workers* have died with their supervisor; kill and return those that live."""
+        alive = workers
+        for _ in poll(within_s=DIE_S, every_s=0.01):
+            if not (alive := [each for each in alive if each.is_running]):
+                break
+        for each in alive:
+            os.kill(each.pid, signal.SIGKILL)
+        self.orphans += len(alive)
+        return alive

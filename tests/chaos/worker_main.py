@@ -1,7 +1,8 @@
 """Run one worker of a chaos run: the product's worker, with stand-ins for images and the network.
 
-Reads its order as JSON from standard input, or from a file: `worker_main.py FILE`. A sabotaged run
-switches protections off here; the product has no such switch.
+Reads its order as JSON from standard input, and dies with its parent. Under the product's
+supervisor, which must see to that itself, the order is in a file: `worker_main.py FILE`. A
+sabotaged run switches protections off here; the product has no such switch.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ def die_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    received = json.loads(Path(sys.argv[1]).read_text() if sys.argv[1:] else sys.stdin.read())
+    if sys.argv[1:]:
+        sys.exit(main(json.loads(Path(sys.argv[1]).read_text())))
+    received = json.loads(sys.stdin.read())
     die_with(received["parent"])
     sys.exit(main(received))
