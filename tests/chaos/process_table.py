@@ -28,18 +28,23 @@ def state(pid: int) -> str:
     return (_fields(pid) or [""])[0]
 
 
-def children(parent: int) -> list[Entry]:
-    """Return the running children of a process."""
+def children(parent: int, program: str) -> list[Entry]:
+    """Return the children of a process that run *program*, a Python file."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         fields = _fields(int(path.name))
-        if fields and fields[1] == str(parent) and fields[0] not in _DEAD:
+        is_child = fields and fields[1] == str(parent) and fields[0] not in _DEAD
+        if is_child and program.encode() in _read(path / "cmdline"):
             found.append(Entry(int(path.name), fields[19]))
     return found
 
 
 def _fields(pid: int) -> list[str]:
     """Return the fields of `/proc/PID/stat` after the name, or nothing if there is no process."""
+    return _read(Path(f"/proc/{pid}/stat")).decode().rpartition(")")[2].split()
+
+
+def _read(path: Path) -> bytes:
     with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return []
+        return path.read_bytes()
+    return b""

@@ -16,6 +16,7 @@ from spawn import spawn
 from support.until import poll
 
 MAIN: Final = Path(__file__).with_name("supervisor_main.py")
+WORKER: Final = "worker_main.py"
 DIE_S: Final = 5.0
 """Longest time from the death of a supervisor to that of its workers."""
 CHILD_S: Final = 10.0
@@ -66,7 +67,7 @@ class Supervised:
     def stop(self) -> None:
         """Kill the supervisor; the kernel kills its workers."""
         for process in self._processes:
-            children = process_table.children(process.pid)
+            children = process_table.children(process.pid, WORKER)
             process.kill()
             process.wait()
             self._end(children)
@@ -81,7 +82,7 @@ class Supervised:
     def _children_of(self, process: subprocess.Popen[bytes]) -> list[process_table.Entry]:
         """Return the workers of a supervisor once it has one, or nothing after `CHILD_S`."""
         for _ in poll(within_s=CHILD_S, every_s=0.05):
-            if found := process_table.children(process.pid):
+            if found := process_table.children(process.pid, WORKER):
                 return found
         return []
 
