@@ -52,7 +52,7 @@ class Verdict:
     late_writes: int
     """Outputs of cancelled jobs that were written after the cancellation was settled."""
     faulty_outputs: int
-    """Outputs that `rmbg verify` calls missing or damaged."""
+    """Outputs of retried and repaired jobs that `rmbg verify` calls missing or damaged."""
     leftovers: int
     """Tickets and records that are still in Redis."""
 
@@ -99,7 +99,7 @@ def judge(system: System, jobs: Jobs) -> Verdict:
         undone=expected.commands_lost
         + sum(_is_undone(report.status, expected) for report in reports),
         late_writes=sum(_late_writes(system, report, expected) for report in reports),
-        faulty_outputs=sum(_faulty_outputs(system, report) for report in reports),
+        faulty_outputs=sum(_faulty_outputs(system, job_id) for job_id in expected.generations),
         leftovers=_leftovers(system),
         orphans=expected.orphans,
         command_errors=expected.command_errors,
@@ -144,9 +144,8 @@ def _late_writes(system: System, report: Report, expected: Expected) -> int:
     )
 
 
-def _faulty_outputs(system: System, report: Report) -> int:
-    found = system.client.verify(report.status.job_id)
-    return sum(finding.fault != "extra" for finding in found)
+def _faulty_outputs(system: System, job_id: str) -> int:
+    return sum(finding.fault != "extra" for finding in system.client.verify(job_id))
 
 
 def _events(system: System) -> set[tuple[bytes, bytes, bytes]]:
