@@ -39,6 +39,8 @@ S3_FAULTS: Final = {
 }
 """What the proxy does, and to which share of the requests."""
 _QUEUE_WAIT_S: Final = 3.0
+_WORKER_WAIT_S: Final = 15.0
+"""Longest wait for a worker that is connected to Redis and can notice a failover."""
 
 
 class Faults:
@@ -136,6 +138,10 @@ class Faults:
 
     def _fail_over(self) -> int:
         """Fail over; count a hit if the replica refused commands and then became the primary."""
+        for _ in poll(within_s=_WORKER_WAIT_S, every_s=0.05):
+            self._fleet.tick()
+            if self._system.redis_proxy.connections:
+                break
         refused = self._system.redis.fail_over(
             while_syncing=self._fleet.tick,
             before_kill=self.operations.note_outage,
