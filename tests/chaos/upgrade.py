@@ -25,7 +25,7 @@ from faults import Faults  # noqa: E402 - needs the path set above
 from fleet import Build, Fleet  # noqa: E402
 from jobs import PlannedJob  # noqa: E402
 from run import INTERRUPTED, cause_faults, settle  # noqa: E402
-from schedule import Fault, Kind, plan  # noqa: E402
+from schedule import OPERATIONS, Fault, Kind, plan  # noqa: E402
 from support.until import poll  # noqa: E402
 from system import System, start_system  # noqa: E402
 from upgrade_builds import MissingCommit, current, later, previous  # noqa: E402
@@ -43,7 +43,9 @@ WORKERS: Final = 2
 """Workers of each version."""
 FIRST_FAULTS: Final = (Kind.KILL, Kind.KILL, Kind.REDIS_KILL, Kind.STORE_503)
 """Faults that every run has, while all jobs are open."""
-NEWER_FAULTS: Final = frozenset({Kind.STORE_501})
+NEWER_FAULTS: Final = frozenset(
+    {Kind.STORE_501, Kind.DEVICE_LOST, Kind.SUPERVISOR_KILL, Kind.REDIS_FAILOVER, *OPERATIONS}
+)
 """Faults that 870a4d5 was not made for."""
 LATER_S: Final = 180.0
 """Longest time that the job for the later version may take once a worker of it runs."""
@@ -77,13 +79,13 @@ def _run(args: argparse.Namespace, folder: Path, builds: list[Build]) -> int:
         needy = submit_later(system)
         jobs.submit_due(system, 0.0)
         with MixedFleet(builds, WORKERS, system.worker_env, folder, chance) as fleet:
-            faults = Faults(system, fleet)
+            faults = Faults(system, fleet, jobs)
             fleet.wait_ready(system.jobs)
             pending = _plan(args.seed, args.seconds)
             cause_faults(pending, jobs, system, fleet, faults, seconds=args.seconds)
             faults.end()
             fleet.stop_crashes()
-            settle(system, jobs, fleet)
+            settle(system, jobs, fleet, faults)
             parked = watch_parked(system, needy, builds[0])
             shown = _run_later(system, needy, fleet, chance)
         others = tuple(jobs.submitted)

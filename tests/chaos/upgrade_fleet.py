@@ -60,13 +60,13 @@ class MixedFleet:
         """See `Fleet.kill`."""
         return self._any(chance).kill(chance)
 
-    def terminate(self, chance: random.Random) -> None:
+    def terminate(self, chance: random.Random) -> int:
         """See `Fleet.terminate`."""
-        self._any(chance).terminate(chance)
+        return self._any(chance).terminate(chance)
 
-    def freeze(self, chance: random.Random, seconds: float) -> None:
+    def freeze(self, chance: random.Random, seconds: float) -> int:
         """See `Fleet.freeze`."""
-        self._any(chance).freeze(chance, seconds)
+        return self._any(chance).freeze(chance, seconds)
 
     def stop_crashes(self) -> None:
         """See `Fleet.stop_crashes`."""

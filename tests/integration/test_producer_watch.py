@@ -166,6 +166,33 @@ def test_a_client_cancels_and_retries_jobs(client, hand):
         client.status("unknown-job")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda client, job: client.cancel(job),
+        lambda client, job: client.retry(job),
+        lambda client, job: client.verify(job, repair=True),
+    ],
+    ids=["cancel", "retry", "repair"],
+)
+def test_a_client_returns_from_a_change_of_a_job_when_that_is_on_the_disk(
+    client, hand, service_settings, change
+):
+    job = client.submit(["a.jpg", "bad.jpg"])
+    with working(hand):
+        client.wait(job, 60)
+    with redis.Redis.from_url(service_settings.store_url) as server:
+        before = waits_for_the_disk(server)
+        change(client, job)
+
+        assert waits_for_the_disk(server) == before + 1
+
+
+def waits_for_the_disk(server):
+    """Return how often clients have waited until the server's append-only file was on disk."""
+    return server.info("commandstats").get("cmdstat_waitaof", {"calls": 0})["calls"]
+
+
 def test_doctor_finds_no_fault_if_everything_is_up(hand, run_rmbg):
     done = run_rmbg("doctor")
 
