@@ -5,13 +5,15 @@ PYTHON ?= python3
 SEED ?= 1
 SECONDS ?= 60
 ITEMS ?= 2000
+# The last commit before the packages were reorganised.
+PREVIOUS ?= 870a4d5
 # More processes than cores: most tests wait for servers and other processes.
 PYTEST_ARGS ?= -n 3 --dist worksteal
 
 # Folders of test files for `make fuzz`; without any it clones public ones into out/fixtures.
 FIXTURES ?=
 
-.PHONY: install demo test check lint types imports wheel fmt bench chaos damage fuzz compose constraints
+.PHONY: install demo test check lint types imports wheel fmt bench chaos upgrade damage fuzz compose constraints
 
 install: $(VENV)/.installed
 
@@ -54,6 +56,10 @@ bench: install
 
 chaos: install
 	$(BIN)/python tests/chaos/run.py --seed $(SEED) --seconds $(SECONDS) --items $(ITEMS) $(if $(SABOTAGE),--sabotage $(SABOTAGE))
+
+# Let workers and producers of the commit PREVIOUS and of this tree share one system, with faults.
+upgrade: install
+	$(BIN)/python tests/chaos/upgrade.py --previous $(PREVIOUS) --seed $(SEED) --seconds $(SECONDS) --items $(ITEMS)
 
 fuzz: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'

@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 import click
 
 from shared import streams
+from shared.completion import QuietCompletion
 from shared.errors import ConfigError, RmbgError, ServiceUnavailable
 
 EXIT_USAGE: Final = 2
@@ -62,7 +63,7 @@ _COMMANDS: Final = {
 """Each command's location and summary: `rmbg --help` shows the summaries without an import."""
 
 
-class Commands(click.Group):
+class Commands(QuietCompletion, click.Group):
     """A command group that imports a command only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature

@@ -75,16 +75,21 @@ class Services:
         queue.publish(self._app, self.jobs.fleet.recover(empty_queues=()))
 
     def cancel(self, job_id: str) -> None:
-        """Cancel a job; images in progress are finished and recorded.
+        """Cancel a job, and wait until that is on Redis' disk.
+
+        Images in progress are finished and recorded.
 
         Raises:
             UnknownJob: If Redis does not know the job.
         """
         self.jobs.submissions.cancel(job_id)
         self.feed()
+        self.persist()
 
     def retry(self, job_id: str) -> int:
         """Start the failed items of a done job again, and return their number.
+
+        Waits until that is on Redis' disk.
 
         Raises:
             UnknownJob: If Redis does not know the job.
@@ -92,6 +97,7 @@ class Services:
         """
         items = self.jobs.submissions.retry(job_id)
         self.feed()
+        self.persist()
         return items
 
     def persist(self) -> None:

@@ -38,6 +38,7 @@
     + RetriesExhausted         a transient error persisted through all attempts
   x WorkerUnfit              the process cannot continue: release all tickets and exit
     + DeviceLost
+      - DeviceFaulty             it fails on image after image, and not on a blank one
     + DeviceFull               no device memory for one image: wait, then exit
 
 The errors that an object store raises carry the attributes of `StoreError`.
@@ -215,6 +216,10 @@ class WorkerUnfit(RmbgError):
 
 class DeviceLost(WorkerUnfit):
     """The device fails in a way that only a new process clears."""
+
+
+class DeviceFaulty(DeviceLost):
+    """The device fails on image after image, and not on a blank one."""
 
 
 class DeviceFull(WorkerUnfit):

@@ -24,6 +24,7 @@ from shared.reader import (
     matches,
     url,
 )
+from shared.tls import check_redis_files
 
 Bucket: TypeAlias = Annotated[
     str,
@@ -78,8 +79,10 @@ def _check_redis(redis_url: str) -> str:
         raise ValueError("holds a #; percent-encode it as %23")
     if not re.fullmatch(r"[0-9]{1,4}", _database(parts)):
         raise ValueError("does not end in a database number such as /0")
-    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    for name, value in options:
         _check_option(name, value, is_tls=parts.scheme == "rediss")
+    check_redis_files(dict(options))
     return redis_url
 
 

@@ -54,7 +54,7 @@ def build_app(
         warnings.warn("build_app(stations=) is now stages=", DeprecationWarning, stacklevel=2)
     services = settings.services
     guard = BucketGuard(
-        objects or S3Store(services.objects, max_connections=2 * settings.io_threads + 4),
+        objects or S3Store(services.objects, max_connections=4 * settings.io_threads + 4),
         inputs=services.input_buckets,
         output=services.output_bucket,
     )

@@ -10,6 +10,7 @@ import click
 
 from shared import logging as log
 from shared import streams
+from shared.completion import QuietCompletion
 from shared.errors import ConfigError, RmbgError
 from worker.runtime.malloc import keep_memory
 
@@ -19,7 +20,15 @@ LEAVE_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that ask a worker to leave."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
+class _Worker(QuietCompletion, click.Group):
+    """The command; its one subcommand is for `rmbg`."""
+
+
+@click.group(
+    cls=_Worker,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+)
 @click.option("--check", is_flag=True, help="Process one generated image and exit.")
 @click.option(
     "--devices",

@@ -55,7 +55,7 @@ class WorkerSettings(Settings):
     budget_bytes: Whole = Field(512 * MIB, ge=1)
     """Bytes of sources and outputs in memory at once (`RMBG_BUDGET_BYTES`)."""
     io_threads: Whole = Field(16, ge=1, le=512)
-    """Threads for downloads, and as many for uploads (`RMBG_IO_THREADS`)."""
+    """Downloads from one bucket at once, and as many uploads (`RMBG_IO_THREADS`)."""
     cpu_threads: Whole = Field(default_factory=allowed_cores, ge=1, le=512)
     """Threads that decode and encode (`RMBG_CPU_THREADS`); default: one per core that the
     container allows."""

@@ -26,5 +26,4 @@ def retry(ctx: click.Context, job: str) -> None:
     """Retry the failed images of a finished job."""
     services = services_of(ctx)
     images = services.retry(job)
-    services.persist()
     click.echo(f"retrying {count(images, 'image')} of {job}")

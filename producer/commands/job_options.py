@@ -83,7 +83,7 @@ _OPTIONS: Final = (
         "previews",
         Previews,
         Previews.SAMPLE,
-        "Small before-and-after previews for the report: none, about 2,000 evenly spread ones and "
+        "Small before-and-after previews for the report: none, up to 2,000 evenly spread ones and "
         "some doubtful ones (sample), or one of every image (all).",
     ),
     click.option(

@@ -6,12 +6,14 @@ from typing import IO
 import click
 
 from producer.commands.context import services_of
-from producer.commands.files import InputFile
+from producer.commands.files import InputFile, wait_for_input
 from producer.commands.job_options import job_options, read_options
 from producer.progress import watch_job
-from producer.submission.sources import LineSource, Source, parse_prefix
+from producer.submission.lines import LineSource
+from producer.submission.sources import Source, parse_prefix
 from producer.submission.submit import list_prefix, plan
 from producer.submission.submit import submit as submit_job
+from shared.streams import printable
 
 
 @click.command
@@ -64,8 +66,9 @@ def submit(
 
 
 def _lines(keys: IO[bytes] | None) -> LineSource:
-    if keys is not None:
-        return LineSource(keys, f"--keys {keys.name}")
-    if sys.stdin is None or sys.stdin.isatty():
+    if keys is None and (sys.stdin is None or sys.stdin.isatty()):
         raise click.UsageError("no image keys; use --prefix, --keys or standard input")
-    return LineSource(sys.stdin.buffer, "standard input")
+    stream = sys.stdin.buffer if keys is None else keys
+    name = "standard input" if keys is None else f"--keys {printable(keys.name)}"
+    wait_for_input(stream, f"image keys from {name}")
+    return LineSource(stream, name)

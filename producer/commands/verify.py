@@ -43,5 +43,4 @@ def verify(ctx: click.Context, job: str, *, repair: bool, deep: bool, as_json: b
     click.echo(f"checked {count(verifier.checked, 'output')} of {job}: {totals}", err=True)
     if repairs is not None:
         click.echo(f"processing {count(repairs.reopen(), 'image')} of {job} again", err=True)
-        services.persist()
     return 1 if faults else 0

@@ -45,6 +45,8 @@ class Repair:
     def reopen(self) -> int:
         """Start the selected items again, and return their number.
 
+        Waits until that is on Redis' disk.
+
         Raises:
             JobNotDone: If the job was restarted since its status was read.
         """
@@ -55,6 +57,7 @@ class Repair:
             verdicts=self._verdicts,
         )
         self._services.feed()
+        self._services.persist()
         return items
 
     def _select(self, index: int, verdict: str | None) -> None:

@@ -211,14 +211,19 @@ class JobSpec(Document):
         """Return one line of JSON that `from_json` reads.
 
         Without `needs` it has only the fields that version 0.1 reads; `added_json` has the others.
+        With `needs`, version 0.1 must refuse it: the status of the job then shows this schema.
         """
-        exclude = set() if self.needs else set(_ADDED)
-        body = {"schema": SCHEMA, **self.model_dump(mode="json", exclude=exclude)}
-        return json.dumps(body, separators=(",", ":"))
+        if not self.needs:
+            body = self.model_dump(mode="json", exclude=set(_ADDED))
+            return _line({"schema": SCHEMA, **body})
+        refused = f"{SCHEMA}, for {describe_need(self.needs, self.version)}"
+        return _line({"schema": refused, **self.model_dump(mode="json")})
 
     def added_json(self) -> str:
-        """Return the fields that `to_json` leaves out, as one line of JSON."""
-        return self.model_dump_json(include=set() if self.needs else set(_ADDED))
+        """Return what version 0.1 does not read and `to_json` leaves out, as one line of JSON."""
+        if self.needs:
+            return _line({"schema": SCHEMA})
+        return _line(self.model_dump(mode="json", include=set(_ADDED)))
 
     @classmethod
     def from_json(
@@ -278,3 +283,7 @@ _HASHED: Final = frozenset(
     {"rem_mode", "weights_sha256", "options", "prompt", "extra_pnginfo", "outputs"}
 )
 """Fields that the hashes depend on."""
+
+
+def _line(body: dict[str, Json]) -> str:
+    return json.dumps(body, separators=(",", ":"))

@@ -24,6 +24,7 @@ milliseconds. `job|unit` identifies a ticket.
 | `rmbg:staged:{nonce}` | hash | chunk number -> packed keys, before submission |
 | `rmbg:numbers:{bucket}/{stem}` | string | highest reserved file number |
 | `rmbg:feeding:{queue}` | list | jobs with items to feed; the head is next |
+| `rmbg:unserved` | list | jobs with items to feed whose needs no registered worker has |
 | `rmbg:queued:{queue}` | sorted set | ticket -> time of issue; its message is on its way |
 | `rmbg:claimed` | hash | queue -> newest time of issue of a ticket claimed from it |
 | `rmbg:leased` | sorted set | ticket -> end of the lease |

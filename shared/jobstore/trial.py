@@ -141,6 +141,6 @@ def _keys() -> list[str]:
     named: list[tuple[str, ...]] = [(), ("tickets",), *units, *((part,) for part in parts)]
     own = [layout.job(_JOB, *part).replace("rmbg:", _PREFIX, 1) for part in named]
     names = ("jobs", "sequence", "claimed", "leased", "parked", "workers", "worker_infos")
-    more = ("totals", "longest", "turn", "events", "numbers", f"staged:{_JOB}")
+    more = ("unserved", "totals", "longest", "turn", "events", "numbers", f"staged:{_JOB}")
     queues = [f"{kind}:{queue}" for kind in ("feeding", "queued") for queue in _QUEUES]
     return own + [_PREFIX + name for name in (*names, *more, *queues)]

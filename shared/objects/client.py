@@ -10,7 +10,9 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
+from shared.errors import InvalidOption
 from shared.objects.content_md5 import ContentMd5
+from shared.tls import check_ca_bundle
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSRequest
@@ -27,6 +29,9 @@ def make_client(settings: StoreSettings, **config: Any) -> S3Client:  # noqa: AN
     Args:
         settings: Address and credentials.
         config: Further options of botocore's `Config`: timeouts, retries, connections.
+
+    Raises:
+        InvalidOption: If the file of certificates that boto3 is configured with cannot be loaded.
     """
     own_keys = settings.access_key_id is not None
     session = boto3.Session(
@@ -52,10 +57,26 @@ def make_client(settings: StoreSettings, **config: Any) -> S3Client:  # noqa: AN
             **{"ignore_configured_endpoint_urls": True} | config,
         ),
     )
+    _check_ca_bundle(client)
     if settings.request_payer is not None:
         client.meta.events.register("before-sign.s3", _accept_costs)
     ContentMd5().register(client)
     return client
+
+
+def _check_ca_bundle(client: S3Client) -> None:
+    """Load the certificates that *client* would only load, and fail on, for its first request."""
+    # botocore has no public way to ask which of its sources (environment, config file) counts.
+    bundle = client._endpoint.http_session._verify  # type: ignore[attr-defined]  # noqa: SLF001
+    if not isinstance(bundle, str) or client.meta.endpoint_url.startswith("http:"):
+        return
+    try:
+        check_ca_bundle(bundle)
+    except ValueError as err:
+        raise InvalidOption(
+            f"certificates for S3: {err}; fix AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE or ca_bundle in "
+            "the configuration of AWS"
+        ) from err
 
 
 def _addressing(settings: StoreSettings) -> Literal["auto", "path", "virtual"]:

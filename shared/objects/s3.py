@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from botocore.exceptions import ClientError
 
@@ -17,6 +17,7 @@ from shared.errors import ObjectMissing, StoreUnavailable
 from shared.objects.answers import NO_KEY, Answer, WriteConflict
 from shared.objects.client import make_client
 from shared.objects.errors import ErrorTranslator
+from shared.objects.file_body import FileBody
 from shared.objects.protocol import Body, ObjectInfo, OpenObject, PreconditionFailed
 from shared.objects.response import Response
 
@@ -141,16 +142,16 @@ class S3Store:
         if condition and not self._conditional:
             self._check_condition(bucket, key, if_match)
             condition = {}
-        start = 0 if isinstance(data, bytes) else data.tell()
+        body = data if isinstance(data, bytes) else FileBody(data)
 
         def put() -> str:
-            if not isinstance(data, bytes):
-                data.seek(start)
+            if isinstance(body, FileBody):
+                body.seek(0)
             with self._errors.translate("put", bucket, key, conditional=bool(condition)):
                 written = self._client.put_object(
                     Bucket=bucket,
                     Key=key,
-                    Body=data,
+                    Body=cast("bytes", body),  # the stubs want a whole `IO`
                     ContentType=content_type,
                     Metadata=dict(metadata or {}),
                     **condition,

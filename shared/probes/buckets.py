@@ -1,10 +1,11 @@
 """Probe buckets: read an input bucket, and write, replace and delete in the output bucket."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
-from shared.errors import BucketUnavailable, StoreError
+from shared.errors import BucketUnavailable, StoreError, StoreUnavailable
 from shared.objects.protocol import ObjectStore, PreconditionFailed
 from shared.probes.finding import Finding, Level
 
@@ -16,6 +17,14 @@ _ACCEPT: Final = (
     "use a store with conditional writes, or accept with RMBG_S3_CONDITIONAL=off that a worker "
     "that was frozen may write an output twice"
 )
+
+
+_ROUNDS: Final = 3
+"""Conditional writes that must fail, each before a plain one that succeeds."""
+
+
+class _ConditionRefused(Exception):
+    """The store fails on writes with a condition only; the text is its code and HTTP status."""
 
 
 def probe_input(objects: ObjectStore, bucket: str) -> Iterator[Finding]:
@@ -56,7 +65,7 @@ def probe_output(objects: ObjectStore, bucket: str, *, conditional: bool) -> Ite
         if fault := _conditional_fault(objects, bucket, guarded):
             yield Finding(subject, Level.UNFIT, f"{fault}; {_ACCEPT}")
     finally:
-        objects.delete(bucket, [plain, guarded])
+        objects.delete(bucket, [plain, guarded, _plain(guarded)])
     if objects.head(bucket, plain) is not None:
         yield Finding(
             subject,
@@ -78,34 +87,64 @@ def _read_back(objects: ObjectStore, bucket: str, key: str, subject: str) -> Ite
 
 def _conditional_fault(objects: ObjectStore, bucket: str, key: str) -> str | None:
     """Return what is wrong with conditional writes, or None."""
+    put = partial(_put_guarded, objects, bucket, key)
     try:
-        etag = objects.put(bucket, key, b"1", content_type=_TYPE, if_absent=True)
-        if _is_accepted(objects, bucket, key, if_absent=True):
+        etag = put(if_absent=True)
+        if _is_accepted(put, if_absent=True):
             return "the store ignores If-None-Match, so a late worker would replace an output"
-        if _is_accepted(objects, bucket, key, if_match="0" * 32):
+        if _is_accepted(put, if_match="0" * 32):
             return "the store ignores If-Match, so a late worker would replace an output"
-        objects.put(bucket, key, b"2", content_type=_TYPE, if_match=etag)
+        put(if_match=etag)
     except PreconditionFailed as err:
         return f"the store refuses a conditional write whose condition holds ({err})"
     except BucketUnavailable as err:  # a plain write was accepted, so the condition is the cause
         return f"the store has no conditional writes ({err.code}): {_words(err)}"
+    except _ConditionRefused as err:
+        return f"the store refuses conditional writes and accepts others ({err})"
     return None
 
 
-def _is_accepted(
+def _put_guarded(
     objects: ObjectStore,
     bucket: str,
     key: str,
     *,
     if_absent: bool = False,
     if_match: str | None = None,
+) -> str:
+    """Write *key* if the condition holds; return its ETag.
+
+    Raises:
+        _ConditionRefused: If the store fails each time, and accepts a plain write right after.
+        StoreError: If it fails for another reason.
+    """
+    for _ in range(_ROUNDS):
+        try:
+            return objects.put(
+                bucket, key, b"1", content_type=_TYPE, if_absent=if_absent, if_match=if_match
+            )
+        except StoreUnavailable as err:
+            if not err.code:  # no answer
+                raise
+            fault = err
+            objects.put(bucket, _plain(key), b"1", content_type=_TYPE)
+    raise _ConditionRefused(str(fault).rpartition(" (")[2].removesuffix(")")) from fault
+
+
+def _is_accepted(
+    put: Callable[..., str], *, if_absent: bool = False, if_match: str | None = None
 ) -> bool:
     """Return whether the store accepts a write whose condition does not hold."""
     try:
-        objects.put(bucket, key, b"x", content_type=_TYPE, if_absent=if_absent, if_match=if_match)
+        put(if_absent=if_absent, if_match=if_match)
     except PreconditionFailed:
         return False
     return True
+
+
+def _plain(key: str) -> str:
+    """Return the key of the plain writes that are compared with those of *key*."""
+    return f"{key}.plain"
 
 
 def _words(err: StoreError) -> str:

@@ -12,13 +12,14 @@ from typing import Final
 LOST_S: Final = 1.0
 """Time whose writes `appendfsync everysec` may lose."""
 SAMPLE_S: Final = 0.1
+_FILES: Final = "appendonlydir"
 
 
 class AppendOnlyFile:
     """The append-only file of Redis, which can be cut back by up to a second of writes."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / "appendonlydir"
+        self._folder = folder / _FILES
         self._sizes: deque[tuple[float, Path, int]] = deque(maxlen=round(3 * LOST_S / SAMPLE_S))
         self._floor_bytes = 0
         self._closed = threading.Event()
@@ -31,6 +32,11 @@ class AppendOnlyFile:
         """Stop sampling the size of the file."""
         self._closed.set()
         self._thread.join()
+
+    def follow(self, folder: Path) -> None:
+        """Continue with the file of another server, of which nothing written so far is lost."""
+        self._folder = folder / _FILES
+        self.keep()
 
     def keep(self) -> None:
         """Never cut what is written now: a client was told that it is durable."""

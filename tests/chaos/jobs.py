@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Final
 
+from expected import Expected
 from s3_proxy import Refusal
 from standins import KILLER, POISON
 from support.until import poll
@@ -59,6 +60,8 @@ class Jobs:
     """Keys of the images whose source or mask the store refuses."""
     submitted: dict[str, PlannedJob] = field(default_factory=dict)
     """Submitted jobs by id."""
+    expected: Expected = field(default_factory=Expected)
+    """What operations on jobs change about the end of the run."""
 
     @property
     def items(self) -> int:
@@ -70,14 +73,15 @@ class Jobs:
         """Keys of the items that must fail, with the class of their error."""
         refused = {key: REFUSALS[refusal] for key, refusal in self.refused.items()}
         killers = dict.fromkeys(self.killers, "WorkerCrash")
-        return {**killers, **refused, self.poisoned: "InferenceFailed"}
+        poisoned = {self.poisoned: "InferenceFailed"}
+        return killers | refused | poisoned | self.expected.failures
 
     def refusals(self, system: System) -> dict[str, Refusal]:
         """Return what the proxy must refuse, by path."""
         return {
-            f"/{system.output_bucket}/{FIRST_PREFIX}/mask/{key}.png"
+            system.output_path(f"{FIRST_PREFIX}/mask/{key}.png")
             if refusal.is_write
-            else f"/{system.input_bucket}/{key}": refusal
+            else system.source_path(key): refusal
             for key, refusal in self.refused.items()
         }
 
@@ -90,7 +94,7 @@ class Jobs:
     def submit_due(self, system: System, elapsed: float) -> None:
         """Submit the jobs that are due at *elapsed*, a share of the time of the faults."""
         for job in [each for each in self.waiting if each.at <= elapsed]:
-            self.submitted[_submit(system, job)] = job
+            self.submitted[submit(system, job)] = job
             self.waiting.remove(job)
 
 
@@ -98,8 +102,8 @@ def make_jobs(items: int, chance: random.Random) -> Jobs:
     """Return jobs with *items* in total; one in a thousand, and at least one, is a killer."""
     interactive = min(INTERACTIVE_ITEMS, items // 8)
     bulk = items - 2 * interactive
-    first = _keys("first", bulk // 2)
-    second = _keys("second", bulk - bulk // 2)
+    first = keys_of("first", bulk // 2)
+    second = keys_of("second", bulk - bulk // 2)
     number = min(MAX_KILLERS, max(1, items // 1000))
     poisoned, *refused = chance.sample(first[interactive:], 1 + len(REFUSALS))
     unaffected = [key for key in first[interactive:] + second if key not in (poisoned, *refused)]
@@ -107,7 +111,7 @@ def make_jobs(items: int, chance: random.Random) -> Jobs:
     return Jobs(
         [
             PlannedJob("first", first, FIRST_PREFIX, "bulk", 0.0),
-            PlannedJob("quick", _keys("quick", interactive), "quick", "interactive", 0.2),
+            PlannedJob("quick", keys_of("quick", interactive), "quick", "interactive", 0.2),
             PlannedJob("second", second, "two/%year%", "bulk", 0.35),
             PlannedJob("again", first[:interactive][::-1], FIRST_PREFIX, "interactive", 0.5),
         ],
@@ -117,11 +121,12 @@ def make_jobs(items: int, chance: random.Random) -> Jobs:
     )
 
 
-def _keys(name: str, count: int) -> tuple[str, ...]:
+def keys_of(name: str, count: int) -> tuple[str, ...]:
+    """Return *count* keys of source images in folders of *name*."""
     return tuple(f"{name}/{n // 100:03}/image {n:05}.png" for n in range(count))
 
 
-def _submit(system: System, job: PlannedJob) -> str:
+def submit(system: System, job: PlannedJob) -> str:
     """Submit a job; a second attempt after a fault joins the job if the first one created it."""
     error: ServiceUnavailable | None = None
     for _ in poll(within_s=_SUBMIT_S, every_s=0.5):

@@ -21,12 +21,14 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 from faults import Faults  # noqa: E402 - needs the path set above
 from fleet import Fleet  # noqa: E402
 from jobs import Jobs, make_jobs  # noqa: E402
-from schedule import Kind, plan  # noqa: E402
+from operations import QUIET_S  # noqa: E402
+from schedule import Fault, Kind, plan  # noqa: E402
 from support.until import poll  # noqa: E402
 from system import System, start_system  # noqa: E402
 from verdict import judge, line_of  # noqa: E402
 
 from shared.job.spec import TERMINAL_STATES  # noqa: E402
+from shared.jobstore.values import JobStatus  # noqa: E402
 
 INTERRUPTED: Final = 130
 """Exit code after SIGINT or SIGTERM."""
@@ -34,7 +36,7 @@ TICK_S: Final = 0.05
 LOOK_S: Final = 0.5
 SETTLE_S: Final = 300.0
 """Longest time that jobs may take after the faults."""
-STUCK_S: Final = 15.0
+STUCK_S: Final = QUIET_S + 10
 """Time without progress and without a held ticket after which a run is given up."""
 SABOTAGE: Final = {
     "if-none-match": Kind.STORE_REPLY_LOST,
@@ -65,16 +67,25 @@ def _run(args: argparse.Namespace, folder: Path, started_s: float) -> int:
         system.upload(jobs.images())
         system.s3_proxy.refusals = jobs.refusals(system)
         jobs.submit_due(system, 0.0)
-        fleet = Fleet(args.workers, system.worker_env, folder, chance, sabotage=args.sabotage)
+        fleet = Fleet(
+            args.workers,
+            system.worker_env,
+            folder,
+            chance,
+            sabotage=args.sabotage,
+            supervised=args.workers // 2,
+        )
         with fleet:
-            faults = Faults(system, fleet)
+            faults = Faults(system, fleet, jobs)
             fleet.wait_ready(system.jobs)
-            _cause_faults(args, jobs, system, fleet, faults)
+            pending = plan(args.seed, args.seconds, first=SABOTAGE.get(args.sabotage))
+            cause_faults(pending, jobs, system, fleet, faults, seconds=args.seconds)
             faults.end()
             fleet.stop_crashes()
             stopped_s = time.monotonic()
-            _settle(system, jobs, fleet)
+            settle(system, jobs, fleet, faults)
             settled_s = time.monotonic() - stopped_s
+        jobs.expected.orphans = fleet.supervised.orphans
         verdict = judge(system, jobs)
         line = line_of(
             verdict,
@@ -84,7 +95,7 @@ def _run(args: argparse.Namespace, folder: Path, started_s: float) -> int:
             must_fail=len(jobs.failing),
             worker_deaths=fleet.deaths,
             deaths_at=fleet.causes(),
-            faults=faults.counts(jobs),
+            faults=faults.counts(),
             messages=dict(faults.messages),
             append_only_bytes_lost=system.append_only.lost_bytes,
             slowest_leave_s=round(fleet.slowest_leave_s, 1),
@@ -95,46 +106,55 @@ def _run(args: argparse.Namespace, folder: Path, started_s: float) -> int:
     return 0 if verdict.holds else 1
 
 
-def _cause_faults(
-    args: argparse.Namespace, jobs: Jobs, system: System, fleet: Fleet, faults: Faults
+def cause_faults(
+    pending: list[Fault],
+    jobs: Jobs,
+    system: System,
+    fleet: Fleet,
+    faults: Faults,
+    *,
+    seconds: float,
 ) -> None:
-    """Cause the scheduled faults until their time is over or all jobs have ended."""
-    pending = plan(args.seed, args.seconds, first=SABOTAGE.get(args.sabotage))
-    started_s = time.monotonic()
-    looked_s = started_s
-    for _ in poll(within_s=args.seconds, every_s=TICK_S):
+    """Cause *pending* faults for *seconds*, or until each kind was caused and all jobs ended."""
+    kinds = {fault.kind for fault in pending}
+    started_s = looked_s = time.monotonic()
+    for _ in poll(within_s=seconds, every_s=TICK_S):
         elapsed_s = time.monotonic() - started_s
         fleet.tick()
         faults.tick()
-        jobs.submit_due(system, elapsed_s / args.seconds)
+        jobs.submit_due(system, elapsed_s / seconds)
         if pending and pending[0].at_s <= elapsed_s:
             faults.cause(pending.pop(0))
-        if not jobs.waiting and time.monotonic() - looked_s > LOOK_S:
+        if time.monotonic() - looked_s > LOOK_S:
+            faults.operations.tick()
             looked_s = time.monotonic()
-            if _all_ended(system, jobs):
+            is_over = kinds <= faults.done.keys() and not jobs.waiting
+            if is_over and _all_ended(system, jobs, faults):
                 return
 
 
-def _settle(system: System, jobs: Jobs, fleet: Fleet) -> None:
-    """Wait until all jobs have ended or no longer make progress."""
+def settle(system: System, jobs: Jobs, fleet: Fleet, faults: Faults) -> None:
+    """Wait until all jobs and operations have ended or no longer make progress."""
     jobs.submit_due(system, 1.0)
     before: object = None
     changed_s = time.monotonic()
     for _ in poll(within_s=SETTLE_S, every_s=LOOK_S):
-        if _all_ended(system, jobs) or time.monotonic() > changed_s + STUCK_S:
+        faults.operations.tick()
+        if _all_ended(system, jobs, faults) or time.monotonic() > changed_s + STUCK_S:
             return
-        held = system.store.zrange("rmbg:leased", 0, -1) + system.store.zrange("rmbg:parked", 0, -1)
-        found = [(status.done, status.failed, status.state) for status in _statuses(system, jobs)]
+        held = system.store.zcard("rmbg:leased") or system.store.zcard("rmbg:parked")
+        found = [(each.state, each.done, each.failed) for each in _statuses(system, jobs)]
         if held or found != before:
             before, changed_s = found, time.monotonic()
         fleet.tick()
 
 
-def _all_ended(system: System, jobs: Jobs) -> bool:
-    return all(status.state in TERMINAL_STATES for status in _statuses(system, jobs))
+def _all_ended(system: System, jobs: Jobs, faults: Faults) -> bool:
+    have_jobs_ended = all(each.state in TERMINAL_STATES for each in _statuses(system, jobs))
+    return have_jobs_ended and faults.operations.is_idle
 
 
-def _statuses(system: System, jobs: Jobs):
+def _statuses(system: System, jobs: Jobs) -> list[JobStatus]:
     return [system.client.status(job_id) for job_id in jobs.submitted]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -68,7 +68,9 @@ class S3Proxy:
         """The current fault; may be set from any thread."""
         self.writes: dict[str, list[str]] = {}
         """The ETags of all successful writes, by path of the object."""
-        self.refusals: Mapping[str, Refusal] = {}
+        self.written_s: dict[str, float] = {}
+        """When each object was last written (monotonic clock), by path."""
+        self.refusals: dict[str, Refusal] = {}
         """Objects that are always refused, by path."""
         self.hits: Counter[str] = Counter()
         """Number of requests that met a fault or a refusal, by kind."""
@@ -126,6 +128,7 @@ class S3Proxy:
 
     def _note(self, request: Message, response: Message) -> None:
         if request.method == "PUT" and response.status == 200:
+            self.written_s[_path(request)] = time.monotonic()
             self.writes.setdefault(_path(request), []).append(
                 response.fields.get("etag", "").strip('"')
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import count
 from typing import Final
 
 
@@ -36,6 +37,18 @@ class Kind(StrEnum):
     """S3 answers writes as if it had no conditional ones; jobs wait with that reason."""
     STORE_SLOW = "store-slow"
     """Writes to S3 take half of the client's timeout."""
+    DEVICE_LOST = "device lost"
+    """The device of a worker is lost during a batch; the worker leaves and is restarted."""
+    SUPERVISOR_KILL = "supervisor-kill"
+    """SIGKILL to the supervisor of a part of the fleet; its workers die with it."""
+    REDIS_FAILOVER = "redis-failover"
+    """SIGKILL to Redis; a replica is read-only for a while and then becomes the primary."""
+    CANCEL = "cancel"
+    """A job of its own is cancelled in mid-run."""
+    RETRY = "retry"
+    """The failed items of a job of its own are retried."""
+    REPAIR = "repair"
+    """Outputs of a job of its own are deleted and repaired."""
 
 
 CYCLE: Final = (
@@ -53,8 +66,13 @@ CYCLE: Final = (
     Kind.STORE_STALL,
     Kind.STORE_501,
     Kind.STORE_SLOW,
+    Kind.DEVICE_LOST,
+    Kind.SUPERVISOR_KILL,
+    Kind.REDIS_FAILOVER,
 )
-"""One cycle of faults, with every kind at least once. Workers also crash by themselves."""
+"""One cycle of faults. Workers also crash by themselves."""
+OPERATIONS: Final = (Kind.CANCEL, Kind.RETRY, Kind.REPAIR)
+"""Added to the first cycle and to each third one after it: they take longer than a cycle."""
 GAP_S: Final = (0.8, 2.0)
 """Shortest and longest time between two faults: several fall into one lease."""
 
@@ -73,16 +91,18 @@ class Fault:
 def plan(seed: int, seconds: float, *, first: Kind | None = None) -> list[Fault]:
     """Return the faults of one run in order; equal arguments give equal faults.
 
-    Every cycle has all faults of `CYCLE` in random order, so that each kind occurs within the first
-    cycle (25 s). *first* comes before the first cycle.
+    Every cycle has all faults of `CYCLE` in random order, and the first one has all of `OPERATIONS`
+    too, so that each kind occurs within the first cycle (38 s). *first* comes before it.
     """
     chance = random.Random(seed)
     upcoming: list[Kind] = [] if first is None else [first]
     faults: list[Fault] = []
+    cycles = count()
     at_s = chance.uniform(*GAP_S)
     while at_s < seconds:
         if not upcoming:
-            upcoming = chance.sample(CYCLE, len(CYCLE))
+            kinds = CYCLE if next(cycles) % 3 else CYCLE + OPERATIONS
+            upcoming = chance.sample(kinds, len(kinds))
         faults.append(Fault(at_s, upcoming.pop(), chance.getrandbits(32)))
         at_s += chance.uniform(*GAP_S)
     return faults

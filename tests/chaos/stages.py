@@ -1,4 +1,4 @@
-"""The stages at which a worker of these runs may crash, or lose its device."""
+"""The stages at which a worker of these runs may crash."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ ITEM_STAGES: Final = (
     "downloaded",
     "decoded",
     "in the network",
-    "device lost",
     "encoded",
     "before the mask",
     "between mask and cutout",

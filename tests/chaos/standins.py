@@ -40,24 +40,30 @@ class CrashPoint:
     """No crash happens once this file exists."""
     causes: Path
     """File that gets a line for each crash: the stage."""
+    lose_device: Path
+    """The first process that runs a batch deletes this file, and loses its device."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
 
     def reach(self, stage: str) -> None:
         """End the process if this is the n-th time that it reaches *stage*."""
-        if self.is_due(stage):
-            crash()
-
-    def is_due(self, stage: str) -> bool:
-        """Return whether this is the n-th time that the process reaches *stage*, and note it."""
         with self._lock:
             if not stage or stage != self.stage or self.stop.exists():
-                return False
+                return
             self.passages -= 1
             if self.passages == 0:
                 self.note(stage)
-            return self.passages == 0
+                crash()
+
+    def loses_device(self) -> bool:
+        """Return whether this process is the one that loses its device now."""
+        try:
+            self.lose_device.unlink()
+        except FileNotFoundError:
+            return False
+        self.note("device lost")
+        return True
 
     def note(self, cause: str) -> None:
         """Append *cause* to the file of causes."""
@@ -87,7 +93,7 @@ class Segmenter:
     def forward(self, batch: Sequence[object]) -> Sequence[object]:
         time.sleep(0.020 + 0.006 * len(batch))
         self._crash_point.reach("in the network")
-        if self._crash_point.is_due("device lost"):
+        if self._crash_point.loses_device():
             raise DeviceLost("stand-in device is lost")
         if any(image is _POISONED for image in batch):
             self._crash_point.note("poisoned batch")
@@ -130,7 +136,6 @@ class RandomImaging:
         return secrets.token_bytes(64)
 
     def preview(self, *_: object) -> bytes:
-        self._crash_point.reach("encoded")
         return b"preview"
 
     def close(self) -> None:

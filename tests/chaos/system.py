@@ -11,6 +11,7 @@ from typing import Final
 
 import redis
 from append_only import AppendOnlyFile
+from redis_pair import RedisPair
 from s3_proxy import S3Proxy
 from support.loop import Loop
 from support.proxy import HOST, Proxy
@@ -41,11 +42,13 @@ class System:
 
     folder: Path
     servers: EmbeddedServers
+    redis: RedisPair
     redis_proxy: Proxy
+    """Proxy of the workers and commands; faults affect its connections."""
     s3_proxy: S3Proxy
     append_only: AppendOnlyFile
     settings: ServiceSettings
-    """Settings that bypass the proxies."""
+    """Settings that bypass the faults of the proxies."""
     client: Client
     objects: S3Store
     jobs: JobStore
@@ -64,6 +67,14 @@ class System:
         """Bucket of the outputs."""
         return self.settings.output_bucket
 
+    def source_path(self, key: str) -> str:
+        """Return the path of a source image in a request."""
+        return f"/{self.input_bucket}/{key}"
+
+    def output_path(self, key: str) -> str:
+        """Return the path of an output in a request."""
+        return f"/{self.output_bucket}/{key}"
+
     def upload(self, images: Mapping[str, bytes]) -> None:
         """Upload source images."""
 
@@ -81,14 +92,19 @@ def start_system(folder: Path) -> Iterator[System]:
     with ExitStack() as stack:
         servers = stack.enter_context(EmbeddedServers(folder / "data"))
         env = servers.settings()
-        settings = ServiceSettings.from_env(env)
-        redis_proxy = stack.enter_context(Proxy(_port(env["RMBG_REDIS_URL"])))
+        redis_port = _port(env["RMBG_REDIS_URL"])
+        redis_proxy = stack.enter_context(Proxy(redis_port))
+        direct = stack.enter_context(Proxy(redis_port))
+        pair = RedisPair(servers.redis, redis_port, folder / "redis-2", (redis_proxy, direct))
+        stack.callback(pair.stop)
+        settings = ServiceSettings.from_env({**env, "RMBG_REDIS_URL": _url(direct)})
         loop = stack.enter_context(Loop())
         s3_proxy = S3Proxy(loop, _port(env["RMBG_S3_ENDPOINT"]))
         append_only = stack.enter_context(closing(AppendOnlyFile(folder / "data" / "redis")))
         yield System(
             folder=folder,
             servers=servers,
+            redis=pair,
             redis_proxy=redis_proxy,
             s3_proxy=s3_proxy,
             append_only=append_only,
@@ -101,11 +117,15 @@ def start_system(folder: Path) -> Iterator[System]:
             worker_env={
                 **env,
                 **TIMES,
-                "RMBG_REDIS_URL": f"redis://{HOST}:{redis_proxy.port}/0",
+                "RMBG_REDIS_URL": _url(redis_proxy),
                 "RMBG_S3_ENDPOINT": f"http://{HOST}:{s3_proxy.port}",
                 "RMBG_HOME": str(folder / "home"),
             },
         )
+
+
+def _url(proxy: Proxy) -> str:
+    return f"redis://{HOST}:{proxy.port}/0"
 
 
 def _port(url: str) -> int:

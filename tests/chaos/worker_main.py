@@ -1,7 +1,8 @@
 """Run one worker of a chaos run: the product's worker, with stand-ins for images and the network.
 
-Reads its order as JSON from standard input. A sabotaged run switches protections off here; the
-product has no such switch.
+Reads its order as JSON from standard input, and dies with its parent. Under the product's
+supervisor, which must see to that itself, the order is in a file: `worker_main.py FILE`. A
+sabotaged run switches protections off here; the product has no such switch.
 """
 
 from __future__ import annotations
@@ -36,11 +37,15 @@ def main(order: dict[str, Any]) -> int:
     if order["sabotage"] == "lost-ticket":
         settings = dataclasses.replace(settings, lost_s=NEVER_S)
     crash_point = CrashPoint(
-        order["stage"], order["passages"], Path(order["stop"]), Path(order["causes"])
+        order["stage"],
+        order["passages"],
+        stop=Path(order["stop"]),
+        causes=Path(order["causes"]),
+        lose_device=Path(order["lose_device"]),
     )
     store = S3Store(
         settings.services.objects,
-        max_connections=2 * settings.io_threads + 4,
+        max_connections=4 * settings.io_threads + 4,
         connect_timeout_s=1.0,
         read_timeout_s=READ_TIMEOUT_S,
     )
@@ -62,6 +67,8 @@ def die_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        sys.exit(main(json.loads(Path(sys.argv[1]).read_text())))
     received = json.loads(sys.stdin.read())
     die_with(received["parent"])
     sys.exit(main(received))

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from support.jobs import TTL_S, feed, grant, stage, submission, submit, worker
+from support.jobs import TTL_S, close, feed, grant, mark_all, stage, submission, submit, worker
 from support.until import until
 
-from shared.broker.queues import BULK, RECOVERY
+from shared.broker.queues import BULK, INTERACTIVE, RECOVERY
 from shared.errors import InvalidOption
 from shared.job.spec import JobSpec, JobState
 from shared.jobstore.values import RefusalReason, Refused
@@ -192,6 +192,56 @@ def test_a_job_that_waits_for_a_feature_does_not_keep_others_from_being_fed(stor
     assert [issued.ticket.job_id for issued in feed(store)] == [other]
     register(store, "able", "recipes")
     assert [issued.ticket.job_id for issued in feed(store)] == [needy]
+
+
+def fed_by_version_0_1(client):
+    """The jobs of which a worker of version 0.1 issues tickets, whatever they need."""
+    return [
+        job.decode()
+        for queue in (BULK, INTERACTIVE)
+        for job in client.lrange(f"rmbg:feeding:{queue}", 0, -1)
+    ]
+
+
+def test_version_0_1_never_feeds_a_job_that_waits_for_a_feature(store, redis_client, needy):
+    """Its workers would get leases of tickets that they cannot process."""
+    assert fed_by_version_0_1(redis_client) == []
+    register(store, "w")
+    feed(store)
+    assert fed_by_version_0_1(redis_client) == []
+
+
+def test_version_0_1_never_feeds_a_retried_job_that_needs_a_feature(store, redis_client, needy):
+    register(store, "able", "recipes")
+    granted = claim(store, feed(store)[0], "recipes")
+    mark_all(store, granted, failing=[0])
+    [merge] = close(store, granted.lease)
+    store.leases.merge_commit(claim(store, merge, "recipes").lease)
+    store.fleet.unregister("able")
+
+    store.submissions.retry(needy)
+
+    assert fed_by_version_0_1(redis_client) == []
+    register(store, "able", "recipes")
+    assert [issued.ticket.job_id for issued in feed(store)] == [needy]
+
+
+def test_a_partly_fed_job_is_not_fed_on_once_no_worker_has_its_features(store, redis_client):
+    register(store, "able", "recipes")
+    job = submit(store, 16 * 60, needs=("recipes",))
+    assert len(feed(store)) == 50
+    store.fleet.unregister("able")
+    redis_client.delete(*(f"rmbg:queued:{queue}" for queue in (BULK, INTERACTIVE)))
+
+    assert feed(store) == []
+    assert fed_by_version_0_1(redis_client) == []
+    register(store, "able", "recipes")
+    assert {issued.ticket.job_id for issued in feed(store)} == {job}
+
+
+def test_a_job_that_waits_for_a_feature_counts_as_open(store, needy):
+    assert store.fleet.totals().open_jobs == 1
+    assert store.fleet.totals().open_images == 4
 
 
 def test_a_worker_without_the_feature_gets_no_lease_and_the_ticket_goes_to_another(

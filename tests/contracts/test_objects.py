@@ -310,6 +310,24 @@ def test_a_conflict_of_conditional_writes_is_tried_again():
         assert server.bodies == [b"body", b"body"]
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        error(500, "InternalError"),
+        error(503, "SlowDown"),
+        error(400, "InvalidRequest", "Content-MD5 is required"),
+    ],
+)
+def test_a_file_that_is_sent_again_is_sent_from_where_it_stood(refusal):
+    """The client goes back to position 0 of a body."""
+    file = io.BytesIO(b"headbody")
+    file.seek(4)
+    with canned(refusal, found(b"")) as server:
+        at(server.url, attempts=2).put("bucket", "k", file, content_type=PNG)
+
+        assert server.bodies == [b"body", b"body"]
+
+
 def test_a_store_that_says_not_found_to_a_condition_says_that_it_fails():
     """Amazon's answer to If-Match where nothing is; SeaweedFS says 412."""
     with canned(error(404, "NoSuchKey")) as server, pytest.raises(PreconditionFailed):

@@ -10,7 +10,7 @@ import pytest
 from support.canned import canned, error, found
 from support.redis_server import RedisServer
 
-from shared.errors import BucketUnavailable, ServiceUnfit
+from shared.errors import BucketUnavailable, ServiceUnfit, StoreUnavailable
 from shared.jobstore import loader, trial
 from shared.objects import PreconditionFailed, S3Store, StoreWrapper
 from shared.objects.memory import MemoryStore
@@ -84,9 +84,10 @@ def test_an_evicting_server_is_refused_with_the_command_that_mends_it(start):
 def test_an_evicting_server_is_only_a_warning_if_the_loss_of_jobs_is_accepted(start):
     server = start(*EVICTING)
 
-    [(_, level, _)] = of_redis(server, **ACCEPTS_LOSS)
+    [(_, level, detail)] = of_redis(server, **ACCEPTS_LOSS)
 
     assert level is Level.WARNING
+    assert "RMBG_ALLOW_EVICTION=1" in detail
     require(settings_of(server, **ACCEPTS_LOSS), MemoryStore())
 
 
@@ -281,9 +282,25 @@ def always_refusing(store, bucket, key, data, **options):
     return store.put(bucket, key, data, **options)
 
 
+def failing_on_if_match(store, bucket, key, data, **options):
+    if options.get("if_match"):
+        raise StoreUnavailable("put: the service failed (502, HTTP 502)", code="502")
+    return store.put(bucket, key, data, **options)
+
+
+def failing_on_conditions(store, bucket, key, data, **options):
+    if options.get("if_absent") or options.get("if_match"):
+        raise StoreUnavailable(
+            "put: the service failed (InternalError, HTTP 500)", code="InternalError"
+        )
+    return store.put(bucket, key, data, **options)
+
+
 @pytest.mark.parametrize(
     ("put", "words"),
     [
+        (failing_on_conditions, "conditional writes and accepts others (InternalError, HTTP 500)"),
+        (failing_on_if_match, "conditional writes and accepts others (502, HTTP 502)"),
         (without_conditions, "no conditional writes (NotImplemented)"),
         (ignoring_conditions, "ignores If-None-Match"),
         (ignoring_if_match, "ignores If-Match"),
@@ -338,6 +355,60 @@ def test_a_store_that_answers_501_to_a_conditional_write_is_refused_with_its_wor
     assert detail.startswith(f"the store has no conditional writes (NotImplemented): {words}")
     assert "RMBG_S3_CONDITIONAL=off" in detail
     assert server.requests == len(answers)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(500, "InternalError"), (503, "ServiceUnavailable"), (502, "502")]
+)
+def test_a_store_that_fails_on_conditional_writes_only_is_refused(redis_is_well, status, code):
+    """As a gateway does in front of a store that does not know the header."""
+
+    def put(store, bucket, key, data, **options):
+        if not (options.get("if_absent") or options.get("if_match")):
+            return store.put(bucket, key, data, **options)
+        with canned(error(status, code, "own words")) as server:
+            keys = {"RMBG_S3_ACCESS_KEY_ID": "i", "RMBG_S3_SECRET_ACCESS_KEY": "s"}
+            settings = settings_of(redis_is_well, RMBG_S3_ENDPOINT=server.url, **keys)
+            real = S3Store(settings.objects, attempts=1)
+            return real.put(bucket, key, data, **options)
+
+    [(subject, level, detail)] = found_in(settings_of(redis_is_well), Changed(put))
+
+    assert (subject, level) == ("bucket cutouts", Level.UNFIT)
+    assert f"refuses conditional writes and accepts others ({code}, HTTP {status});" in detail
+    assert "RMBG_S3_CONDITIONAL=off" in detail
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_conditional_write_that_fails_now_and_then_is_no_fault(redis_is_well, failures):
+    left = [failures]
+
+    def put(store, bucket, key, data, **options):
+        if options.get("if_absent") and left[0]:
+            left[0] -= 1
+            raise StoreUnavailable("busy (SlowDown, HTTP 503)", code="SlowDown")
+        return store.put(bucket, key, data, **options)
+
+    store = Changed(put)
+
+    assert found_in(settings_of(redis_is_well), store) == []
+    assert list(store.list("cutouts", "")) == []
+
+
+@pytest.mark.parametrize("code", ["", "InternalError"])
+def test_a_store_that_is_down_is_not_taken_for_one_without_conditions(redis_is_well, code):
+    """It does not answer, or fails on plain writes, too."""
+    writes = []
+
+    def put(store, bucket, key, data, **options):
+        writes.append(key)
+        if len(writes) > 1:
+            raise StoreUnavailable("the service failed", code=code)
+        return store.put(bucket, key, data, **options)
+
+    [(_, level, detail)] = found_in(settings_of(redis_is_well), Changed(put))
+
+    assert (level, detail) == (Level.UNAVAILABLE, "the service failed")
 
 
 def test_a_real_store_has_no_fault_and_keeps_no_object(servers, service_env, bucket, object_store):

@@ -3,7 +3,7 @@
     python tests/fuzz/compare_decoders.py --fetch out/fixtures
     python tests/fuzz/compare_decoders.py FOLDER...
 
-`--fetch` clones the test files of image libraries into a folder; they are never committed. Prints
+`--fetch` clones the test images of image libraries into a folder; they are never committed. Prints
 one line for each file that differs and one JSON line; exits with 1 if a file differs without an
 excuse. `EXCUSES` lists where libvips itself is not a reference.
 """
@@ -15,26 +15,20 @@ import collections
 import io
 import json
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [path for path in (str(ROOT),) if path not in sys.path]
+sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "tests")) if path not in sys.path]
 
 import numpy as np  # noqa: E402 - as a script, it sets the paths first
 import pyvips  # noqa: E402
+from fuzz.fixtures import FetchError, fetch  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from shared.errors import ItemError  # noqa: E402
 from worker.imaging.decode import DecodedImage, Limits, decode  # noqa: E402
 
-REPOSITORIES = (
-    "https://github.com/python-pillow/Pillow",
-    "https://github.com/image-rs/image-tiff",
-    "https://github.com/haraldk/TwelveMonkeys",
-    "https://github.com/pnggroup/libpng",
-)
 SUFFIXES = frozenset({".png", ".tif", ".tiff", ".jpg", ".jpeg", ".gif", ".webp"})
 """libvips reads no BMP, and the versions in packages no HEIC."""
 LIMITS = Limits(max_pixels=50_000_000)
@@ -126,22 +120,15 @@ def compare(data: bytes) -> tuple[str, str]:
     return ("excused", f"{difference}: {reason}") if reason else ("differs", difference)
 
 
-def fetch(folder: Path) -> list[Path]:
-    """Clone the repositories that are not in *folder* yet; return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / url.rpartition("/")[2] for url in REPOSITORIES]
-    for url, path in zip(REPOSITORIES, paths, strict=True):
-        if not path.exists():
-            subprocess.run(["git", "clone", "--quiet", "--depth=1", url, path], check=True)
-    return paths
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER")
     parser.add_argument("--fetch", type=Path, metavar="FOLDER")
     given = parser.parse_args()
-    folders = given.folders + (fetch(given.fetch) if given.fetch else [])
+    try:
+        folders = given.folders + (fetch(given.fetch, SUFFIXES) if given.fetch else [])
+    except FetchError as err:
+        sys.exit(f"compare_decoders: {err}")
     outcomes: collections.Counter[str] = collections.Counter()
     for path in sorted(each for folder in folders for each in folder.rglob("*")):
         if path.suffix.lower() not in SUFFIXES or not path.is_file():

@@ -56,10 +56,22 @@ FORMATS = {
     "JPEG arithmetic": {"image_format": "ARITHMETIC"},
     "PNG": {"image_format": "PNG"},
     "WebP": {"image_format": "WEBP", "quality": 85},
+    "WebP lossless": {"image_format": "WEBP", "lossless": True},
+    "AVIF": {"image_format": "AVIF", "quality": 75, "speed": 8},
+    "HEIC": {"image_format": "HEIF", "quality": 75},
     "TIFF uncompressed": {"image_format": "TIFF"},
     "TIFF LZW": {"image_format": "TIFF", "compression": "tiff_lzw"},
     "TIFF deflate": {"image_format": "TIFF", "compression": "tiff_deflate"},
 }
+OTHERS = (
+    ("PNG", {}),
+    *(("WEBP", {"quality": quality, "method": 2}) for quality in (10, 50, 80, 100)),
+    ("WEBP", {"lossless": True, "method": 2}),
+    *(("AVIF", {"quality": quality, "speed": 9}) for quality in (20, 50, 75, 95)),
+    *(("HEIF", {"quality": quality}) for quality in (20, 50, 90)),
+    *(("TIFF", {"compression": each}) for each in ("raw", "tiff_lzw", "tiff_deflate", "jpeg")),
+)
+"""Formats and settings of undamaged files that are no JPEGs."""
 OUTCOMES = (("silent",), ("noted", "noted, visible"), ("refused",), ("harmless",))
 DAMAGE = ("4 bytes overwritten", "1 bit flipped", "cut", "line ends converted")
 
@@ -224,7 +236,8 @@ def whole_file(number: int) -> tuple[str, bytes]:
     }
     image_format = chance.choice(("JPEG",) * 8 + ("PNG", "WEBP", "TIFF"))
     if image_format != "JPEG":
-        return f"generated {number} {image_format}", encoded(pixels, image_format)
+        image_format, other = chance.choice(OTHERS)
+        return f"generated {number} {image_format} {other}", encoded(pixels, image_format, **other)
     grey = chance.random() < 0.1
     data = encoded(pixels[..., 1] if grey else pixels, "JPEG", **options)
     if chance.random() < 0.2:  # encoded again, as shops do

@@ -2,12 +2,13 @@
 
 import json
 import re
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import pytest
 import redis
-from support.command import complaint, rmbg
+from support.command import RMBG, complaint, environment, rmbg
 from support.producing import json_lines
 from support.servers import raw_s3
 
@@ -59,6 +60,28 @@ def test_keys_are_read_from_a_file(run_rmbg, store, tmp_path):
     done = run_rmbg("submit", "--keys", tmp_path / "keys.txt")
 
     assert keys_of(store, done.stdout.decode().strip()) == ["a.jpg", "b.jpg"]
+
+
+def test_keys_are_read_from_a_pipe(service_env, store, bucket):
+    """Once: what is hashed and staged is what the pipe sent."""
+    env = environment(dict(service_env) | {"RMBG_INPUT_BUCKETS": bucket})
+    script = f"{RMBG} submit --keys <(printf 'a.jpg\\nb.jpg\\na.jpg\\n')"
+
+    done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, check=True)
+
+    assert keys_of(store, done.stdout.decode().strip()) == ["a.jpg", "b.jpg", "a.jpg"]
+
+
+def test_a_line_that_is_not_utf_8_fails_alone(run_rmbg, hand):
+    """The hand worker fails "bad" keys; a worker fails this one with `InvalidKey`."""
+    done = run_rmbg("submit", stdin=b"a.jpg\nbad-\xe9t\xe9.jpg\n")
+    job = done.stdout.decode().strip()
+
+    status = hand.run(job)
+
+    assert b"that are not UTF-8: 1 (line 2: bad-\\xe9t\\xe9.jpg)" in done.stderr
+    assert (status.done, status.failed) == (1, 1)
+    assert rb"bad-\udce9t\udce9.jpg" in run_rmbg("failures", job).stdout
 
 
 def test_urls_of_objects_choose_the_bucket(run_rmbg, service_env, store, bucket):

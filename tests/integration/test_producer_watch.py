@@ -174,6 +174,33 @@ def test_a_client_cancels_and_retries_jobs(client, hand):
         client.status("unknown-job")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda client, job: client.cancel(job),
+        lambda client, job: client.retry(job),
+        lambda client, job: client.verify(job, repair=True),
+    ],
+    ids=["cancel", "retry", "repair"],
+)
+def test_a_client_returns_from_a_change_of_a_job_when_that_is_on_the_disk(
+    client, hand, service_settings, change
+):
+    job = client.submit(["a.jpg", "bad.jpg"])
+    with working(hand):
+        client.wait(job, 60)
+    with redis.Redis.from_url(service_settings.store_url) as server:
+        before = waits_for_the_disk(server)
+        change(client, job)
+
+        assert waits_for_the_disk(server) == before + 1
+
+
+def waits_for_the_disk(server):
+    """Return how often clients have waited until the server's append-only file was on disk."""
+    return server.info("commandstats").get("cmdstat_waitaof", {"calls": 0})["calls"]
+
+
 def test_doctor_finds_no_fault_if_everything_is_up(hand, run_rmbg):
     done = run_rmbg("doctor")
 
@@ -272,15 +299,27 @@ def test_watch_exits_with_2_if_redis_loses_the_job(client, service_env, service_
         assert process.wait(timeout=30) == 2
 
 
-def test_doctor_names_role_and_missing_commands(service_env):
+def test_doctor_names_the_role_and_the_primary(service_env):
     """Reads work on a replica, so the list of workers would say that none is registered."""
     with replica(service_env) as env:
         done = rmbg("doctor", env=env)
 
     assert done.returncode == 1
     assert b"FAULT  job store: " in done.stdout
-    assert b"read-only replica" in done.stdout
+    assert b"read-only replica; set RMBG_REDIS_URL to the primary, 127.0.0.1:" in done.stdout
     assert b"no worker is registered" not in done.stdout
+
+
+def test_doctor_names_the_missing_commands(service_env):
+    options = ("--user", "lim", "on", ">pw", "~*", "+@all", "-xadd", "-brpop")
+    with RedisServer(options=options, login="lim:pw@") as server:
+        url = server.url.removesuffix("/1") + "/0"
+        done = rmbg("doctor", env=dict(service_env) | {"RMBG_REDIS_URL": url})
+
+    assert done.returncode == 1
+    assert b"may not run XADD on the keys of the job store" in done.stdout
+    assert b"may not run BRPOP on the keys of the queue" in done.stdout
+    assert b"deploy/users.acl" in done.stdout
 
 
 def test_a_submission_to_an_evicting_redis_is_refused_unless_that_is_accepted(service_env):

@@ -129,6 +129,8 @@ def test_a_malformed_redis_url_is_refused_in_one_line_without_secrets(command, u
     assert "RMBG_REDIS_URL" in line
     assert_no_secret(line)
     assert "12345" not in line
+    if set("#/?") & set(url.partition("://")[2].rpartition("@")[0]):
+        assert "holds an @ after a #, / or ?: percent-encode the password" in line
 
 
 @pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:9"], ids=["wrong key", "no server"])

@@ -4,11 +4,12 @@ import json
 import threading
 
 import pytest
-from support.redelivery import end_parking
-from support.stand_ins import Valve
+from support.jobs import grant
+from support.redelivery import end_parking, expire_leases
+from support.stand_ins import Valve, stand_in_model
 from support.until import until
 
-from shared.broker.queues import INTERACTIVE, RECOVERY, SUSPECT
+from shared.broker.queues import BULK, INTERACTIVE, SUSPECT
 from shared.errors import DeviceLost
 from worker.lifecycle import UNFIT_EXIT
 
@@ -53,7 +54,7 @@ def test_an_unforeseen_error_while_loading_a_model_releases_the_ticket(consumers
 
 
 def test_a_device_lost_while_loading_a_model_ends_the_process_and_counts_no_death(consumers):
-    """The ticket is issued again at once, because another worker can process it."""
+    """The ticket rests: the model may break the device of the next worker, too."""
 
     def load(_name):
         raise DeviceLost("injected")
@@ -64,9 +65,30 @@ def test_a_device_lost_while_loading_a_model_ends_the_process_and_counts_no_deat
     consumer.serve()
 
     assert consumer.shutdown.exit_code == UNFIT_EXIT
-    assert consumer.placed("leased") == 0
-    assert consumer.deaths(job_id) == [None]
-    assert [issued.queue for issued in consumer.published] == [RECOVERY]
+    assert_released(consumer, job_id, waiting_for="device: injected")
+
+
+def test_a_model_that_the_device_fails_on_waits_while_the_worker_serves_others(consumers):
+    """Otherwise its job would send one worker after another away."""
+    other = stand_in_model("RMBG-1.4")
+
+    def load(name):
+        if name == "RMBG-1.4":
+            return other
+        raise DeviceLost(f"{name}: no kernel image is available")
+
+    consumer = consumers(load=load)
+    good = consumer.submit(4, rem_mode="RMBG-1.4")
+    bad = consumer.submit(4, keys="others")
+
+    for _ in range(3):  # a range of each job, and the merge of the good one
+        consumer.serve()
+
+    assert consumer.store.queries.status(good).done == 4
+    assert not consumer.shutdown.is_draining
+    assert consumer.placed("parked") == 1
+    assert consumer.deaths(bad) == [None]
+    assert "no kernel image" in consumer.consumer._models.refused["isnet-general-use"]
 
 
 def test_a_job_document_that_cannot_be_read_waits_until_it_can(consumer):
@@ -159,3 +181,22 @@ def test_a_suspect_range_yields_to_an_interactive_ticket_after_one_item(consumer
     assert consumer.store.queries.status(job_id).done == 1
     consumer.run()
     assert consumer.store.queries.status(job_id).done == 16
+
+
+def test_a_suspect_ticket_that_another_queue_delivers_runs_nothing(consumer):
+    """Only a turn in the suspect queue is taken alone; beside others it could blame them."""
+    job_id = consumer.submit(4)
+    for _ in range(2):
+        grant(consumer.store, consumer.published.pop(0), "another")
+        expire_leases(consumer)
+    [suspect] = consumer.published
+    assert suspect.queue == SUSPECT
+    consumer.published.clear()
+
+    consumer.consumer.serve(suspect.ticket, BULK)
+
+    assert consumer.store.queries.status(job_id).done == 0
+    assert [issued.queue for issued in consumer.published] == [SUSPECT]
+    assert consumer.deaths(job_id) == [b"2"]
+    consumer.run()
+    assert consumer.store.queries.status(job_id).done == 4

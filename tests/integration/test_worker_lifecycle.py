@@ -16,6 +16,7 @@ from shared.broker.queues import INTERACTIVE
 from shared.job.spec import JobState
 from shared.objects import S3Store
 from shared.settings import ServiceSettings
+from worker.lifecycle import UNFIT_EXIT
 
 pytestmark = pytest.mark.integration
 
@@ -122,6 +123,21 @@ def test_a_lost_device_ends_the_process_and_fails_no_item(start, client, upload)
     start().wait_ready()
     assert_all_done_once(client, job_id, keys)
     assert all(record.attempts == 1 for record in client.results(job_id))
+
+
+def test_an_error_that_celery_cannot_recover_from_ends_the_process_as_unfit(start, client, upload):
+    """Celery's own exit code would be 1, and its supervisor could take that for a wrong setting."""
+    keys = upload(300)
+    first = start().wait_ready()
+    job_id = submit(client, keys)
+    wait_for(client, job_id, 30)
+
+    first.break_event_loop()
+
+    assert first.wait() == UNFIT_EXIT
+    assert any("an error that Celery does not expect" in line for line in first.log)
+    start().wait_ready()
+    assert_all_done_once(client, job_id, keys)
 
 
 def test_a_worker_whose_device_is_broken_stays_and_is_named_until_it_is_stopped(

@@ -5,13 +5,13 @@ import os
 
 import pytest
 from support.engine_harness import MAX_BYTES, MAX_PIXELS
-from support.jobs import feed, grant, submission, submit
+from support.jobs import FailingConnection, feed, grant, submission, submit
 from support.memory_store import MemoryStore
 from support.pictures import encoded, photo
 from support.redelivery import end_parking, expire_leases
 
 from shared.broker.queues import RECOVERY, SUSPECT
-from shared.errors import BucketUnavailable, StoreUnavailable
+from shared.errors import BucketUnavailable, InvalidKey, StoreUnavailable
 from shared.job import manifest
 from shared.job.keys import report_key, results_key, shard_key
 from shared.job.spec import JobState, Previews
@@ -87,10 +87,10 @@ def test_the_report_is_made_without_any_source_or_cutout(shown):
     consumer.run()
 
     assert consumer.store.queries.status(job_id).finished_at is not None
-    assert images_shown(consumer, job_id) == 3
     read = [key for call, _, key in asked if call == "get" and "shards" not in key]
     assert sorted(read) == [f"_jobs/{job_id}/previews/{n}.webp" for n in range(3)]
     assert not [key for _, bucket, key in asked if bucket == "inbox"]
+    assert images_shown(consumer, job_id) == 3
 
 
 @pytest.mark.parametrize(
@@ -148,6 +148,7 @@ def test_the_end_of_a_job_is_noted_for_housekeeping(consumer, repeat):
         consumer.published += feed(consumer.store)
         consumer.run()
 
+    assert consumer.store.queries.status(job_id).state is JobState.DONE
     notes = [key for key in consumer.objects.keys("cutouts") if key.startswith("_jobs/.ended/")]
     assert [key.rpartition("/")[2] for key in notes] == [job_id] * len(notes)
     assert notes
@@ -447,3 +448,58 @@ def test_a_merge_that_kills_its_workers_ends_with_fewer_documents(consumer, deat
 
     assert consumer.store.queries.status(job_id).ended_without == without
     assert consumer.objects.head("cutouts", results_key(job_id)) is not None
+
+
+def test_a_job_ends_although_neither_its_results_nor_the_index_can_be_written(consumers):
+    consumer = consumers(store=StoreThatRefuses("results.jsonl", [InvalidKey("injected")]))
+    job_id = consumer.submit(4)
+    consumer.serve()
+
+    merge_until_ended(consumer, job_id)
+
+    status = consumer.store.queries.status(job_id)
+    assert status.state is JobState.DONE
+    assert status.ended_without == (
+        "results.jsonl (failed 3 times: InvalidKey), index of shards (failed 3 times: InvalidKey)"
+    )
+    assert consumer.objects.head("cutouts", report_key(job_id)) is not None
+    assert len(consumer.store.queries.accepted_shards(job_id)) == 1
+
+
+def test_outdated_results_do_not_pass_for_those_that_cannot_be_written(consumers):
+    """Without them, the accepted shards are read; they would hide the retried items."""
+    store = StoreThatRefuses("results.jsonl", [])
+    consumer = consumers(store=store)
+    job_id = consumer.submit(4)
+    store.put("inbox", "1.jpg", b"bad", content_type="image/jpeg")
+    consumer.serve()
+    merge_until_ended(consumer, job_id)
+    assert "failed" in states(consumer, job_id)
+
+    store.errors = [InvalidKey("injected")]
+    store.put("inbox", "1.jpg", b"fine", content_type="image/jpeg")
+    consumer.store.submissions.retry(job_id)
+    consumer.published += feed(consumer.store)
+    consumer.serve()
+    merge_until_ended(consumer, job_id)
+
+    assert store.head("cutouts", results_key(job_id)) is None
+
+
+def test_a_heartbeat_while_the_merge_is_committed_is_no_loss(consumers):
+    """The job store drops the lease before its answer arrives."""
+
+    class BeatsBeforeTheAnswer(FailingConnection):
+        def run(self, name, *rows, **args):
+            answer = super().run(name, *rows, **args)
+            if name == "merge_commit":
+                consumer.leases.beat()
+            return answer
+
+    consumer = consumers(connection=BeatsBeforeTheAnswer)
+    job_id = consumer.submit(4)
+
+    consumer.run()
+
+    assert consumer.store.queries.status(job_id).state is JobState.DONE
+    assert consumer.leases.lost == 0

@@ -216,6 +216,8 @@ def test_the_metrics_count_a_job(start, submit, service_settings):
     until(lambda: value_of(worker, "rmbg_image_seconds_count") == 20)
     until(lambda: value_of(worker, "rmbg_images_inside") == 0)
     until(lambda: value_of(worker, "rmbg_decoded_pixels") == 0)
+    until(lambda: value_of(worker, "rmbg_encoded_bytes") == 0)
+    assert value_of(worker, "rmbg_encoded_bytes_limit") == 2**29
     until(lambda: value_of(worker, "rmbg_open_jobs") == 0)
     assert value_of(worker, "rmbg_fleet_workers") == 1
 

@@ -89,6 +89,10 @@ class WorkerProcess:
         """Block the worker's event loop from now on."""
         self.process.send_signal(signal.SIGUSR2)
 
+    def break_event_loop(self):
+        """Raise an exception in the worker's event loop."""
+        self.process.send_signal(signal.SIGALRM)
+
     def kill(self):
         """Kill the process with SIGKILL, and wait until it is gone."""
         self.process.kill()
@@ -188,7 +192,12 @@ def serve(
     if loop_limit_s is not None:
         worker.monitoring.loop.limit_s = loop_limit_s
     signal.signal(signal.SIGUSR2, lambda *_: threading.Event().wait())  # in the thread of the loop
+    signal.signal(signal.SIGALRM, raise_in_loop)
     return worker.run()
+
+
+def raise_in_loop(*_):
+    raise RuntimeError("an error that Celery does not expect")
 
 
 def wait_while_exists(file):

@@ -16,8 +16,15 @@ from shared.job.shards import Shard, sweep
 from shared.jobstore.store import JobStore
 from shared.jobstore.values import Granted, JobStatus
 from shared.objects import ObjectStore
-from worker.consumer.leases import HeldTicket
-from worker.consumer.merge_attempts import REPORT, RESULTS, MergeAttempts, MergeStopped
+from worker.consumer.leases import HeldTicket, Leases
+from worker.consumer.merge_attempts import (
+    INDEX,
+    OUTAGES,
+    REPORT,
+    RESULTS,
+    MergeAttempts,
+    MergeStopped,
+)
 from worker.consumer.report import render
 from worker.consumer.samples import Samples
 
@@ -35,6 +42,7 @@ class Merge:
 
     store: JobStore
     objects: ObjectStore
+    leases: Leases
     held: HeldTicket
     granted: Granted
 
@@ -48,7 +56,7 @@ class Merge:
 
         A document that fails again and again does not keep the job from ending (see
         `MergeAttempts`): the job then has no report, or an index of its shards in place of the
-        results, and its status says so.
+        results, or neither, and its status says so.
 
         Raises:
             StoreUnavailable: If the bucket cannot be asked now.
@@ -71,16 +79,18 @@ class Merge:
                 RESULTS, partial(self._put_results, results, found[results], shards, file)
             )
             if not has_records:
-                index = _index(job_id, shards)
-                self._put(results, index, "application/jsonl", over=found[results])
                 file.truncate(0)
+                index = partial(self._put_index, results, found[results], shards)
+                if not attempts.write(INDEX, index) and found[results] is not None:
+                    self._delete_outdated(results)
             file.seek(0)
             attempts.write(REPORT, partial(self._put_report, report, found[report], status, file))
         if self.granted.spec.preview_stride(status.total):
             self._note_end()
-        self.store.leases.merge_commit(
-            self.held.lease, ended_without=", ".join(attempts.ended_without)
-        )
+        with self.leases.giving_up(self.held):
+            self.store.leases.merge_commit(
+                self.held.lease, ended_without=", ".join(attempts.ended_without)
+            )
 
     def _check(self) -> None:
         """Raise `MergeStopped` if the merge may not go on; called before each document."""
@@ -115,6 +125,23 @@ class Merge:
             file.write(f"{line}\n".encode())
         file.seek(0)
         self._put(key, file, "application/jsonl", over=over)
+
+    def _put_index(self, key: str, over: str | None, shards: list[Shard]) -> None:
+        index = _index(self.held.lease.ticket.job_id, shards)
+        self._put(key, index, "application/jsonl", over=over)
+
+    def _delete_outdated(self, key: str) -> None:
+        """Delete the results of an earlier generation, which would pass for those of this one.
+
+        Without results and index, `rmbg results` reads the list of shards in Redis.
+        """
+        self._check()
+        try:
+            self.objects.delete(self.granted.spec.output_bucket, [key])
+        except OUTAGES:
+            raise
+        except Exception:
+            logger.exception("outdated results not deleted", extra=self.held.named(document=key))
 
     def _put_report(
         self, key: str, over: str | None, status: JobStatus, lines: Iterable[bytes]

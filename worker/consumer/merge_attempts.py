@@ -14,10 +14,12 @@ from worker.consumer.leases import HeldTicket
 logger = logging.getLogger(__name__)
 
 RESULTS: Final = "results.jsonl"
+INDEX: Final = "index of shards"
+"""Written in place of the results."""
 REPORT: Final = "report.html"
 MAX_FAILURES: Final = 3
 """Failures with the same class of error after which the job ends without the document."""
-MAX_DEATHS: Final = {REPORT: 4, RESULTS: 6}
+MAX_DEATHS: Final = {REPORT: 4, RESULTS: 6, INDEX: 8}
 """Workers that died during the merge, after which the job ends without the document. After two
 deaths the ticket is suspect, and the report has no images."""
 

@@ -97,7 +97,17 @@ class RangeRunner:
 
         Raises:
             RedisUnavailable: If items cannot be marked and there is no time left to wait.
+            Exception: Whatever else the job store raises; nothing is in flight then, either.
         """
+        try:
+            self._run()
+        except BaseException:
+            self._held.stop()
+            while self._in_engine:
+                self._collect()
+            raise
+
+    def _run(self) -> None:
         while self._may_offer() or self._in_engine or self._unmarked:
             if self._may_offer_now():
                 self._offer()

@@ -102,7 +102,13 @@ class TicketConsumer:
             return
         held = self._leases.hold(claim.lease)
         try:
-            if ticket.is_merge:
+            if claim.queue == SUSPECT != queue:
+                # The message was delivered wrongly: the range must run alone, and this turn is not.
+                logger.warning(
+                    "suspect ticket from another queue", extra=named(ticket, cause=queue)
+                )
+                self._finisher.release(held, Release())
+            elif ticket.is_merge:
                 self._merge(held, claim)
             else:
                 self._finisher.close(held, claim, self._process(held, claim, queue))
@@ -111,7 +117,7 @@ class TicketConsumer:
 
     def _merge(self, held: HeldTicket, granted: Granted) -> None:
         try:
-            Merge(self._store, self._objects, held, granted).run()
+            Merge(self._store, self._objects, self._leases, held, granted).run()
         except Exception as err:  # noqa: BLE001 - logged there
             self._finisher.release(held, self._finisher.after_error(held, err))
 
@@ -132,7 +138,8 @@ class TicketConsumer:
             logger.critical("worker unfit", exc_info=err)
             self._engine.device.leave(err)
             self._shutdown.drain(str(err), UNFIT_EXIT, blames_items=False)
-            return Release(waiting_for=self._engine.device.fault)
+            # The ticket rests: the model may break the device of the next worker, too.
+            return Release(self._finisher.retry_s, LONGEST_REST_S, f"device: {err}")
         except Exception as err:  # noqa: BLE001 - logged there
             return self._finisher.after_error(held, err)
         return Release(

@@ -20,8 +20,10 @@ from worker.engine.scheduler import StageScheduler
 from worker.engine.stage import Executor
 from worker.engine.stages import Stages, first_step
 from worker.engine.store_access import StoreAccess
-from worker.lifecycle import FailureCounter, Shutdown, start_loop
+from worker.lifecycle import FailureCounter, Shutdown, start_loop, start_pool
 
+WATCH_S: Final = 1.0
+"""Interval at which buckets that do not answer are looked for, in seconds."""
 CLOSE_S: Final = 1.0
 """How long `close` waits for threads that still run."""
 
@@ -37,6 +39,7 @@ class EngineLimits:
     budget_bytes: int = 2**29
     """Bytes of encoded images held at once: sources and outputs."""
     io_threads: int = 16
+    """Requests to one bucket at once, in each direction."""
     cpu_threads: int = 2
     max_batch_wait_s: float = 0.05
     retries: RetryLimits = field(default_factory=RetryLimits)
@@ -65,7 +68,15 @@ class Engine:
             breakers or CircuitBreakers(), FailureCounter("probe of a bucket", shutdown)
         )
         self.device = device or DeviceState(lambda: True)
-        self.scheduler = StageScheduler(self.inflight, max_batch_wait_s=limits.max_batch_wait_s)
+        threads = {
+            # A bucket gets at most half of them: the other half is for the other buckets.
+            Executor.DOWNLOAD: 2 * limits.io_threads,
+            Executor.CPU: limits.cpu_threads,
+            Executor.UPLOAD: 2 * limits.io_threads,
+        }
+        self.scheduler = StageScheduler(
+            self.inflight, max_batch_wait_s=limits.max_batch_wait_s, threads=threads
+        )
         self.holdings = Holdings(
             self.scheduler, budget_px=limits.budget_px, budget_bytes=limits.budget_bytes
         )
@@ -82,17 +93,14 @@ class Engine:
             rng=rng or random.Random(),  # noqa: S311 - spreads retries, protects nothing
         )
         self._stages = stages
+        self._is_closed = False
         self._cpu_since_s: dict[int, float] = {}
-        threads = {
-            Executor.DOWNLOAD: limits.io_threads,
-            Executor.CPU: limits.cpu_threads,
-            Executor.UPLOAD: limits.io_threads,
-        }
         self._threads = [
-            start_loop(f"{executor}-{n}", self._serve_step, executor, shutdown=shutdown)
+            thread
             for executor, count in threads.items()
-            for n in range(count)
+            for thread in start_pool(executor, count, self._serve_step, executor, shutdown=shutdown)
         ] + [start_loop("device", self._serve_batch, shutdown=shutdown)]
+        start_loop("stores", self._watch_stores, shutdown=shutdown, every_s=WATCH_S)
 
     def offer(
         self, request: ItemRequest, results: SimpleQueue[ItemResult], *, timeout_s: float
@@ -134,6 +142,7 @@ class Engine:
         A thread that is still in C++ when the interpreter ends takes the process with it
         (``terminate called without an active exception``).
         """
+        self._is_closed = True
         self.scheduler.close()
         deadline_s = time.monotonic() + CLOSE_S
         for thread in self._threads:
@@ -152,7 +161,19 @@ class Engine:
             self._loop.run_step(step)
         finally:
             self._cpu_since_s.pop(thread, None)
+            self.scheduler.done(step)
         return True
+
+    def _watch_stores(self) -> bool:
+        """Defer the items that wait for a bucket that does not answer; return whether to go on.
+
+        Its requests may hang for a minute before they fail and its breaker opens. Until then, its
+        items would take the places of others, and its tickets their slots.
+        """
+        for step in self.access.silent():
+            if reason := self.access.fault_of(step):
+                self._loop.defer_all(self.scheduler.withdraw(step), reason, is_outage=True)
+        return not self._is_closed
 
     def _serve_batch(self) -> bool:
         """Run one batch; return False once no more will come."""

@@ -6,6 +6,7 @@ from typing import Any, Final, TypeAlias
 
 from shared.errors import (
     BucketUnavailable,
+    DeviceFaulty,
     DeviceFull,
     ItemError,
     RetriesExhausted,
@@ -14,6 +15,7 @@ from shared.errors import (
 )
 from shared.objects.protocol import WAITING_FOR
 from worker.engine.circuit_breaker import BreakerState
+from worker.engine.device_state import Blame
 from worker.engine.stage import Stage, StoreStage
 
 FIRST_BACKOFF_S: Final = 0.25
@@ -30,7 +32,8 @@ class RetryLimits:
     device_full_s: float = 60.0
     """How long items wait for memory of the device before the process leaves."""
     device_again_s: float = 1.0
-    """How long an item waits before the device is tried again."""
+    """How long an item waits before the device is tried again, also after a failure of which it is
+    not known whether the item is the cause."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ def decide(
     is_draining: bool,
     breaker_after: BreakerState,
     device_full_s: float = 0.0,
+    blame: Blame = Blame.IMAGE,
 ) -> Decision:
     """Return what to do about *error*.
 
@@ -107,6 +111,7 @@ def decide(
         is_draining: Whether the process is leaving, so that nothing is tried again.
         breaker_after: State of the bucket's breaker once this failure is noted.
         device_full_s: How long the device has had no memory for one image.
+        blame: What is to blame for a failure of the network on one image.
     """
     action: Action
     signal = BreakerSignal.NONE
@@ -127,8 +132,22 @@ def decide(
         case WorkerUnfit():
             action = Leave(error)
         case _:
-            action = End(error)
+            action = _blamed(error, blame, is_draining)
     return Decision(action, signal)
+
+
+def _blamed(
+    error: BaseException,
+    blame: Blame,
+    is_draining: bool,  # noqa: FBT001 - one of the facts
+) -> Action:
+    match blame:
+        case Blame.IMAGE:
+            return End(error)
+        case Blame.UNKNOWN:
+            return Defer() if is_draining else Wait()
+        case Blame.DEVICE:
+            return Leave(DeviceFaulty(f"image after image fails, the last one with: {error}"))
 
 
 def _after_outage(

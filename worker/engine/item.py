@@ -67,9 +67,11 @@ class Item:
     """Whether it may still come to the device."""
     is_waiting: bool = False
     """Whether it waits for a bucket that is down, or for memory of the device."""
+    is_suspect: bool = False
+    """Whether the network failed on it: others go first, to show whether the device works."""
     has_left: bool = False
 
     @property
     def rank(self) -> Rank:
-        """Urgent items first, then in order of arrival."""
-        return (not self.request.urgent, self.order)
+        """Urgent items first, then in order of arrival, and suspects behind others."""
+        return (not self.request.urgent, self.is_suspect, self.order)

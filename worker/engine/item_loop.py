@@ -13,7 +13,7 @@ from typing import Any
 from shared.errors import DeviceFull, DeviceLost, RmbgError, WorkerUnfit
 from shared.objects.protocol import WAITING_FOR
 from worker.engine.circuit_breaker import BreakerState
-from worker.engine.device_state import DeviceState
+from worker.engine.device_state import Blame, DeviceState
 from worker.engine.device_thread import run_batch
 from worker.engine.failure_policy import (
     Defer,
@@ -37,7 +37,7 @@ from worker.engine.payloads import (
 )
 from worker.engine.records import failed_record
 from worker.engine.scheduler import Batch, StageScheduler
-from worker.engine.stage import Step, StoreStage
+from worker.engine.stage import BatchStage, Step, StoreStage
 from worker.engine.stages import Stages, stage_after
 from worker.engine.store_access import StoreAccess
 from worker.lifecycle import UNFIT_EXIT, Shutdown, log_unexpected
@@ -94,11 +94,13 @@ class ItemLoop:
         reason = waiting_for or self.device.fault
         self._leave(item, Deferred(reason, is_outage, died=self.shutdown.blames_items))
 
-    def defer_all(self, steps: Iterable[Step]) -> None:
+    def defer_all(
+        self, steps: Iterable[Step], waiting_for: str | None = None, *, is_outage: bool = False
+    ) -> None:
         """Let the items of *steps* leave without a record, whatever an observer raises."""
         for step in steps:
             try:
-                self.defer(step.item)
+                self.defer(step.item, waiting_for, is_outage=is_outage)
             except BaseException as err:  # noqa: BLE001 - the others must leave, too
                 log_unexpected("observer failed", err)
 
@@ -162,6 +164,7 @@ class ItemLoop:
             is_draining=self.shutdown.is_draining,
             breaker_after=breaker.state_after_failure if breaker else BreakerState.CLOSED,
             device_full_s=self.device.full_s() if isinstance(error, DeviceFull) else 0.0,
+            blame=self._blame_for(step, error),
         )
         if breaker:
             self.access.note(breaker, decision.breaker, error)
@@ -182,6 +185,13 @@ class ItemLoop:
                 self.defer(item, reason, is_outage=is_outage)
             case Leave(unfit):
                 self._leave_process(item, unfit)
+
+    def _blame_for(self, step: Step, error: BaseException) -> Blame:
+        """Return what is to blame if the network failed on the item alone."""
+        if not isinstance(step.stage, BatchStage) or isinstance(error, WorkerUnfit | MemoryError):
+            return Blame.IMAGE
+        step.item.is_suspect = True
+        return self.device.failed_on((step.item.request.job_id, step.item.request.index))
 
     def _leave_process(self, item: Item, error: WorkerUnfit) -> None:
         """Make the process leave; suspect the item if the device works without it."""

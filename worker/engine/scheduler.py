@@ -8,7 +8,8 @@ import heapq
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,26 +73,66 @@ class _DelayingQueue(ABC):
 
 
 class StepQueue(_DelayingQueue):
-    """Steps for one executor: urgent ones first, then in order of arrival."""
+    """Steps for one executor: urgent ones first, then in order of arrival.
 
-    def __init__(self, clock: Clock) -> None:
+    Steps that share something (a bucket) run in at most half of the threads that other steps leave,
+    so that one of them that never ends cannot take them all.
+    """
+
+    def __init__(self, clock: Clock, threads: int) -> None:
         super().__init__(clock)
-        self._ready: list[tuple[Rank, Step]] = []
+        self._threads = threads
+        self._ready: dict[Hashable, list[tuple[Rank, Step]]] = {}
+        self._running: Counter[Hashable] = Counter()
 
     def take(self) -> Step | None:
-        """Wait for a step and remove it; None once the queue is closed and empty."""
+        """Wait for a step and remove it; None once the queue is closed and empty.
+
+        Call `done` when it has run.
+        """
         with self._changed:
             while True:
                 now_s = self._clock()
                 self._add_due(now_s)
-                if self._ready:
-                    return heapq.heappop(self._ready)[1]
-                if self._closed:
+                if step := self._pop():
+                    return step
+                if self._closed and not self._ready:
+                    self._changed.notify_all()
                     return None
                 self._changed.wait(self._delayed.wait_s(now_s))
 
+    def done(self, step: Step) -> None:
+        """Note that a step has run, so that others may get its thread."""
+        with self._changed:
+            self._running[step.share] -= 1
+            self._changed.notify()
+
+    def withdraw(self, share: Hashable) -> list[Step]:
+        """Remove and return all steps of *share* that wait for a thread."""
+        with self._changed:
+            return [step for _, step in self._ready.pop(share, ())]
+
     def _add(self, step: Step) -> None:
-        heapq.heappush(self._ready, (step.rank, step))
+        heapq.heappush(self._ready.setdefault(step.share, []), (step.rank, step))
+
+    def _pop(self) -> Step | None:
+        first = [(steps[0][0], key) for key, steps in self._ready.items() if self._has_thread(key)]
+        if not first:
+            return None
+        key = min(first, key=lambda each: each[0])[1]
+        step = heapq.heappop(self._ready[key])[1]
+        if not self._ready[key]:
+            del self._ready[key]
+        self._running[key] += 1
+        return step
+
+    def _has_thread(self, key: Hashable) -> bool:
+        """Return whether one more step of *key* may run."""
+        running = self._running[key]
+        if key is None or not running:
+            return True
+        others = self._running.total() - running
+        return running < (self._threads - others) // 2
 
 
 class BatchQueue(_DelayingQueue):
@@ -146,14 +187,19 @@ class BatchQueue(_DelayingQueue):
 
 
 class StageScheduler:
-    """One queue per executor."""
+    """One queue per executor; *threads* says how many threads each of them has."""
 
     def __init__(
-        self, inflight: InFlight, *, max_batch_wait_s: float, clock: Clock = time.monotonic
+        self,
+        inflight: InFlight,
+        *,
+        max_batch_wait_s: float,
+        threads: Mapping[Executor, int],
+        clock: Clock = time.monotonic,
     ) -> None:
         self.batches = BatchQueue(inflight, max_wait_s=max_batch_wait_s, clock=clock)
         self._steps: dict[Executor, StepQueue] = {
-            executor: StepQueue(clock) for executor in Executor if executor is not Executor.DEVICE
+            executor: StepQueue(clock, count) for executor, count in threads.items()
         }
         self._queues: dict[Executor, _DelayingQueue] = {
             **self._steps,
@@ -165,8 +211,19 @@ class StageScheduler:
         self._queues[step.stage.executor].put(step, delay_s=delay_s)
 
     def take(self, executor: Executor) -> Step | None:
-        """Wait for a step of *executor*, not of the device; None once no more will come."""
+        """Wait for a step of *executor*, not of the device; None once no more will come.
+
+        Call `done` when it has run.
+        """
         return self._steps[executor].take()
+
+    def done(self, step: Step) -> None:
+        """Note that a step from `take` has run."""
+        self._steps[step.stage.executor].done(step)
+
+    def withdraw(self, step: Step) -> list[Step]:
+        """Remove and return the steps that wait for a thread, and share something with *step*."""
+        return self._steps[step.stage.executor].withdraw(step.share)
 
     def hurry(self) -> list[Step]:
         """End all delays, and remove and return the steps that wait for the device."""

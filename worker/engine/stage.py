@@ -1,7 +1,7 @@
 """What a stage is: a function from one payload to the next, and what the engine runs it with."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -42,6 +42,10 @@ class Stage(ABC, Generic[P]):
     def run(self, item: Item, payload: P) -> Payload | Finished:
         """Return what *payload* becomes, or how the item ended. Safe in several threads."""
 
+    def shares(self, item: Item) -> Hashable:  # noqa: ARG002 - for stages that wait for a service
+        """Return what `run` waits for, of which each gets a share of the threads, or None."""
+        return None
+
     def demand(self, payload: P) -> int:  # noqa: ARG002 - for stages that hold memory
         """Return how much of `resource` the item must hold before `run`; 0 for nothing."""
         return 0
@@ -51,6 +55,10 @@ class StoreStage(Stage[P]):
     """A stage that asks the object store; it pauses while the breaker of its bucket is open."""
 
     direction: ClassVar[Direction]
+
+    def shares(self, item: Item) -> Hashable:
+        """See `Stage.shares`: a bucket that does not answer must not take all threads."""
+        return self.target(item)
 
     @abstractmethod
     def bucket(self, item: Item) -> str:
@@ -114,6 +122,11 @@ class Step:
     item: Item
     stage: Stage[Any]
     payload: Payload
+
+    @property
+    def share(self) -> Hashable:
+        """What the step shares with others: see `Stage.shares`."""
+        return self.stage.shares(self.item)
 
     @property
     def rank(self) -> Rank:

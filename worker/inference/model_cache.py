@@ -8,13 +8,17 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from shared.errors import ConfigError, DeviceFull
+import numpy as np
+
+from shared.errors import ConfigError, DeviceFull, DeviceLost
 from worker.inference.api import Model
 
 logger = logging.getLogger(__name__)
 
 REFUSED_FOR_S: Final = 60.0
 """Time for which a failed load is cached, in seconds."""
+BLANK_PX: Final = 64
+"""Side of the image that the device is tested with."""
 RESIDENT: Final = 2
 """Models kept in memory, so that jobs of two models can alternate without reloading."""
 
@@ -36,10 +40,14 @@ class ModelCache:
     def get(self, name: str) -> Model:
         """Return the model; load it first if needed, while other callers wait.
 
-        A failed load is cached for `REFUSED_FOR_S`, so that not every ticket repeats it.
+        A failed load is cached for `REFUSED_FOR_S`, so that not every ticket repeats it. A model
+        that the device fails on is refused if the device works for a model that is loaded: another
+        process would not get further.
 
         Raises:
             ModelRefused: If this worker cannot serve it.
+            DeviceLost: If the device fails, and for a loaded model, too, or if there is none.
+            DeviceFull: If the device has no memory for it, and no model is loaded.
         """
         with self._loading:
             model = self._cached(name) or self._load_model(name)
@@ -69,12 +77,27 @@ class ModelCache:
                 raise ModelRefused(reason)
             return self._models.get(name)
 
+    def _can_serve_others(self) -> bool:
+        """Return whether a model is loaded and the device works for it.
+
+        After an error that breaks the device for this process, each use of it fails.
+        """
+        with self._lock:
+            model = next(iter(self._models.values()), None)
+        if model is None:
+            return False
+        try:
+            model.segmenter.prepare(np.zeros((BLANK_PX, BLANK_PX, 3), np.uint8))
+        except DeviceLost:
+            return False
+        return True
+
     def _load_model(self, name: str) -> Model:
         try:
             model = self._load(name)
-        except (ConfigError, DeviceFull) as err:
-            if isinstance(err, DeviceFull) and not self.loaded:
-                raise  # there is no model to serve in the meantime
+        except (ConfigError, DeviceFull, DeviceLost) as err:
+            if not isinstance(err, ConfigError) and not self._can_serve_others():
+                raise
             with self._lock:
                 self._refused[name] = (time.monotonic(), str(err))
             logger.warning("model refused", extra={"model": name, "cause": str(err)})

@@ -24,8 +24,8 @@ class FailureCounter:
 
     def __init__(self, name: str, shutdown: Shutdown) -> None:
         """Count the failures of *name*, which the log shows."""
-        self._name = name
-        self._shutdown = shutdown
+        self.name = name
+        self.shutdown = shutdown
         self._failures = 0
         self._lock = threading.Lock()
 
@@ -39,10 +39,10 @@ class FailureCounter:
         with self._lock:
             self._failures += 1
             failures = self._failures
-        log_unexpected("loop failed", err, loop=self._name, failures=failures)
+        log_unexpected("loop failed", err, loop=self.name, failures=failures)
         if failures == MAX_FAILURES:
-            reason = f"the loop {self._name!r} failed {failures} times in a row"
-            self._shutdown.drain(reason, UNFIT_EXIT)
+            reason = f"the loop {self.name!r} failed {failures} times in a row"
+            self.shutdown.drain(reason, UNFIT_EXIT)
 
     def clear(self) -> None:
         """Note a success: the next failure is the first one again, unless the process leaves."""
@@ -85,17 +85,42 @@ def start_loop(
         every_s: Seconds between the end of a round and the start of the next.
         outages: Errors that skip the rest of a round and do not count as failures.
     """
-    return start_thread(name, _run_loop, name, lambda: step(*args), shutdown, every_s, outages)
+    failures = FailureCounter(name, shutdown)
+    return start_thread(name, _run_loop, lambda: step(*args), failures, every_s, outages)
+
+
+def start_pool(
+    name: str, threads: int, step: Callable[..., bool | None], *args: object, shutdown: Shutdown
+) -> list[threading.Thread]:
+    """Run the loop of `start_loop` in several threads, which count their failures together.
+
+    With a counter per thread, a step that always fails could fail up to three times in each of
+    them, and cost as many items, before the process leaves.
+
+    Args:
+        name: Name of the pool in the log; its threads are `NAME-0`, `NAME-1` and so on.
+        threads: How many threads.
+        step: One round, which waits for its work itself.
+        args: Arguments of *step*.
+        shutdown: See `start_loop`.
+    """
+    failures = FailureCounter(name, shutdown)
+
+    def call() -> bool | None:
+        return step(*args)
+
+    return [
+        start_thread(f"{name}-{number}", _run_loop, call, failures, 0.0, ())
+        for number in range(threads)
+    ]
 
 
 def _run_loop(
-    name: str,
     step: Callable[[], bool | None],
-    shutdown: Shutdown,
+    failures: FailureCounter,
     every_s: float,
     outages: tuple[type[Exception], ...],
 ) -> None:
-    failures = FailureCounter(name, shutdown)
     while True:
         try:
             if step() is False:
@@ -103,9 +128,9 @@ def _run_loop(
             failures.clear()
         except outages as err:
             failures.clear()
-            logger.warning("loop skips a round", extra={"loop": name, "cause": str(err)})
+            logger.warning("loop skips a round", extra={"loop": failures.name, "cause": str(err)})
         except BaseException as err:  # noqa: BLE001 - a thread that ends leaves its process deaf
             failures.note(err)
         pause_s = max(every_s, AGAIN_S if failures.are_too_many else 0.0)
-        if pause_s and shutdown.wait(Phase.STOPPED, pause_s):
+        if pause_s and failures.shutdown.wait(Phase.STOPPED, pause_s):
             return

@@ -3,12 +3,15 @@
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Final
 
 from shared.errors import RequestRefused, StoreError, StoreUnavailable
 from shared.job.output_keys import BUILT_IN
 from shared.job.preview_keys import preview_key
 from shared.job.record import ItemRecord
+from shared.job.spec import Existing
+from shared.job.written import FOREIGN
 from shared.objects import ObjectStore, OpenObject, PreconditionFailed
 from shared.objects.answers import FORBIDDEN
 from shared.objects.object_metadata import (
@@ -93,7 +96,8 @@ class OutputWriter:
 
         Outputs are written in the order of `JobSpec.output_names`; the last carries the record.
         A repetition is harmless: what this job, or an equal one, wrote before is recognised by its
-        metadata and left as it is, so its ETag never changes.
+        metadata and left as it is, so its ETag never changes. The copy follows the same rules, but
+        it replaces that of an earlier job. There is none of a cutout that was not written.
 
         Args:
             item: The item.
@@ -122,20 +126,14 @@ class OutputWriter:
             elif name in to_write:
                 record = self._publish_one(item, to_write[name], record, common)
         if is_doubtful(item, record) and "cutout" in to_write:
-            bucket, key = item.spec.output_bucket, review_key(item)
-            cutout = to_write["cutout"]
-            self._store.put(bucket, key, cutout.files[0], content_type=cutout.media_type)
+            self._copy_for_review(item, to_write["cutout"], record, common)
         return record
 
     def _publish_one(
         self, item: ItemRef, output: EncodedOutput, record: ItemRecord, common: Mapping[str, str]
     ) -> ItemRecord:
         """Write the files of one output, and return *record* with what was met."""
-        metadata = {**common, PARAMS: output.hash}
-        if output.name not in BUILT_IN:
-            metadata[FACTS] = pack_facts(output.facts)
-        if output.name == item.spec.output_names[-1]:
-            metadata[RECORD] = pack_record(record)
+        metadata = _metadata(item, output, record, common)
         met: list[Conflict | None] = []
         sizes: dict[int, int] = {}
         for slot in slots(item, output.name, held=output.facts.verdict == "review"):
@@ -147,6 +145,16 @@ class OutputWriter:
             sizes[slot.width_px] = size_bytes
         existing = next((each for each in PRECEDENCE if each in met), None)
         return _with_written(record, output, sizes, existing)
+
+    def _copy_for_review(
+        self, item: ItemRef, cutout: EncodedOutput, record: ItemRecord, common: Mapping[str, str]
+    ) -> None:
+        """Write the cutout under the review prefix, unless another job's cutout stayed."""
+        if record.existing in FOREIGN:
+            return
+        metadata = _metadata(item, cutout, record, common)
+        body, media_type = cutout.files[0], cutout.media_type
+        self._write(_replacing(item), review_key(item), body, media_type, metadata)
 
     def _write(
         self, item: ItemRef, key: str, body: bytes, media_type: str, metadata: Mapping[str, str]
@@ -181,6 +189,18 @@ class OutputWriter:
         raise StoreUnavailable(f"{bucket}/{key} changed {MAX_ROUNDS} times while it was written")
 
 
+def _metadata(
+    item: ItemRef, output: EncodedOutput, record: ItemRecord, common: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the metadata of an output's objects; the last output carries the record."""
+    metadata = {**common, PARAMS: output.hash}
+    if output.name not in BUILT_IN:
+        metadata[FACTS] = pack_facts(output.facts)
+    if output.name == item.spec.output_names[-1]:
+        metadata[RECORD] = pack_record(record)
+    return metadata
+
+
 def _with_written(
     record: ItemRecord,
     output: EncodedOutput,
@@ -204,3 +224,8 @@ def _with_present(record: ItemRecord, name: str, present: PresentOutput) -> Item
         sizes = {**(record.sizes or {}), name: present.sizes[0]}
         return record.model_copy(update={"sizes": sizes})
     return record.model_copy(update={"outputs": {**record.outputs, name: present.sized_facts}})
+
+
+def _replacing(item: ItemRef) -> ItemRef:
+    """Return *item* for its copy for review, which replaces that of any earlier job."""
+    return replace(item, spec=item.spec.model_copy(update={"existing": Existing.REPLACE}))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from shared.job.output_keys import CUTOUT
 from shared.job.record import ItemRecord, OutputFacts
 from shared.job.spec import ImageOutput
 from shared.objects import ObjectInfo, ObjectStore
@@ -109,7 +110,8 @@ class Recall:
         return {}
 
     def _has_copy(self, item: ItemRef) -> bool:
-        return self._store.head(item.spec.output_bucket, review_key(item)) is not None
+        copy = self._store.head(item.spec.output_bucket, review_key(item))
+        return copy is not None and is_own(item, CUTOUT, copy)
 
 
 def _present(objects: Mapping[int, ObjectInfo]) -> PresentOutput:

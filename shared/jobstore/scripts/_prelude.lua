@@ -18,6 +18,7 @@ local MERGE = 'merge' -- as in shared/job/ticket.py
 local JOBS, SEQUENCE = 'rmbg:jobs', 'rmbg:sequence'
 local LEASED, PARKED, CLAIMED = 'rmbg:leased', 'rmbg:parked', 'rmbg:claimed'
 local WORKERS, WORKER_INFOS, EVENTS = 'rmbg:workers', 'rmbg:worker_infos', 'rmbg:events'
+local UNSERVED = 'rmbg:unserved'
 local TOTALS, LONGEST, TURN = 'rmbg:totals', 'rmbg:longest', 'rmbg:turn'
 local JOB_PARTS = { -- what remains of a job when no ticket is open
   'ended', 'failed', 'manifest', 'shards', 'errors', 'verdicts', 'attempts', 'rate',

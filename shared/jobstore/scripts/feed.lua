@@ -55,17 +55,31 @@ local function next_range(job)
   return first, stop, next_item(job, stop, total) ~= nil
 end
 
+local function set_aside(job)
+  wait_for_features(job, fresh_ms)
+  call('RPUSH', UNSERVED, job)
+end
+
+for _ = 1, call('LLEN', UNSERVED) do
+  local job = call('LPOP', UNSERVED)
+  if next_range(job) then
+    if is_served(job) then
+      call('RPUSH', feeding_key(call('HGET', job_key(job), 'queue')), job)
+    else
+      set_aside(job)
+    end
+  end
+end
+
 for _, queue in ipairs({ INTERACTIVE, BULK }) do
   local feeding = feeding_key(queue)
   local room = high_water[queue] - call('ZCARD', queued_key(queue))
-  local waiting = {}
   while room > 0 do
     local job = call('LINDEX', feeding, 0)
     if not job then break end
     local first, stop, has_more = next_range(job)
     if first and not is_served(job) then
-      waiting[#waiting + 1] = call('LPOP', feeding)
-      wait_for_features(job, fresh_ms)
+      set_aside(call('LPOP', feeding))
     else
       if first then
         issue(job, string.format('%d-%d', first, stop), queue, issued)
@@ -79,6 +93,5 @@ for _, queue in ipairs({ INTERACTIVE, BULK }) do
       end
     end
   end
-  for _, job in ipairs(waiting) do call('RPUSH', feeding, job) end
 end
 return issued

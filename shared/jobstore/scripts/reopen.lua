@@ -6,6 +6,7 @@
 --       generation: the one in which the items of the bitmap were checked
 -- EACH  verdict items:int
 --       number of items of the bitmap with that verdict
+-- USES  needs
 -- Returns   {state of the job, number of items that will be fed again}
 --           {'changed'}  the generation differs, or the bitmap holds items that are not done
 --           {}           the job does not exist
@@ -59,7 +60,7 @@ call('HINCRBY', key, 'generation', 1)
 -- Epochs continue, or the shards of this generation would replace earlier ones.
 call('HSET', key, 'state', RUNNING, 'cursor', 0, 'first_epoch', found[3] + 1)
 call('HDEL', key, 'finished_ms', 'started_ms', 'ended_without')
-call('RPUSH', feeding_key(found[4]), job)
+append_to_feeding(job, found[4])
 
 call('PERSIST', key)
 for _, part in ipairs(JOB_PARTS) do call('PERSIST', part_key(job, part)) end

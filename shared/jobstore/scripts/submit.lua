@@ -8,6 +8,7 @@
 --       added: fields of it that version 0.1 does not read (JSON); needs: features, separated by
 --       spaces; needs_reason: what the job waits for while no worker has them
 --       join_ms: how long after its end a job is joined
+-- USES  needs
 -- Returns   {'CREATED', job id}
 --           {'JOINED', job id}    the given id exists with these keys and parameters; or a job
 --                                 without an id has them and runs or has just ended
@@ -75,5 +76,5 @@ call('PERSIST', part_key(job, 'manifest'))
 call('SETBIT', part_key(job, 'ended'), total - 1, 0)
 drop_forgotten()
 call('ZADD', JOBS, sequence, job)
-call('RPUSH', feeding_key(queue), job)
+append_to_feeding(job, queue)
 return { 'CREATED', job }

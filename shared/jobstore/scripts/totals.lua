@@ -21,12 +21,16 @@ local function open_jobs()
   local function note_tickets(place)
     for _, member in ipairs(call('ZRANGE', place, 0, -1)) do jobs[ticket_of(member)] = true end
   end
+  local function note_jobs(list)
+    for _, job in ipairs(call('LRANGE', list, 0, -1)) do jobs[job] = true end
+  end
   note_tickets(LEASED)
   note_tickets(PARKED)
   for _, queue in ipairs({ INTERACTIVE, RECOVERY, BULK, SUSPECT }) do
     note_tickets(queued_key(queue))
-    for _, job in ipairs(call('LRANGE', feeding_key(queue), 0, -1)) do jobs[job] = true end
+    note_jobs(feeding_key(queue))
   end
+  note_jobs(UNSERVED)
   return jobs
 end
 

@@ -6,6 +6,7 @@ import doctest
 from pathlib import Path
 from typing import Annotated, Literal
 
+import botocore
 import pytest
 from pydantic import Field
 
@@ -198,6 +199,63 @@ def test_both_clients_accept_the_options_for_tls(query):
     Connection.connect(settings.store_url).client.connection_pool.make_connection()
     with make_app(settings.broker_url) as app:
         assert app.connection_for_write().ssl
+
+
+@pytest.fixture
+def garbage(tmp_path):
+    path = tmp_path / "garbage.pem"
+    path.write_text("no certificate")
+    return path
+
+
+CA_CERTIFICATES = Path(botocore.__file__).with_name("cacert.pem")
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("ssl_ca_certs=/no/ca.pem", "option ssl_ca_certs: file /no/ca.pem not found"),
+        ("ssl_ca_certs={garbage}", "option ssl_ca_certs: {garbage} holds no certificate in PEM"),
+        ("ssl_ca_certs={folder}", "option ssl_ca_certs: {folder} is a folder; name it as ssl_ca_p"),
+        ("ssl_ca_path=/no/folder", "option ssl_ca_path: /no/folder is not a folder"),
+        ("ssl_certfile=/no/c.pem", "option ssl_certfile: file /no/c.pem not found"),
+        ("ssl_certfile={garbage}&ssl_keyfile=/no/k.pem", "ssl_keyfile: file /no/k.pem not found"),
+        ("ssl_certfile={garbage}&ssl_keyfile={garbage}", "{garbage} do not hold a certificate"),
+        ("ssl_certfile={folder}", "option ssl_certfile: {folder} cannot be read: Is a directory"),
+        ("ssl_keyfile={garbage}", "option ssl_keyfile needs ssl_certfile"),
+    ],
+)
+def test_a_file_for_tls_that_cannot_be_loaded_is_named_with_its_option(garbage, query, named):
+    """The error of OpenSSL, with the first command, names neither."""
+    files = {"garbage": garbage, "folder": garbage.parent}
+
+    text = problems(RMBG_REDIS_URL="rediss://u:hunter2@h/0?" + query.format(**files))
+
+    assert "RMBG_REDIS_URL: option" in text
+    assert named.format(**files) in text
+    assert len(text.splitlines()) == 1
+    assert "hunter2" not in text
+
+
+def test_certificates_that_can_be_loaded_are_accepted():
+    url = f"rediss://h/0?ssl_ca_certs={CA_CERTIFICATES}&ssl_ca_path={CA_CERTIFICATES.parent}"
+
+    assert read(RMBG_REDIS_URL=url).broker_url == url
+
+
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_a_bundle_of_certificates_for_s3_that_cannot_be_loaded_is_named(
+    monkeypatch, garbage, variable
+):
+    settings = read(RMBG_S3_ENDPOINT="https://h").objects
+    for path, fault in ((garbage, "holds no certificate"), ("/no/ca.pem", "not found")):
+        monkeypatch.setenv(variable, str(path))
+        with pytest.raises(InvalidOption, match=f"certificates for S3: .*{path} {fault}"):
+            S3Store(settings)
+
+    S3Store(read(RMBG_S3_ENDPOINT="http://h").objects)  # needs none
+    monkeypatch.setenv(variable, str(CA_CERTIFICATES))
+    S3Store(settings)
 
 
 @pytest.mark.parametrize(

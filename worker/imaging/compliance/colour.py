@@ -1,6 +1,5 @@
 """Checks of colour space and transparency."""
 
-import struct
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,8 +11,9 @@ from shared.recipes.background import OPAQUE
 from worker.imaging.compliance.inspection import Inspection
 from worker.imaging.compliance.profile import is_srgb, profile_name
 from worker.imaging.compliance.types import Outcome, judged
-from worker.imaging.decode.cicp import profile_of_cicp
-from worker.imaging.decode.header import boxes
+from worker.imaging.decode import nclx
+from worker.imaging.decode.cicp import colour_space_of_png, profile_of
+from worker.imaging.decode.iso_boxes import all_boxes
 
 _MODES: Final = frozenset({"RGB", "RGBA", "RGBX", "P", "PA", "YCbCr"})
 """Pillow's modes of RGB files; a palette holds RGB, YCbCr is how TIFF stores a JPEG's RGB."""
@@ -57,7 +57,8 @@ def _faults(found: Inspection) -> Iterator[str]:
 
 def _profile_faults(found: Inspection) -> Iterator[str]:
     info = found.header.info
-    named = profile_of_cicp(found.data)[0] if found.format == "png" else None
+    space = colour_space_of_png(found.data) if found.format == "png" else None
+    named = profile_of(space, "PNG")[0] if space else None
     profile = named or info.get("icc_profile") or b""
     if found.header.mode in _MODES and not is_srgb(profile):
         yield profile_name(profile)
@@ -73,12 +74,12 @@ def _interoperability(exif: Image.Exif) -> object:
 
 
 def _avif_faults(data: bytes) -> Iterator[str]:
-    for kind, start, end in boxes(data):
-        if kind == b"colr" and data[start : start + 4] == b"nclx" and end - start >= 10:  # noqa: PLR2004
-            primaries, transfer = struct.unpack_from(">HH", data, start + 4)
-            if primaries not in _SRGB_PRIMARIES or transfer not in _SRGB_TRANSFERS:
-                yield f"colours {primaries}/{transfer} of ITU-T H.273"
-                return
+    space = nclx.colour_space(data)
+    if space is None or space.rgb is None:
+        return
+    primaries, transfer = space.rgb
+    if primaries not in _SRGB_PRIMARIES or transfer not in _SRGB_TRANSFERS:
+        yield f"colours {primaries}/{transfer} of ITU-T H.273"
 
 
 def _bits(found: Inspection) -> int:
@@ -94,7 +95,7 @@ def _bits(found: Inspection) -> int:
             return max(
                 (
                     max(found.data[start + 5 : end], default=_BITS)
-                    for kind, start, end in boxes(found.data)
+                    for kind, start, end in all_boxes(found.data)
                     if kind == b"pixi"
                 ),
                 default=_BITS,

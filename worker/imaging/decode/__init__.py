@@ -5,9 +5,11 @@ Modules, each importing only earlier ones: `limits` (size limits), `sniff` (file
 (what is known about it, and what follows), `png_chunks` (checksums), `jpeg_layout`, `jpeg_steps`
 (changes of colour after damage), `jpeg` (fast path, warnings), `tiff` (variants that Pillow
 misreads), `transparent_colour` (of a PNG), `samples` (any mode to 8 bits and a separate alpha),
-`profiles` (builds ICC profiles), `press` (of CMYK without a profile), `cicp` (of a PNG), `colour`
-(profiles to sRGB), `orientation`, `metadata` (that outputs keep), `decoder` (all steps in order),
-`isolated` (the decoder in child processes).
+`profiles` (builds ICC profiles), `press` (of CMYK without a profile), `cicp` (colour spaces that a
+PNG names), `iso_boxes`, `nclx` (those that AVIF and HEIC name), `colour` (profiles to sRGB),
+`orientation`, `metadata` (that outputs keep), `leftover`, `line_ends`, `tiff_strips` (damage in
+formats other than JPEG and PNG), `decoder` (all steps in order), `isolated` (the decoder in child
+processes).
 """
 
 from worker.imaging.decode.decoder import DecodedImage, decode

@@ -1,8 +1,9 @@
-"""Read the colour space that the chunk `cICP` of a PNG names (PNG, third edition, 11.3.2.6)."""
+"""Colour spaces that files name by numbers (ITU-T H.273), such as the chunk `cICP` of a PNG."""
 
 import struct
 from collections.abc import Callable
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -36,25 +37,49 @@ _CURVES: Final[dict[int, Callable[[Floats], Floats]]] = {
     15: _srgb,
 }
 """ITU-T H.273, table 3: transfer function -> linear light of a level."""
+_HDR: Final = {16: " (HDR, PQ)", 18: " (HDR, HLG)"}
 _SAMPLES: Final = 4_096
 _SIGNATURE_BYTES: Final = 8
 
 
-def profile_of_cicp(data: bytes) -> tuple[bytes | None, tuple[str, ...]]:
-    """Return the ICC profile of the colour space that the PNG *data* names, and notes.
+class Numbers(NamedTuple):
+    """The numbers of a colour space of RGB levels."""
 
-    None without the chunk, and for a colour space that is not converted, which a note names.
+    primaries: int
+    transfer: int
+
+
+@dataclass(frozen=True)
+class ColourSpace:
+    """The colour space that a file names."""
+
+    name: str
+    """All numbers as the file has them."""
+    rgb: Numbers | None
+    """None for levels that are no RGB or do not use the full range."""
+
+
+def profile_of(space: ColourSpace, image_format: str) -> tuple[bytes | None, tuple[str, ...]]:
+    """Return the ICC profile of a colour space, and notes.
+
+    None for a colour space that is not converted, which a note names.
     """
+    if space.rgb and space.rgb.primaries in _PRIMARIES and space.rgb.transfer in _CURVES:
+        curve = _CURVES[space.rgb.transfer](np.linspace(0, 1, _SAMPLES))
+        return rgb_profile(_PRIMARIES[space.rgb.primaries], _D65, curve), ()
+    kind = _HDR.get(space.rgb.transfer, "") if space.rgb else ""
+    name = f"colour space {space.name} of the {image_format}{kind}"
+    return None, (f"{name} is not converted; taken as sRGB",)
+
+
+def colour_space_of_png(data: bytes) -> ColourSpace | None:
+    """Return the colour space in the chunk `cICP` of a PNG (third edition, 11.3.2.6), or None."""
     named = _cicp(data)
     if named is None:
-        return None, ()
+        return None
     primaries, transfer, matrix, is_full_range = named
-    if primaries not in _PRIMARIES or transfer not in _CURVES or matrix or not is_full_range:
-        kind = {16: " (HDR, PQ)", 18: " (HDR, HLG)"}.get(transfer, "")
-        name = "/".join(map(str, named))
-        return None, (f"colour space {name} of the PNG{kind} is not converted; taken as sRGB",)
-    curve = _CURVES[transfer](np.linspace(0, 1, _SAMPLES))
-    return rgb_profile(_PRIMARIES[primaries], _D65, curve), ()
+    is_rgb = matrix == 0 and is_full_range == 1
+    return ColourSpace("/".join(map(str, named)), Numbers(primaries, transfer) if is_rgb else None)
 
 
 def _cicp(data: bytes) -> tuple[int, int, int, int] | None:

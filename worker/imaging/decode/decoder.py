@@ -2,29 +2,33 @@
 
 import io
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from shared.errors import UndecodableImage
-from worker.imaging.decode import jpeg, png_chunks, tiff
-from worker.imaging.decode.cicp import profile_of_cicp
+from worker.imaging.decode import cicp, jpeg, nclx, png_chunks, tiff
 from worker.imaging.decode.colour import to_srgb
 from worker.imaging.decode.damage import TRUNCATED, Findings
 from worker.imaging.decode.files import FOREIGN, opened
 from worker.imaging.decode.header import peek
 from worker.imaging.decode.jpeg_steps import find_steps
+from worker.imaging.decode.leftover import find_leftover
 from worker.imaging.decode.limits import Limits
+from worker.imaging.decode.line_ends import find_converted_line_ends
 from worker.imaging.decode.metadata import read_metadata
 from worker.imaging.decode.orientation import apply_orientation, orientation
 from worker.imaging.decode.samples import flatten, split
+from worker.imaging.decode.tiff_strips import check_strips
 from worker.imaging.decode.transparent_colour import resolve_transparent_colour
 from worker.imaging.types import NO_METADATA, Mask, RgbImage, SourceImage, SourceMetadata
 
 Truncated: TypeAlias = Literal["fail", "accept"]
 """What to do with a truncated file."""
+_ENTROPY_CODED: Final = ("WEBP", "AVIF", "HEIF")
+"""Formats without checksums, whose decoders need each byte of an undamaged file."""
 
 
 @dataclass(frozen=True)
@@ -75,26 +79,40 @@ def decode(data: bytes, limits: Limits, *, truncated: Truncated = "fail") -> Dec
             return _jpeg(data, image, accept=accept)
     checked = png_chunks.check(data) if image_format == "PNG" else None
     findings = checked.findings if checked else Findings()
-    with opened(io.BytesIO(checked.data if checked else data), image_format) as image:
+    whole = checked.data if checked else data
+    with opened(io.BytesIO(whole), image_format) as image:
         limits.check_size(*image.size)
         if image_format == "TIFF":
             tiff.prepare(image)
+            findings += check_strips(image, data)
         if _load(image, accept=accept):
             findings += Findings(damage=(TRUNCATED,))
         elif checked and checked.lacks_end:
             findings += Findings(notes=(png_chunks.NO_END,))
+        elif image_format in _ENTROPY_CODED:
+            findings += find_leftover(data, image, image_format)
         if checked:
-            findings += Findings(notes=_prepare_png(image, checked.data))
+            resolve_transparent_colour(image, whole)
+        else:
+            is_compressed = image_format in _ENTROPY_CODED
+            findings += find_converted_line_ends(data, is_compressed=is_compressed)
+        findings += Findings(notes=_name_colours(image, image_format, whole))
         findings = findings.accepted(image_format, accept=accept)
         decoded = _finish(image)
     return _with(findings, decoded)
 
 
-def _prepare_png(image: ImageFile, data: bytes) -> tuple[str, ...]:
-    """Apply the transparent colour and the cICP chunk to a loaded image; return notes."""
-    resolve_transparent_colour(image, data)
-    profile, notes = profile_of_cicp(data)
-    if profile is not None:  # it takes precedence over an embedded profile
+def _name_colours(image: ImageFile, image_format: str, data: bytes) -> tuple[str, ...]:
+    """Set the profile of an image whose file names its colour space by numbers; return notes."""
+    space = None
+    if image_format == "PNG":  # the numbers take precedence over an embedded profile
+        space = cicp.colour_space_of_png(data)
+    elif image_format in ("AVIF", "HEIF") and not image.info.get("icc_profile"):
+        space = nclx.colour_space(data)
+    if space is None:
+        return ()
+    profile, notes = cicp.profile_of(space, image_format)
+    if profile is not None:
         image.info["icc_profile"] = profile
     return notes
 

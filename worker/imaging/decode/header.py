@@ -2,18 +2,14 @@
 
 import io
 import struct
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from shared.errors import UndecodableImage
 from worker.imaging.decode.files import opened
+from worker.imaging.decode.iso_boxes import all_boxes
 from worker.imaging.decode.limits import Limits
 from worker.imaging.decode.sniff import Format, sniff
 
-_CONTAINERS: Final = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0}
-"""ISO boxes that contain the boxes with a size -> bytes before the first child box."""
-
-_MAX_DEPTH: Final = 4
 _MAX_BOXES: Final = 10_000
 
 
@@ -86,7 +82,7 @@ def _iso_size(data: bytes, image_format: Format) -> tuple[int, int]:
     Tiles and thumbnails declare sizes too; the image itself is the largest.
     """
     sizes = [(0, 0)]
-    for count, (kind, start, end) in enumerate(boxes(data)):
+    for count, (kind, start, end) in enumerate(all_boxes(data)):
         if count > _MAX_BOXES:
             raise UndecodableImage(f"{image_format}: more than {_MAX_BOXES:,} boxes in the header")
         if kind == b"ispe" and end - start >= 12:  # noqa: PLR2004 - flags, width, height
@@ -99,25 +95,3 @@ def _iso_size(data: bytes, image_format: Format) -> tuple[int, int]:
     if largest == (0, 0):
         raise UndecodableImage(f"{image_format}: no image size in the header")
     return largest
-
-
-def boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the ISO boxes of *data* and those inside them: type, start of the content, end."""
-    return _boxes(data, 0, len(data), 0)
-
-
-def _boxes(data: bytes, start: int, end: int, depth: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the ISO boxes of ``data[start:end]``: type, start of the content, end."""
-    while start + 8 <= end:
-        length, kind = struct.unpack_from(">I4s", data, start)
-        content = start + 8
-        if length == 1 and content + 8 <= end:
-            (length,) = struct.unpack_from(">Q", data, content)
-            content += 8
-        stop = end if length == 0 else min(start + length, end)
-        if stop < content:
-            return
-        yield kind, content, stop
-        if kind in _CONTAINERS and depth < _MAX_DEPTH:
-            yield from _boxes(data, content + _CONTAINERS[kind], stop, depth + 1)
-        start = stop

@@ -1,5 +1,6 @@
 """Read the structure of a JPEG file: header segments, frame, scans and end."""
 
+import itertools
 import re
 import struct
 from collections.abc import Iterator
@@ -131,17 +132,19 @@ def lacks_scans(data: bytes, layout: Layout) -> bool:
 
 def lacks_components(data: bytes, layout: Layout) -> bool:
     """Return whether a component has no scan at all."""
-    sent = {number for numbers, _, _, _ in _scans(data, layout) for number in numbers}
-    return any(component.number not in sent for component in layout.components)
+    missing = {component.number for component in layout.components}
+    for numbers, _, _, _ in _scans(data, layout):
+        missing.difference_update(numbers)
+        if not missing:
+            return False
+    return True
 
 
 def _scans(data: bytes, layout: Layout) -> Iterator[tuple[list[int], int, int, int]]:
     """Yield components, first and last coefficient and lowest bit of each scan."""
-    contents = [layout.segments[-1][1]]
-    for found in START_OF_SCAN.finditer(data, layout.pixels_at, layout.end_at):
-        start = found.start() + 4
-        contents.append(data[start : start + 4 + 2 * data[start]])
-    for content in contents:
+    later = START_OF_SCAN.finditer(data, layout.pixels_at, layout.end_at)
+    contents = (data[at.start() + 4 : at.start() + 8 + 2 * data[at.start() + 4]] for at in later)
+    for content in itertools.chain([layout.segments[-1][1]], contents):
         count = content[0]
         first, last, bits = content[1 + 2 * count : 4 + 2 * count].ljust(3, b"\0")
         if layout.frame in _SEQUENTIAL:

@@ -67,10 +67,10 @@ def find_steps(pixels: RgbImage, layout: Layout) -> Findings:
     for channel, step in zip((0, 2, 1), steps, strict=True):  # OpenCV's order is Y, Cr, Cb
         least = max(_MIN_STEP, _MIN_QUANTA * step)
         for sign in (1, -1):
-            place = _best_place(sign * jumps[..., channel], least)
+            place = _best_place(sign * jumps[channel], least)
             if (
                 place
-                and _is_step(sign * jumps[..., channel], place)
+                and _is_step(sign * jumps[channel], place)
                 and not _is_edge_below(pixels, place, layout.unit_px, coarsest)
             ):
                 return Findings(doubts=(DOUBT,))
@@ -95,23 +95,31 @@ class _Sums:
 def _jumps(
     pixels: RgbImage, rows: int, columns: int, unit_px: tuple[int, int]
 ) -> npt.NDArray[np.float32]:
-    """Return the jump of colour above each block but the first row's, ``(rows, columns, Y Cr Cb)``.
+    """Return the jump of colour above each block but the first row's, ``(Y Cr Cb, rows, columns)``.
 
     It is the difference across the edge of the block less the slopes on both sides of it, the
     median of `_SAMPLES` places.
     """
     across, down = unit_px
-    every = across // _SAMPLES
-    at = slice(every // 2, columns * across, every)
-    upper, above, below, lower = (
-        _luma_and_colour(pixels[down + offset :: down, at][:rows]) for offset in (-2, -1, 0, 1)
-    )
-    jumps = (below - above) + (below - above) - (above - upper) - (lower - below)
-    a, b, c, d = (jumps[:, sample::_SAMPLES] for sample in range(_SAMPLES))
-    least = np.minimum(np.minimum(a, b), np.minimum(c, d))
-    greatest = np.maximum(np.maximum(a, b), np.maximum(c, d))
+    size = columns * _SAMPLES, rows
+    lines = [
+        # Takes the pixel in the middle of each sample's columns.
+        cv2.resize(
+            pixels[down + offset :: down, : columns * across][:rows],
+            size,
+            interpolation=cv2.INTER_NEAREST_EXACT,
+        )
+        for offset in (-2, -1, 0, 1)
+    ]
+    chosen = np.asarray(np.stack(lines), np.uint8).reshape(1, -1, pixels.shape[2])
+    samples = _luma_and_colour(chosen).reshape(len(lines), rows, columns, _SAMPLES, 3)
+    upper, above, below, lower = np.ascontiguousarray(samples.transpose(0, 3, 4, 1, 2))
+    jumps = 3 * (below - above) + upper - lower
+    a, b, c, d = jumps
     # The sum of the two in the middle; each is twice a jump.
-    return np.asarray((a + b + c + d - least - greatest) / np.float32(4), np.float32)
+    middle = np.maximum(np.minimum(a, b), np.minimum(c, d))
+    middle += np.minimum(np.maximum(a, b), np.maximum(c, d))
+    return np.asarray(middle * np.float32(0.25), np.float32)
 
 
 def _luma_and_colour(lines: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
@@ -123,24 +131,26 @@ def _luma_and_colour(lines: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
 def _best_place(jumps: npt.NDArray[np.float32], least: float) -> tuple[int, int] | None:
     """Return where a change of at least *least* may begin: row and column of a block."""
     rows, columns = jumps.shape
-    hits = _Sums.of((jumps > least / 2).ravel())
-    if hits.running[-1] < _MIN_SHARE * columns:
+    is_hit = jumps > least / 2
+    if np.count_nonzero(is_hit) < _MIN_SHARE * columns:
         return None
-    heights = _Sums.of(jumps.clip(-_CLIP, _CLIP).ravel())
+    hits = _Sums.of(is_hit.ravel())
     margin = max(3, columns // _MARGIN)
     row, column = np.mgrid[: rows - 1, margin : columns - margin + 1]
     start = row * columns  # of the row in which the change begins
     first, middle, last = start + column, start + columns, start + columns + column
+    inside = np.minimum(hits.mean(first, middle), hits.mean(middle, last))
+    outside = np.maximum(hits.mean(start, first), hits.mean(last, middle + columns))
+    is_place = inside - outside >= _MIN_SHARE
+    if not is_place.any():
+        return None
+    heights = _Sums.of(jumps.clip(-_CLIP, _CLIP).ravel())
     right, left = heights.mean(first, middle), heights.mean(middle, last)
     is_one_step = np.abs(right - left) <= _MAX_DIFFERENCE * np.maximum(right, left)
     is_high = np.minimum(right, left) >= least
-    inside = np.minimum(hits.mean(first, middle), hits.mean(middle, last))
-    outside = np.maximum(hits.mean(start, first), hits.mean(last, middle + columns))
-    shares = np.where(is_one_step & is_high, inside - outside, 0)
+    shares = np.where(is_one_step & is_high & is_place, inside - outside, 0)
     best = int(shares.argmax())
-    if shares.flat[best] < _MIN_SHARE:
-        return None
-    return int(row.flat[best]), int(column.flat[best])
+    return (int(row.flat[best]), int(column.flat[best])) if shares.flat[best] else None
 
 
 def _is_step(jumps: npt.NDArray[np.float32], place: tuple[int, int]) -> bool:

@@ -26,7 +26,7 @@ _NAMES: Final = {"LA": "grey and alpha", "La": "grey and alpha", "LAB": "Lab", "
 
 def tag(image: ImageFile, number: int, default: int) -> int:
     """Return the first value of a TIFF tag, or *default* if the image has no such tag."""
-    first = next(iter(_values(image, number)), default)
+    first = next(iter(values(image, number)), default)
     return first if isinstance(first, int) else default
 
 
@@ -46,18 +46,18 @@ def prepare(image: ImageFile) -> None:
 
 def _unreadable(image: ImageFile) -> Iterator[str]:
     """Yield what neither Pillow nor libtiff reads correctly."""
-    if _SIGNED in _values(image, Tag.SampleFormat):
+    if _SIGNED in values(image, Tag.SampleFormat):
         yield "signed samples"
     if image.mode == "CMYK" and tag(image, Tag.InkSet, 1) == _OTHER_INKS:
         yield "inks other than cyan, magenta, yellow and black"
     if _is_in_planes(image):
         if image.mode not in _READABLE_IN_PLANES:
             yield f"{_NAMES.get(image.mode, image.mode)} samples in separate planes"
-        extra = _values(image, Tag.ExtraSamples)
+        extra = values(image, Tag.ExtraSamples)
         if len(extra) > 1 and any(extra):
             yield "alpha and further channels in separate planes"
     # Without the tag, chroma has half the width and height.
-    if image.mode == "YCbCr" and _values(image, Tag.YCbCrSubSampling) != (1, 1):
+    if image.mode == "YCbCr" and values(image, Tag.YCbCrSubSampling) != (1, 1):
         yield "uncompressed YCbCr samples with reduced chroma"
 
 
@@ -68,7 +68,7 @@ def _is_in_planes(image: ImageFile) -> bool:
 
 def _correct_palette(image: ImageFile) -> None:
     """Read a palette of 8-bit levels, which some programs write in place of 16-bit levels."""
-    levels = _values(image, Tag.ColorMap)
+    levels = values(image, Tag.ColorMap)
     if levels and max(levels) < 1 << 8:
         image.palette = ImagePalette.raw("RGB;L", bytes(levels))
 
@@ -94,6 +94,7 @@ def _load_planes(image: Any) -> None:  # noqa: ANN401 - attributes of Pillow's T
     image.use_load_libtiff = True
 
 
-def _values(image: ImageFile, number: int) -> tuple[Any, ...]:
+def values(image: ImageFile, number: int) -> tuple[Any, ...]:
+    """Return all values of a TIFF tag; none if the image has no such tag."""
     value: object = getattr(image, "tag_v2", {}).get(number, ())
     return value if isinstance(value, tuple) else (value,)

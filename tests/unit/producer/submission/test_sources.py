@@ -7,8 +7,11 @@ import tracemalloc
 
 import pytest
 
-from producer.submission.sources import KeySource, LineSource, parse_prefix
-from shared.errors import InvalidOption
+from producer.submission.lines import LineSource
+from producer.submission.sources import KeySource, parse_prefix
+from shared.errors import InvalidKey, InvalidOption
+from shared.job.keys import check_image_key
+from shared.job.manifest import pack, unpack
 
 
 def lines(body):
@@ -36,9 +39,43 @@ def test_keys_may_contain_any_unicode_letter():
     assert list(lines("Schuhe/größe 42/№ 1.jpg\n".encode())) == ["Schuhe/größe 42/№ 1.jpg"]
 
 
-def test_the_error_for_a_line_that_is_not_utf_8_names_the_line():
-    with pytest.raises(InvalidOption, match=r"keys\.txt, line 2: not valid UTF-8"):
-        list(lines(b"a.jpg\n\xff\xd8\xff\xe0\n"))
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
+def test_a_line_that_is_not_utf_8_is_a_key_whose_item_fails(start):
+    """As the name of a local file that is not UTF-8; the other images are processed."""
+    source = lines(start + b"chemise-\xe9t\xe9.jpg\nb.jpg\n\xff\xd8\n")
+
+    keys = list(source)
+
+    assert keys == ["chemise-\udce9t\udce9.jpg", "b.jpg", "\udcff\udcd8"]
+    assert unpack(pack(keys)) == keys
+    for key in (keys[0], keys[2]):
+        with pytest.raises(InvalidKey):
+            check_image_key(key)
+    assert source.remark() == (
+        "warning: lines of keys.txt that are not UTF-8: 2 (line 1: chemise-\\xe9t\\xe9.jpg); "
+        "these images fail with InvalidKey"
+    )
+
+
+def test_lines_of_both_doubtful_kinds_are_reported_in_a_line_each():
+    source = lines(b"a\xff.jpg\n./a.jpg\n")
+
+    list(source)
+
+    assert [line.split(":")[1] for line in source.remark().splitlines()] == [
+        " lines of keys.txt that are not UTF-8",
+        " lines of keys.txt that are probably no keys",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [("a.jpg\nb.jpg\n".encode("utf-16"), 1), (b"a.jpg\n\xff\xd8\xff\xe0\0\x10JFIF\0", 2)],
+    ids=["UTF-16", "an image"],
+)
+def test_a_file_that_is_no_text_in_utf_8_is_refused(body, line):
+    with pytest.raises(InvalidOption, match=rf"keys\.txt, line {line}: holds a zero byte; write"):
+        list(lines(body))
 
 
 def test_an_overlong_line_is_refused_before_it_fills_memory():

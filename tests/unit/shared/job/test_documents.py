@@ -244,9 +244,20 @@ def test_a_document_with_needs_cannot_be_read_by_versions_that_do_not_know_them(
     spec = DEFAULT.model_copy(update={"needs": ("recipes",), "version": "0.9.0"})
 
     assert json.loads(spec.to_json())["needs"] == ["recipes"]
-    assert JobSpec.from_json(spec.to_json(), features=["recipes", "masks"]) == spec
+    written = spec.to_json(), spec.added_json()
+    assert JobSpec.from_json(*written, features=["recipes", "masks"]) == spec
     with pytest.raises(FeatureMissing, match=r"rmbg-queue 0\.9\.0 or later, which knows recipes"):
-        JobSpec.from_json(spec.to_json(), features=["masks"])
+        JobSpec.from_json(*written, features=["masks"])
+
+
+def test_version_0_1_names_the_version_that_a_job_with_needs_waits_for():
+    """It shows in the status of the job that it cannot read a document of this schema."""
+    spec = DEFAULT.model_copy(update={"needs": ("recipes",), "version": "0.9.0"})
+
+    schema = json.loads(spec.to_json())["schema"]
+
+    assert schema == "1, for a worker of rmbg-queue 0.9.0 or later, which knows recipes"
+    assert json.loads(DEFAULT.to_json())["schema"] == 1
 
 
 def test_a_need_is_reported_before_what_this_version_cannot_read():

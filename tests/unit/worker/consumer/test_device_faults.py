@@ -140,3 +140,62 @@ def assert_nobody_is_blamed(consumer, job_id):
     assert consumer.shutdown.exit_code == UNFIT_EXIT
     assert consumer.deaths(job_id) == [None]
     assert consumer.placed("parked") == 1
+
+
+def fails_unless_blank(x, output):
+    """Fail as a device does that is broken in part."""
+    output[x[:, 0, 0, 0] > -0.5] = torch.nan
+    return output
+
+
+def test_a_device_that_fails_on_real_images_only_blames_nobody_and_is_named(consumers):
+    consumer = consumers(
+        model=model(fails_unless_blank),
+        device=DeviceState(lambda: True),
+        retries=RetryLimits(device_again_s=0.01),
+    )
+    job_id = consumer.submit(8)
+
+    consumer.serve_leaving()
+
+    assert_nobody_is_blamed(consumer, job_id)
+    assert consumer.waiting_for(job_id).startswith("device: image after image fails, the last one")
+
+
+def fails_on_first(count):
+    """Fail on the *count* images that are seen first, always."""
+    seen = []
+
+    def before(x, output):
+        levels = [round(float(level)) for level in (x[:, 0, 0, 0] + 0.5) * 255]
+        seen.extend(level for level in levels if level and level not in seen)
+        odd = [level in seen[:count] for level in levels]
+        output[torch.tensor(odd)] = torch.nan
+        return output
+
+    return before
+
+
+@pytest.mark.parametrize("poisoned", [1, 3, 5])
+def test_images_that_fail_one_after_another_are_blamed_if_a_later_one_runs(consumers, poisoned):
+    consumer = consumers(
+        model=model(fails_on_first(poisoned)), retries=RetryLimits(device_again_s=0.01)
+    )
+    job_id = consumer.submit(8)
+
+    consumer.run()
+
+    status = consumer.store.queries.status(job_id)
+    assert (status.done, status.failed) == (8 - poisoned, poisoned)
+    assert status.error_classes == {"InferenceFailed": poisoned}
+    assert not consumer.shutdown.is_draining
+
+
+def test_a_job_of_one_poisoned_image_ends(consumers):
+    consumer = consumers(model=model(fails_unless_blank), retries=RetryLimits(device_again_s=0.01))
+    job_id = consumer.submit(1)
+
+    consumer.run()
+
+    assert consumer.store.queries.status(job_id).failed == 1
+    assert not consumer.shutdown.is_draining

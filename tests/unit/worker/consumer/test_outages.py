@@ -77,6 +77,56 @@ def test_a_job_whose_bucket_is_down_does_not_hold_back_another_one(consumers):
     assert consumer.placed("parked") == 4
 
 
+def test_a_bucket_that_never_answers_holds_back_no_item_of_another_one(consumers):
+    """It has half of the threads, whatever they wait for."""
+    consumer = consumers(breakers=patient_breakers(), io_threads=2)
+    bad = consumer.submit(8, input_bucket="down")
+    good = consumer.submit(8, keys="good")
+    valve = Valve()
+    consumer.objects.before = lambda call, bucket, _: valve() if bucket == "down" else None
+    hanging = consumer.serve_in_thread()
+    for _ in range(2):
+        valve.wait_for_one()
+
+    consumer.serve()
+
+    assert consumer.store.queries.status(good).done == 8
+    status = consumer.store.queries.status(bad)
+    assert (status.done, status.failed) == (0, 0)
+    valve.open()
+    hanging.join(30)
+
+
+@pytest.mark.parametrize("direction", ["read", "write"])
+def test_tickets_of_a_bucket_that_never_answers_leave_their_slots(consumers, direction):
+    """Long before its requests fail: these hang until the test ends."""
+    is_down = {"read": ("down", ("get", "check")), "write": ("lost", ("put",))}[direction]
+    bucket = {"read": "input_bucket", "write": "output_bucket"}[direction]
+    consumer = consumers(breakers=patient_breakers(), io_threads=1, max_items=20)
+    bad = consumer.submit(32, **{bucket: is_down[0]})
+    consumer.submit(1, keys="good")
+    valve = Valve()
+
+    def before(call, asked, _key):
+        if asked == is_down[0] and call in is_down[1]:
+            valve()
+
+    if direction == "read":
+        for n in range(32):
+            consumer.objects.put("down", f"{n}.jpg", b"%d" % n, content_type="-")
+    consumer.objects.before = before
+    slots = [consumer.serve_in_thread() for _ in range(2)]
+
+    until(lambda: consumer.placed("parked") == 1, within_s=30)
+
+    assert consumer.waiting_for(bad).startswith("object store: ")
+    assert "no answer, nor to a probe within 2 s" in consumer.waiting_for(bad)
+    assert consumer.deaths(bad).count(None) == len(consumer.deaths(bad))
+    valve.open()
+    for slot in slots:
+        slot.join(30)
+
+
 @pytest.mark.parametrize("call", ["get", "put"])
 def test_a_request_that_never_responds_is_shown_within_ten_seconds(consumers, call):
     """No request has failed yet, so no breaker is open."""

@@ -27,6 +27,7 @@ class RecordingConnection(Connection):
     def __init__(self, client):
         super().__init__(client)
         self.groups, self.announced, self.outages = [], [], 0
+        self.bug = None
 
     def run(self, name, rows=(), /, **args):
         rows = list(rows)
@@ -34,6 +35,8 @@ class RecordingConnection(Connection):
             if self.outages:
                 self.outages -= 1
                 raise RedisUnavailable("simulated")
+            if self.bug:
+                raise self.bug
             self.groups.append(len(rows))
         if name == "trying":
             self.announced.append(args["index"])
@@ -322,3 +325,28 @@ def test_attempts_of_earlier_generations_are_added(store, harness):
 
     [record] = store.queries.open_records(job_id)
     assert '"attempts":2' in record
+
+
+@pytest.mark.parametrize("bug", [ValueError("simulated"), MemoryError()], ids=repr)
+def test_an_unforeseen_error_of_the_job_store_leaves_no_item_in_flight(
+    connection, store, harness, bug
+):
+    """The ticket is released then: its items must not go on beside those of its next worker."""
+    valve = Valve()
+    harness.store.before = lambda call, _, key: valve() if (call, key) == ("get", "1.jpg") else None
+    ticket = TicketRun(store, harness, 2, urgent=True)
+    connection.bug, left = bug, []
+
+    def run():
+        with pytest.raises(type(bug)):
+            ticket.runner.run()
+        left.append(harness.engine.inflight.items)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    valve.wait_for_one()
+    until(lambda: ticket.held.is_stopped or left)
+    valve.open()
+    thread.join(30)
+
+    assert left == [0]

@@ -1,9 +1,13 @@
 """Admission by bytes: what is held of sources and outputs stays under a limit, and is released."""
 
+import json
 import random
+import subprocess
+import sys
 import threading
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from support.engine_harness import EngineHarness, patient_breakers
@@ -14,7 +18,11 @@ from support.until import until
 from shared.errors import StoreUnavailable
 from shared.objects.object_metadata import SOURCE
 from worker.engine.circuit_breaker import Direction, Target
+from worker.engine.observer import Observer
 from worker.engine.payloads import Deferred, Finished
+
+ROOT = Path(__file__).parents[4]
+MIB = 2**20
 
 
 class Sources(MemoryStore):
@@ -312,11 +320,21 @@ def test_an_item_that_fails_in_any_step_releases_its_bytes(admissions, step, err
     assert (harness.bytes.held, harness.engine.holdings.pixels.held) == (0, 0)
 
 
-def test_a_download_that_breaks_off_releases_its_bytes_before_its_retry(admissions):
-    held = []
-    harness = admissions(limit=100)
+class HeldAtRetries(Observer):
+    """Notes how many bytes are held when an item is about to be retried."""
 
-    def before_read(key):
+    def __init__(self):
+        self.held = []
+
+    def retried(self, *_):
+        self.held.append(self.harness.bytes.held)
+
+
+def test_a_download_that_breaks_off_releases_its_bytes_until_its_retry(admissions):
+    observer, held = HeldAtRetries(), []
+    harness = observer.harness = admissions(limit=100, observers=(observer,))
+
+    def before_read(_key):
         held.append(harness.bytes.held)
         if len(held) < 3:
             raise StoreUnavailable("the connection broke")
@@ -326,7 +344,7 @@ def test_a_download_that_breaks_off_releases_its_bytes_before_its_retry(admissio
     [outcome] = harness.run(*harness.sources(1, 60))
 
     assert outcome.record.state == "done"
-    assert held == [60, 60, 60]
+    assert (held, observer.held) == ([60, 60, 60], [0, 0])
 
 
 def test_an_admitted_source_holds_nothing_while_its_bucket_is_down(admissions):
@@ -434,3 +452,29 @@ def test_after_all_items_have_left_nothing_is_held(admissions, seed, is_drained)
     assert (holdings.bytes._waiting, holdings.pixels._waiting) == ([], [])
     assert len(harness.outcomes) == 40
     assert is_drained or all(isinstance(each, Finished) for each in harness.outcomes.values())
+
+
+# --- the memory of a process
+
+
+def test_a_process_with_48_sources_of_100_mib_stays_under_its_budgets(tmp_path):
+    """They would take 4.8 GiB. The 300 MiB are for Python, its libraries and gaps in the heap."""
+    order = {
+        "file": str(tmp_path / "source.jpg"),
+        "count": 48,
+        "size_bytes": 100 * MIB,
+        "RMBG_BUDGET_BYTES": str(512 * MIB),
+        "RMBG_BUDGET_PX": "1000000",
+    }
+
+    done = subprocess.run(
+        [sys.executable, "-m", "support.padded_sources", json.dumps(order)],
+        check=True,
+        capture_output=True,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+        timeout=120,
+    )
+
+    found = json.loads(done.stdout)
+    assert found["states"] == {"done": 48}
+    assert found["peak_bytes"] < 512 * MIB + 8 * 1_000_000 + 300 * MIB

@@ -7,6 +7,7 @@ import pytest
 from shared import errors
 from shared.errors import (
     BucketUnavailable,
+    DeviceFaulty,
     DeviceFull,
     DeviceLost,
     ItemError,
@@ -15,6 +16,7 @@ from shared.errors import (
     WorkerUnfit,
 )
 from worker.engine.circuit_breaker import BreakerState
+from worker.engine.device_state import Blame
 from worker.engine.failure_policy import (
     FIRST_BACKOFF_S,
     BreakerSignal,
@@ -47,7 +49,9 @@ def subclasses(base):
     return [each for each in found if issubclass(each, base)]
 
 
-def decided(stage, error, *, attempts=0, draining=False, breaker=CLOSED, full_s=60.0):
+def decided(
+    stage, error, *, attempts=0, draining=False, breaker=CLOSED, full_s=60.0, blame=Blame.IMAGE
+):
     return decide(
         stage,
         error,
@@ -56,6 +60,7 @@ def decided(stage, error, *, attempts=0, draining=False, breaker=CLOSED, full_s=
         is_draining=draining,
         breaker_after=breaker,
         device_full_s=full_s,
+        blame=blame,
     )
 
 
@@ -178,3 +183,21 @@ def test_an_unknown_error_ends_the_item_and_says_nothing_of_the_bucket(
     error = kind("unexpected")
 
     assert decided(stage, error, draining=draining, breaker=breaker) == Decision(End(error))
+
+
+@pytest.mark.parametrize("kind", [ValueError, errors.InferenceFailed])
+def test_an_item_waits_until_it_is_known_whether_the_device_is_to_blame(kind):
+    decision = decided(STAGES[1], kind("odd"), blame=Blame.UNKNOWN)
+
+    assert decision == Decision(Wait())
+    assert decided(STAGES[1], kind("odd"), blame=Blame.UNKNOWN, draining=True) == Decision(Defer())
+
+
+@pytest.mark.parametrize("kind", [ValueError, errors.InferenceFailed])
+@pytest.mark.parametrize("draining", [False, True])
+def test_a_device_that_is_to_blame_makes_the_worker_leave(kind, draining):
+    action = decided(STAGES[1], kind("odd"), blame=Blame.DEVICE, draining=draining).action
+
+    assert isinstance(action, Leave)
+    assert isinstance(action.error, DeviceFaulty)
+    assert str(action.error) == "image after image fails, the last one with: odd"

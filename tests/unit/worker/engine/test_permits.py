@@ -1,4 +1,4 @@
-"""Permits for decoded pixels."""
+"""Permits for decoded pixels, or for bytes of encoded images."""
 
 import threading
 from queue import Empty, SimpleQueue
@@ -52,6 +52,34 @@ def test_withdrawn_requests_are_returned_and_never_granted():
     assert permits.withdraw() == ["waiting"]
     assert permits.release(10) == []
     assert (permits.held, len(permits._waiting)) == (0, 0)
+
+
+def test_what_is_held_is_raised_only_if_that_fits_at_once():
+    permits = Permits(100)
+    assert permits.try_raise(0, 60, (0,))
+    assert not permits.try_raise(0, 41, (1,))
+    assert permits.try_raise(60, 100, (0,))
+    assert permits.held == 100
+    assert permits.try_raise(100, 500, (0,)), "nothing else is held"
+
+
+def test_raising_does_not_overtake_a_request_that_waits():
+    permits = Permits(100)
+    permits.request("holder", 60, (0,))
+    permits.request("large", 90, (2,))
+
+    assert not permits.try_raise(0, 1, (3,))
+    assert permits.try_raise(0, 1, (1,))
+
+
+def test_what_is_in_memory_already_counts_above_the_limit():
+    permits = Permits(100)
+    permits.request("holder", 90, (0,))
+    permits.take(80)
+
+    assert permits.held == 170
+    assert permits.request("next", 10, (1,)) == []
+    assert names(permits.release(90)) == ["next"]
 
 
 class Users:

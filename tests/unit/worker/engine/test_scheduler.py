@@ -14,6 +14,7 @@ from worker.engine.stage import BatchStage, Executor, Stage, Step
 
 WAIT_S = 0.05
 HOUR_S = 3600.0
+THREADS = {Executor.DOWNLOAD: 8, Executor.CPU: 2, Executor.UPLOAD: 8}
 
 
 class Clock:
@@ -37,6 +38,19 @@ class OnCpu(Stage):
         raise NotImplementedError
 
 
+class Asking(OnCpu):
+    """A stage that downloads from *bucket*."""
+
+    executor = Executor.DOWNLOAD
+
+    def __init__(self, bucket):
+        super().__init__()
+        self.bucket = bucket
+
+    def shares(self, item):
+        return self.bucket
+
+
 class OnDevice(BatchStage):
     """A stage on the device."""
 
@@ -53,7 +67,9 @@ class Queues:
     def __init__(self):
         self.clock = Clock()
         self.inflight = InFlight(100, clock=self.clock)
-        self.scheduler = StageScheduler(self.inflight, max_batch_wait_s=WAIT_S, clock=self.clock)
+        self.scheduler = StageScheduler(
+            self.inflight, max_batch_wait_s=WAIT_S, threads=THREADS, clock=self.clock
+        )
         self.model = stand_in_model(batch_size=4)
         self._count = 0
 
@@ -165,6 +181,98 @@ def test_hurry_ends_delays_and_returns_what_waits_for_the_device(queues):
     assert sorted(step.item.request.image_key for step in withdrawn) == ["a", "b", "c"]
     assert queues.take(1) == ["delayed"]
     assert queues.scheduler.hurry() == []
+
+
+# --- shares
+
+
+def running(queues, count):
+    """Take *count* downloads; return the names of their buckets, and the steps."""
+    steps = [queues.scheduler.take(Executor.DOWNLOAD) for _ in range(count)]
+    return "".join(step.stage.bucket for step in steps), steps
+
+
+def ask(queues, bucket, count):
+    for n in range(count):
+        queues.put(f"{bucket}{n}", stage=Asking(bucket))
+
+
+def test_a_bucket_that_never_answers_takes_at_most_half_of_the_threads(queues):
+    ask(queues, "a", 8)
+    ask(queues, "b", 8)
+
+    buckets, _ = running(queues, 6)
+
+    assert THREADS[Executor.DOWNLOAD] == 8
+    assert buckets == "aaaabb"
+
+
+def test_buckets_that_never_answer_leave_a_thread_for_another_one(queues):
+    for bucket in "abc":
+        ask(queues, bucket, 8)
+
+    buckets, _ = running(queues, 7)
+    ask(queues, "d", 1)
+
+    assert buckets == "aaaabbc"
+    assert running(queues, 1)[0] == "d"
+
+
+def test_a_bucket_alone_leaves_half_of_the_threads_free(queues):
+    """Another one may come at any time, and a request that hangs gives no thread back."""
+    ask(queues, "a", 8)
+    running(queues, 4)
+
+    ask(queues, "b", 1)
+
+    assert running(queues, 1)[0] == "b"
+
+
+def test_the_steps_of_a_bucket_that_wait_for_a_thread_can_be_withdrawn(queues):
+    ask(queues, "a", 8)
+    ask(queues, "b", 1)
+    _, steps = running(queues, 4)
+
+    withdrawn = queues.scheduler.withdraw(steps[0])
+
+    names = sorted(step.item.request.image_key for step in withdrawn)
+    assert names == ["a4", "a5", "a6", "a7"]
+    assert running(queues, 1)[0] == "b"
+
+
+def test_a_thread_that_becomes_free_goes_to_the_next_step_of_the_bucket(queues):
+    ask(queues, "a", 8)
+    _, steps = running(queues, 4)
+    taken = []
+    thread = threading.Thread(target=lambda: taken.append(running(queues, 1)[0]), daemon=True)
+    thread.start()
+
+    queues.scheduler.done(steps[0])
+    thread.join(10)
+
+    assert taken == ["a"]
+
+
+def test_a_closed_queue_ends_its_threads_only_when_all_shares_are_empty(queues):
+    ask(queues, "a", 5)
+    _, steps = running(queues, 4)
+    taken = []
+
+    def serve():
+        while step := queues.scheduler.take(Executor.DOWNLOAD):
+            taken.append(step.item.request.image_key)
+            queues.scheduler.done(step)
+
+    threads = [threading.Thread(target=serve, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    queues.scheduler.close()
+    queues.scheduler.done(steps[0])
+    for thread in threads:
+        thread.join(10)
+
+    assert not any(thread.is_alive() for thread in threads)
+    assert taken == ["a4"]
 
 
 # --- batches

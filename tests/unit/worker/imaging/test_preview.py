@@ -80,11 +80,15 @@ def test_the_left_half_is_the_source_with_its_background():
     assert is_board(after[:, 136:]).all()
 
 
-def test_partial_alpha_lets_the_checkerboard_show_through():
-    before, after = drawn(filled(600, 600, (0, 0, 0)), np.full((600, 600), 128, np.uint8))
+@pytest.mark.parametrize("grey", [0, 200])
+def test_partial_alpha_lets_the_checkerboard_show_through(grey):
+    before, after = drawn(filled(600, 600, (grey,) * 3), np.full((600, 600), 128, np.uint8))
 
-    assert before.max() < 12
-    assert {round(level, -1) for level in np.median(after, axis=(1, 2))} <= {90, 100, 110, 120}
+    assert np.abs(before[:, 8:248] - grey).max() < 12
+    shown = sorted({int(level) for level in np.median(after, axis=2)[6::24, 6::12].ravel()})
+    dark, light = ((128 * grey + 127 * square) / 255 for square in (DARK, LIGHT))
+    assert shown[0] == pytest.approx(dark, abs=8)
+    assert shown[-1] == pytest.approx(light, abs=8)
 
 
 def test_colours_without_alpha_are_not_shown():
@@ -112,10 +116,10 @@ def test_cleared_pixels_do_not_darken_the_edge(edge):
 def test_fine_stripes_are_averaged():
     """Pixels that were left out would make a fabric of fine stripes look plain or coarse."""
     pixels = filled(2048, 2048, (0, 0, 0))
-    pixels[::2] = 255
+    pixels[::4] = 255
 
     for half in drawn(pixels, np.full((2048, 2048), 255, np.uint8)):
-        assert np.abs(half - 128).max() < 12
+        assert np.abs(half[:, 8:248] - 64).max() < 12
 
 
 def test_a_thin_line_keeps_its_place_and_thickness():
@@ -124,6 +128,16 @@ def test_a_thin_line_keeps_its_place_and_thickness():
 
     assert before.shape[:2] == (LEAST_SIDE_PX, SIDE_PX)
     assert [n for n, row in enumerate(before) if row.mean() < 120] == [31]
+
+
+def test_all_pixels_of_a_line_are_averaged():
+    pixels = filled(1, 2560, (0, 0, 0))
+    for offset in range(3, 7):  # the middle of the ten pixels that become one
+        pixels[:, offset::10] = 255
+
+    before, _ = drawn(pixels, np.full((1, 2560), 255, np.uint8))
+
+    assert before[31].mean() == pytest.approx(102, abs=40)
 
 
 def test_a_preview_is_small():

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared.errors import WeightsInvalid
+from shared.errors import DeviceFull, DeviceLost, WeightsInvalid
 from worker.inference.api import Model
 from worker.inference.model_cache import ModelCache, ModelRefused
 
@@ -126,3 +126,63 @@ def test_reading_does_not_wait_for_a_load():
         model.result(10)
 
     assert cache.loaded == ("a",)
+
+
+class Segmenter:
+    """Prepares images, unless its device is lost for the whole process."""
+
+    def __init__(self, *, is_lost=False):
+        self.is_lost = is_lost
+
+    def prepare(self, image):
+        if self.is_lost:
+            raise DeviceLost("every call fails")
+        return image
+
+
+def cache_with(segmenter, error):
+    """Return a cache that holds one model, and fails to load any other with *error*."""
+
+    def load(name):
+        if name == "loaded":
+            return Model(name=name, licence="none", segmenter=segmenter)
+        raise error
+
+    cache = ModelCache(load)
+    cache.get("loaded")
+    return cache
+
+
+@pytest.mark.parametrize("error", [DeviceLost("no kernel"), DeviceFull("no memory")])
+def test_a_model_that_fails_on_a_device_that_works_is_refused(error):
+    cache = cache_with(Segmenter(), error)
+
+    for _ in range(2):
+        with pytest.raises(ModelRefused, match=str(error)):
+            cache.get("other")
+
+    assert cache.refused == {"other": str(error)}
+    assert cache.get("loaded").name == "loaded"
+
+
+@pytest.mark.parametrize("error", [DeviceLost("illegal access"), DeviceFull("no memory")])
+def test_a_load_that_breaks_the_device_for_the_process_is_not_blamed_on_the_model(error):
+    cache = cache_with(Segmenter(is_lost=True), error)
+
+    with pytest.raises(type(error)):
+        cache.get("other")
+
+    assert cache.refused == {}
+
+
+@pytest.mark.parametrize("error", [DeviceLost("gone"), DeviceFull("no memory")])
+def test_a_device_that_fails_for_the_first_model_refuses_none(error):
+    def load(_name):
+        raise error
+
+    cache = ModelCache(load)
+
+    with pytest.raises(type(error)):
+        cache.get("first")
+
+    assert cache.refused == {}

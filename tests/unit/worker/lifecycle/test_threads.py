@@ -1,10 +1,11 @@
 """Background loops: how they end, and what they do about errors."""
 
 import logging
+import threading
 
 import pytest
 
-from worker.lifecycle import UNFIT_EXIT, Phase, Shutdown, start_loop, start_thread
+from worker.lifecycle import UNFIT_EXIT, Phase, Shutdown, start_loop, start_pool, start_thread
 from worker.lifecycle.threads import MAX_FAILURES
 
 
@@ -173,3 +174,65 @@ def test_threads_do_not_keep_the_process_from_ending():
 
     assert thread.daemon
     assert thread.name == "test"
+
+
+def join(threads):
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_the_threads_of_a_pool_count_their_failures_together(shutdown):
+    meeting, failed = threading.Barrier(MAX_FAILURES), set()
+
+    def step():
+        if threading.get_ident() in failed:
+            return False
+        failed.add(threading.get_ident())
+        meeting.wait(10)
+        raise ValueError("simulated")
+
+    join(start_pool("pool", MAX_FAILURES, step, shutdown=shutdown))
+
+    assert len(failed) == MAX_FAILURES
+    assert shutdown.is_unfit
+
+
+def test_a_success_in_any_thread_of_a_pool_ends_the_row_of_failures(shutdown):
+    has_failed, has_succeeded = threading.Event(), threading.Event()
+
+    def fail_twice_and_once_more():
+        yield ValueError("first")
+        yield ValueError("second")
+        has_failed.set()
+        assert has_succeeded.wait(10)
+        yield ValueError("third")
+        yield False
+
+    def succeed_in_between():
+        assert has_failed.wait(10)
+        yield None
+        has_succeeded.set()
+        yield False
+
+    rounds = [fail_twice_and_once_more(), succeed_in_between()]
+    own = threading.local()
+
+    def step():
+        if not hasattr(own, "results"):
+            own.results = rounds.pop()
+        result = next(own.results)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    join(start_pool("pool", len(rounds), step, shutdown=shutdown))
+
+    assert not shutdown.is_draining
+
+
+def test_the_threads_of_a_pool_have_names_of_their_own(shutdown):
+    threads = start_pool("pool", 2, lambda: False, shutdown=shutdown)
+    join(threads)
+
+    assert [thread.name for thread in threads] == ["pool-0", "pool-1"]

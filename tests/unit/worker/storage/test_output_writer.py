@@ -439,9 +439,11 @@ def test_previews_are_written_under_their_own_prefix():
 REVIEW_COPY = "look/a.jpg.png"
 
 
-def doubtful(writer, store, outputs=None):
+def doubtful(writer, store, cutout=b"cutout", *, params="p" * 64, existing="replace", **changes):
     """Publish a doubtful item of a job that has a review prefix; return the item."""
-    item = item_ref(spec=spec(review_prefix="look"))
+    job = spec(review_prefix="look", params_hash=params, existing=existing)
+    item = item_ref(spec=job, **changes)
+    outputs = {"mask": b"mask", "cutout": cutout}
     publish(writer, item, outputs=outputs, source=source_tag(store), qc={"verdict": "review"})
     return item
 
@@ -452,11 +454,63 @@ def test_a_doubtful_cutout_is_copied_for_review(writer, store):
     assert store.get("cutouts", REVIEW_COPY).data == b"cutout"
 
 
-def test_a_later_copy_for_review_replaces_the_former(writer, store):
+@pytest.mark.parametrize(
+    "later", [{"sequence": 10, "params": "q" * 64}, {"generation": 2}], ids=["job", "generation"]
+)
+def test_a_later_copy_for_review_replaces_the_former(writer, store, later):
     doubtful(writer, store)
-    doubtful(writer, store, {"mask": b"mask", "cutout": b"second"})
+    doubtful(writer, store, b"second", **later)
 
     assert store.get("cutouts", REVIEW_COPY).data == b"second"
+
+
+@pytest.mark.parametrize(
+    "later",
+    [{"sequence": 10, "params": "q" * 64}, {"generation": 2}, {}],
+    ids=["job", "generation", "worker"],
+)
+def test_a_worker_that_comes_back_replaces_no_later_copy_for_review(writer, store, later):
+    """The copy shows the cutout that is in the bucket."""
+    doubtful(writer, store, b"second", **later)
+    doubtful(writer, store)
+
+    assert store.get("cutouts", REVIEW_COPY).data == b"second"
+    assert store.get("cutouts", CUTOUT).data == b"second"
+
+
+def test_a_worker_that_was_frozen_before_the_copy_replaces_no_later_one(writer, store):
+    """Its own cutout was in the bucket before another job replaced it."""
+    frozen = []
+
+    def before(call, _bucket, key):
+        if call == "put" and key == REVIEW_COPY and not frozen:
+            frozen.append(key)
+            doubtful(writer, store, b"second", sequence=10, params="q" * 64)
+
+    store.before = before
+    doubtful(writer, store)
+
+    assert frozen
+    assert store.get("cutouts", REVIEW_COPY).data == b"second"
+
+
+def test_a_cutout_that_was_kept_is_not_copied(writer, store):
+    put_unknown(store)
+
+    doubtful(writer, store, existing="keep")
+
+    assert store.head("cutouts", REVIEW_COPY) is None
+
+
+@pytest.mark.parametrize("existing", ["keep", "fail"])
+def test_a_copy_for_review_of_an_earlier_job_is_always_replaced(writer, store, existing):
+    """Earlier versions wrote it without metadata."""
+    store.put("cutouts", REVIEW_COPY, b"earlier", content_type="image/png")
+
+    item = doubtful(writer, store, existing=existing)
+
+    assert store.get("cutouts", REVIEW_COPY).data == b"cutout"
+    assert recall(writer, item) is not None
 
 
 def test_a_cutout_without_doubt_is_not_copied(writer, store):
@@ -469,6 +523,9 @@ def test_a_doubtful_item_without_its_copy_is_not_recalled(writer, store):
     """A worker may be killed after the cutout and before the copy, which a redo must then write."""
     item = doubtful(writer, store)
     assert recall(writer, item) is not None
+
+    store.put("cutouts", REVIEW_COPY, b"of another job", content_type="image/png")
+    assert recall(writer, item) is None
 
     store.delete("cutouts", [REVIEW_COPY])
 
