@@ -30,7 +30,7 @@ SILENT_S: Final = 2.0
 """How long a bucket may answer nothing before it is probed."""
 PROBE_S: Final = 2.0
 """How long such a probe may take."""
-FAULT_S: Final = 10.0
+FAULT_S: Final = 20.0
 """How long the result of a failed probe counts."""
 RECENT_S: Final = 60.0
 """Age of a failure from which on it is no reason any more: retries come at least every 30 s."""
