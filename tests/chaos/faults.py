@@ -38,6 +38,8 @@ S3_FAULTS: Final = {
     Kind.STORE_SLOW: (S3FaultKind.SLOW, 0.5),
 }
 """What the proxy does, and to which share of the requests."""
+_DYING_S: Final = 1.0
+"""Longest time from SIGKILL until the port of Redis is closed."""
 _QUEUE_WAIT_S: Final = 3.0
 _WORKER_WAIT_S: Final = 15.0
 """Longest wait for a worker that is connected to Redis and can notice a failover."""
@@ -129,7 +131,7 @@ class Faults:
         if cut:
             self.operations.note_outage()
         server.kill()
-        is_down = self._system.redis.is_down
+        is_down = any(self._system.redis.is_down for _ in poll(within_s=_DYING_S))
         if cut:
             self._system.append_only.cut(chance)
         time.sleep(chance.uniform(*DOWN_S))  # noqa: TID251 - the outage itself

@@ -22,7 +22,7 @@ from worker.engine.stages import Stages, first_step
 from worker.engine.store_access import StoreAccess
 from worker.lifecycle import FailureCounter, Shutdown, start_loop, start_pool
 
-WATCH_S: Final = 1.0
+WATCH_S: Final = 0.1
 """Interval at which buckets that do not answer are looked for, in seconds."""
 CLOSE_S: Final = 1.0
 """How long `close` waits for threads that still run."""

@@ -30,8 +30,8 @@ SILENT_S: Final = 2.0
 """How long a bucket may answer nothing before it is probed."""
 PROBE_S: Final = 2.0
 """How long such a probe may take."""
-FAULT_S: Final = 10.0
-"""How long the result of a failed probe counts."""
+FAULT_S: Final = 60.0
+"""How long a failed probe counts, unless a request is answered."""
 RECENT_S: Final = 60.0
 """Age of a failure from which on it is no reason any more: retries come at least every 30 s."""
 _DOING: Final = {Direction.READ: "reading from", Direction.WRITE: "writing to"}
@@ -89,6 +89,7 @@ class StoreAccess:
         self._asking[thread] = (step, target, self.clock())
         try:
             yield
+            self._faults.pop(target, None)
         finally:
             del self._asking[thread]
             self._ended_at_s[target] = self.clock()
@@ -108,7 +109,7 @@ class StoreAccess:
         """Probe the bucket that *step* asks; return why its items cannot go on, or None.
 
         Requests that take long may be large, and their bucket well. A fault counts for
-        `FAULT_S`, so that items that come in the meantime are not kept until the next probe ends.
+        `FAULT_S` or until an answer, so that items that come later are not kept during a probe.
         """
         if not isinstance(stage := step.stage, StoreStage):
             return None

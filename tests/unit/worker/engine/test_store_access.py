@@ -158,3 +158,13 @@ def test_the_fault_of_a_silent_bucket_counts_for_some_time(access, clock):
     clock.now_s += 0.1
     assert access.fault_of(step(stage)) is None
     assert stage.probes == 2
+
+
+def test_an_answer_ends_the_fault_of_a_bucket(access):
+    asked = step(Asking(StoreUnavailable("no answer")))
+    assert access.fault_of(asked) is not None
+
+    with access.asking(asked):
+        pass
+
+    assert access.fault_of(asked) is None
