@@ -108,7 +108,7 @@ def _ellipse(rng, width, height, share, at):
 
 
 def _white_background(rng) -> Case:
-    case, distance = sound(rng, share=0.62), np.zeros(1)
+    case = sound(rng, share=0.62)
     pixels = case.pixels.copy()
     distance = cv2.distanceTransform((case.mask == 0).astype(np.uint8), cv2.DIST_L2, 0)
     kind = rng.integers(3)
@@ -143,11 +143,7 @@ def _formats(rng) -> Case:
     if rng.random() < 0.5:
         case = sound(rng)
         return case.limited(formats=[name for name in FORMATS if name != case.format])
-    case = sound(rng).as_format(str(rng.choice(["gif", "bmp"])))
-    flat = case.pixels.copy()
-    flat[case.mask > 0] = 60  # few colours, which GIF keeps
-    hard = np.where(case.mask > 0, 255, 0).astype(np.uint8)
-    return replace(case, pixels=flat, mask=hard).limited(min_dpi=None)
+    return sound(rng).as_format("bmp").limited(min_dpi=None)  # a BMP of OpenCV has no resolution
 
 
 def _extension(rng) -> Case:
