@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "tests")) if path not in sys.path]
 
 import numpy as np  # noqa: E402 - as a script, it sets the paths first
-from fuzz.compliance_defects import DEFECTS, Case, sound  # noqa: E402
+from fuzz.compliance_cases import Case, sound  # noqa: E402
+from fuzz.compliance_defects import DEFECTS  # noqa: E402
 
 from shared.recipes.checks import CHECKS, Checks  # noqa: E402
 from worker.imaging.compliance import Finding, check  # noqa: E402

@@ -9,10 +9,8 @@ from support import foreign
 from support.discs import disc
 from support.pictures import encoded, photo
 
-from shared.errors import ImageTooLarge, UndecodableImage, UnsupportedImage
 from shared.recipes.checks import CHECKS, Checks
 from worker.imaging.compliance import REGISTRY, Context, check
-from worker.imaging.decode import Limits
 from worker.imaging.encode.encoding import Encoding
 from worker.imaging.encode.formats import FORMATS, encode
 
@@ -182,73 +180,6 @@ def test_other_formats_have_no_jpeg_quality(name):
     found = one(foreign.written(name, photo()), jpeg_quality=90)
 
     assert (found.state, found.reason) == ("passed", "not a JPEG")
-
-
-@pytest.mark.parametrize("name", ["gif", "bmp", "png", "tiff", "webp", "avif", "jpg"])
-def test_files_of_other_programs_can_be_checked(name):
-    found = findings(foreign.written(name, WHITE), Context(extension=name), **ALL)
-
-    assert found["formats"].value == name
-    assert found["extension_matches"].state == "passed"
-    assert found["colour_space"].state == "passed"
-    assert found["min_side_px"].value == "80x60"
-
-
-@pytest.mark.parametrize(
-    ("data", "value"),
-    [
-        (foreign.cmyk_jpeg(WHITE, {}), "CMYK"),
-        (foreign.written("png", WHITE, bits=16), "16 bits"),
-        (foreign.written("tiff", WHITE, bits=16), "16 bits"),
-        (foreign.written("avif", WHITE, bits=10), "10 bits"),
-        (encoded(WHITE[..., 0], "JPEG"), "grey"),
-        (encoded(WHITE[..., 0], "PNG", "1"), "black and white"),
-        (
-            foreign.written("jpg", WHITE, tags={foreign.EXIF_IFD: {40965: {1: "R03"}}}),
-            "Adobe RGB",
-        ),
-    ],
-    ids=["cmyk", "png-16", "tiff-16", "avif-10", "grey", "one-bit", "dcf"],
-)
-def test_colour_spaces_of_other_files_are_named(data, value):
-    found = one(data, colour_space=True)
-
-    assert (found.state, found.value) == ("failed", value)
-
-
-def test_a_palette_counts_as_rgb():
-    assert one(encoded(photo(), "PNG", "P"), colour_space=True).state == "passed"
-
-
-@pytest.mark.parametrize("name", ["jpg", "png", "webp", "tiff", "avif", "gif", "bmp"])
-@pytest.mark.parametrize("kept", [0.3, 0.7])
-def test_a_truncated_file_cannot_be_read(name, kept):
-    data = foreign.written(name, photo())
-
-    with pytest.raises(UndecodableImage, match=r".+"):
-        findings(data[: int(len(data) * kept)], no_transparency=True)
-
-
-@pytest.mark.parametrize(
-    ("data", "error"),
-    [
-        (b"", UndecodableImage),
-        (b"<html>", UndecodableImage),
-        (b"PK\x03\x04 no archive", UndecodableImage),
-        (b"8BPS\0\1", UnsupportedImage),
-    ],
-)
-def test_what_is_no_image_cannot_be_read(data, error):
-    with pytest.raises(error):
-        findings(data, no_transparency=True)
-
-
-def test_a_file_over_a_limit_is_not_decoded():
-    checks = Checks.model_validate({"must": {"max_bytes": 1}})
-    data = encode(WHITE, Encoding(format="jpg"))
-
-    with pytest.raises(ImageTooLarge):
-        check(data, checks, Context(), limits=Limits(max_pixels=100))
 
 
 def test_sides_are_those_of_the_upright_image():
