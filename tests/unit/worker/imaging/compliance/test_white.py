@@ -105,12 +105,13 @@ def test_transparent_is_not_white(rng):
     assert found.state == "failed"
 
 
-def test_a_fringe_of_the_old_background_is_found(rng):
+@pytest.mark.parametrize("name", ["jpg", "webp", "avif"])
+def test_a_fringe_of_the_old_background_is_found(name, rng):
     made = disc(rng, 300, share=0.5, kind=4)
     fringe = cv2.dilate(made.mask, np.ones((9, 9), np.uint8)) > made.mask
     made.pixels[fringe & (made.mask == 0)] = 190
 
-    found = finding(encode(made.pixels, Encoding(format="jpg", quality=90)), made.mask)
+    found = finding(encode(made.pixels, Encoding(format=name, quality=90)), made.mask)
 
     assert found.state == "failed"
     assert "beside the subject are dark" in found.reason
