@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from support import foreign
-from support.pictures import encoded, photo
+from support import foreign, icc
+from support.pictures import encoded, photo, png
 
 from shared.errors import ImageTooLarge, UndecodableImage, UnsupportedImage
 from shared.recipes.checks import Checks
@@ -12,6 +12,8 @@ from worker.imaging.decode import Limits
 from worker.imaging.encode.encoding import Encoding
 from worker.imaging.encode.formats import encode
 
+ADOBE_RGB = icc.rgb_profile(icc.ADOBE_RGB, gamma=2.2)
+DISPLAY_P3 = icc.rgb_profile(icc.DISPLAY_P3)
 WHITE = np.full((60, 80, 3), 255, np.uint8)
 MUST = {
     "formats": ["jpg", "png", "gif", "bmp", "tiff", "webp", "avif"],
@@ -55,8 +57,15 @@ def test_files_of_other_programs_can_be_checked(name):
             foreign.written("jpg", WHITE, tags={foreign.EXIF_IFD: {40965: {1: "R03"}}}),
             "Adobe RGB",
         ),
+        (foreign.written("jpg", WHITE, profile=ADOBE_RGB), "synthetic"),
+        (foreign.written("webp", WHITE, profile=DISPLAY_P3), "synthetic"),
+        (foreign.written("jpg", WHITE, profile=b"nothing"), "damaged profile"),
+        (png(WHITE, chunks=[(b"cICP", bytes([12, 13, 0, 1]))]), "rmbg"),
     ],
-    ids=["cmyk", "png-16", "tiff-16", "avif-10", "grey", "one-bit", "dcf"],
+    ids=[
+        *("cmyk", "png-16", "tiff-16", "avif-10", "grey", "one-bit", "dcf"),
+        *("adobe", "p3", "damaged", "cicp"),
+    ],
 )
 def test_colour_spaces_of_other_files_are_named(data, value):
     found = one(data, colour_space=True)
@@ -97,3 +106,16 @@ def test_a_file_over_a_limit_is_not_decoded():
 
     with pytest.raises(ImageTooLarge):
         check(data, checks, Context(), limits=Limits(max_pixels=100))
+
+
+def test_a_progressive_jpeg_that_lacks_its_last_scans_cannot_be_read():
+    data = encoded(photo(), "JPEG", progressive=True)
+
+    with pytest.raises(UndecodableImage, match="truncated"):
+        findings(data[: data.rindex(b"\xff\xda")], no_transparency=True)
+
+
+def test_a_profile_of_srgb_passes_whoever_made_it():
+    data = foreign.written("jpg", WHITE, profile=icc.rgb_profile(icc.SRGB))
+
+    assert one(data, colour_space=True).state == "passed"
