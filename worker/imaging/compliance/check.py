@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from shared.job.spec import Json
+from shared.recipes import Recipe
 from shared.recipes.checks import LEVELS, Checks
 from worker.imaging.compliance import colour, file, size, subject
 from worker.imaging.compliance.inspection import Inspection, inspect
@@ -69,3 +70,15 @@ def _plain(limit: object) -> Json:
     if isinstance(limit, tuple):
         return list(limit)
     return limit if isinstance(limit, bool | int | float) else str(limit)
+
+
+def checks_of(recipe: Recipe) -> Checks:
+    """Return the checks of *recipe*, with its own byte limits among those that must pass."""
+    must = recipe.checks.must
+    largest = [each for each in (recipe.max_bytes, must.max_bytes) if each]
+    smallest = [each for each in (recipe.min_bytes, must.min_bytes) if each]
+    limits = {
+        "max_bytes": min(largest, default=None),
+        "min_bytes": max(smallest, default=None),
+    }
+    return recipe.checks.model_copy(update={"must": must.model_copy(update=limits)})

@@ -11,7 +11,6 @@ from PIL.ExifTags import IFD, Base
 from worker.imaging.compliance.inspection import Inspection
 from worker.imaging.compliance.types import Outcome, judged
 from worker.imaging.decode.files import FOREIGN
-from worker.imaging.decode.jpeg_layout import read_layout
 from worker.imaging.decode.png_chunks import chunks
 
 _CAMERA_TAGS: Final = (
@@ -37,7 +36,6 @@ _IN_XMP: Final = re.compile(rf"[\w.-]+:({_NAMES})(?=[\s=>/])".encode())
 """A property, as element or attribute, whatever the prefix of its namespace."""
 _KEYWORD: Final = re.compile(rf"(?:.*[:.\s])?({_NAMES})", re.IGNORECASE)
 _XMP_KEYWORD: Final = b"XML:com.adobe.xmp"
-_APP1: Final = 0xE1
 _EXTENSION: Final = b"http://ns.adobe.com/xmp/extension/\0"
 _MAX_TEXT_BYTES: Final = 2**20
 
@@ -63,12 +61,8 @@ def _private(found: Inspection) -> Iterator[str]:
                     yield f"text {name[0]}"
                 if keyword == _XMP_KEYWORD:
                     packets.append(_international_text(text))
-    elif layout := read_layout(found.data) if found.header.format == "JPEG" else None:
-        packets += [
-            content
-            for marker, content in layout.segments
-            if marker == _APP1 and content.startswith(_EXTENSION)
-        ]
+    elif _EXTENSION in found.data:
+        packets.append(found.data)  # spread over segments of a JPEG
     yield from (f"IPTC {name}" for name in _in_iptc(found))
     for packet in packets:
         yield from (f"XMP {each[1].decode()}" for each in _IN_XMP.finditer(packet))

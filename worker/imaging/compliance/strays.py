@@ -60,11 +60,7 @@ def find_strays(
     if dark_px > share * near_px and distance_px:
         distances = grid.distances()
         near_px = int(np.count_nonzero((distances > 0) & (distances <= distance_px)))
-    far = grid.tiles(~grid.covered & ~grid.white)
-    is_stray = far.least < level
-    if distance_px and is_stray.any():
-        is_stray &= grid.tiles_of(grid.distances(), far) > distance_px
-    strays = far.least[is_stray]
+    strays = grid.beyond(distance_px, level)
     return Strays(
         far_px=strays.size,
         far_least=int(strays.min(initial=255)),
@@ -127,11 +123,33 @@ class _Grid:
         least = np.minimum(np.minimum(first, second), third)
         return _Tiles(rows, columns, least, self.mask.reshape(shape)[rows, :, columns])
 
-    def tiles_of(self, values: npt.NDArray[np.float32], tiles: _Tiles) -> npt.NDArray[np.float32]:
-        """Return *values*, (H, W), of the same blocks as *tiles*."""
-        side = self.block_px
-        shape = (len(values) // side, side, values.shape[1] // side, side)
-        return values.reshape(shape)[tiles.rows, :, tiles.columns]
+    def beyond(self, distance_px: int, level: int) -> npt.NDArray[np.uint8]:
+        """Return the values below *level* of pixels further than *distance_px* from the mask."""
+        far = self.tiles(~self.covered & ~self.white)
+        block, row, column = np.nonzero(far.least < level)
+        values = far.least[block, row, column]
+        if not distance_px or not values.size:
+            return values
+        rows = far.rows[block] * self.block_px + row
+        columns = far.columns[block] * self.block_px + column
+        # Smooth upsampling of colours strays one pixel further than the block.
+        is_beyond = ~self._is_covered(rows, columns, 1)
+        if is_beyond.any():
+            is_beyond &= self.distances()[rows, columns] > distance_px
+        return values[is_beyond]
+
+    def _is_covered(
+        self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp], reach_px: int
+    ) -> Blocks:
+        """Return which pixels have a covered block at most *reach_px* away."""
+        height, width = self.mask.shape
+        found = np.zeros(rows.shape, np.bool_)
+        for down in (-reach_px, reach_px):
+            for right in (-reach_px, reach_px):
+                at_row = np.clip(rows + down, 0, height - 1) // self.block_px
+                at_column = np.clip(columns + right, 0, width - 1) // self.block_px
+                found |= self.covered[at_row, at_column]
+        return found
 
     def count_near(self) -> int:
         """Return how many pixels outside the mask are in a block that it crosses."""

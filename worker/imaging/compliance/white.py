@@ -38,11 +38,11 @@ class Rule:
     distance_px: int
     """From the mask; beyond it, every pixel reaches the level."""
     level: int
-    near: Near | None
+    near: Near
 
 
 EXACT: Final = Rule(block_px=8, distance_px=0, level=_WHITE, near=Near(_WHITE, 0.0))
-LOSSY: Final = Rule(block_px=16, distance_px=32, level=250, near=None)
+LOSSY: Final = Rule(block_px=16, distance_px=32, level=250, near=Near(100, 0.06))
 """Of WebP and AVIF, whose white is off by a few levels everywhere."""
 _FULL: Final = (
     (95, Near(180, 0.001)),
@@ -68,7 +68,7 @@ def white_background(found: Inspection, _limit: bool) -> Outcome:  # noqa: FBT00
         block_px=rule.block_px,
         distance_px=rule.distance_px,
         level=rule.level,
-        share=rule.near.dark_share if rule.near else 1.0,
+        share=rule.near.dark_share,
     )
     faults = _faults(strays, rule)
     return judged(is_met=not faults, value=_value(strays), reason="; ".join(faults))
@@ -122,9 +122,9 @@ def _faults(strays: Strays, rule: Rule) -> list[str]:
     if strays.far_px:
         where = f"beyond {rule.distance_px} px of" if rule.distance_px else "apart from"
         faults.append(f"{strays.far_px} pixels {where} the subject are not white")
-    if rule.near and strays.near_least < rule.near.least:
+    if strays.near_least < rule.near.least:
         faults.append(f"a pixel beside the subject is {strays.near_least}")
-    if rule.near and strays.near_dark_share > rule.near.dark_share:
+    if strays.near_dark_share > rule.near.dark_share:
         faults.append(f"{strays.near_dark_share:.1%} of the pixels beside the subject are dark")
     return faults
 
