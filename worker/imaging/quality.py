@@ -91,7 +91,7 @@ def measure(mask: Mask, *, low: float = 0.0, high: float = 1.0) -> Figures:
         low: Least value of the network's output, 0..1, if known.
         high: Greatest value of it.
     """
-    factor = 2 ** max(0, math.ceil(math.log2(max(mask.shape) / REDUCED_PX)))
+    factor = _reduction(mask)
     # All rows of small masks; at most a fourth of large ones, which gives the same figures.
     rows = np.ascontiguousarray(mask[:: (factor + 1) // 2])
     shares = cv2.calcHist([rows], [0], None, [256], [0, 256]).reshape(-1) / rows.size
@@ -99,8 +99,8 @@ def measure(mask: Mask, *, low: float = 0.0, high: float = 1.0) -> Figures:
     parts, holes = _parts_and_holes(mask, factor)
     return Figures(
         coverage=float(shares @ _SHADES),
-        box=_subject_box(mask, factor),
-        touches=_touched_edges(mask),
+        box=_subject_box(mask),
+        touches=touched_edges(mask),
         soft=float(shares[_SOFT].sum()),
         parts=parts,
         holes=holes,
@@ -142,22 +142,24 @@ def _parts_and_holes(mask: Mask, factor: int) -> tuple[int, int]:
     return parts, int(np.count_nonzero(enclosed & (area >= least_px)))
 
 
-def _subject_box(mask: Mask, factor: int) -> Box | None:
-    """Return the exact box around all pixels above `SUBJECT_ABOVE`, without specks."""
-    subject = cv2.inRange(mask, SUBJECT_ABOVE + 1, 255)
-    cells = _reduced(np.asarray(subject, np.uint8), factor)
+def subject_pixels(mask: Mask) -> Mask:
+    """Return 255 where *mask* is above `SUBJECT_ABOVE` and belongs to no speck, else 0."""
+    factor = _reduction(mask)
+    subject = np.asarray(cv2.inRange(mask, SUBJECT_ABOVE + 1, 255), np.uint8)
+    cells = _reduced(subject, factor)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(cv2.inRange(cells, 1, 255))
     sizes_px = np.bincount(labels.ravel(), cells.ravel(), len(stats)) * factor**2 / 255
     keep = sizes_px >= SPECK_SHARE * mask.size
     keep[0] = False  # label 0 is the background
-    if not keep[1:].all() or factor > _LONE_PIXEL_FACTOR:
-        kept = keep.astype(np.uint8)[labels].repeat(factor, 0).repeat(factor, 1)
-        subject = cv2.copyTo(subject, np.ascontiguousarray(kept[: mask.shape[0], : mask.shape[1]]))
-    left, top, width, height = cv2.boundingRect(subject)
-    return (left, top, width, height) if width else None
+    if keep[1:].all() and factor <= _LONE_PIXEL_FACTOR:
+        return subject
+    kept = keep.astype(np.uint8)[labels].repeat(factor, 0).repeat(factor, 1)
+    kept = np.ascontiguousarray(kept[: mask.shape[0], : mask.shape[1]])
+    return np.asarray(cv2.copyTo(subject, kept), np.uint8)
 
 
-def _touched_edges(mask: Mask) -> tuple[Edge, ...]:
+def touched_edges(mask: Mask) -> tuple[Edge, ...]:
+    """Return the edges of the image that cut the subject."""
     borders: dict[Edge, npt.NDArray[np.uint8]] = {
         "left": mask[:, 0],
         "top": mask[0],
@@ -170,3 +172,13 @@ def _touched_edges(mask: Mask) -> tuple[Edge, ...]:
         if np.count_nonzero(border >= INSIDE_FROM)
         >= max(_MIN_TOUCHING_PX, TOUCH_SHARE * border.size)
     )
+
+
+def _subject_box(mask: Mask) -> Box | None:
+    left, top, width, height = cv2.boundingRect(subject_pixels(mask))
+    return (left, top, width, height) if width else None
+
+
+def _reduction(mask: Mask) -> int:
+    """Return the factor, a power of two, by which *mask* is reduced to count parts."""
+    return int(2 ** max(0, math.ceil(math.log2(max(mask.shape) / REDUCED_PX))))
