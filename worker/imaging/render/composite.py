@@ -32,46 +32,39 @@ def composite(
         lit: Share of light that the shadow leaves on the background, of the layer's size.
         sharpen: Strength of sharpening, 0 to 1.
     """
-    if behind.opacity == OPAQUE:
-        return _on_opaque(layer, behind.pixels, lit, sharpen)
-    passing = _passing(layer.alpha, lit)
-    base = times(to_light(behind.pixels[layer.region]), passing)
-    opacity = behind.opacity / OPAQUE
-    light = np.asarray(cv2.addWeighted(layer.light, 1, base, opacity, 0), np.uint16)
-    alpha: Alpha = np.rint(WHITE - passing * np.float32(1 - opacity)).astype(np.uint16)
-    mask = to_mask(alpha)
-    cutout = alone(behind)
-    # Colours under alpha 0 are cleared: they would otherwise be readable in the file.
-    painted = cv2.merge([_sharp(divided(light, alpha), sharpen), mask])
-    cutout[layer.region] = cv2.copyTo(painted, mask)
-    return cutout
+    canvas = alone(behind)
+    part = canvas[layer.region]
+    if layer.has_ground:
+        to_srgb(layer.light, out=part)
+    else:
+        under = behind.pixels[layer.region]
+        for kind, at in tiles(layer.alpha):
+            if kind is Kind.SOLID:
+                _solid(layer.light[at], part[at])
+            elif kind is Kind.SOFT or lit is not None:
+                passing = _passing(layer.alpha[at], None if lit is None else lit[at])
+                part[at] = _mixed(layer.light[at], under[at], passing, behind.opacity)
+    if sharpen:
+        part[..., :3] = sharpened(np.ascontiguousarray(part[..., :3]), sharpen)
+    return canvas
 
 
 def alone(behind: Backdrop) -> RgbImage | Cutout:
     """Return *behind* without a subject."""
     if behind.opacity == OPAQUE:
         return behind.pixels
-    if not behind.opacity:
-        return np.zeros((*behind.pixels.shape[:2], 4), np.uint8)
-    opacity = np.full(behind.pixels.shape[:2], behind.opacity, np.uint8)
-    return np.asarray(cv2.merge([behind.pixels, opacity]), np.uint8)
+    cutout = np.zeros((*behind.pixels.shape[:2], 4), np.uint8)
+    if behind.opacity:
+        cutout[..., :3], cutout[..., 3] = behind.pixels, behind.opacity
+    return cutout
 
 
-def _on_opaque(layer: Layer, behind: RgbImage, lit: Alpha | None, sharpen: float) -> RgbImage:
-    """Paint *layer* onto *behind* and return that."""
-    part = behind[layer.region]
-    if layer.has_ground:
-        to_srgb(layer.light, out=part)
-    for kind, at in () if layer.has_ground else tiles(layer.alpha):
-        if kind is Kind.SOLID:
-            to_srgb(layer.light[at], out=part[at])
-        elif kind is Kind.SOFT or lit is not None:
-            passing = _passing(layer.alpha[at], None if lit is None else lit[at])
-            base = times(to_light(part[at]), passing)
-            to_srgb(np.asarray(cv2.add(layer.light[at], base), np.uint16), out=part[at])
-    if sharpen:
-        part[:] = sharpened(part, sharpen)
-    return behind
+def _solid(light: Light, out: RgbImage | Cutout) -> None:
+    """Write *light* to *out*, opaque."""
+    if out.shape[2] == 3:  # noqa: PLR2004 - no alpha
+        to_srgb(light, out=out)
+    else:
+        cv2.cvtColor(to_srgb(light), cv2.COLOR_RGB2RGBA, dst=out)
 
 
 def _passing(alpha: Alpha, lit: Alpha | None) -> Alpha:
@@ -82,6 +75,14 @@ def _passing(alpha: Alpha, lit: Alpha | None) -> Alpha:
     return np.asarray(shown, np.uint16)
 
 
-def _sharp(light: Light, strength: float) -> RgbImage:
-    pixels = to_srgb(light)
-    return sharpened(pixels, strength) if strength else pixels
+def _mixed(light: Light, under: RgbImage, passing: Alpha, opacity: int) -> RgbImage | Cutout:
+    """Return premultiplied *light* over *under*, of which the share *passing* is seen."""
+    base = times(to_light(under), passing)
+    if opacity == OPAQUE:
+        return to_srgb(np.asarray(cv2.add(light, base), np.uint16))
+    share = opacity / OPAQUE
+    mixed = np.asarray(cv2.addWeighted(light, 1, base, share, 0), np.uint16)
+    alpha: Alpha = np.rint(WHITE - passing * np.float32(1 - share)).astype(np.uint16)
+    mask = to_mask(alpha)
+    # Colours under alpha 0 are cleared: they would otherwise be readable in the file.
+    return np.asarray(cv2.copyTo(cv2.merge([to_srgb(divided(mixed, alpha)), mask]), mask), np.uint8)

@@ -303,6 +303,8 @@ def test_random_recipes_draw_the_subject_where_the_placement_says():
         }
         result = drawn(source_of(mask), **fields)
         box = result.placement.subject
+        if min(box.width, box.height) < 2:
+            continue  # thinner than a pixel of the mask can show
         rows, columns = np.nonzero(result.mask >= 128)
         found = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
         expected = box.left, box.top, box.right, box.bottom
