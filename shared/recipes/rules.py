@@ -1,16 +1,19 @@
 """Which fields of a recipe contradict each other."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from shared.recipes.background import WHITE, Colour, NoBackground
 from shared.recipes.recipe import Recipe
 from shared.recipes.values import Size
 
+_Side: TypeAlias = Literal["left", "top", "right", "bottom"]
+
 MAX_CANVAS_PX: Final = 64_000_000
 """Largest canvas, in pixels."""
 TRANSPARENT: Final = frozenset({"png", "webp", "avif", "tiff", "zip"})
 """Formats that keep transparency."""
+_OPPOSITE: Final[tuple[tuple[_Side, _Side], ...]] = (("left", "right"), ("top", "bottom"))
 LOSSLESS: Final = frozenset({"webp", "avif"})
 """Formats that are lossy unless asked otherwise."""
 
@@ -53,6 +56,9 @@ def _subject(recipe: Recipe) -> Iterator[str]:
         yield f"{' and '.join(given)} exclude each other"
     if recipe.crop_margin and not recipe.crop:
         yield "crop_margin needs crop = true"
+    for low, high in _OPPOSITE:
+        if _share(recipe, low) + _share(recipe, high) >= 1:
+            yield f"padding and margin on the {low} and {high} leave no room"
     placed = [name for name in ("fill", "padding") if room[name]]
     if placed and recipe.position == "original":
         yield f"position = original leaves the subject where it is; remove it or {placed[0]}"
@@ -75,6 +81,12 @@ def _checks(recipe: Recipe) -> Iterator[str]:
         yield f"quality {recipe.quality} is below checks.jpeg_quality {must.jpeg_quality}"
     if must.min_dpi and (recipe.dpi or 0) < must.min_dpi:
         yield f"dpi is below checks.min_dpi {must.min_dpi:g}; set dpi"
+
+
+def _share(recipe: Recipe, side: _Side) -> float:
+    """Return the share of the canvas that stays free on *side*; 0 if that is given in px."""
+    lengths = [getattr(insets, side) for insets in (recipe.padding, recipe.margin) if insets]
+    return max((each.amount / 100 for each in lengths if each.unit == "%"), default=0.0)
 
 
 def _is_opaque(recipe: Recipe) -> bool:

@@ -43,8 +43,8 @@ def layered_images() -> Iterator[Layered]:
     """Yield an image for each outline and pair of textures; deterministic."""
     for seed, (outline, pair) in enumerate((o, p) for o in OUTLINES for p in PAIRS):
         rng = np.random.default_rng(seed)
-        alpha = np.rint(_outline(outline, rng) * 255).astype(np.uint8)
-        fore, back = (_texture(kind, rng) for kind in pair)
+        alpha = np.rint(shape(outline, rng) * 255).astype(np.uint8)
+        fore, back = (texture(kind, rng) for kind in pair)
         share = alpha[..., None] / np.float32(255)
         yield Layered(
             f"{outline}: {pair[0]} on {pair[1]}",
@@ -54,7 +54,7 @@ def layered_images() -> Iterator[Layered]:
         )
 
 
-def _texture(kind, rng):
+def texture(kind, rng):
     y, x = np.mgrid[:SIDE_PX, :SIDE_PX].astype(np.float32)
     first, second = rng.random((2, 3)).astype(np.float32)
     blend = {
@@ -72,7 +72,7 @@ def _blotches(rng, size_px):
     return np.clip(cv2.resize(cells, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_CUBIC), 0, 1)
 
 
-def _outline(kind, rng):
+def shape(kind, rng):
     y, x = np.mgrid[:SIDE_PX, :SIDE_PX].astype(np.float32) - SIDE_PX / 2
     if kind == "hair":
         return _hair(rng)

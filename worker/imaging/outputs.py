@@ -8,7 +8,8 @@ from shared.job.record import OutputFacts
 from shared.recipes import Recipe
 from shared.recipes.checks import Checks
 from shared.recipes.recipe import Format
-from worker.imaging.compliance import Context, Finding, check
+from worker.imaging.compliance import Context, check
+from worker.imaging.compliance.fixes import Complied, comply
 from worker.imaging.encode.encoding import Encoding
 from worker.imaging.encode.formats import encode
 from worker.imaging.render import Drawn, RenderSource, at_width, draw
@@ -52,15 +53,21 @@ def make_output(
         background_image: The image that the recipe's background names.
     """
     drawn = draw(source, recipe, background_image=background_image)
-    encoding = Encoding.of(recipe, metadata)
     sized = {width: at_width(drawn, width) if width else drawn for width in recipe.widths or (0,)}
-    files = {width: encode(each.pixels, encoding) for width, each in sized.items()}
-    widest = max(files)
-    findings = check(files[widest], checks_of(recipe), _context(recipe, sized[widest]))
-    facts = _facts(recipe, sized[widest], findings)
-    widths = {} if 0 in files else {width: len(data) for width, data in files.items()}
-    sizes = {"bytes": len(files[widest]), "widths": widths}
-    return MadeOutput(files, MEDIA_TYPES[recipe.format], facts.model_copy(update=sizes))
+    widest = sized[max(sized)]
+    checks, context = checks_of(recipe), _context(recipe, widest)
+    first = Encoding.of(recipe, metadata)
+    complied = comply(
+        lambda encoding: encode(widest.pixels, encoding),
+        lambda data: check(data, checks, context),
+        first,
+    )
+    last = complied.fixes[-1].encoding if complied.fixes else first
+    files = {
+        width: complied.data if each is widest else encode(each.pixels, last)
+        for width, each in sized.items()
+    }
+    return MadeOutput(files, MEDIA_TYPES[recipe.format], _facts(recipe, widest, complied, files))
 
 
 def checks_of(recipe: Recipe) -> Checks:
@@ -82,17 +89,22 @@ def _context(recipe: Recipe, drawn: Drawn) -> Context:
     )
 
 
-def _facts(recipe: Recipe, drawn: Drawn, findings: tuple[Finding, ...]) -> OutputFacts:
-    failed = [each for each in findings if each.state == "failed"]
+def _facts(
+    recipe: Recipe, drawn: Drawn, complied: Complied, files: Mapping[int, bytes]
+) -> OutputFacts:
+    failed = [each for each in complied.findings if each.state == "failed"]
     must = {each.check: (each.value, each.limit) for each in failed if each.level == "must"}
     should = {each.check: (each.value, each.limit) for each in failed if each.level == "should"}
     canvas = drawn.placement.canvas
     return OutputFacts(
+        bytes=len(complied.data),
         width=canvas.width_px,
         height=canvas.height_px,
         format=recipe.format,
         verdict="review" if must else "ok",
         failed=must,
         noted=should,
+        fixes=tuple(dict.fromkeys(fix.name for fix in complied.fixes)),
         upscaled=round(drawn.placement.upscaled, 3),
+        widths={width: len(data) for width, data in files.items() if width},
     )

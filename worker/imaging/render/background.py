@@ -43,7 +43,7 @@ def backdrop(
         case NoBackground():
             return Backdrop(np.zeros((canvas.height_px, canvas.width_px, 3), np.uint8), 0)
         case Colour() as colour:
-            return Backdrop(_plain(colour, canvas), colour.alpha)
+            return Backdrop(plain(colour, canvas), colour.alpha)
         case Blur():
             longest_px = max(canvas.width_px, canvas.height_px)
             return Backdrop(softened(_covering(source, canvas), BLUR_SHARE * longest_px), OPAQUE)
@@ -53,7 +53,8 @@ def backdrop(
             return Backdrop(_covering(asset, canvas), OPAQUE)
 
 
-def _plain(colour: Colour, canvas: Size) -> RgbImage:
+def plain(colour: Colour, canvas: Size) -> RgbImage:
+    """Return *canvas* in one colour, whatever its alpha."""
     pixels = np.empty((canvas.height_px, canvas.width_px, 3), np.uint8)
     pixels[0] = colour.red, colour.green, colour.blue
     pixels[1:] = pixels[0]  # several times faster than one colour at a time

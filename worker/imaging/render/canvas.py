@@ -32,7 +32,9 @@ def wished_canvas(recipe: Recipe, base: Box) -> Wish:
         if recipe.fit != "limit" or is_placed(recipe):
             return Wish(recipe.size, is_fixed=True)
         scale = min(recipe.size.width_px / width, recipe.size.height_px / height)
-        return Wish(whole_size(width * scale, height * scale), is_fixed=True)
+        least = recipe.min_size or Size(1, 1)
+        width, height = max(least.width_px, width * scale), max(least.height_px, height * scale)
+        return Wish(whole_size(width, height), is_fixed=True)
     if recipe.aspect:
         width, height = _with_aspect(width, height, recipe.aspect, inside=recipe.fit == "cover")
     if recipe.longest_px:

@@ -17,6 +17,7 @@ from worker.imaging.render.light import (
 )
 from worker.imaging.render.resample import Layer
 from worker.imaging.render.sharpen import sharpened
+from worker.imaging.render.tiles import Kind, tiles
 from worker.imaging.types import Cutout, RgbImage
 
 
@@ -27,41 +28,61 @@ def composite(
 
     Args:
         layer: The subject on a part of the canvas; on all of it if there is a shadow.
-        behind: The background.
+        behind: The background; an opaque one is painted on.
         lit: Share of light that the shadow leaves on the background, of the layer's size.
         sharpen: Strength of sharpening, 0 to 1.
     """
-    # Share of the background's light that arrives.
-    shown = cv2.bitwise_not(layer.alpha)
-    if lit is not None:
-        shown = cv2.multiply(shown, lit, scale=1 / WHITE)
-    passing: Alpha = np.asarray(shown, np.uint16)
-    base = times(to_light(behind.pixels[layer.region]), passing)
-    if behind.opacity == OPAQUE:
-        pixels = behind.pixels.copy()
-        pixels[layer.region] = _sharp(np.asarray(cv2.add(layer.light, base), np.uint16), sharpen)
-        return pixels
-    opacity = behind.opacity / OPAQUE
-    light = np.asarray(cv2.addWeighted(layer.light, 1, base, opacity, 0), np.uint16)
-    alpha: Alpha = np.rint(WHITE - passing * np.float32(1 - opacity)).astype(np.uint16)
-    mask = to_mask(alpha)
-    cutout = alone(behind)
-    # Colours under alpha 0 are cleared: they would otherwise be readable in the file.
-    painted = cv2.merge([_sharp(divided(light, alpha), sharpen), mask])
-    cutout[layer.region] = cv2.copyTo(painted, mask)
-    return cutout
+    canvas = alone(behind)
+    part = canvas[layer.region]
+    if layer.has_ground:
+        to_srgb(layer.light, out=part)
+    else:
+        under = behind.pixels[layer.region]
+        for kind, at in tiles(layer.alpha):
+            if kind is Kind.SOLID:
+                _solid(layer.light[at], part[at])
+            elif kind is Kind.SOFT or lit is not None:
+                passing = _passing(layer.alpha[at], None if lit is None else lit[at])
+                part[at] = _mixed(layer.light[at], under[at], passing, behind.opacity)
+    if sharpen:
+        part[..., :3] = sharpened(np.ascontiguousarray(part[..., :3]), sharpen)
+    return canvas
 
 
 def alone(behind: Backdrop) -> RgbImage | Cutout:
     """Return *behind* without a subject."""
     if behind.opacity == OPAQUE:
         return behind.pixels
-    if not behind.opacity:
-        return np.zeros((*behind.pixels.shape[:2], 4), np.uint8)
-    opacity = np.full(behind.pixels.shape[:2], behind.opacity, np.uint8)
-    return np.asarray(cv2.merge([behind.pixels, opacity]), np.uint8)
+    cutout = np.zeros((*behind.pixels.shape[:2], 4), np.uint8)
+    if behind.opacity:
+        cutout[..., :3], cutout[..., 3] = behind.pixels, behind.opacity
+    return cutout
 
 
-def _sharp(light: Light, strength: float) -> RgbImage:
-    pixels = to_srgb(light)
-    return sharpened(pixels, strength) if strength else pixels
+def _solid(light: Light, out: RgbImage | Cutout) -> None:
+    """Write *light* to *out*, opaque."""
+    if out.shape[2] == 3:  # noqa: PLR2004 - no alpha
+        to_srgb(light, out=out)
+    else:
+        cv2.cvtColor(to_srgb(light), cv2.COLOR_RGB2RGBA, dst=out)
+
+
+def _passing(alpha: Alpha, lit: Alpha | None) -> Alpha:
+    """Return the share of the background's light that is neither hidden nor in shadow."""
+    shown = cv2.bitwise_not(alpha)
+    if lit is not None:
+        shown = cv2.multiply(shown, lit, scale=1 / WHITE)
+    return np.asarray(shown, np.uint16)
+
+
+def _mixed(light: Light, under: RgbImage, passing: Alpha, opacity: int) -> RgbImage | Cutout:
+    """Return premultiplied *light* over *under*, of which the share *passing* is seen."""
+    base = times(to_light(under), passing)
+    if opacity == OPAQUE:
+        return to_srgb(np.asarray(cv2.add(light, base), np.uint16))
+    share = opacity / OPAQUE
+    mixed = np.asarray(cv2.addWeighted(light, 1, base, share, 0), np.uint16)
+    alpha: Alpha = np.rint(WHITE - passing * np.float32(1 - share)).astype(np.uint16)
+    mask = to_mask(alpha)
+    # Colours under alpha 0 are cleared: they would otherwise be readable in the file.
+    return np.asarray(cv2.copyTo(cv2.merge([to_srgb(divided(mixed, alpha)), mask]), mask), np.uint8)

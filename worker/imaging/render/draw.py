@@ -40,9 +40,12 @@ def draw(
     mask = with_options(source.mask, recipe, region)
     found = find_subject(mask, region)
     placement = plan(Size(*mask.shape[::-1]), found.subject, recipe)
-    is_plain = isinstance(recipe.background, Colour)
-    layer = resample(source.colours, found.clean if is_plain else mask, placement)
-    behind = backdrop(recipe.background, placement.canvas, source.pixels, background_image)
+    background = recipe.background
+    plain = background if isinstance(background, Colour) else None
+    mask = found.clean if plain else mask
+    ground = plain if plain and plain.is_opaque and not recipe.shadow else None
+    layer = resample(source.colours, mask, placement, ground)
+    behind = backdrop(background, placement.canvas, source.pixels, background_image)
     alpha = np.zeros(behind.pixels.shape[:2], np.uint8)
     if layer is None:
         return Drawn(alone(behind), alpha, placement, _measured(alpha, placement))

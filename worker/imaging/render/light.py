@@ -18,26 +18,35 @@ WHITE: Final = 65535
 _AREA_BELOW: Final = 0.5
 """Scale below which linear interpolation would skip pixels."""
 
+_LINEAR_UP_TO: Final = 0.04045
+"""The transfer function of IEC 61966-2-1 is linear up to this value, else a power."""
+_SLOPE: Final = 12.92
+
 _BYTES: Final = np.arange(256) / 255
 _WORDS: Final = np.arange(WHITE + 1) / WHITE
-# The transfer function of IEC 61966-2-1. Each of the 256 values survives both ways.
+# Each of the 256 values survives both ways.
 _LINEAR: Final = np.rint(
-    WHITE * np.where(_BYTES <= 0.04045, _BYTES / 12.92, ((_BYTES + 0.055) / 1.055) ** 2.4)
+    WHITE * np.where(_BYTES <= _LINEAR_UP_TO, _BYTES / _SLOPE, ((_BYTES + 0.055) / 1.055) ** 2.4)
 ).astype(np.uint16)
 _SRGB: Final = np.rint(
-    255 * np.where(_WORDS <= 0.0031308, _WORDS * 12.92, 1.055 * _WORDS ** (1 / 2.4) - 0.055)
+    255
+    * np.where(
+        _WORDS <= _LINEAR_UP_TO / _SLOPE,
+        _WORDS * _SLOPE,
+        1.055 * _WORDS ** (1 / 2.4) - 0.055,
+    )
 ).astype(np.uint8)
 _ALPHA: Final = (np.arange(256) * 257).astype(np.uint16)
 
 
-def to_light(pixels: RgbImage) -> Light:
-    """Return sRGB *pixels* in linear light."""
-    return np.asarray(cv2.LUT(pixels, _LINEAR), np.uint16)
+def to_light(pixels: RgbImage, *, out: Light | None = None) -> Light:
+    """Return sRGB *pixels* in linear light, written to *out* if given."""
+    return np.asarray(cv2.LUT(pixels, _LINEAR, dst=out), np.uint16)
 
 
-def to_srgb(light: Light) -> RgbImage:
-    """Return linear *light* as sRGB, rounded."""
-    return np.asarray(cv2.LUT(light, _SRGB), np.uint8)
+def to_srgb(light: Light, *, out: RgbImage | None = None) -> RgbImage:
+    """Return linear *light* as sRGB, rounded, written to *out* if given."""
+    return np.asarray(cv2.LUT(light, _SRGB, dst=out), np.uint8)
 
 
 def to_alpha(mask: Mask) -> Alpha:
@@ -50,14 +59,14 @@ def to_mask(alpha: Alpha) -> Mask:
     return np.asarray(cv2.convertScaleAbs(alpha, alpha=1 / 257), np.uint8)
 
 
-def times(light: Light, alpha: Alpha) -> Light:
-    """Return *light* multiplied by *alpha*, rounded."""
-    return np.asarray(cv2.multiply(light, cv2.merge([alpha] * 3), scale=1 / WHITE), np.uint16)
+def times(light: Light, alpha: Alpha, *, out: Light | None = None) -> Light:
+    """Return *light* multiplied by *alpha*, rounded, written to *out* if given."""
+    return np.asarray(cv2.multiply(light, _repeated(alpha), dst=out, scale=1 / WHITE), np.uint16)
 
 
 def divided(light: Light, alpha: Alpha) -> Light:
     """Return premultiplied *light* divided by its *alpha*; 0 where that is 0."""
-    return np.asarray(cv2.divide(light, cv2.merge([alpha] * 3), scale=WHITE), np.uint16)
+    return np.asarray(cv2.divide(light, _repeated(alpha), scale=WHITE), np.uint16)
 
 
 def resized(values: npt.NDArray[np.uint16], size: Size) -> npt.NDArray[np.uint16]:
@@ -74,3 +83,8 @@ def resized(values: npt.NDArray[np.uint16], size: Size) -> npt.NDArray[np.uint16
     return np.asarray(
         cv2.resize(values, (size.width_px, size.height_px), interpolation=how), np.uint16
     )
+
+
+def _repeated(alpha: Alpha) -> Light:
+    """Return *alpha* once for each channel."""
+    return np.asarray(cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB), np.uint16)

@@ -38,12 +38,11 @@ def region_of(roi: Roi | None, shape: tuple[int, ...]) -> Region:
 def with_options(mask: Mask, recipe: Recipe, region: Region) -> Mask:
     """Return *mask* after the options of *recipe*, in the order of its fields.
 
-    Outside of *region* it is 0. A new array, (H, W) uint8.
+    Outside of *region* it is 0. *mask* is not changed; (H, W) uint8.
     """
-    changed = np.zeros_like(mask)
-    part = np.ascontiguousarray(mask[region])
+    part = mask[region]
     if not part.size:
-        return changed
+        return np.zeros_like(mask)
     if recipe.offset_px:
         part = _grown(part, recipe.offset_px)
     if recipe.blur_px:
@@ -56,7 +55,11 @@ def with_options(mask: Mask, recipe: Recipe, region: Region) -> Mask:
         part = _without_holes(part, recipe.fill_holes)
     if recipe.remove_specks:
         part = _without_specks(part, recipe.remove_specks)
-    changed[region] = solid(part) if recipe.solid else part
+    part = solid(part) if recipe.solid else part
+    if part.shape == mask.shape:
+        return part
+    changed = np.zeros_like(mask)
+    changed[region] = part
     return changed
 
 
@@ -87,7 +90,8 @@ def _without_holes(mask: Mask, share: float) -> Mask:
     enclosed &= (left + width < mask.shape[1]) & (top + height < mask.shape[0])
     filled = enclosed & (area_px <= share * (mask.size - area_px[1:].sum() + area_px))
     filled[0] = False  # label 0 is the subject
-    return np.maximum(mask, (filled * np.uint8(255))[labels])
+    opaque: Mask = (filled * np.uint8(255))[labels]
+    return np.maximum(mask, opaque)
 
 
 def _without_specks(mask: Mask, share: float) -> Mask:
@@ -98,4 +102,5 @@ def _without_specks(mask: Mask, share: float) -> Mask:
     kept = area_px > share * area_px[1:].max(initial=0)
     kept[area_px == area_px[1:].max(initial=0)] = True
     kept[0] = True  # label 0 is haze and background
-    return mask * kept.astype(np.uint8)[labels]
+    parts: Mask = kept.astype(np.uint8)[labels]
+    return mask * parts

@@ -9,16 +9,21 @@ from typing import Final
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
+from shared.recipes.background import Colour
 from shared.recipes.values import Size
+from worker.imaging.render.background import plain
 from worker.imaging.render.light import Alpha, Light, resized, times, to_alpha, to_light
+from worker.imaging.render.tiles import TILE_PX, Kind, tiles
 from worker.imaging.render.types import Placement
 from worker.imaging.types import Mask, RgbImage
 
+_BLACK: Final = Colour(0, 0, 0)
 _MAX_ROOM_PX: Final = 64
 """Greatest room around the subject among which an edge on whole pixels is sought."""
-_EXACT_PX: Final = 1e-3
-"""Error of an edge that changes no value."""
+_EXACT_PX: Final = 1 / 32
+"""Error of an edge that nobody sees: over the whole subject, not of its outline."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,10 @@ class Layer:
     """Of the part on the canvas, in pixels."""
     top: int
     light: Light
-    """Premultiplied."""
+    """Premultiplied; with a ground, the opaque colours of both."""
     alpha: Alpha
+    """Of the subject, also with a ground."""
+    has_ground: bool
 
     @property
     def region(self) -> tuple[slice, slice]:
@@ -43,16 +50,22 @@ class Layer:
         light = np.zeros((canvas.height_px, canvas.width_px, 3), np.uint16)
         alpha = np.zeros(light.shape[:2], np.uint16)
         light[self.region], alpha[self.region] = self.light, self.alpha
-        return Layer(0, 0, light, alpha)
+        return Layer(0, 0, light, alpha, has_ground=False)
 
 
-def resample(colours: RgbImage, mask: Mask, placement: Placement) -> Layer | None:
+def resample(
+    colours: RgbImage, mask: Mask, placement: Placement, ground: Colour | None
+) -> Layer | None:
     """Return the visible part of *colours* under *mask* on the canvas; None if there is none.
+
+    A plain opaque background may be composed here as the *ground*. The result is the same, as both
+    steps are linear, and costs a third less: only soft parts of the source are composed.
 
     Args:
         colours: (H, W, 3) uint8, sRGB; foreground colours where the mask is soft.
         mask: (H, W) uint8.
         placement: Where the source lies on the canvas.
+        ground: The background, opaque; None leaves the colours premultiplied.
     """
     left, top, width, height = cv2.boundingRect(mask)
     size, scale = mask.shape, placement.scale
@@ -61,7 +74,7 @@ def resample(colours: RgbImage, mask: Mask, placement: Placement) -> Layer | Non
     down = _strip((top, top + height), size[0], scale, placement.top_px, canvas.height_px)
     if across is None or down is None:
         return None
-    light, alpha = _premultiplied(colours, mask, across, down)
+    light, alpha = _composed(colours, mask, (across, down), ground)
     to = Size(across.stop_px - across.start_px, down.stop_px - down.start_px)
     rows, columns = down.visible(canvas.height_px), across.visible(canvas.width_px)
     return Layer(
@@ -69,6 +82,7 @@ def resample(colours: RgbImage, mask: Mask, placement: Placement) -> Layer | Non
         top=max(0, down.start_px),
         light=resized(light, to)[rows, columns],
         alpha=resized(alpha, to)[rows, columns],
+        has_ground=ground is not None,
     )
 
 
@@ -107,12 +121,9 @@ def _strip(
 
     def edge(at: int, step: int) -> tuple[int, int]:
         places = [at] if at in (0, size) else range(at, at + step * _MAX_ROOM_PX, step)
-        best, least_px = at, 1.0
-        for place in places:
-            on_canvas_px = offset_px + place * scale
-            error_px = abs(on_canvas_px - round(on_canvas_px))
-            if error_px < least_px - _EXACT_PX:
-                best, least_px = place, error_px
+        errors_px = {place: _from_whole_px(offset_px + place * scale) for place in places}
+        exact = (place for place, error_px in errors_px.items() if error_px <= _EXACT_PX)
+        best = next(exact, min(errors_px, key=errors_px.__getitem__))
         return best, round(offset_px + best * scale)
 
     start, start_px = edge(first, -1)
@@ -123,17 +134,41 @@ def _strip(
     return _Strip(start, stop, start_px, stop_px)
 
 
-def _premultiplied(
-    colours: RgbImage, mask: Mask, across: _Strip, down: _Strip
+def _from_whole_px(length_px: float) -> float:
+    return abs(length_px - round(length_px))
+
+
+def _composed(
+    colours: RgbImage, mask: Mask, strips: tuple[_Strip, _Strip], ground: Colour | None
 ) -> tuple[Light, Alpha]:
+    """Return light and alpha of the source inside *strips*, at its own scale."""
+    across, down = strips
     left, right = across.inside(mask.shape[1])
     top, bottom = down.inside(mask.shape[0])
-    alpha = to_alpha(mask[top:bottom, left:right])
-    light = times(to_light(colours[top:bottom, left:right]), alpha)
+    part = slice(top, bottom), slice(left, right)
+    alpha = to_alpha(mask[part])
+    under = to_light(plain(ground or _BLACK, Size(right - left, TILE_PX)))
+    light = np.empty((*alpha.shape, 3), np.uint16)
+    for kind, at in tiles(mask[part]):
+        here, seen = light[at], colours[part][at]
+        below = under[: len(here), : here.shape[1]]
+        if kind is Kind.CLEAR:
+            here[:] = below
+        elif kind is Kind.SOLID:
+            to_light(seen, out=here)
+        else:
+            passing = np.asarray(cv2.bitwise_not(alpha[at]), np.uint16)
+            cv2.add(times(to_light(seen), alpha[at]), times(below, passing), dst=here)
     beyond = top - down.start, down.stop - bottom, left - across.start, across.stop - right
-    if any(beyond):
-        light, alpha = (
-            np.asarray(cv2.copyMakeBorder(each, *beyond, cv2.BORDER_CONSTANT, value=0), np.uint16)
-            for each in (light, alpha)
-        )
-    return light, alpha
+    return _padded(light, beyond, under[0, 0].tolist()), _padded(alpha, beyond, 0)
+
+
+def _padded(
+    values: npt.NDArray[np.uint16], beyond: tuple[int, int, int, int], value: int | list[int]
+) -> npt.NDArray[np.uint16]:
+    """Return *values* with *beyond* more rows above and below, columns left and right."""
+    if not any(beyond):
+        return values
+    return np.asarray(
+        cv2.copyMakeBorder(values, *beyond, cv2.BORDER_CONSTANT, value=value), np.uint16
+    )

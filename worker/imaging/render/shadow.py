@@ -17,13 +17,13 @@ def lit(mask: Mask, shadow: Shadow, height_px: float) -> Alpha:
         shadow: Opacity, blur and offset.
         height_px: Height of the subject on the canvas, which blur and offset refer to.
     """
-    right, down = (share * height_px for share in shadow.offset)
+    right, down = (round(share * height_px) for share in shadow.offset)
     moved = cv2.warpAffine(
         mask,
         np.array([[1, 0, right], [0, 1, down]], np.float32),
         mask.shape[::-1],
+        flags=cv2.INTER_NEAREST,
         borderMode=cv2.BORDER_REPLICATE,
     )
     dark = to_alpha(softened(np.asarray(moved, np.uint8), shadow.blur * height_px))
-    light: Alpha = np.rint(WHITE - dark * np.float32(shadow.opacity)).astype(np.uint16)
-    return light
+    return np.asarray(cv2.addWeighted(dark, -shadow.opacity, dark, 0, WHITE), np.uint16)

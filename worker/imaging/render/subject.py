@@ -27,10 +27,7 @@ def find_subject(mask: Mask, region: Region) -> Found:
     source, not cut, so that the recipe has a defined result: the background alone.
     """
     height, width = mask.shape
-    clean = np.zeros_like(mask)
-    if mask[region].size:
-        part = np.ascontiguousarray(mask[region])
-        clean[region] = cv2.copyTo(part, subject_pixels(part))
+    clean = np.asarray(cv2.copyTo(mask, subject_pixels(mask)), np.uint8)
     left, top, box_width, box_height = cv2.boundingRect(clean)
     if not box_width:
         return Found(Subject(Box(0, 0, width, height), height * width, frozenset()), clean)

@@ -30,7 +30,7 @@ class Box:
         return self.bottom - self.top
 
     def scaled(self, scale: float, left_px: float, top_px: float) -> "Box":
-        """Return the box enlarged by *scale*, then moved right by *left_px* and down by *top_px*."""
+        """Return the box times *scale*, then moved right by *left_px* and down by *top_px*."""
         return Box(
             self.left * scale + left_px,
             self.top * scale + top_px,
@@ -46,7 +46,7 @@ class RenderSource:
     pixels: RgbImage
     """The source's own colours."""
     colours: RgbImage
-    """Foreground colours, without the old background (see `worker.imaging.foreground`)."""
+    """Foreground colours, without the old background (`edge_colours`)."""
     mask: Mask
 
 

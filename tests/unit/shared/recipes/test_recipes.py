@@ -143,6 +143,8 @@ def test_every_problem_is_named_at_once() -> None:
         ({"format": "jpg"}, "jpg keeps no transparency"),
         ({"format": "jpg", "background": "#ffffff80"}, "jpg keeps no transparency"),
         ({"min_bytes": 2, "max_bytes": 1}, "min_bytes is greater"),
+        ({"padding": "50%", "margin": "10px"}, "on the top and bottom leave no room"),
+        ({"padding": "0 0 0 60%", "margin": "0 40% 0 0"}, "on the left and right leave no room"),
         ({"size": 500, "longest_px": 100, "aspect": "3:4"}, "remove aspect and longest_px"),
         ({"size": "9000x9000"}, "more than 64 megapixels"),
         ({"min_size": 500}, "min_size needs size"),
