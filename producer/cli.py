@@ -39,6 +39,10 @@ _COMMANDS: Final = {
         "producer.commands.verify:verify",
         "Check that every output of a job exists and is intact.",
     ),
+    "preview": (
+        "producer.commands.tools:preview",
+        "Show one local image and its outputs side by side.",
+    ),
     "check": (
         "producer.commands.tools:check",
         "Check finished images against the rules of a marketplace.",

@@ -16,3 +16,16 @@ class CheckRequest(Document):
     """`s3://bucket/prefix/`, or None."""
     outputs: tuple[RecipeOutput, ...]
     as_json: bool = False
+
+
+class PreviewRequest(Document):
+    """Show one image and its outputs side by side."""
+
+    tool: ClassVar[str] = "preview"
+    image: str
+    """Path of the image."""
+    folder: str
+    """Path of the folder for the outputs and the page."""
+    outputs: tuple[RecipeOutput, ...]
+    rem_mode: str
+    open_page: bool = False

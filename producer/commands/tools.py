@@ -1,4 +1,4 @@
-"""`rmbg check`: commands that need image libraries, which `rmbg-worker` has."""
+"""`rmbg check | preview`: commands that need image libraries, which `rmbg-worker` has."""
 
 import os
 import shutil
@@ -9,9 +9,11 @@ from typing import Final, NoReturn
 
 import click
 
+from producer.submission.options import DEFAULT_MODEL
 from producer.submission.outputs import choose_outputs
 from shared.errors import ConfigError, InvalidOption
-from shared.tool_requests import CheckRequest
+from shared.models import registry as models
+from shared.tool_requests import CheckRequest, PreviewRequest
 
 _WORKER: Final = "rmbg-worker"
 
@@ -45,7 +47,47 @@ def check(
     _become_tool(CheckRequest(files=files, prefix=prefix, outputs=outputs, as_json=as_json))
 
 
-def _become_tool(request: CheckRequest) -> NoReturn:
+@click.command
+@click.argument("image", metavar="IMAGE")
+@click.option(
+    "--output",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Preset or recipe file to show beside the cutout. Repeat it for several.",
+)
+@click.option(
+    "--folder",
+    default="preview",
+    show_default=True,
+    metavar="DIR",
+    help="Folder for the outputs and the page.",
+)
+@click.option(
+    "--rem-mode",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    metavar="MODEL",
+    help="Model that removes the background; `rmbg weights list` shows all.",
+)
+@click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
+def preview(
+    image: str, names: tuple[str, ...], folder: str, rem_mode: str, *, open_page: bool
+) -> None:
+    """Show one local image, its cutout and each output side by side, with their checks.
+
+    The image goes through the same stages as in a job. Prints a line for the mask and for each
+    output, and the path of the page. Exits with 1 if a verdict is not ok.
+    """
+    outputs = choose_outputs(names).recipes
+    model = models.get(rem_mode).name
+    request = PreviewRequest(
+        image=image, folder=folder, outputs=outputs, rem_mode=model, open_page=open_page
+    )
+    _become_tool(request)
+
+
+def _become_tool(request: CheckRequest | PreviewRequest) -> NoReturn:
     """Replace this process by a tool of the worker, which reads *request* from a file.
 
     Raises:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 from worker.tools.check import check_files
+from worker.tools.preview import preview_image
 
 Tool: TypeAlias = Callable[[bytes, Mapping[str, str]], int]
 """A request as JSON and the environment to an exit code."""
 
-TOOLS: Final[Mapping[str, Tool]] = {"check": check_files}
+TOOLS: Final[Mapping[str, Tool]] = {"check": check_files, "preview": preview_image}
 
 
 def run_tool(name: str, request_fd: int, env: Mapping[str, str]) -> int:
