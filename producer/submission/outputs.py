@@ -10,6 +10,7 @@ from shared.errors import InvalidOption, InvalidRecipe
 from shared.job.output_keys import BUILT_IN, CUTOUT, MASK, OUTPUT_NAME
 from shared.job.outputs import MAX_OUTPUTS, RESERVED, RecipeOutput
 from shared.recipes import Recipe, parse_recipe, presets
+from shared.recipes.background import Asset
 from shared.recipes.rules import conflicts
 
 GivenOutput: TypeAlias = str | Recipe
@@ -91,6 +92,11 @@ def _named(recipe: Recipe, stem: str) -> RecipeOutput:
     name = recipe.name or re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")
     if not OUTPUT_NAME.fullmatch(name):
         raise InvalidRecipe(f"recipe {stem!r} has no usable name; set name, for example shop-main")
+    if isinstance(recipe.background, Asset):
+        raise InvalidRecipe(
+            f"recipe {stem!r}: background {recipe.background} is an image, which is not supported "
+            "yet; use none, blur or a colour"
+        )
     if name in RESERVED:
         raise InvalidRecipe(f"recipe {stem!r}: the name {name} is reserved; set another name")
     return RecipeOutput(name=name, recipe=recipe)

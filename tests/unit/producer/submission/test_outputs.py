@@ -83,6 +83,7 @@ def test_the_problems_of_all_recipes_are_named_at_once(tmp_path: Path) -> None:
         ([Recipe(name="a"), Recipe(name="a", fill=0.5)], "two outputs are called a"),
         ([Recipe(name="held")], "the name held is reserved"),
         ([Recipe()], "has no usable name"),
+        ([Recipe(name="a", background="bg/oak.jpg")], "is an image, which is not supported yet"),
         ([Recipe(name="a", fill=0.5, padding="5%")], "fill and padding exclude"),
         ([Recipe(name=f"a{n}") for n in range(17)], "at most 16"),
     ],
