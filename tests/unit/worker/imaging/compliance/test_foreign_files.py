@@ -115,6 +115,13 @@ def test_a_progressive_jpeg_that_lacks_its_last_scans_cannot_be_read():
         findings(data[: data.rindex(b"\xff\xda")], no_transparency=True)
 
 
+def test_a_jpeg_of_too_many_scans_is_not_decoded():
+    scan = b"\xff\xda\0\x08\1\1\0\0\x3f\0"
+
+    with pytest.raises(ImageTooLarge, match="scans"):
+        findings(encoded(photo(), "JPEG")[:-2] + 200 * scan + b"\xff\xd9", no_transparency=True)
+
+
 def test_a_profile_of_srgb_passes_whoever_made_it():
     data = foreign.written("jpg", WHITE, profile=icc.rgb_profile(icc.SRGB))
 
