@@ -133,8 +133,20 @@ def inspect(data: bytes, context: Context, limits: Limits) -> Inspection:
     )
 
 
+def parsed_exif(data: bytes) -> Image.Exif:
+    """Return EXIF data of a chunk; none if it is damaged."""
+    exif = Image.Exif()
+    try:
+        exif.load(data)
+    except FOREIGN:
+        return Image.Exif()
+    return exif
+
+
 def _exif(header: ImageFile) -> Image.Exif:
     """Return the EXIF data with the directories that checks read, as far as it is not damaged."""
+    if header.format == "PNG":  # for which Pillow would decode the pixels once more
+        return parsed_exif(header.info.get("exif", b""))
     try:
         exif = header.getexif()
         for directory in (IFD.Exif, IFD.GPSInfo, IFD.Interop):

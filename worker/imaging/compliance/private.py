@@ -8,7 +8,7 @@ from typing import Any, Final
 from PIL import Image, IptcImagePlugin
 from PIL.ExifTags import IFD, Base
 
-from worker.imaging.compliance.inspection import Inspection
+from worker.imaging.compliance.inspection import Inspection, parsed_exif
 from worker.imaging.compliance.types import Outcome, judged
 from worker.imaging.decode.files import FOREIGN
 from worker.imaging.decode.png_chunks import chunks
@@ -37,6 +37,8 @@ _IN_XMP: Final = re.compile(rf"[\w.-]+:({_NAMES})(?=[\s=>/])".encode())
 _KEYWORD: Final = re.compile(rf"(?:.*[:.\s])?({_NAMES})", re.IGNORECASE)
 _XMP_KEYWORD: Final = b"XML:com.adobe.xmp"
 _EXTENSION: Final = b"http://ns.adobe.com/xmp/extension/\0"
+_TEXTS: Final = (b"tEXt", b"zTXt", b"iTXt")
+_RAW_EXIF: Final = (b"Raw profile type exif", b"Raw profile type APP1")
 _MAX_TEXT_BYTES: Final = 2**20
 
 
@@ -52,29 +54,30 @@ def _private(found: Inspection) -> Iterator[str]:
     yield from _in_exif(found.exif)
     if found.format == "png":
         for chunk in chunks(found.data):
-            content = bytes(chunk.content)
             if chunk.kind == b"eXIf":
-                yield from _in_exif(_parsed(content))
-            elif chunk.kind in (b"tEXt", b"zTXt", b"iTXt"):
-                keyword, _, text = content.partition(b"\0")
-                if name := _KEYWORD.fullmatch(keyword.decode("latin-1")):
-                    yield f"text {name[0]}"
-                if keyword == _XMP_KEYWORD:
-                    packets.append(_international_text(text))
+                yield from _in_exif(parsed_exif(bytes(chunk.content)))
+            elif chunk.kind in _TEXTS:
+                yield from _in_text(chunk.kind, bytes(chunk.content))
     elif _EXTENSION in found.data:
         packets.append(found.data)  # spread over segments of a JPEG
     yield from (f"IPTC {name}" for name in _in_iptc(found))
     for packet in packets:
-        yield from (f"XMP {each[1].decode()}" for each in _IN_XMP.finditer(packet))
+        yield from _in_xmp(packet)
 
 
-def _parsed(content: bytes) -> Image.Exif:
-    exif = Image.Exif()
-    try:
-        exif.load(content)
-    except FOREIGN:
-        return Image.Exif()
-    return exif
+def _in_text(kind: bytes, content: bytes) -> Iterator[str]:
+    """Yield what a text chunk of a PNG tells by its keyword, or in XMP or EXIF that it holds."""
+    keyword, _, text = content.partition(b"\0")
+    if name := _KEYWORD.fullmatch(keyword.decode("latin-1")):
+        yield f"text {name[0]}"
+    if keyword == _XMP_KEYWORD:
+        yield from _in_xmp(_text(kind, text))
+    elif keyword in _RAW_EXIF:
+        yield from _in_exif(parsed_exif(_raw_profile(_text(kind, text))))
+
+
+def _in_xmp(packet: bytes) -> Iterator[str]:
+    return (f"XMP {each[1].decode()}" for each in _IN_XMP.finditer(packet))
 
 
 def _in_exif(exif: Image.Exif) -> Iterator[str]:
@@ -100,12 +103,24 @@ def _xmp(info: Mapping[Any, Any]) -> bytes:
     return packet.encode(errors="replace") if isinstance(packet, str) else bytes(packet)
 
 
-def _international_text(content: bytes) -> bytes:
-    """Return the text of an iTXt chunk, after its keyword."""
-    is_compressed, text = content[:1] == b"\1", content[2:].split(b"\0", 2)[-1]
+def _text(kind: bytes, content: bytes) -> bytes:
+    """Return the text of a chunk, after its keyword; nothing if it is damaged."""
+    is_compressed, text = kind == b"zTXt", content
+    if kind == b"iTXt":
+        is_compressed, text = content[:1] == b"\1", content[2:].split(b"\0", 2)[-1]
+    elif is_compressed:
+        text = content[1:]  # after the method
     if not is_compressed:
         return text
     try:
         return zlib.decompressobj().decompress(text, _MAX_TEXT_BYTES)
     except zlib.error:
+        return b""
+
+
+def _raw_profile(text: bytes) -> bytes:
+    """Return what ImageMagick wrote as a name, a length and hexadecimal digits, one a line."""
+    try:
+        return bytes.fromhex("".join(text.decode("ascii").split("\n")[3:]))
+    except ValueError:
         return b""

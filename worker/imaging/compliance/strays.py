@@ -19,6 +19,8 @@ DARK_BELOW: Final = 235
 """Values below this one are visible beside white."""
 _ALL_ONES: Final = np.uint64(2**64 - 1)
 _NEIGHBOURS: Final = np.ones((3, 3), np.uint8)
+_HAZE_SHARE: Final = 0.02
+"""Of the blocks: fine hair fades into less haze than this when it is made smaller."""
 
 Blocks: TypeAlias = npt.NDArray[np.bool_]
 """One value for each block, (rows, columns)."""
@@ -45,7 +47,7 @@ def find_strays(
 
     Args:
         pixels: (H, W, 3) uint8.
-        mask: (H, W) uint8; haze (up to `SUBJECT_ABOVE`) counts beside the subject only.
+        mask: (H, W) uint8; widespread haze (up to `SUBJECT_ABOVE`) counts beside the subject only.
         block_px: Side of the blocks of the format, a multiple of 8.
         distance_px: Distance from the mask beyond which pixels are to reach *level*; greater than
             a block's diagonal, or 0.
@@ -93,22 +95,19 @@ class _Grid:
     inside: Blocks
     """All of the block's pixels are in the mask."""
     covered: Blocks
-    """Some of the block's pixels are in the mask; haze alone counts beside the subject only."""
+    """Some of the block's pixels are in the mask."""
 
     @classmethod
     def of(cls, pixels: RgbImage, mask: Mask, block_px: int) -> "_Grid":
         pixels, mask = _whole_blocks(pixels, mask, block_px)
         in_mask = np.asarray(cv2.inRange(mask, 1, 255), np.uint8)
-        subject = np.asarray(cv2.inRange(mask, SUBJECT_ABOVE + 1, 255), np.uint8)
-        has_subject = _reduced(np.bitwise_or, subject, block_px) != 0
-        beside = cv2.dilate(has_subject.astype(np.uint8), _NEIGHBOURS).astype(bool)
         return cls(
             pixels,
             mask,
             block_px,
             white=_reduced(np.bitwise_and, pixels, block_px) == _ALL_ONES,
             inside=_reduced(np.bitwise_and, in_mask, block_px) == _ALL_ONES,
-            covered=(_reduced(np.bitwise_or, in_mask, block_px) != 0) & beside,
+            covered=_covered(mask, in_mask, block_px),
         )
 
     def tiles(self, chosen: Blocks) -> _Tiles:
@@ -164,6 +163,16 @@ class _Grid:
             cv2.distanceTransform(outside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE),
             np.float32,
         )
+
+
+def _covered(mask: Mask, in_mask: Mask, block_px: int) -> Blocks:
+    """Return the blocks that hold some of the mask, without haze if that is widespread."""
+    covered: Blocks = _reduced(np.bitwise_or, in_mask, block_px) != 0
+    subject = np.asarray(cv2.inRange(mask, SUBJECT_ABOVE + 1, 255), np.uint8)
+    has_subject = _reduced(np.bitwise_or, subject, block_px) != 0
+    beside = cv2.dilate(has_subject.astype(np.uint8), _NEIGHBOURS).astype(np.bool_)
+    is_hazy = np.count_nonzero(covered & ~beside) > _HAZE_SHARE * covered.size
+    return covered & beside if is_hazy else covered
 
 
 def _whole_blocks(pixels: RgbImage, mask: Mask, block_px: int) -> tuple[RgbImage, Mask]:

@@ -10,11 +10,14 @@ from worker.imaging.encode.avif import encode_avif
 from worker.imaging.encode.encoding import Encoding
 from worker.imaging.encode.exif import xmp
 from worker.imaging.encode.jpg import encode_jpg
-from worker.imaging.encode.png import XMP_KEYWORD, encode_png
+from worker.imaging.encode.png import encode_png
 from worker.imaging.encode.tiff import encode_tiff
 from worker.imaging.encode.webp import encode_webp
 from worker.imaging.types import Cutout, RgbImage
 
+_XMP_KEYWORD: Final = "XML:com.adobe.xmp"
+"""Keyword of a text chunk with XMP. It becomes an ``iTXt``, as it has to be: a packet is never
+Latin-1, because it begins with a byte order mark."""
 NO_TEXTS: Final[Mapping[str, str]] = {}
 
 FormatEncoder: TypeAlias = Callable[[RgbImage | Cutout, Encoding, Mapping[str, str]], bytes]
@@ -25,7 +28,7 @@ def _png(pixels: RgbImage | Cutout, encoding: Encoding, texts: Mapping[str, str]
     metadata = encoding.metadata
     described = {"Title": metadata.title, "Description": metadata.description}
     packet = xmp(metadata).decode()
-    kept = {name: text for name, text in (described | {XMP_KEYWORD: packet}).items() if text}
+    kept = {name: text for name, text in (described | {_XMP_KEYWORD: packet}).items() if text}
     return encode_png(
         pixels,
         texts={**texts, **kept},

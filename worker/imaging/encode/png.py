@@ -5,7 +5,6 @@ CPU time outside the network. Here the level chooses both. numpy filters rows in
 cache; filter and deflate release the interpreter lock, so threads encode images in parallel.
 """
 
-import contextlib
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, Protocol
@@ -21,8 +20,6 @@ from worker.imaging.encode.png_filters import Filter, adaptive, up
 from worker.imaging.types import NO_METADATA, SourceMetadata
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-XMP_KEYWORD: Final = "XML:com.adobe.xmp"
-"""Keyword of a text chunk that holds an XMP packet; always ``iTXt`` (XMP part 3, 1.1.5)."""
 MAX_CHUNK_BYTES: Final = 2**31 - 1
 """PNG, 5.3: the largest number in a PNG file."""
 
@@ -155,7 +152,7 @@ def _resolution(dpi: tuple[float, float] | None) -> Sequence[bytes]:
 
 
 def text_chunk(keyword: str, text: str) -> Sequence[bytes]:
-    """Return the parts of a ``tEXt`` chunk, or of an ``iTXt`` if *text* is XMP or not Latin-1.
+    """Return the parts of a ``tEXt`` chunk, or of an ``iTXt`` if *text* is not Latin-1.
 
     Raises:
         InvalidOption: If *keyword* or *text* is not allowed in a PNG.
@@ -163,11 +160,11 @@ def text_chunk(keyword: str, text: str) -> Sequence[bytes]:
     name = keyword_bytes(keyword)
     if "\0" in text:
         raise InvalidOption(f"text {keyword!r} contains a NUL character, which PNG does not allow")
-    if keyword != XMP_KEYWORD:
-        with contextlib.suppress(UnicodeEncodeError):
-            return _chunk(b"tEXt", [name, b"\0", text.encode("latin-1")])
-    # Two zero bytes: not compressed; then empty language and translated keyword.
-    return _chunk(b"iTXt", [name, b"\0\0\0\0\0", text.encode()])
+    try:
+        return _chunk(b"tEXt", [name, b"\0", text.encode("latin-1")])
+    except UnicodeEncodeError:
+        # Two zero bytes: not compressed; then empty language and translated keyword.
+        return _chunk(b"iTXt", [name, b"\0\0\0\0\0", text.encode()])
 
 
 def _chunk(kind: bytes, parts: Iterable[bytes]) -> Sequence[bytes]:

@@ -115,6 +115,14 @@ def test_a_progressive_jpeg_that_lacks_its_last_scans_cannot_be_read():
         findings(data[: data.rindex(b"\xff\xda")], no_transparency=True)
 
 
+def test_a_jpeg_of_too_many_scans_is_not_decoded():
+    data = encoded(photo(64, 64), "JPEG", progressive=True)
+    at = data.rindex(b"\xff\xda")
+
+    with pytest.raises(ImageTooLarge, match="scans"):
+        findings(data[:at] + data[at:-2] * 200 + b"\xff\xd9", no_transparency=True)
+
+
 def test_a_profile_of_srgb_passes_whoever_made_it():
     data = foreign.written("jpg", WHITE, profile=icc.rgb_profile(icc.SRGB))
 

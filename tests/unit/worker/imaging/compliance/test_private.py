@@ -113,6 +113,19 @@ def test_in_the_texts_of_a_png(keyword, names):
     assert found_in(data) == names
 
 
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt"])
+def test_in_exif_as_imagemagick_puts_it_into_a_text(kind):
+    block = b"Exif\0\0" + foreign.exif({271: "Nikon"})
+    text = f"\nexif\n{len(block):8}\n{block.hex()}\n".encode()
+    content = b"\0" + zlib.compress(text) if kind == b"zTXt" else text
+
+    data = foreign.with_chunk(
+        foreign.written("png", WHITE), kind, b"Raw profile type exif\0" + content
+    )
+
+    assert found_in(data) == ["EXIF Make"]
+
+
 @pytest.mark.parametrize(("number", "names"), [(90, ["IPTC city"]), (116, [])])
 def test_in_iptc(number, names):
     assert found_in(with_iptc(number, b"Berlin")) == names

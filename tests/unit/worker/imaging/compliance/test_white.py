@@ -96,6 +96,14 @@ def test_haze_in_the_mask_hides_nothing(rng):
     assert finding(encode(made.pixels, Encoding(format="png")), made.mask).state == "failed"
 
 
+def test_fine_hair_that_fades_is_part_of_the_subject(rng):
+    made = disc(rng, 200, share=0.4)
+    made.mask[5, 20:80] = 6
+    made.pixels[5, 20:80] = 250
+
+    assert finding(encode(made.pixels, Encoding(format="png")), made.mask).state == "passed"
+
+
 def test_transparent_is_not_white(rng):
     made = disc(rng, 100)
     transparent = np.dstack([made.pixels, made.mask])

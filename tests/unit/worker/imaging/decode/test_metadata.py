@@ -174,3 +174,52 @@ def test_a_text_chunk_after_the_pixels_is_read():
     data = data[:end] + png_chunk(b"tEXt", b"Copyright\0Ann") + data[end:]
 
     assert metadata_of(data).copyright == "Ann"
+
+
+MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        f"<rdf:Description><Iptc4xmpExt:DigitalSourceType>{MODEL}</Iptc4xmpExt:DigitalSourceType>",
+        f'<rdf:Description Iptc4xmpExt:DigitalSourceType="{MODEL}">',
+        f"<rdf:Description Iptc4xmpExt:DigitalSourceType='{MODEL}'>",
+        f'<rdf:Description><Iptc4xmpExt:DigitalSourceType rdf:resource="{MODEL}"/>',
+    ],
+    ids=["element", "attribute", "single-quotes", "resource"],
+)
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
+def test_the_digital_source_type_is_read_in_every_form(description, image_format):
+    packet = f"<x:xmpmeta><rdf:RDF>{description}</rdf:Description></rdf:RDF></x:xmpmeta>".encode()
+
+    assert metadata_of(with_xmp(image_format, packet)).digital_source_type == MODEL
+
+
+def with_xmp(image_format, packet):
+    if image_format != "PNG":
+        return encoded(quadrants(), image_format, xmp=packet)
+    text = b"XML:com.adobe.xmp\0\0\0\0\0" + packet
+    return png(quadrants(), chunks=[(b"iTXt", text)])
+
+
+def test_only_a_term_of_the_iptc_is_a_digital_source_type():
+    packet = b'<rdf:Description Iptc4xmpExt:DigitalSourceType="https://example.org/mine"/>'
+
+    assert metadata_of(encoded(quadrants(), "WEBP", xmp=packet)) == NO_METADATA
+
+
+def test_title_description_credit_and_terms_are_read():
+    packet = (
+        b'<rdf:Description photoshop:Credit="Studio &amp; Co"><dc:title><rdf:Alt>'
+        b'<rdf:li xml:lang="x-default">Chair</rdf:li></rdf:Alt></dc:title><dc:description><rdf:Alt>'
+        b'<rdf:li xml:lang="x-default">Oak</rdf:li></rdf:Alt></dc:description>'
+        b"<xmpRights:UsageTerms><rdf:Alt><rdf:li>Ask</rdf:li></rdf:Alt></xmpRights:UsageTerms>"
+        b"</rdf:Description>"
+    )
+
+    found = metadata_of(encoded(quadrants(), "JPEG", xmp=packet))
+
+    assert found == SourceMetadata(
+        title="Chair", description="Oak", credit="Studio & Co", usage_terms="Ask"
+    )

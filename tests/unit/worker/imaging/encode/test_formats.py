@@ -197,6 +197,7 @@ def test_a_zip_holds_colours_and_alpha_uncompressed_with_fixed_dates():
     for entry in archive.infolist():
         assert entry.compress_type == zipfile.ZIP_STORED
         assert entry.date_time == (1980, 1, 1, 0, 0, 0)
+        assert entry.create_system == 3
     colours = read_by_opencv(archive.read("color.jpg"))
     assert np.abs(colours.astype(int) - pixels[..., :3]).max() <= 6
     assert np.array_equal(np.array(Image.open(archive.open("alpha.png"))), pixels[..., 3])
@@ -207,6 +208,20 @@ def test_a_zip_of_opaque_pixels_has_an_opaque_alpha():
     archive = zipfile.ZipFile(io.BytesIO(encode(smooth((4, 6)), Encoding(format="zip"))))
 
     assert (np.array(Image.open(archive.open("alpha.png"))) == 255).all()
+
+
+def test_an_avif_has_the_sampling_that_is_asked_for():
+    full, half = (
+        encode(photo(), Encoding(format="avif", subsampling=each)) for each in ("4:4:4", "4:2:0")
+    )
+
+    assert len(half) < len(full)
+
+
+def test_xmp_is_an_international_text_of_a_png():
+    data = encode(smooth((4, 4)), Encoding(format="png", metadata=SourceMetadata(credit="me")))
+
+    assert b"iTXtXML:com.adobe.xmp\0" in data
 
 
 def test_texts_go_into_pngs_only():
