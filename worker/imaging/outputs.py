@@ -6,9 +6,8 @@ from typing import Final
 
 from shared.job.record import OutputFacts
 from shared.recipes import Recipe
-from shared.recipes.checks import Checks
 from shared.recipes.recipe import Format
-from worker.imaging.compliance import Context, check
+from worker.imaging.compliance import Context, check, checks_of
 from worker.imaging.compliance.fixes import Complied, comply
 from worker.imaging.encode.encoding import Encoding
 from worker.imaging.encode.formats import encode
@@ -68,15 +67,6 @@ def make_output(
         for width, each in sized.items()
     }
     return MadeOutput(files, MEDIA_TYPES[recipe.format], _facts(recipe, widest, complied, files))
-
-
-def checks_of(recipe: Recipe) -> Checks:
-    """Return the checks of *recipe*: those that it names, and its own limits of bytes."""
-    must = recipe.checks.must
-    lower = [each for each in (must.min_bytes, recipe.min_bytes) if each is not None]
-    upper = [each for each in (must.max_bytes, recipe.max_bytes) if each is not None]
-    limits = {"min_bytes": max(lower, default=None), "max_bytes": min(upper, default=None)}
-    return recipe.checks.model_copy(update={"must": must.model_copy(update=limits)})
 
 
 def _context(recipe: Recipe, drawn: Drawn) -> Context:

@@ -12,8 +12,7 @@ from shared.job.spec import Json
 from shared.objects import S3Store
 from shared.settings import ServiceSettings
 from shared.tool_requests import CheckRequest
-from worker.imaging.compliance import Context, Finding, check
-from worker.imaging.outputs import checks_of
+from worker.imaging.compliance import Context, Finding, check, checks_of
 
 
 def check_files(request: bytes, env: Mapping[str, str]) -> int:
