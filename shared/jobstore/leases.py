@@ -62,7 +62,7 @@ class Leases(StorePart):
         )
         if not granted:
             return Refused(RefusalReason(word.decode()))
-        queue, spec, sequence, generation, manifest, bits, attempts, added, total = granted
+        queue, spec, sequence, generation, manifest, bits, attempts, added, *rest = granted
         is_cancelled = word == b"CANCELLED"
         is_only_closed = is_cancelled or ticket.is_merge
         return Granted(
@@ -70,7 +70,8 @@ class Leases(StorePart):
             spec=self._read(lease, spec, added, None if is_only_closed else features),
             sequence=sequence,
             generation=generation,
-            total=total,
+            total=rest[0],
+            repaired=rest[1],
             ended=_ended(bits, ticket.span),
             queue=queue.decode(),
             attempts=dict(zip(attempts[::2], attempts[1::2], strict=True)),

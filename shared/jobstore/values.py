@@ -109,7 +109,9 @@ class Granted:
     sequence: int
     """The job's position among all jobs; outputs of a later job are never overwritten."""
     generation: int
-    """1, and one more with each retry."""
+    """1, and one more with each retry or repair."""
+    repaired: int
+    """Generation of the last repair, or 1: outputs of earlier ones are written again."""
     total: int
     """Items of the whole job."""
     ended: frozenset[int]

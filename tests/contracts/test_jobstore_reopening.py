@@ -1,5 +1,7 @@
 """Reopening a done job for done items with missing or damaged outputs."""
 
+from functools import partial
+
 import pytest
 from support.jobs import (
     close,
@@ -58,6 +60,26 @@ def fed_items(store):
 def test_only_the_given_items_are_fed_again(store, job):
     assert reopen(store, job, 2, 9, 39, good=2, review=1) == 3
     assert fed_items(store) == {2, 9, 39}
+
+
+def test_a_repair_outdates_the_outputs_of_earlier_generations_and_a_retry_does_not(store, job):
+    store.submissions.retry(job)
+    todo, seen = feed(store), set()
+    while todo:
+        one = todo.pop(0)
+        if one.ticket.is_merge:
+            process(store, one)
+            continue
+        claim = grant(store, one)
+        seen.add((claim.generation, claim.repaired))
+        ended = [done(i) for i in set(one.ticket.span) - claim.ended]
+        store.leases.mark(claim.lease, ended)
+        todo += close(store, claim.lease) + feed(store)
+    assert seen == {(2, 1)}
+
+    reopen(store, job, 2, generation=2, good=1)
+
+    assert {(c.generation, c.repaired) for c in map(partial(grant, store), feed(store))} == {(3, 3)}
 
 
 def test_counters_are_reduced_by_the_reopened_items(store, job):

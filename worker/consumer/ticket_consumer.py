@@ -158,6 +158,7 @@ class TicketConsumer:
             index=ticket.span.start,
             image_key=keys[ticket.span.start],
             generation=granted.generation,
+            repaired=granted.repaired,
             model=self._models.get(granted.spec.rem_mode),
             redo=ticket.epoch > 1,
             isolate=queue == SUSPECT,

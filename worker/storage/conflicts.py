@@ -22,7 +22,7 @@ later job wrote it."""
 
 
 def is_own(item: ItemRef, output: str, found: ObjectInfo) -> bool:
-    """Return whether this very job wrote *output* in this generation, and it is whole."""
+    """Return whether this very job wrote *output* since its last repair, and it is whole."""
     by_us = found.metadata.get(PARAMS) in item.spec.hashes_of(output) and found.metadata.get(
         SEQUENCE
     ) == str(item.sequence)
@@ -56,9 +56,9 @@ def resolve(
 
 
 def _is_outdated(item: ItemRef, found: ObjectInfo) -> bool:
-    """Return whether an earlier generation of this job wrote the object.
+    """Return whether this job wrote the object before its last repair.
 
     A repair opens items again to have them rewritten: an object that was changed by someone else
-    may look whole by its own metadata.
+    may look whole by its own metadata. A retry keeps what the failed item has written.
     """
-    return sequence_of(found) == item.sequence and generation_of(found) < item.generation
+    return sequence_of(found) == item.sequence and generation_of(found) < item.repaired

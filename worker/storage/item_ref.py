@@ -18,3 +18,5 @@ class ItemRef:
     image_key: str
     generation: int = 1
     """Round of the job: 1, and one more each time that items of it are opened again."""
+    repaired: int = 1
+    """Generation of the last repair: what earlier ones wrote may be damaged."""

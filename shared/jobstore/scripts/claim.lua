@@ -14,7 +14,7 @@
 --           {'NEEDS'}  the job needs a feature that this worker does not know; the ticket is parked
 --           {'OK' or 'CANCELLED', queue, spec, sequence, generation, manifest nonce,
 --            bytes of the bitmap that cover the range, {index, attempts before, ...},
---            added fields of the spec, items of the job}
+--            added fields of the spec, items of the job, generation of the last repair or 1}
 --           CANCELLED grants the lease for closing only: write the shard, start no item.
 -- Repeated: with the same owner, the same lease again, since a reply may get lost. A ticket that
 --           was parked is stale.
@@ -40,7 +40,7 @@ local function attempts_before(first, stop)
 end
 
 local found = call('HMGET', job_key(job), 'state', 'spec', 'sequence', 'generation', 'manifest',
-  'added', 'total')
+  'added', 'total', 'repaired')
 if found[1] ~= RUNNING and found[1] ~= FINISHING then return { 'GONE' } end
 local ticket = call('HMGET', key, 'epoch', 'owner', 'worker', 'queue')
 if not ticket[1] then return { 'GONE' } end
@@ -76,7 +76,7 @@ call('ZADD', LEASED, now() + ttl_ms, member)
 
 if unit == MERGE then
   return { 'OK', queue, found[2], tonumber(found[3]), tonumber(found[4]), found[5], '', {},
-    found[6] or '{}', tonumber(found[7]) }
+    found[6] or '{}', tonumber(found[7]), tonumber(found[8] or 1) }
 end
 call('HSETNX', job_key(job), 'started_ms', now())
 local first, stop = span(unit)
@@ -84,4 +84,4 @@ local bytes = call('GETRANGE', part_key(job, 'ended'),
   math.floor(first / 8), math.floor((stop - 1) / 8))
 return { is_cancelled(job) and 'CANCELLED' or 'OK', queue, found[2], tonumber(found[3]),
   tonumber(found[4]), found[5], bytes, attempts_before(first, stop), found[6] or '{}',
-  tonumber(found[7]) }
+  tonumber(found[7]), tonumber(found[8] or 1) }

@@ -56,7 +56,9 @@ end
 
 call('BITOP', 'XOR', ended, ended, taken) -- clears their bits: all of them have ended
 call('DEL', taken, part_key(job, 'rate'))
-call('HINCRBY', key, 'generation', 1)
+local opened = call('HINCRBY', key, 'generation', 1)
+-- Outputs of failed items are kept; a repair has all outputs of its items written again.
+if bits ~= '' then call('HSET', key, 'repaired', opened) end
 -- Epochs continue, or the shards of this generation would replace earlier ones.
 call('HSET', key, 'state', RUNNING, 'cursor', 0, 'first_epoch', found[3] + 1)
 call('HDEL', key, 'finished_ms', 'started_ms', 'ended_without')

@@ -455,7 +455,9 @@ def test_a_doubtful_cutout_is_copied_for_review(writer, store):
 
 
 @pytest.mark.parametrize(
-    "later", [{"sequence": 10, "params": "q" * 64}, {"generation": 2}], ids=["job", "generation"]
+    "later",
+    [{"sequence": 10, "params": "q" * 64}, {"generation": 2, "repaired": 2}],
+    ids=["job", "generation"],
 )
 def test_a_later_copy_for_review_replaces_the_former(writer, store, later):
     doubtful(writer, store)
@@ -466,7 +468,7 @@ def test_a_later_copy_for_review_replaces_the_former(writer, store, later):
 
 @pytest.mark.parametrize(
     "later",
-    [{"sequence": 10, "params": "q" * 64}, {"generation": 2}, {}],
+    [{"sequence": 10, "params": "q" * 64}, {"generation": 2, "repaired": 2}, {}],
     ids=["job", "generation", "worker"],
 )
 def test_a_worker_that_comes_back_replaces_no_later_copy_for_review(writer, store, later):
