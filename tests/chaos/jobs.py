@@ -13,6 +13,7 @@ from support.until import poll
 from system import System
 
 from shared.errors import ServiceUnavailable
+from shared.recipes import Recipe
 
 MODEL: Final = "RMBG-1.4"
 FIRST_PREFIX: Final = "one"
@@ -27,6 +28,12 @@ REFUSALS: Final = {
     Refusal("output-418", is_write=True, status=418, code="Unheard-of"): "ObjectRefused",
 }
 """Objects that the store refuses for the whole run, and the error class of their items."""
+THREE_OUTPUTS: Final = (
+    Recipe(name="tile", format="webp"),
+    Recipe(name="banner", format="avif", widths=(8, 16)),
+    "cutout",
+)
+"""Outputs of the second job, besides the mask; one has two files."""
 _SUBMIT_S: Final = 10.0
 """Time limit for a submission, which an outage may delay."""
 
@@ -41,6 +48,8 @@ class PlannedJob:
     priority: str
     at: float
     """Time of the submission, as a share of the time of the faults."""
+    outputs: tuple[str | Recipe, ...] = ()
+    """What is written for each image; cutout and mask if it is empty."""
 
 
 @dataclass
@@ -112,7 +121,7 @@ def make_jobs(items: int, chance: random.Random) -> Jobs:
         [
             PlannedJob("first", first, FIRST_PREFIX, "bulk", 0.0),
             PlannedJob("quick", keys_of("quick", interactive), "quick", "interactive", 0.2),
-            PlannedJob("second", second, "two/%year%", "bulk", 0.35),
+            PlannedJob("second", second, "two/%year%", "bulk", 0.35, THREE_OUTPUTS),
             PlannedJob("again", first[:interactive][::-1], FIRST_PREFIX, "interactive", 0.5),
         ],
         killers,
@@ -136,6 +145,7 @@ def submit(system: System, job: PlannedJob) -> str:
                 save_prefix=job.prefix,
                 rem_mode=MODEL,
                 priority=job.priority,
+                outputs=job.outputs,
             )
         except ServiceUnavailable as err:
             error = err

@@ -19,7 +19,7 @@ from schedule import Kind
 from spawn import environment
 from system import System
 
-from shared.job.keys import CUTOUT, MASK, OUTPUTS
+from shared.job.output_keys import BUILT_IN, CUTOUT, MASK
 from shared.job.spec import TERMINAL_STATES, JobState
 from shared.jobstore.values import JobStatus
 
@@ -116,7 +116,7 @@ class Operations:
             del refusals[self._system.source_path(key)]
         self._expected.failures[denied] = failures[denied]
         yield from self._reopen(job_id, "retry", job_id)
-        paths = [self._path(job, name, key) for key in admitted for name in OUTPUTS]
+        paths = [self._path(job, name, key) for key in admitted for name in BUILT_IN]
         self.hits[Kind.RETRY] += all(path in self._system.s3_proxy.writes for path in paths)
 
     def _repair(self, chance: random.Random) -> Steps:
@@ -130,7 +130,7 @@ class Operations:
         deleted = []
         for source, names in zip(chance.sample(job.keys, DELETED_ITEMS), cycle(DELETED)):
             deleted += [self._path(job, name, source) for name in names]
-            self._expected.replaced |= {self._path(job, name, source) for name in OUTPUTS}
+            self._expected.replaced |= {self._path(job, name, source) for name in BUILT_IN}
         self._expected.deleted |= set(deleted)
         bucket = self._system.output_bucket
         self._system.objects.delete(bucket, [path.removeprefix(f"/{bucket}/") for path in deleted])

@@ -11,6 +11,7 @@ from system import System
 
 from shared.job.record import ItemRecord
 from shared.job.spec import JobState
+from shared.job.written import written_objects
 from shared.jobstore.values import JobStatus
 
 
@@ -23,7 +24,7 @@ class Report:
     records: list[ItemRecord]
 
     def count_lost(self, system: System, outputs: Container[str]) -> int:
-        """Count the items that are neither done with both outputs nor failed with a reason.
+        """Count the items that are neither done with all outputs nor failed with a reason.
 
         Items of a cancelled job count only if they were recorded.
         """
@@ -57,7 +58,11 @@ class Report:
         if record.image_key != self.job.keys[record.index]:
             return False
         if record.state == "done":
-            keys = (record.cutout_key, record.mask_key)
-            return all(key and system.output_path(key) in outputs for key in keys)
+            job_id = self.status.job_id
+            spec = system.jobs.queries.spec(job_id)
+            written = list(written_objects(spec, job_id, record))
+            return len({each.output for each in written}) == len(spec.output_names) and all(
+                system.output_path(each.key) in outputs for each in written
+            )
         error = record.error or {}
         return bool(error.get("class") and error["reason"])

@@ -11,6 +11,7 @@ ITEM_STAGES: Final = (
     "encoded",
     "before the mask",
     "between mask and cutout",
+    "between two outputs",
     "between upload and record",
 )
 """Passed once per image."""
@@ -20,6 +21,8 @@ ENDING_STAGES: Final = ("before the results", "between results and report", "bef
 """Passed once per job."""
 _AROUND: Final = {
     "/mask/": ("before the mask", ""),
+    "/tile/": ("between mask and cutout", "between two outputs"),
+    "/banner/": ("between two outputs", ""),
     "/cutout/": ("between mask and cutout", "between upload and record"),
     "/shards/": ("before the shard", "between shard and commit"),
     "/results.jsonl": ("before the results", "between results and report"),

@@ -17,8 +17,11 @@ import numpy as np
 import stages
 
 from shared.errors import DeviceLost, InferenceFailed
+from shared.job.record import OutputFacts
 from shared.objects import ObjectStore, OpenObject, PutOptions, StoreWrapper
+from shared.recipes import Recipe
 from worker.imaging.decode import DecodedImage
+from worker.imaging.outputs import MadeOutput
 from worker.imaging.types import Segmented
 from worker.inference.api import Model
 
@@ -137,6 +140,14 @@ class RandomImaging:
 
     def preview(self, *_: object) -> bytes:
         return b"preview"
+
+    def colours(self, image: np.ndarray, _mask: object) -> np.ndarray:
+        return image
+
+    def make_output(self, recipe: Recipe, *_: object) -> MadeOutput:
+        self._crash_point.reach("encoded")
+        files = {width: secrets.token_bytes(64) for width in recipe.widths or (0,)}
+        return MadeOutput(files, f"image/{recipe.format}", OutputFacts(format=recipe.format))
 
     def close(self) -> None:
         pass
