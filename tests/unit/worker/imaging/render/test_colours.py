@@ -8,7 +8,7 @@ from support.layers import layered_images
 from worker.imaging.foreground import foreground
 from worker.imaging.layers import CLEAR, SOLID
 from worker.imaging.render import edge_colours
-from worker.imaging.render.colours import REACH_PX
+from worker.imaging.render.colours import REACH_PX, _limited
 
 
 def test_only_soft_pixels_near_solid_ones_differ_from_the_estimate():
@@ -24,6 +24,14 @@ def test_only_soft_pixels_near_solid_ones_differ_from_the_estimate():
         assert differs.any()
         assert not differs[~(near & soft)].any()
         assert np.array_equal(sample.image, before)
+
+
+def test_tiles_give_the_same_as_the_whole_image():
+    sample = list(layered_images())[7]
+
+    whole = _limited(foreground(sample.image, sample.alpha), sample.image, sample.alpha)
+
+    assert np.array_equal(edge_colours(sample.image, sample.alpha), whole)
 
 
 def test_the_limits_lower_the_error_of_the_estimate():
