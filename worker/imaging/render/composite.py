@@ -45,7 +45,8 @@ def composite(
                 passing = _passing(layer.alpha[at], None if lit is None else lit[at])
                 part[at] = _mixed(layer.light[at], under[at], passing, behind.opacity)
     if sharpen:
-        part[..., :3] = sharpened(np.ascontiguousarray(part[..., :3]), sharpen)
+        is_solid = np.asarray(cv2.inRange(layer.alpha, WHITE, WHITE), np.uint8)
+        part[..., :3] = sharpened(np.ascontiguousarray(part[..., :3]), is_solid, sharpen)
     return canvas
 
 

@@ -46,23 +46,24 @@ def plan(source: Size, subject: Subject, recipe: Recipe) -> Placement:
     fitting = _Fitting(recipe, subject, frame_of(recipe, source, subject))
     base = fitting.frame if recipe.crop else Box(0, 0, source.width_px, source.height_px)
     canvas, scale = fitting.canvas_and_scale(wished_canvas(recipe, base))
-    scale = _whole_pixels(fitting.frame, scale, up=recipe.fit == "cover")
+    scale = min(recipe.max_upscale, _whole_pixels(fitting.frame, scale, up=recipe.fit == "cover"))
     room = fitting.room(canvas)
+    frame, box = (each.scaled(scale, 0, 0) for each in (fitting.frame, subject.box))
     left_px, top_px = place(
         recipe,
         Axis(
-            (room.left, room.right),
-            (0, canvas.width_px),
-            (fitting.frame.left * scale, fitting.frame.right * scale),
-            (subject.box.left * scale, subject.box.right * scale),
-            ("left" in subject.cut, "right" in subject.cut),
+            room=(room.left, room.right),
+            canvas_px=canvas.width_px,
+            frame=(frame.left, frame.right),
+            subject=(box.left, box.right),
+            cut=("left" in subject.cut, "right" in subject.cut),
         ),
         Axis(
-            (room.top, room.bottom),
-            (0, canvas.height_px),
-            (fitting.frame.top * scale, fitting.frame.bottom * scale),
-            (subject.box.top * scale, subject.box.bottom * scale),
-            ("top" in subject.cut, "bottom" in subject.cut),
+            room=(room.top, room.bottom),
+            canvas_px=canvas.height_px,
+            frame=(frame.top, frame.bottom),
+            subject=(box.top, box.bottom),
+            cut=("top" in subject.cut, "bottom" in subject.cut),
         ),
     )
     return Placement(
@@ -70,7 +71,7 @@ def plan(source: Size, subject: Subject, recipe: Recipe) -> Placement:
         scale=scale,
         left_px=left_px,
         top_px=top_px,
-        subject=subject.box.scaled(scale, left_px, top_px),
+        subject=box.scaled(1, left_px, top_px),
         cut=subject.cut,
         upscaled=max(1.0, scale),
     )
@@ -95,12 +96,7 @@ class _Fitting:
         elif fitted > most:
             factor = max(self._factor(canvas, most), self._least_factor(wish))
             canvas = _resized(canvas, min(1.0, factor))
-        area_px = canvas.width_px * canvas.height_px
-        if area_px > MAX_CANVAS_PX:
-            factor = math.sqrt(MAX_CANVAS_PX / area_px)
-            width_px = max(1, math.floor(canvas.width_px * factor))
-            height_px = max(1, math.floor(canvas.height_px * factor))
-            canvas = Size(min(width_px, MAX_CANVAS_PX), min(height_px, MAX_CANVAS_PX))
+        canvas = _at_most(canvas)
         return canvas, min(most, max(self.largest_scale(canvas), 1 / longest))
 
     def largest_scale(self, canvas: Size) -> float:
@@ -181,6 +177,19 @@ def _resized(canvas: Size, factor: float) -> Size:
     """Return *canvas* times *factor*, rounded up."""
     width_px, height_px = (
         max(1, math.ceil(side * factor - _EPSILON)) for side in (canvas.width_px, canvas.height_px)
+    )
+    return Size(width_px, height_px)
+
+
+def _at_most(canvas: Size) -> Size:
+    """Return *canvas*, made smaller if it has more pixels than the largest that is allowed."""
+    area_px = canvas.width_px * canvas.height_px
+    if area_px <= MAX_CANVAS_PX:
+        return canvas
+    factor = math.sqrt(MAX_CANVAS_PX / area_px)
+    width_px, height_px = (
+        min(MAX_CANVAS_PX, max(1, math.floor(side * factor)))
+        for side in (canvas.width_px, canvas.height_px)
     )
     return Size(width_px, height_px)
 

@@ -15,9 +15,7 @@ Alpha: TypeAlias = npt.NDArray[np.uint16]
 """``(H, W)`` uint16: 0 to `WHITE`."""
 WHITE: Final = 65535
 
-_AREA_BELOW: Final = 0.5
-"""Scale below which linear interpolation would skip pixels."""
-
+_EPSILON: Final = 1e-9
 _LINEAR_UP_TO: Final = 0.04045
 """The transfer function of IEC 61966-2-1 is linear up to this value, else a power."""
 _SLOPE: Final = 12.92
@@ -73,16 +71,27 @@ def resized(values: npt.NDArray[np.uint16], size: Size) -> npt.NDArray[np.uint16
     """Return *values*, (H, W) or (H, W, 3) linear light or alpha, resized to *size*.
 
     Both filters have no negative weights, so that nothing rings: the mean over a pixel's area below
-    half the size, else linear interpolation, which is closer to the true image there.
+    half the size, else linear interpolation, which is closer to the true image there. Means over
+    whole pixels are several times faster: if they divide *values* evenly, they come first and
+    linear interpolation does the rest.
     """
     height, width = values.shape[:2]
     if (width, height) == (size.width_px, size.height_px):
         return values
-    is_small = max(size.width_px / width, size.height_px / height) < _AREA_BELOW
-    how = cv2.INTER_AREA if is_small else cv2.INTER_LINEAR
-    return np.asarray(
-        cv2.resize(values, (size.width_px, size.height_px), interpolation=how), np.uint16
-    )
+    factor = whole_factor(max(size.width_px / width, size.height_px / height))
+    if factor > 1 and not width % factor and not height % factor:
+        means = cv2.resize(
+            values, (width // factor, height // factor), interpolation=cv2.INTER_AREA
+        )
+        values, factor = np.asarray(means, np.uint16), 1
+    how = cv2.INTER_LINEAR if factor == 1 else cv2.INTER_AREA
+    to = size.width_px, size.height_px
+    return np.asarray(cv2.resize(values, to, interpolation=how), np.uint16)
+
+
+def whole_factor(scale: float) -> int:
+    """Return how many whole pixels make one at *scale*, at least 1."""
+    return max(1, int(1 / scale + _EPSILON))
 
 
 def _repeated(alpha: Alpha) -> Light:

@@ -18,7 +18,7 @@ class Axis:
 
     room: _Span
     """What margin and padding leave of the canvas."""
-    canvas: _Span
+    canvas_px: int
     frame: _Span
     """The part of the source that is fitted."""
     subject: _Span
@@ -74,7 +74,7 @@ def _inside(axis: Axis, content: _Span, flush: _Flush, share: float) -> float:
 
 def _covering(axis: Axis, flush: _Flush, share: float) -> float:
     """Return the source's edge at which the frame covers the canvas and shows the subject."""
-    low, high = axis.canvas[1] - axis.frame[1], axis.canvas[0] - axis.frame[0]
+    low, high = axis.canvas_px - axis.frame[1], -axis.frame[0]
     if low > high:
         return (low + high) / 2
     if flush:

@@ -14,14 +14,25 @@ import numpy.typing as npt
 from shared.recipes.background import Colour
 from shared.recipes.values import Size
 from worker.imaging.render.background import plain
-from worker.imaging.render.light import Alpha, Light, resized, times, to_alpha, to_light
+from worker.imaging.render.light import (
+    Alpha,
+    Light,
+    resized,
+    times,
+    to_alpha,
+    to_light,
+    whole_factor,
+)
 from worker.imaging.render.tiles import TILE_PX, Kind, tiles
 from worker.imaging.render.types import Placement
 from worker.imaging.types import Mask, RgbImage
 
 _BLACK: Final = Colour(0, 0, 0)
-_MAX_ROOM_PX: Final = 64
-"""Greatest room around the subject among which an edge on whole pixels is sought."""
+_MAX_PLACES: Final = 64
+"""Places beyond the subject among which an edge on whole pixels is sought."""
+_ROUGH_PX: Final = 1 / 8
+_MAX_FACTOR: Final = 16
+"""Strips of the source that are divided evenly have at most this error, by at most this factor."""
 _EXACT_PX: Final = 1 / 32
 """Error of an edge that nobody sees: over the whole subject, not of its outline."""
 
@@ -119,15 +130,21 @@ def _strip(
     if first >= last:
         return None
 
-    def edge(at: int, step: int) -> tuple[int, int]:
-        places = [at] if at in (0, size) else range(at, at + step * _MAX_ROOM_PX, step)
-        errors_px = {place: _from_whole_px(offset_px + place * scale) for place in places}
-        exact = (place for place, error_px in errors_px.items() if error_px <= _EXACT_PX)
-        best = next(exact, min(errors_px, key=errors_px.__getitem__))
-        return best, round(offset_px + best * scale)
+    def place(places: range) -> tuple[float, int]:
+        """Return the error of the best of *places*, in pixels of the canvas, and that place."""
+        found = [(_from_whole_px(offset_px + each * scale), each) for each in places]
+        return next((each for each in found if each[0] <= _EXACT_PX), min(found))
 
-    start, start_px = edge(first, -1)
-    stop, stop_px = edge(last, 1)
+    start, stop = 0, size
+    if first > 0:
+        start = place(range(first, first - _MAX_PLACES, -1))[1]
+    if last < size:
+        factor = whole_factor(scale)
+        divided = last + (start - last) % factor  # makes `resized` faster
+        error_px, stop = place(range(divided, divided + _MAX_PLACES * factor, factor))
+        if error_px > _ROUGH_PX or factor > _MAX_FACTOR:
+            stop = place(range(last, last + _MAX_PLACES))[1]
+    start_px, stop_px = round(offset_px + start * scale), round(offset_px + stop * scale)
     stop_px = max(stop_px, start_px + 1)
     if stop_px <= 0 or start_px >= canvas_px:
         return None

@@ -7,7 +7,7 @@ from shared.recipes.values import Size
 from worker.imaging.quality import Edge as Side
 from worker.imaging.types import Cutout, Mask, RgbImage
 
-__all__ = ["Box", "Drawn", "Placement", "RenderSource", "Side", "Size", "Subject"]
+__all__ = ["Box", "Drawn", "Placement", "RenderSource", "Side", "Subject"]
 
 
 @dataclass(frozen=True)

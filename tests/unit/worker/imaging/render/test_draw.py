@@ -182,6 +182,17 @@ def test_a_shadow_is_soft_below_the_subject_and_nowhere_on_it():
     assert np.array_equal(plain.mask, shaded.mask)
 
 
+def test_a_shadow_without_opacity_changes_nothing(noisy):
+    """With a shadow the background is composed after resampling, without one before it."""
+    fields = {"size": 61, "fill": 0.85, "background": "#c08040"}
+
+    plain, shaded = (
+        drawn(noisy, **fields, shadow=each).pixels.astype(int) for each in ("none", {"opacity": 0})
+    )
+
+    assert np.abs(plain - shaded).max() <= 1
+
+
 def test_a_shadow_of_a_cutout_is_black_and_translucent():
     shadow = {"opacity": 0.5, "blur": 0.02, "offset": [0, 0.5]}
     result = drawn(source_of(box_mask()), size=200, fill=0.4, max_upscale=9, shadow=shadow)
@@ -193,14 +204,28 @@ def test_a_shadow_of_a_cutout_is_black_and_translucent():
 
 def test_sharpening_adds_contrast_inside_and_no_halo_outside(rng):
     texture = cv2.GaussianBlur(rng.integers(0, 256, (300, 300, 3), np.uint8), (0, 0), 3)
-    source = RenderSource(texture, texture, box_mask(300, 300, (50, 50, 250, 250)))
-    fields = {"size": 150, "fill": 0.8, "background": "white"}
+    disc = cv2.circle(np.zeros((300, 300), np.uint8), (150, 150), 110, 255, -1)
+    source = RenderSource(texture, texture, disc)
+    fields = {"size": 150, "fill": 0.8, "background": "#808080"}
 
-    plain, sharp = (drawn(source, **fields, sharpen=each).pixels for each in (0, 1))
+    plain, sharp = (drawn(source, **fields, sharpen=each) for each in (0, 1))
 
-    assert sharp[40:110, 40:110].std() > 1.02 * plain[40:110, 40:110].std()
-    assert (sharp[:14] == 255).all()
-    assert np.array_equal(sharp, drawn(source, **fields, sharpen=1).pixels)
+    inside = slice(40, 110)
+    assert sharp.pixels[inside, inside].std() > 1.02 * plain.pixels[inside, inside].std()
+    is_outside = sharp.mask < 255
+    assert np.array_equal(sharp.pixels[is_outside], plain.pixels[is_outside])
+
+
+def test_sharpening_gives_the_inside_of_an_outline_no_halo():
+    """Each value stays within the range of its neighbours."""
+    pixels = np.full((300, 300, 3), 90, np.uint8)
+    pixels[:, 150:] = 170
+    source = RenderSource(pixels, pixels, box_mask(300, 300, (50, 50, 250, 250)))
+
+    found = drawn(source, size=150, fill=0.8, background="#101010", sharpen=1).pixels
+
+    assert found.max() == 170
+    assert found.min() == 16
 
 
 def test_sharpening_needs_downscaling(noisy):

@@ -183,6 +183,22 @@ def test_fill_is_reached_within_a_pixel_or_a_rule_is_the_reason(draws):
     assert reached > 100
 
 
+def test_a_placed_subject_has_sharp_edges_on_whole_pixels(draws):
+    """Both edges of its longest side, and one of the other."""
+    for _ in range(ROUNDS):
+        (source, subject), recipe = any_source(draws), any_recipe(draws)
+        if recipe.fill is None and recipe.padding is None:
+            continue
+        placement = plan(source, subject, recipe)
+        if placement.scale < 1e-3 or not has_room(placement, recipe):
+            continue
+        box = placement.subject
+        longest = max(box.width, box.height)
+        assert longest == pytest.approx(round(longest), abs=1e-6)
+        for low, high in ((box.left, box.right), (box.top, box.bottom)):
+            assert min(abs(low - round(low)), abs(high - round(high))) < 1e-6, (placement, recipe)
+
+
 def test_the_subject_is_never_enlarged_beyond_max_upscale(draws):
     for _ in range(ROUNDS):
         (source, subject), recipe = any_source(draws), any_recipe(draws)

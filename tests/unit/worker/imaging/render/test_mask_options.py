@@ -98,6 +98,13 @@ def test_openings_to_the_edge_of_the_image_are_no_holes():
     assert np.array_equal(changed(mask, fill_holes=True), mask)
 
 
+def test_a_hole_behind_a_diagonal_line_is_enclosed():
+    distance = np.abs(np.indices((40, 40)) - 20).sum(0)
+    diamond = np.where(distance == 10, np.uint8(255), np.uint8(0))
+
+    assert np.array_equal(changed(diamond, fill_holes=True) == 255, distance <= 10)
+
+
 def test_specks_up_to_a_share_of_the_largest_part_are_removed():
     mask = square()
     mask[5:9, 5:9] = 200  # 1 % of the largest part
