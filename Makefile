@@ -13,7 +13,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 # Folders of test files for `make fuzz`; without any it clones public ones into out/fixtures.
 FIXTURES ?=
 
-.PHONY: install demo test check lint types imports wheel fmt bench chaos upgrade damage fuzz compose constraints
+.PHONY: install demo test check lint types imports wheel fmt bench presets-table chaos upgrade damage fuzz compose constraints
 
 install: $(VENV)/.installed
 
@@ -53,6 +53,10 @@ fmt: install
 bench: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/run.py
+
+# Write docs/presets.md from photographs and their masks; benchmarks/presets.py says what they are.
+presets-table: install
+	$(BIN)/python benchmarks/presets.py --photos $(PHOTOS) --masks $(MASKS)
 
 chaos: install
 	$(BIN)/python tests/chaos/run.py --seed $(SEED) --seconds $(SECONDS) --items $(ITEMS) $(if $(SABOTAGE),--sabotage $(SABOTAGE))
