@@ -35,6 +35,10 @@ _COMMANDS: Final = {
     ),
     "cancel": ("producer.commands.control:cancel", "Cancel a job."),
     "retry": ("producer.commands.control:retry", "Retry the failed images of a finished job."),
+    "rerender": (
+        "producer.commands.rerender:rerender",
+        "Make new outputs for the images of a finished job, without the network.",
+    ),
     "verify": (
         "producer.commands.verify:verify",
         "Check that every output of a job exists and is intact.",

@@ -1,7 +1,7 @@
 """The Python API: submit image keys, follow jobs, read results."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Self, TypeVar, Unpack
 
 from producer.patience import Patience
@@ -10,6 +10,8 @@ from producer.results.repair import Repair
 from producer.results.verify import Finding, Verifier
 from producer.services import Services
 from producer.submission.options import JobOptions, OptionArguments
+from producer.submission.outputs import GivenOutput
+from producer.submission.rerender import rerender
 from producer.submission.sources import KeySource
 from producer.submission.submit import plan, submit
 from shared.errors import RmbgError
@@ -159,6 +161,22 @@ class Client:
             JobNotDone: If the job is still running or was cancelled.
         """
         return self._services.retry(job_id)
+
+    def rerender(self, job_id: str, outputs: Sequence[GivenOutput]) -> str:
+        """Make new outputs for the images of a done job from its masks; return the new job's ID.
+
+        See `producer.submission.rerender`.
+
+        Args:
+            job_id: ID of the job; its records must still be there.
+            outputs: Presets, recipe files and recipes; neither cutout nor mask.
+
+        Raises:
+            UnknownJob: If Redis does not know the job.
+            JobNotDone: If the job is still running or was cancelled.
+            InvalidOption: If no output is given, or one cannot be made of masks.
+        """
+        return rerender(self._services, job_id, outputs).job_id
 
     def verify(self, job_id: str, *, deep: bool = False, repair: bool = False) -> list[Finding]:
         """Compare a job's records with the bucket; return missing, damaged and extra outputs.

@@ -113,6 +113,13 @@ _OPTIONS: Final = (
         help="Do not write masks; `rmbg rerender` then needs the network again.",
     ),
     click.option(
+        "--reuse-masks/--no-reuse-masks",
+        default=True,
+        show_default=True,
+        help="Make outputs of the masks that earlier jobs wrote below the same prefix, if image "
+        "and model are the same.",
+    ),
+    click.option(
         "--route-review",
         "review_prefix",
         metavar="PREFIX",

@@ -39,6 +39,7 @@ class OptionArguments(TypedDict, total=False):
     review_prefix: str | None
     outputs: Sequence[GivenOutput]
     keep_mask: bool
+    reuse_masks: bool
     prompt: Json
     extra_pnginfo: dict[str, Json] | None
 
@@ -62,6 +63,8 @@ class JobOptions:
     thresholds: Thresholds = field(default_factory=Thresholds)
     review_prefix: str | None = None
     outputs: Outputs = field(default_factory=Outputs)
+    reuse_masks: bool = True
+    """Whether outputs may be made of masks that earlier jobs have written."""
     prompt: Json = None
     extra_pnginfo: dict[str, Json] | None = None
 
@@ -138,11 +141,17 @@ class JobOptions:
             has_cutout=self.outputs.has_cutout,
             has_mask=self.outputs.has_mask,
             outputs=self.outputs.recipes,
+            reuse_masks=self._may_reuse_masks,
             needs=() if self.outputs.is_default else (OUTPUTS,),
             prompt=self.prompt,
             extra_pnginfo=self.extra_pnginfo,
             version=version("rmbg-queue"),
         )
+
+    @property
+    def _may_reuse_masks(self) -> bool:
+        """Whether masks of other jobs can be at this job's keys; ComfyUI's numbers are new."""
+        return self.reuse_masks and bool(self.outputs.recipes) and self.naming is Naming.SOURCE
 
     def _check_review(self) -> None:
         if self.review_prefix is None:

@@ -14,7 +14,13 @@ from producer.submission.sources import PrefixSource, Source, parse_prefix
 from shared.errors import InvalidOption, JobConflict, NoKeys, RmbgError, ServiceUnavailable
 from shared.job.differences import differences
 from shared.job.keys import manifest_key
-from shared.job.output_keys import comfyui_stem, comfyui_stems, highest_number, is_own_output
+from shared.job.output_keys import (
+    MASK,
+    comfyui_stem,
+    comfyui_stems,
+    highest_number,
+    is_own_output,
+)
 from shared.job.spec import MAX_INTERACTIVE_ITEMS, JobSpec, Naming, Priority
 from shared.job.ticket import JOB_ID
 from shared.jobstore.submissions import Submission, Submitted
@@ -117,9 +123,11 @@ def _prepare(
     )
     if not staged.total:
         raise NoKeys(source.describe_empty())
-    if spec.naming is Naming.COMFYUI:
+    if spec.naming is Naming.COMFYUI and not spec.reuse_masks:  # a rerender has its job's numbers
         base = _reserve(services, spec, staged.total)
         spec = spec.model_copy(update={"counter_base": base})
+    if spec.naming is Naming.SOURCE and spec.reuse_masks:
+        spec = spec.model_copy(update={"reuse_masks": _has_masks(services, spec)})
     spec = spec.model_copy(update={"preview_every": spec.preview_stride(staged.total)})
     return Submission(
         spec=spec,
@@ -164,6 +172,15 @@ def _reserve(services: Services, spec: JobSpec, count: int) -> int:
         listed_highest=highest_number((found.key for found in listed), spec.save_prefix),
         count=count,
     )
+
+
+def _has_masks(services: Services, spec: JobSpec) -> bool:
+    """Return whether a mask is below the job's prefix.
+
+    Otherwise the workers would ask for the mask of each image of a first job.
+    """
+    folder = f"{spec.save_prefix}/{MASK}/"
+    return any(True for _ in services.objects.list(spec.output_bucket, folder))
 
 
 def _at_most(keys: Iterable[str], limit: int) -> Iterator[str]:

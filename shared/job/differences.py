@@ -16,6 +16,7 @@ _NOT_CHOSEN: Final = frozenset(
         "params_hash_alpha",
         "preview_every",
         "previews",
+        "reuse_masks",
         "version",
         "weights_sha256",
     }

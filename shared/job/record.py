@@ -79,6 +79,8 @@ class ItemRecord(Document):
     """Facts a user may want to know: damaged colour profile, first frame of several, ..."""
     outputs: dict[str, OutputFacts] = Field(default_factory=dict)
     """Facts about the outputs that are made by recipes."""
+    mask: Literal["reused"] | None = None
+    """`reused` if it was read from the bucket instead of made by the network."""
     model: str | None = None
     weights_sha256: str | None = None
     """SHA-256 of the file that the worker loaded."""
@@ -91,8 +93,8 @@ class ItemRecord(Document):
 
     def to_json(self) -> str:
         """Return one line of ASCII JSON."""
-        exclude = set() if self.outputs else {"outputs"}
-        return self.model_dump_json(ensure_ascii=True, exclude=exclude)
+        unused = {name for name in ("outputs", "mask") if not getattr(self, name)}
+        return self.model_dump_json(ensure_ascii=True, exclude=unused)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:

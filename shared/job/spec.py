@@ -111,6 +111,8 @@ class JobSpec(Document):
     """Whether the cutout is written."""
     has_mask: bool = True
     """Whether the mask is written; without it, later outputs need the network again."""
+    reuse_masks: bool = False
+    """Whether workers look for masks that earlier jobs have written; decided at submission."""
     outputs: tuple[RecipeOutput, ...] = ()
     """Outputs that are made by recipes, in the order in which they are written."""
     params_hash: str = ""
@@ -177,7 +179,9 @@ class JobSpec(Document):
         multiplied = {"alpha": "multiply"} if self.options.alpha == "multiply" else {}
         made = [(each.name, each.hash, each.is_held) for each in self.outputs]
         outputs = [made, self.has_cutout, self.has_mask]
-        chosen = {} if outputs == [[], True, True] else {"outputs": outputs}
+        chosen: dict[str, Json] = {} if outputs == [[], True, True] else {"outputs": outputs}
+        if self.naming is Naming.COMFYUI and self.reuse_masks:
+            chosen["numbers"] = self.counter_base  # of the job that is rendered again
         return digest(same | multiplied | chosen | {"keys": keys_sha256})
 
     @property
@@ -277,6 +281,7 @@ _ADDED: Final = (
     "version",
     "previews",
     "preview_every",
+    "reuse_masks",
 )
 """Fields that version 0.1 refuses."""
 _HASHED: Final = frozenset(

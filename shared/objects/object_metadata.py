@@ -23,6 +23,8 @@ FACTS: Final = "rmbg-facts"
 """What the record holds about an output that is made by a recipe, as base64 of JSON."""
 MASK: Final = "rmbg-mask"
 """Hash of what determines the mask; see `JobSpec.mask_hash`."""
+RANGE: Final = "rmbg-range"
+"""On a mask: least and greatest value of the network's output, for a later job's verdict."""
 
 
 def is_whole(found: ObjectInfo) -> bool:

@@ -55,7 +55,7 @@ class Holdings:
             return step.stage.run(step.item, step.payload)
         with step.stage.open(step.item, step.payload) as opened:
             if self._raise(step, opened.size_bytes):
-                return step.stage.read(opened, step.payload)
+                return step.stage.read(step.item, opened, step.payload)
             return Unread(opened.size_bytes)
 
     def read_later(self, step: Step, unread: Unread) -> None:

@@ -2,6 +2,7 @@
 
     Queued -> Downloaded -> Decoded -> Inferred -> Rendered -> Finished
     Redo -> Queued ...      Downloaded -> DecodedRedo -> Decoded ...
+    Queued -> Reusable -> Downloaded -> Inferred ...
 
 The type of a payload names the stage that comes next (see `stages`). A payload holds what later
 stages read and nothing else, so that memory is freed as soon as its stage has run.
@@ -9,13 +10,13 @@ stages read and nothing else, so that memory is freed as soon as its stage has r
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from shared.job.record import ItemRecord
 from shared.job.spec import Json
 from worker.imaging.types import Mask, SourceImage
 from worker.inference import Output, Prepared
-from worker.storage import NOTHING, EncodedOutput, Present
+from worker.storage import NOTHING, EncodedOutput, Present, StoredMask
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,15 @@ class Downloaded:
 
     present: Present
     body: bytes
+    masks: tuple[StoredMask, ...] = ()
+    """The mask that an earlier job made of this source, if there is one."""
+
+
+@dataclass(frozen=True)
+class Reusable:
+    """The bytes of a source whose mask may be in the bucket."""
+
+    source: Downloaded
 
 
 @dataclass(frozen=True)
@@ -50,10 +60,16 @@ class Decoded:
 
 
 @dataclass(frozen=True)
-class OwnAlpha:
-    """In place of an output of the network: the alpha of the image is its mask."""
+class GivenMask:
+    """The final mask, in place of an output of the network."""
 
     mask: Mask
+    origin: Literal["alpha", "stored"]
+    """The image's own alpha, or the mask that an earlier job has written."""
+    low: float = 0.0
+    """Least value of the network's output that it was made of, as far as that is known."""
+    high: float = 1.0
+    """Greatest value of it."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +79,7 @@ class Inferred:
     present: Present
     image: SourceImage
     notes: tuple[str, ...]
-    output: Output | OwnAlpha
+    output: Output | GivenMask
 
 
 @dataclass(frozen=True)
@@ -90,6 +106,8 @@ class Rendered:
     notes: tuple[str, ...]
     mask_hash: str
     """The one of the job's mask hashes that applies to the image."""
+    is_mask_reused: bool
+    """Whether the mask was read from the bucket."""
     failed: Mapping[str, str]
     """Outputs that could not be rendered, with the reason."""
 
@@ -113,20 +131,24 @@ class Deferred:
     """Whether the process leaves as unfit with this item inside, which counts as a death."""
 
 
-Payload: TypeAlias = Redo | Queued | Downloaded | DecodedRedo | Decoded | Inferred | Rendered
+Payload: TypeAlias = (
+    Redo | Queued | Reusable | Downloaded | DecodedRedo | Decoded | Inferred | Rendered
+)
 Outcome: TypeAlias = Finished | Deferred
 
 HOLDING_PIXELS: Final = (DecodedRedo, Decoded, Inferred)
 """Payloads with decoded pixels, which a permit pays for."""
-BEFORE_NETWORK: Final = (Redo, Queued, Downloaded, DecodedRedo, Decoded)
+BEFORE_NETWORK: Final = (Redo, Queued, Reusable, Downloaded, DecodedRedo, Decoded)
 """Payloads of items that a draining process defers."""
 
 
 def encoded_bytes(payload: Payload) -> int:
     """Return how many bytes of encoded images *payload* holds: a source, or outputs."""
     match payload:
+        case Reusable():
+            return encoded_bytes(payload.source)
         case Downloaded():
-            return len(payload.body)
+            return len(payload.body) + sum(len(each.body) for each in payload.masks)
         case Rendered():
             return sum(each.size_bytes for each in payload.outputs) + sum(
                 map(len, payload.previews)

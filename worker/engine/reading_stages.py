@@ -14,9 +14,10 @@ from worker.engine.payloads import (
     Inferred,
     Queued,
     Redo,
+    Reusable,
 )
 from worker.engine.stage import Executor, P, ReadingStage, StoreStage
-from worker.storage import OutputWriter, Present
+from worker.storage import OutputWriter, Present, may_have_mask
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,23 @@ class RecallSized(_AskOutputs[DecodedRedo]):
 
 
 @dataclass(frozen=True)
+class FindMask(_AskOutputs[Reusable]):
+    """Read the mask that an earlier job made of the source, which spares the network.
+
+    Its bytes are counted but not waited for: the item holds those of its source already.
+    """
+
+    name = "find_mask"
+    accepts = Reusable
+
+    def run(self, item: Item, payload: Reusable) -> Downloaded:
+        """See `Stage.run`."""
+        source = payload.source
+        found = self.writer.masks.find(item.request, source.present.source_etag)
+        return replace(source, masks=found)
+
+
+@dataclass(frozen=True)
 class Download(ReadingStage[Queued]):
     """Read the source."""
 
@@ -84,9 +102,11 @@ class Download(ReadingStage[Queued]):
         """See `ReadingStage.open`."""
         return self.writer.open_source(item.request)
 
-    def read(self, opened: OpenObject, payload: Queued) -> Downloaded:
+    def read(self, item: Item, opened: OpenObject, payload: Queued) -> Downloaded | Reusable:
         """See `ReadingStage.read`."""
-        return Downloaded(payload.present.of(opened.etag), opened.read())
+        present = payload.present.of(opened.etag)
+        source = Downloaded(present, opened.read())
+        return Reusable(source) if may_have_mask(item.request, present) else source
 
     def bucket(self, item: Item) -> str:
         """See `StoreStage.bucket`."""

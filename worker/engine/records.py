@@ -39,6 +39,7 @@ def record_of(item: Item, rendered: Rendered) -> ItemRecord:
         qc=dict(rendered.quality),
         notes=rendered.notes,
         outputs=_facts(rendered),
+        mask="reused" if rendered.is_mask_reused else None,
         model=request.model.name,
         weights_sha256=request.model.segmenter.weights_sha256,
         licence=request.model.licence,

@@ -9,7 +9,7 @@ from shared.job.output_keys import BUILT_IN, MASK
 from shared.job.outputs import RecipeOutput
 from shared.job.spec import ImageOutput, JobSpec, Json
 from worker.engine.item import Item, ItemRequest
-from worker.engine.payloads import Inferred, OwnAlpha, Rendered
+from worker.engine.payloads import GivenMask, Inferred, Rendered
 from worker.engine.records import png_texts_of
 from worker.engine.stage import Executor, Stage
 from worker.engine.verdicts import doubted, worst
@@ -50,24 +50,28 @@ class Render(Stage[Inferred]):
             quality=quality,
             notes=payload.notes,
             mask_hash=spec.mask_hash_of(has_alpha=payload.image.alpha is not None),
+            is_mask_reused=_origin(payload) == "stored",
             failed=failed,
         )
 
     def _judged(self, request: ItemRequest, payload: Inferred) -> tuple[Mask, Mapping[str, Json]]:
         """Return the final mask and the figures and verdict for the record."""
         limits, doubts = request.spec.thresholds, payload.image.doubts
-        if isinstance(payload.output, OwnAlpha):
-            mask = payload.output.mask
-            return mask, {
-                **self.imaging.measure(mask, 0.0, 1.0, limits, doubts),
-                "mask_from": "alpha",
-            }
+        if isinstance(given := payload.output, GivenMask):
+            origin = {"mask_from": "alpha"} if given.origin == "alpha" else {}
+            quality = self.imaging.measure(given.mask, given.low, given.high, limits, doubts)
+            return given.mask, quality | origin
         height, width = payload.image.pixels.shape[:2]
         segmented = request.model.segmenter.finish(
-            payload.output, height, width, stretch=request.spec.options.stretch
+            given, height, width, stretch=request.spec.options.stretch
         )
         mask = final_mask(segmented.mask, payload.image)
         return mask, self.imaging.measure(mask, segmented.low, segmented.high, limits, doubts)
+
+
+def _origin(payload: Inferred) -> str:
+    """Return where the mask comes from."""
+    return payload.output.origin if isinstance(payload.output, GivenMask) else "network"
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ class _Rendering:
     def _cutout(self) -> Cutout:
         """The cutout; what was cut out already has no background left in its colours."""
         options = self._spec.options
-        if isinstance(self.payload.output, OwnAlpha):
+        if _origin(self.payload) == "alpha":
             options = options.model_copy(update={"edges": "source"})
         return self.imaging.compose(self.payload.image.pixels, self.mask, options)
 
@@ -170,6 +174,6 @@ class _Rendering:
     def _source(self) -> RenderSource:
         """What recipes are rendered from, whatever the options of the cutout."""
         pixels = self.payload.image.pixels
-        if isinstance(self.payload.output, OwnAlpha):
+        if _origin(self.payload) == "alpha":
             return RenderSource(pixels, pixels, self.mask)
         return RenderSource(pixels, self.imaging.colours(pixels, self.mask), self.mask)

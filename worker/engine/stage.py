@@ -92,13 +92,13 @@ class ReadingStage(StoreStage[P]):
         """Request the object. Safe in several threads."""
 
     @abstractmethod
-    def read(self, opened: OpenObject, payload: P) -> Payload:
+    def read(self, item: Item, opened: OpenObject, payload: P) -> Payload:
         """Return what *payload* becomes once the object is read."""
 
     def run(self, item: Item, payload: P) -> Payload:
         """See `Stage.run`: read without a permit."""
         with self.open(item, payload) as opened:
-            return self.read(opened, payload)
+            return self.read(item, opened, payload)
 
 
 class BatchStage(Stage[P]):

@@ -1,7 +1,7 @@
 """The stages in order, from an image key to its record: reading this list is reading the product.
 
-    key -> recall -> download -> decode -> preprocess -> recall_sized -> forward -> postprocess
-    -> render -> encode -> upload -> record
+    key -> recall -> download -> find_mask -> decode -> preprocess -> recall_sized -> forward
+    -> postprocess -> render -> encode -> upload -> record
 
 An item goes to the first stage after its last one that accepts its payload. So a stage can skip
 others by returning a later payload, and a stage is added by putting it into `build_stages`.
@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from shared.job.spec import ImageOutput
+from shared.job.output_keys import MASK
+from shared.job.record import OutputFacts
+from shared.job.spec import ImageOutput, JobSpec
 from worker.engine.circuit_breaker import Direction
 from worker.engine.item import Item
 from worker.engine.payloads import (
@@ -19,19 +21,21 @@ from worker.engine.payloads import (
     DecodedRedo,
     Downloaded,
     Finished,
+    GivenMask,
     Inferred,
-    OwnAlpha,
     Payload,
     Queued,
     Redo,
     Rendered,
 )
-from worker.engine.reading_stages import Download, Recall, RecallSized
+from worker.engine.reading_stages import Download, FindMask, Recall, RecallSized
 from worker.engine.records import record_of
 from worker.engine.render import Render
 from worker.engine.stage import BatchStage, Executor, Stage, Step, StoreStage
 from worker.imaging.operations import ImageOperations, own_mask
-from worker.storage import OutputWriter, depend_on_size
+from worker.imaging.stored_mask import read_mask
+from worker.imaging.types import SourceImage
+from worker.storage import OutputWriter, PresentOutput, depend_on_size
 
 Stages: TypeAlias = Sequence[Stage[Any]]
 
@@ -47,6 +51,7 @@ def build_stages(writer: OutputWriter, imaging: ImageOperations, *, version: str
     return (
         Recall(writer),
         Download(writer),
+        FindMask(writer),
         Decode(imaging),
         RecallSized(writer),
         Forward(),
@@ -57,7 +62,7 @@ def build_stages(writer: OutputWriter, imaging: ImageOperations, *, version: str
 
 @dataclass(frozen=True)
 class Decode(Stage[Downloaded]):
-    """Decode the source, and prepare it for the network, unless its own alpha is its mask."""
+    """Decode the source, and prepare it for the network, unless it has a mask already."""
 
     imaging: ImageOperations
     name = "decode"
@@ -76,13 +81,39 @@ class Decode(Stage[Downloaded]):
         source = decoded.source(keep_alpha=options.alpha != "ignore")
         ready: Decoded | Inferred
         if own := own_mask(decoded, options):
-            ready = Inferred(payload.present, source, own.notes, OwnAlpha(own.mask))
+            given = GivenMask(own.mask, "alpha")
+            ready = Inferred(payload.present, source, own.notes, given)
+        elif stored := _with_stored_mask(payload, request.spec, source, decoded.notes):
+            ready = stored
         else:
             # The network sees the image flattened; the cutout is made of its own colours.
             prepared = request.model.segmenter.prepare(decoded.image)
             ready = Decoded(payload.present, source, decoded.notes, prepared)
         may_exist = request.redo and depend_on_size(request)
         return DecodedRedo(ready) if may_exist else ready
+
+
+def _with_stored_mask(
+    payload: Downloaded, spec: JobSpec, source: SourceImage, notes: tuple[str, ...]
+) -> Inferred | None:
+    """Return *source* with the mask that was found for it; None if the network is needed.
+
+    A mask that this job would write in the same way is present already.
+    """
+    has_alpha = source.alpha is not None
+    height, width = source.pixels.shape[:2]
+    for found in payload.masks:
+        if not found.hashes.fit(spec, has_alpha=has_alpha):
+            continue
+        if (mask := read_mask(found.body, height, width)) is None:
+            continue
+        present = payload.present
+        if found.hashes.params == spec.hash_of(MASK, has_alpha=has_alpha):
+            size = PresentOutput({0: len(found.body)}, OutputFacts())
+            present = present.having(MASK, size)
+        given = GivenMask(mask, "stored", found.low, found.high)
+        return Inferred(present, source, notes, given)
+    return None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from worker.storage.bucket_guard import BucketGuard
 from worker.storage.item_ref import ItemRef
+from worker.storage.masks import StoredMask, may_have_mask
 from worker.storage.output_keys import depend_on_size, keys_of
 from worker.storage.output_writer import OutputWriter
 from worker.storage.outputs import NOTHING, EncodedOutput, Present, PresentOutput
@@ -16,6 +17,8 @@ __all__ = [
     "OutputWriter",
     "Present",
     "PresentOutput",
+    "StoredMask",
     "depend_on_size",
     "keys_of",
+    "may_have_mask",
 ]

@@ -26,7 +26,7 @@ def is_own(item: ItemRef, output: str, found: ObjectInfo) -> bool:
     by_us = found.metadata.get(PARAMS) in item.spec.hashes_of(output) and found.metadata.get(
         SEQUENCE
     ) == str(item.sequence)
-    return by_us and is_whole(found) and not _is_outdated(item, found)
+    return by_us and is_whole(found) and not is_outdated(item, found)
 
 
 def resolve(
@@ -41,7 +41,7 @@ def resolve(
     """
     sequence = sequence_of(found)
     if all(found.metadata.get(name) == metadata[name] for name in (SOURCE, PARAMS)):
-        return "same" if is_whole(found) and not _is_outdated(item, found) else None
+        return "same" if is_whole(found) and not is_outdated(item, found) else None
     if sequence > item.sequence:
         return "superseded"
     is_earlier = sequence < item.sequence
@@ -55,7 +55,7 @@ def resolve(
     return None
 
 
-def _is_outdated(item: ItemRef, found: ObjectInfo) -> bool:
+def is_outdated(item: ItemRef, found: ObjectInfo) -> bool:
     """Return whether this job wrote the object before its last repair.
 
     A repair opens items again to have them rewritten: an object that was changed by someone else

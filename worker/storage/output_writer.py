@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from shared.errors import RequestRefused, StoreError, StoreUnavailable
+from shared.job import output_keys
 from shared.job.output_keys import BUILT_IN
 from shared.job.preview_keys import preview_key
 from shared.job.record import ItemRecord
@@ -21,12 +22,14 @@ from shared.objects.object_metadata import (
     JOB,
     MASK,
     PARAMS,
+    RANGE,
     RECORD,
     SEQUENCE,
     SOURCE,
 )
 from worker.storage.conflicts import Conflict, resolve
 from worker.storage.item_ref import ItemRef
+from worker.storage.masks import MaskReader, pack_range
 from worker.storage.output_keys import key_of, review_key, slots
 from worker.storage.outputs import EncodedOutput, Present, PresentOutput, with_sizes
 from worker.storage.packing import pack_facts, pack_record
@@ -51,6 +54,7 @@ class OutputWriter:
         self._store = store
         self._sources = SourceReader(store, max_bytes=max_bytes)
         self.recall = Recall(store)
+        self.masks = MaskReader(store, max_bytes=max_bytes)
 
     def open_source(self, item: ItemRef) -> AbstractContextManager[OpenObject]:
         """Request the source; see `SourceReader.open`."""
@@ -196,6 +200,8 @@ def _metadata(
     metadata = {**common, PARAMS: output.hash}
     if output.name not in BUILT_IN:
         metadata[FACTS] = pack_facts(output.facts)
+    if output.name == output_keys.MASK:
+        metadata[RANGE] = pack_range(record)
     if output.name == item.spec.output_names[-1]:
         metadata[RECORD] = pack_record(record)
     return metadata

@@ -50,6 +50,10 @@ class Present:
     """ETag of the source that they were made from; "" as long as it is not known."""
     outputs: Mapping[str, PresentOutput] = field(default_factory=dict)
 
+    def having(self, name: str, output: PresentOutput) -> "Present":
+        """Return the same with one more output."""
+        return Present(self.source_etag, {**self.outputs, name: output})
+
     def of(self, source_etag: str) -> "Present":
         """Return what still counts if the source has *source_etag*."""
         return self if source_etag == self.source_etag else Present(source_etag)
