@@ -1,7 +1,7 @@
 """Permits for decoded pixels, or for bytes of encoded images."""
 
 import threading
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 
 import pytest
 
@@ -89,7 +89,8 @@ class Users:
         self.permits = Permits(limit)
         self.above, self.done = [], []
         self._limit, self._count = limit, count
-        self._granted, self._held, self._lock = SimpleQueue(), [], threading.Lock()
+        # Not a SimpleQueue: in Python 3.11 its `get` can wait for ever if several threads share it.
+        self._granted, self._held, self._lock = Queue(), [], threading.Lock()
 
     def run(self, threads):
         started = [
