@@ -7,11 +7,11 @@ from typing import Final, Self, TypeVar, Unpack
 from producer.patience import Patience
 from producer.results import reader
 from producer.results.repair import Repair
+from producer.results.rerender import rerender
 from producer.results.verify import Finding, Verifier
 from producer.services import Services
 from producer.submission.options import JobOptions, OptionArguments
 from producer.submission.outputs import GivenOutput
-from producer.submission.rerender import rerender
 from producer.submission.sources import KeySource
 from producer.submission.submit import plan, submit
 from shared.errors import RmbgError
@@ -165,7 +165,7 @@ class Client:
     def rerender(self, job_id: str, outputs: Sequence[GivenOutput]) -> str:
         """Make new outputs for the images of a done job from its masks; return the new job's ID.
 
-        See `producer.submission.rerender`.
+        See `producer.results.rerender`.
 
         Args:
             job_id: ID of the job; its records must still be there.

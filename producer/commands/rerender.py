@@ -6,7 +6,7 @@ import click
 
 from producer.commands.context import job_argument, services_of
 from producer.progress import watch_job
-from producer.submission.rerender import rerender as rerender_job
+from producer.results.rerender import rerender as rerender_job
 
 
 @click.command
