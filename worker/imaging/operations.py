@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from shared.job.options import PictureOptions
 from shared.job.spec import Json
 from shared.job.thresholds import Thresholds
@@ -25,7 +23,7 @@ from worker.imaging.outputs import MadeOutput, make_output
 from worker.imaging.own_alpha import ALREADY_CUT_OUT, is_cutout
 from worker.imaging.preview import preview
 from worker.imaging.quality import measure
-from worker.imaging.render import RenderSource
+from worker.imaging.render import RenderSource, edge_colours
 from worker.imaging.types import Cutout, Mask, RgbImage, SourceImage, SourceMetadata
 from worker.imaging.verdict import judge
 
@@ -97,7 +95,7 @@ class ImageOperations:
 
     def colours(self, image: RgbImage, mask: Mask) -> RgbImage:
         """Return the foreground colours of *image*, which outputs are rendered from."""
-        return np.ascontiguousarray(compose(image, mask, edges="estimate")[..., :3])
+        return edge_colours(image, mask)
 
     def make_output(
         self, recipe: Recipe, source: RenderSource, metadata: SourceMetadata
