@@ -6,10 +6,9 @@ import re
 import zlib
 from datetime import UTC, datetime
 
-from support.jobs import spec
-
 from shared.job.spec import JobState
 from shared.jobstore.values import JobStatus
+from support.jobs import spec
 from worker.consumer.report.contents import Contents
 from worker.consumer.report.page import Report, render
 
@@ -44,9 +43,7 @@ def page_of(records, *, previews=None, job=None, **changes):
         total=wanted.total,
         every=job.preview_stride(wanted.total),
     )
-    report = Report(
-        status=wanted, spec=job, contents=contents, previews=previews or {}, now=NOW
-    )
+    report = Report(status=wanted, spec=job, contents=contents, previews=previews or {}, now=NOW)
     return render(report).decode()
 
 

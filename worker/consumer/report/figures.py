@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from shared.job.record import ItemRecord
-from worker.consumer.report.findings import Finding
+from worker.consumer.report.findings import MAX_TEXT, Finding
 
 _Name = TypeVar("_Name")
 
@@ -40,8 +40,9 @@ class Figures:
         """Count *record* with its findings."""
         self.images += 1
         if record.error is not None:
-            named = record.error.get("class", ""), record.error.get("reason", "")[:200]
-            _count(self.reasons, named, (OTHER, ""))
+            # Reasons often name the image; the same reason for many images is one row.
+            reason = record.error.get("reason", "").replace(record.image_key, "(key)")
+            _count(self.reasons, (record.error.get("class", ""), reason[:MAX_TEXT]), (OTHER, ""))
         if record.device is not None:
             _count(self.devices, record.device, OTHER)
         for check, is_must in sorted({(one.check, one.is_must) for one in found}):

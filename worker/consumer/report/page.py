@@ -20,7 +20,7 @@ from shared.jobstore.values import JobStatus
 from worker.consumer.report.contents import Contents
 from worker.consumer.report.figures import COUNTS
 
-_TOP: Final = 30
+_TOP: Final = 15
 """Rows of a table of counts."""
 _BAR_PX: Final = 10
 _CHART_PX: Final = 60

@@ -34,7 +34,7 @@ class Choice:
         See `JobSpec.preview_stride`.
         """
         self._every = every
-        self._step = every * max(1, -(-total // max(1, every)) // MAX_EMBEDDED)
+        self._step = every * max(1, -(-total // (max(1, every) * MAX_EMBEDDED)))
         self._worst: list[tuple[float, float, int]] = []
         self._sample: list[int] = []
 
