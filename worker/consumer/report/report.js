@@ -54,7 +54,7 @@ function filter() {
   shown = rows.filter((row) => (!verdict || row.verdict === verdict) && (!text || row.lower.includes(text))
     && (check === null || row.class === check || row.findings.some((one) => one[1] === check)));
   const cut = rows.length < data.images ? ` (the list has ${rows.length.toLocaleString("en")} of ${data.images.toLocaleString("en")} images; results.jsonl has all)` : "";
-  byId("count").textContent = `${shown.length.toLocaleString("en")} images${cut}`;
+  byId("count").textContent = `${shown.length.toLocaleString("en")} ${shown.length === 1 ? "image" : "images"}${cut}`;
   byId("rows").style.height = `${shown.length * ROW_PX}px`;
   list.scrollTop = 0;
   active = 0;
