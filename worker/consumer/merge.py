@@ -25,8 +25,9 @@ from worker.consumer.merge_attempts import (
     MergeAttempts,
     MergeStopped,
 )
-from worker.consumer.report import render
-from worker.consumer.samples import Samples
+from worker.consumer.report.contents import Contents
+from worker.consumer.report.page import Report, render
+from worker.consumer.report.previews import PreviewReader
 
 logger = logging.getLogger(__name__)
 
@@ -149,10 +150,12 @@ class Merge:
         """Write the report of the records in *lines*."""
         spec = self.granted.spec
         every = spec.preview_stride(status.total)
-        samples = Samples.of(lines, total=status.total, every=every)
-        cells = samples.cells(self.objects, spec, status.job_id, self._check)
-        page = render(status, spec, cells, samples.failed).encode()
-        self._put(key, page, "text/html; charset=utf-8", over=over)
+        contents = Contents.of(lines, total=status.total, every=every, check=self._check)
+        reader = PreviewReader(self.objects, spec, status.job_id, self._check)
+        previews = reader.read(contents.choice.indices())
+        now = datetime.now(UTC)
+        report = Report(status=status, spec=spec, contents=contents, previews=previews, now=now)
+        self._put(key, render(report), "text/html; charset=utf-8", over=over)
 
     def _shard(self, shard: Shard) -> bytes:
         """Return a shard; empty for one that was deleted, as it will not come back."""
