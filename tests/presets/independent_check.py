@@ -23,6 +23,8 @@ UNITS = {"kB": 1000, "MB": 1000 * 1000}
 NEAR_BACKGROUND = 24
 """Difference by which a JPEG's background may stray without being the subject."""
 WHITE = (255, 255, 255)
+FAINT = 4
+"""Difference from white up to which a pixel is no edge of a subject, however soft."""
 STRAYS_PX = 12
 """By which a JPEG's subject may stray into the white beside it."""
 SLACK = 0.01
@@ -56,12 +58,12 @@ def ratio(limit):
     return float(width) / float(height)
 
 
-def subject_box(image, background):
-    """Return the box of what differs from the plain *background*, or None."""
+def subject_box(image, background, tolerance=NEAR_BACKGROUND):
+    """Return the box of what differs from the plain *background* beyond *tolerance*, or None."""
     plain = Image.new("RGB", image.size, background)
     red, green, blue = ImageChops.difference(image, plain).split()
     most = ImageChops.lighter(ImageChops.lighter(red, green), blue)
-    return most.point([255 * (value > NEAR_BACKGROUND) for value in range(256)]).getbbox()
+    return most.point([255 * (value > tolerance) for value in range(256)]).getbbox()
 
 
 def is_opaque(image):
@@ -74,7 +76,7 @@ def background_is_white(image):
     corners = [image.getpixel(at) for at in ((0, 0), (right, 0), (0, bottom), (right, bottom))]
     if WHITE not in corners:
         return False
-    box = subject_box(image, WHITE)
+    box = subject_box(image, WHITE, FAINT)
     if box is None:
         return image.getextrema() == ((255, 255),) * 3
     apart = image.copy()
