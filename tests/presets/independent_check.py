@@ -22,6 +22,11 @@ FORMATS = {"jpg": "JPEG", "png": "PNG", "gif": "GIF", "bmp": "BMP", "tiff": "TIF
 UNITS = {"kB": 1000, "MB": 1000 * 1000}
 NEAR_BACKGROUND = 24
 """Difference by which a JPEG's background may stray without being the subject."""
+WHITE = (255, 255, 255)
+FAINT = 4
+"""Difference from white up to which a pixel is no edge of a subject, however soft."""
+STRAYS_PX = 12
+"""By which a JPEG's subject may stray into the white beside it."""
 SLACK = 0.01
 """By which the subject's share may differ: its edge is soft, and light parts look like white."""
 
@@ -53,29 +58,32 @@ def ratio(limit):
     return float(width) / float(height)
 
 
-def subject_box(image):
-    """Return the box of what differs from the colour of the top left corner, or None."""
-    plain = Image.new("RGB", image.size, image.getpixel((0, 0)))
+def subject_box(image, background, tolerance=NEAR_BACKGROUND):
+    """Return the box of what differs from the plain *background* beyond *tolerance*, or None."""
+    plain = Image.new("RGB", image.size, background)
     red, green, blue = ImageChops.difference(image, plain).split()
     most = ImageChops.lighter(ImageChops.lighter(red, green), blue)
-    return most.point([255 * (value > NEAR_BACKGROUND) for value in range(256)]).getbbox()
+    return most.point([255 * (value > tolerance) for value in range(256)]).getbbox()
 
 
 def is_opaque(image):
     return "A" not in image.getbands() or image.getchannel("A").getextrema()[0] == 255
 
 
-def border_is_white(image):
-    """Tell whether every pixel of the outermost ring is white."""
-    width, height = image.size
-    ring = (
-        (0, 0, width, 1),
-        (0, height - 1, width, height),
-        (0, 0, 1, height),
-        (width - 1, 0, width, height),
+def background_is_white(image):
+    """Tell whether a corner is white, and all that lies apart from the subject's box."""
+    right, bottom = image.width - 1, image.height - 1
+    corners = [image.getpixel(at) for at in ((0, 0), (right, 0), (0, bottom), (right, bottom))]
+    if WHITE not in corners:
+        return False
+    box = subject_box(image, WHITE, FAINT)
+    if box is None:
+        return image.getextrema() == ((255, 255),) * 3
+    apart = image.copy()
+    apart.paste(
+        WHITE, (box[0] - STRAYS_PX, box[1] - STRAYS_PX, box[2] + STRAYS_PX, box[3] + STRAYS_PX)
     )
-    least = [low for box in ring for low, _ in image.crop(box).getextrema()]
-    return min(least) == 255
+    return apart.getextrema() == ((255, 255),) * 3
 
 
 def size_faults(image, must):
@@ -117,9 +125,10 @@ def subject_faults(image, must):
     if must.get("no_transparency") and not is_opaque(image):
         yield "no_transparency"
     plain = image.convert("RGB")
-    if must.get("white_background") and not border_is_white(plain):
+    if must.get("white_background") and not background_is_white(plain):
         yield "white_background"
-    box = subject_box(plain) if {"fill", "subject_touches_edge"} & must.keys() else None
+    needs_box = {"fill", "subject_touches_edge"} & must.keys()
+    box = subject_box(plain, plain.getpixel((0, 0))) if needs_box else None
     if box is None:
         return
     left, top, right, bottom = box

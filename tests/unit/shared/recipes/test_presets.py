@@ -1,5 +1,6 @@
 """Presets: each one loads, names its source, and makes images that it accepts."""
 
+import json
 import subprocess
 import sys
 from functools import cache
@@ -169,3 +170,13 @@ def test_the_independent_checker_finds_what_is_wrong(tmp_path, name, check):
     )
     assert check in done.stdout
     assert done.returncode == 1
+
+
+def test_every_pair_of_photograph_and_preset_is_labelled_once():
+    labels = json.loads((CHECKER.parent / "feasible.json").read_text())["photos"]
+    assert len(labels) == 38
+    for photo, label in labels.items():
+        named = [*label["feasible"]]
+        for which in label["infeasible"].values():
+            named += presets.names() if which == "all" else which
+        assert sorted(named) == list(presets.names()), photo
