@@ -54,7 +54,7 @@ def test_an_unknown_shell_or_instruction_prints_nothing(instruction):
 
 def test_commands_and_options_are_completed():
     commands = completed("rmbg", {"COMP_WORDS": "rmbg st", "COMP_CWORD": "1"})
-    options = completed("rmbg", {"COMP_WORDS": "rmbg submit --pre", "COMP_CWORD": "2"})
+    options = completed("rmbg", {"COMP_WORDS": "rmbg submit --prefi", "COMP_CWORD": "2"})
     worker = completed("rmbg-worker", {"COMP_WORDS": "rmbg-worker --dev", "COMP_CWORD": "1"})
 
     assert commands.stdout == b"plain,status\n"
