@@ -21,7 +21,7 @@ NOTE: Final = (
 INTRODUCTION: Final = (
     "{complying} of {feasible} feasible pairs of photograph and preset comply. Masks are those of"
     " `isnet-general-use`. Which pairs are feasible, marked (f), was labelled before any image was"
-    " made, in `tests/presets/feasible.json`, with reasons. Values are measured on the encoded"
+    " looked at, in `tests/presets/feasible.json`, with reasons. Values are measured on the encoded"
     " bytes, decoded again. `white_background` shows how many pixels far from the subject are not"
     " white, the darkest value beside it, and the share of dark pixels there."
 )

@@ -76,7 +76,7 @@ def test_a_preset_can_be_submitted(name):
 
 
 @pytest.mark.parametrize("name", presets.names())
-def test_the_floor_of_a_preset_is_no_smaller_than_its_check_and_no_larger_than_its_wish(name):
+def test_the_floor_of_a_preset_is_no_smaller_than_its_check(name):
     recipe = presets.get(name)
     floor, limit = recipe.min_size, least_side(recipe) or SideLimit(1, 1)
     assert floor is not None
