@@ -3,7 +3,7 @@
     python -m benchmarks.rerender --images 200
 
 Both jobs run in one `rmbg-worker` with the real network on the CPU. The first writes masks and an
-output; the second makes the output of the same recipe under another name, whose bytes must be equal.
+output; the second makes the output of that recipe under another name, with equal bytes.
 """
 
 import argparse
