@@ -11,6 +11,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -135,6 +136,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--side", type=int, default=2000, help="pixels of the square photographs")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the worker ends, too
     with tempfile.TemporaryDirectory(prefix="rmbg-rerender-") as folder:
         print(json.dumps(run(args.images, args.side, Path(folder)), indent=1))
 
