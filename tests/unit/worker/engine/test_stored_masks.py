@@ -135,6 +135,13 @@ def damaged(body):
     return body[:at] + bytes([body[at] ^ 255]) + body[at + 1 :]
 
 
+def with_wrong_checksum(body):
+    """Return the file with one byte of the checksum of its pixels changed."""
+    kind = body.index(b"IDAT")
+    at = kind + 4 + int.from_bytes(body[kind - 4 : kind], "big")
+    return body[:at] + bytes([body[at] ^ 255]) + body[at + 1 :]
+
+
 BODIES = {
     "another size": lambda _: as_png(np.zeros((3, 3), np.uint8)),
     "colours": lambda _: as_png(np.zeros((40, 60, 3), np.uint8)),
@@ -142,6 +149,7 @@ BODIES = {
     "nothing": lambda _: b"",
     "cut off": lambda body: body[: len(body) // 2],
     "one byte": damaged,
+    "a checksum": with_wrong_checksum,
 }
 
 
