@@ -8,6 +8,7 @@ import pytest
 import redis
 from support.jobs import FailingConnection, grant
 from support.redelivery import end_parking
+from support.report_page import data_in
 from support.stand_ins import QuickImaging, Valve
 
 from shared.broker.queues import BULK, RECOVERY, SUSPECT
@@ -209,7 +210,8 @@ def test_the_report_of_a_hidden_job_shows_no_images(consumer):
 
     consumer.run()
 
-    assert b"Before and after" not in consumer.objects.get("cutouts", report_key(job_id)).data
+    data = data_in(consumer.objects.get("cutouts", report_key(job_id)).data)
+    assert (data["folder"], data["previews"]) == (None, {})
 
 
 def test_a_ticket_released_during_a_renewal_of_its_lease_is_not_lost(consumers):

@@ -25,7 +25,10 @@ function readBlock([indices, keys, verdicts, widths, heights, classes, reasons, 
 
 function tally(idsOf) {
   const counts = new Map();
-  for (const row of rows) for (const id of new Set(idsOf(row))) counts.set(id, (counts.get(id) || 0) + 1);
+  for (const row of rows) {
+    const ids = idsOf(row);
+    for (const id of ids.length > 1 ? new Set(ids) : ids) counts.set(id, (counts.get(id) || 0) + 1);
+  }
   return [...counts].sort((one, other) => other[1] - one[1]);
 }
 
@@ -186,9 +189,12 @@ async function start() {
   const blocks = await Promise.all(data.blocks.map(inflate));
   const read = blocks.flatMap(readBlock);
   // Blocks begin with the images that need a look; others with a preview in the page follow.
-  const isEarly = (row) => row.findings.some((one) => one[4]) || (row.verdict !== "ok" && row.verdict !== "done");
-  const rank = (row) => (isEarly(row) ? 0 : 2) + (data.previews[row.index] ? 0 : 1);
-  rows = [0, 1, 2, 3].flatMap((wanted) => read.filter((row) => rank(row) === wanted));
+  const parts = [[], [], [], []];
+  for (const row of read) {
+    const isEarly = row.verdict !== "ok" && row.verdict !== "done";
+    parts[(isEarly ? 0 : 2) + (data.previews[row.index] ? 0 : 1)].push(row);
+  }
+  rows = parts.flat();
   byId("note").textContent = "This report has totals only: the list of images was too large or could not be read.";
   if (!rows.length) return;
   byId("note").hidden = true;
