@@ -252,13 +252,24 @@ def test_an_image_that_is_cut_out_already_keeps_its_own_mask(harness):
     assert harness.segmenter.batches == []
 
 
+def test_a_retry_makes_outputs_of_the_mask_of_an_earlier_generation(harness):
+    harness.image("a.jpg")
+    harness.record("a.jpg", job=job(SHOP))
+    harness.store.delete("cutouts", [k for k in harness.store.keys("cutouts") if "/shop/" in k])
+    harness.segmenter.batches.clear()
+
+    record = harness.record("a.jpg", job=job(SHOP), index=0, generation=2, redo=True)
+
+    assert (record.state, harness.segmenter.batches) == ("done", [])
+
+
 def test_a_repair_makes_a_mask_of_an_earlier_generation_again(harness):
     """It may have been changed by someone else, though it looks whole."""
     harness.image("a.jpg")
     harness.record("a.jpg", job=job(SHOP))
     harness.segmenter.batches.clear()
 
-    record = harness.record("a.jpg", job=job(SHOP), index=0, generation=2, redo=True)
+    record = harness.record("a.jpg", job=job(SHOP), index=0, generation=2, repaired=2, redo=True)
 
     assert (record.mask, harness.segmenter.batches) == (None, [1])
 
