@@ -102,8 +102,7 @@ class _Run:
         uploaded = upload(folder, services.objects, services.settings.input_buckets[0])
         _warn("unreadable, will fail", uploaded.unread)
         job_id = self._submit(uploaded.digest)
-        spec = services.jobs.queries.spec(job_id)
-        collector = Collector(services.objects, self._out, spec, job_id)
+        collector = self._collector(job_id)
         with closing(WorkerProcess(env, self._options.rem_mode, self._log)) as worker:
             status = self._watch(job_id, collector, worker.keep_alive)
         collector.results(records(services, job_id))
@@ -113,6 +112,10 @@ class _Run:
             with suppress(ObjectMissing):  # the warning above says why
                 collector.download(report_key(job_id), "report.html")
         return exit_code(status)
+
+    def _collector(self, job_id: str) -> Collector:
+        spec = self._services.jobs.queries.spec(job_id)
+        return Collector(self._services.objects, self._out, spec, job_id)
 
     def _submit(self, digest: str) -> str:
         """Submit the job over the images of *digest*, or join it; return its id.

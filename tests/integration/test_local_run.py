@@ -120,7 +120,7 @@ def test_an_image_that_cannot_be_written_ends_the_run_at_once(started, tmp_path,
             hand.begin(1)  # no other record comes that would raise the error
 
     with pytest.raises(InvalidOption, match=r"cannot write .*/out/cutout/"):
-        run._watch(job_id, keep_alive)
+        run._watch(job_id, run._collector(job_id), keep_alive)
 
     assert services.jobs.queries.status(job_id).state is JobState.RUNNING
 
@@ -135,7 +135,7 @@ def test_a_full_disk_ends_the_run_at_once(started, services, hand, free_bytes):
         free_bytes[0] = LEAST_BYTES - 1
 
     with pytest.raises(InvalidOption, match="no space left in OUT_DIR"):
-        run._watch(job_id, keep_alive)
+        run._watch(job_id, run._collector(job_id), keep_alive)
 
     assert services.jobs.queries.status(job_id).state is JobState.RUNNING
 
@@ -143,7 +143,7 @@ def test_a_full_disk_ends_the_run_at_once(started, services, hand, free_bytes):
 def test_all_images_are_downloaded_when_the_job_has_ended(started, tmp_path, hand):
     run, job_id = started()
 
-    status = run._watch(job_id, lambda ended: hand.step())
+    status = run._watch(job_id, run._collector(job_id), lambda ended: hand.step())
 
     assert status.state is JobState.DONE
     assert len(list((tmp_path / "out/cutout").iterdir())) == IMAGES
