@@ -77,8 +77,8 @@ class JobOptions:
                 ones.
             InvalidRecipe: If recipes have problems; the message lists those of all.
         """
-        if unknown := sorted(set(given) - OptionArguments.__optional_keys__):
-            known = ", ".join(sorted(OptionArguments.__optional_keys__))
+        if unknown := sorted(given.keys() - OptionArguments.__annotations__.keys()):
+            known = ", ".join(OptionArguments.__annotations__)
             raise InvalidOption(f"unknown option {', '.join(unknown)}; options: {known}")
         values: dict[str, Any] = dict(given)
         values["outputs"] = choose_outputs(
