@@ -28,7 +28,7 @@ _UNAVAILABLE: Final = 3
 """Exit code of `rmbg` while a service is unavailable."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class JobOfVersion(PlannedJob):
     """One job before it is submitted, and the version that submits it."""
 
@@ -65,7 +65,7 @@ def make_jobs(items: int, chance: random.Random, old: Build, new: Build) -> Upgr
         ("quick-old", keys_of("quick-old", SHARED_ITEMS), "quick-old", "interactive", 0.5, old),
         ("quick-new", keys_of("quick-new", SHARED_ITEMS), "quick-new", "interactive", 0.5, new),
     ]
-    jobs = [JobOfVersion(*each) for each in planned]
+    jobs = [JobOfVersion(*job, build=build) for *job, build in planned]
     return UpgradeJobs(list(jobs), frozenset(killers), poisoned="", refused={})
 
 
