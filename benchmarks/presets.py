@@ -24,16 +24,14 @@ from PIL import Image
 from presets_page import Measured, page
 
 from shared.recipes import presets
-from worker.imaging.compliance import Context, check
-from worker.imaging.compose import compose
-from worker.imaging.outputs import make_output
-from worker.imaging.render import RenderSource, draw
+from worker.imaging.compliance import check
+from worker.imaging.outputs import context_of, make_output
+from worker.imaging.render import RenderSource, draw, edge_colours
 from worker.imaging.types import NO_METADATA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from shared.recipes import Recipe
 
 ROOT: Final = Path(__file__).parents[1]
 LABELS: Final = ROOT / "tests/presets/feasible.json"
@@ -71,7 +69,7 @@ def _measure(photo: str, label: Mapping[str, Any], asked: argparse.Namespace) ->
             folder = asked.outputs / name
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{photo}.{recipe.format}").write_bytes(data)
-        findings = check(data, recipe.checks, _context(recipe, source))
+        findings = check(data, recipe.checks, context_of(recipe, draw(source, recipe)))
         size = f"{made.facts.width}x{made.facts.height}"
         is_feasible = name in label["feasible"]
         yield Measured(photo, name, is_feasible, made.facts.verdict, size, findings)
@@ -80,19 +78,7 @@ def _measure(photo: str, label: Mapping[str, Any], asked: argparse.Namespace) ->
 def _source(photo: Path, mask: Path) -> RenderSource:
     pixels = np.asarray(Image.open(photo).convert("RGB"))
     alpha = np.asarray(Image.open(mask).convert("L"))
-    colours = np.ascontiguousarray(compose(pixels, alpha, edges="estimate")[..., :3])
-    return RenderSource(pixels, colours, alpha)
-
-
-def _context(recipe: Recipe, source: RenderSource) -> Context:
-    drawn = draw(source, recipe, background_image=None)
-    return Context(
-        extension=recipe.format,
-        fill_of=recipe.fill_of,
-        mask=drawn.mask,
-        cut=frozenset(drawn.placement.cut),
-        upscaled=drawn.placement.upscaled,
-    )
+    return RenderSource(pixels, edge_colours(pixels, alpha), alpha)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ class CheckRequest(Document):
     tool: ClassVar[str] = "check"
     files: tuple[str, ...] = ()
     """Paths of files and folders."""
-    prefix: str | None = None
-    """`s3://bucket/prefix/`, or None."""
+    bucket: str = ""
+    """Bucket of the images in place of files, or ""."""
+    prefix: str = ""
+    """Prefix of their keys."""
     outputs: tuple[RecipeOutput, ...]
     as_json: bool = False
 

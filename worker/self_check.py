@@ -2,7 +2,6 @@
 
 import time
 from io import BytesIO
-from queue import Empty, SimpleQueue
 from typing import Final
 
 import click
@@ -15,7 +14,7 @@ from shared.job.spec import JobSpec
 from shared.models.registry import get
 from shared.objects.memory import MemoryStore
 from worker.app import build_local_engine
-from worker.engine import Finished, ItemRequest, ItemResult
+from worker.engine import Finished, ItemRequest, run_single
 from worker.inference import Loader
 from worker.settings import WorkerSettings
 
@@ -40,12 +39,11 @@ def check(settings: WorkerSettings) -> int:
         job_id="check", sequence=1, spec=spec, index=0, image_key="synthetic.png", model=model
     )
     engine = build_local_engine(settings, store)
-    results: SimpleQueue[ItemResult] = SimpleQueue()
     started_s = time.monotonic()
-    engine.offer(request, results, timeout_s=1)
-    record = _record_of(results)
+    outcome = run_single(engine, request, timeout_s=TIMEOUT_S)
     took_s = time.monotonic() - started_s
     engine.close()
+    record = outcome.record if isinstance(outcome, Finished) else None
     return _report(record, store, took_s)
 
 
@@ -56,14 +54,6 @@ def synthetic_image() -> npt.NDArray[np.uint8]:
     ground = np.stack([0.55 + 0.2 * y, 0.6 + 0.2 * y, 0.65 + 0.1 * x], axis=-1)
     body = np.stack([0.85 - x, 0.25 + 0.3 * y, 0.2 - 0.2 * x], axis=-1)
     return np.asarray(255 * np.clip(disc * body + (1 - disc) * ground, 0, 1), np.uint8)
-
-
-def _record_of(results: SimpleQueue[ItemResult]) -> ItemRecord | None:
-    try:
-        outcome = results.get(timeout=TIMEOUT_S).outcome
-    except Empty:
-        return None
-    return outcome.record if isinstance(outcome, Finished) else None
 
 
 def _report(record: ItemRecord | None, store: MemoryStore, took_s: float) -> int:

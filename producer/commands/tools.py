@@ -11,6 +11,7 @@ import click
 
 from producer.submission.options import DEFAULT_MODEL
 from producer.submission.outputs import choose_outputs
+from producer.submission.sources import parse_prefix
 from shared.errors import ConfigError, InvalidOption
 from shared.models import registry as models
 from shared.tool_requests import CheckRequest, PreviewRequest
@@ -44,7 +45,11 @@ def check(
     outputs = choose_outputs(presets).recipes
     if len(outputs) < len(set(presets)):
         raise InvalidOption("cutout and mask have no checks; name presets or recipe files")
-    _become_tool(CheckRequest(files=files, prefix=prefix, outputs=outputs, as_json=as_json))
+    bucket, folder = ("", "") if prefix is None else parse_prefix(prefix)
+    request = CheckRequest(
+        files=files, bucket=bucket, prefix=folder, outputs=outputs, as_json=as_json
+    )
+    _become_tool(request)
 
 
 @click.command

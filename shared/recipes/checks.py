@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 
 from shared.document import Document
+from shared.recipes.formats import FORMAT_NAMES
 from shared.recipes.parsing import Parsed, parse_bytes, parse_share, parts
 from shared.recipes.values import Aspect, Size
 
@@ -15,8 +16,6 @@ LEVELS: Final[tuple[Level, ...]] = ("must", "should")
 
 FileFormat: TypeAlias = Literal["jpg", "png", "gif", "bmp", "tiff", "webp", "avif"]
 """A file format that a marketplace can accept; more than an output can have."""
-FORMAT_NAMES: Final = {"jpeg": "jpg", "tif": "tiff"}
-"""Other names that people give."""
 
 
 @dataclass(frozen=True)

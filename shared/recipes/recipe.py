@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from shared.document import Document, Text
 from shared.recipes.background import Background, NoBackground, parse_background
-from shared.recipes.checks import FORMAT_NAMES, Checks
+from shared.recipes.checks import Checks
+from shared.recipes.formats import FORMAT_NAMES, Format
 from shared.recipes.parsing import Parsed, parse_bytes, parse_share, parts
 from shared.recipes.values import (
     Align,
@@ -22,7 +23,6 @@ from shared.recipes.values import (
     parse_position,
 )
 
-Format: TypeAlias = Literal["jpg", "png", "webp", "avif", "tiff", "zip"]
 SHORT_FORMS: Final = {"enlarge": "max_upscale", "gravity": "position", "scale": "fill"}
 """Names of fields that other tools use."""
 MAX_WIDTHS: Final = 16

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final, Literal, TypeAlias
 
 from shared.recipes.background import WHITE, Colour, NoBackground
+from shared.recipes.formats import LOSSLESS, TRANSPARENT
 from shared.recipes.recipe import Recipe
 from shared.recipes.values import Size
 
@@ -11,11 +12,7 @@ _Side: TypeAlias = Literal["left", "top", "right", "bottom"]
 
 MAX_CANVAS_PX: Final = 64_000_000
 """Largest canvas, in pixels."""
-TRANSPARENT: Final = frozenset({"png", "webp", "avif", "tiff", "zip"})
-"""Formats that keep transparency."""
 _OPPOSITE: Final[tuple[tuple[_Side, _Side], ...]] = (("left", "right"), ("top", "bottom"))
-LOSSLESS: Final = frozenset({"webp", "avif"})
-"""Formats that are lossy unless asked otherwise."""
 
 
 def conflicts(recipe: Recipe) -> tuple[str, ...]:

@@ -5,9 +5,8 @@ import uuid
 from functools import partial
 
 import pytest
-import redis
 from support.command import rmbg
-from support.servers import own_bucket
+from support.servers import own_environment
 from support.workers import MODEL, WorkerProcess
 
 from producer.client import Client
@@ -51,10 +50,7 @@ class Bucket:
 
 @pytest.fixture(scope="module")
 def env(servers):
-    own = servers.settings() | {"RMBG_INPUT_BUCKETS": BUCKET, "RMBG_OUTPUT_BUCKET": BUCKET}
-    with redis.Redis.from_url(own["RMBG_REDIS_URL"]) as client:
-        client.flushall()
-    with own_bucket(servers, BUCKET):
+    with own_environment(servers, BUCKET) as own:
         yield own
 
 

@@ -1,10 +1,9 @@
 """`rmbg rerender` and masks of earlier jobs: real servers and image code, a stand-in network."""
 
 import pytest
-import redis
 from support.command import complaint, rmbg
 from support.pictures import encoded, photo
-from support.servers import own_bucket
+from support.servers import own_environment
 from support.workers import MODEL, WorkerProcess
 
 from producer.client import Client
@@ -23,10 +22,7 @@ WAIT_S = 120
 
 @pytest.fixture(scope="module")
 def env(servers):
-    own = servers.settings() | {"RMBG_INPUT_BUCKETS": BUCKET, "RMBG_OUTPUT_BUCKET": BUCKET}
-    with redis.Redis.from_url(own["RMBG_REDIS_URL"]) as client:
-        client.flushall()
-    with own_bucket(servers, BUCKET):
+    with own_environment(servers, BUCKET) as own:
         yield own
 
 

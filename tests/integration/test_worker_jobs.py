@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-import redis
 from celery import Celery
 from kombu import Connection
 from PIL import Image
 from support.pictures import encoded, photo, plain
 from support.report_page import data_in, rows_in
-from support.servers import own_bucket
+from support.servers import own_environment
 from support.until import until
 from support.workers import MODEL, WorkerProcess
 
@@ -33,10 +32,7 @@ BUCKET = "worker-jobs"
 
 @pytest.fixture(scope="module")
 def env(servers):
-    own = servers.settings() | {"RMBG_INPUT_BUCKETS": BUCKET, "RMBG_OUTPUT_BUCKET": BUCKET}
-    with redis.Redis.from_url(own["RMBG_REDIS_URL"]) as client:
-        client.flushall()
-    with own_bucket(servers, BUCKET):
+    with own_environment(servers, BUCKET) as own:
         yield own
 
 

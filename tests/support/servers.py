@@ -73,6 +73,16 @@ def own_bucket(servers: EmbeddedServers, name: str) -> Iterator[None]:
     client.delete_bucket(Bucket=name)
 
 
+@contextmanager
+def own_environment(servers: EmbeddedServers, bucket: str) -> Iterator[dict[str, str]]:
+    """Return the settings of a system with an empty Redis, and with *bucket* to read and write."""
+    own = servers.settings() | {"RMBG_INPUT_BUCKETS": bucket, "RMBG_OUTPUT_BUCKET": bucket}
+    with redis.Redis.from_url(own["RMBG_REDIS_URL"]) as client:
+        client.flushall()
+    with own_bucket(servers, bucket):
+        yield own
+
+
 @pytest.fixture
 def bucket(servers: EmbeddedServers) -> Iterator[str]:
     """Name of an empty bucket for input and output that no other test uses."""

@@ -6,6 +6,7 @@ from worker.engine.item import ItemRequest, ItemResult
 from worker.engine.observer import Observer
 from worker.engine.payloads import Deferred, Finished, Outcome
 from worker.engine.preview_selection import PreviewSelection
+from worker.engine.single import run_single
 from worker.engine.stages import Stages, build_stages
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "PreviewSelection",
     "Stages",
     "build_stages",
+    "run_single",
 ]

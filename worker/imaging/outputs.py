@@ -2,26 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from shared.job.record import OutputFacts
 from shared.recipes import Recipe
-from shared.recipes.recipe import Format
+from shared.recipes.formats import MEDIA_TYPES
 from worker.imaging.compliance import Context, check, checks_of
 from worker.imaging.compliance.fixes import Complied, comply
 from worker.imaging.encode.encoding import Encoding
 from worker.imaging.encode.formats import encode
 from worker.imaging.render import Drawn, RenderSource, at_width, draw
 from worker.imaging.types import RgbImage, SourceMetadata
-
-MEDIA_TYPES: Final[Mapping[Format, str]] = {
-    "jpg": "image/jpeg",
-    "png": "image/png",
-    "webp": "image/webp",
-    "avif": "image/avif",
-    "tiff": "image/tiff",
-    "zip": "application/zip",
-}
 
 
 @dataclass(frozen=True)
@@ -54,7 +44,7 @@ def make_output(
     drawn = draw(source, recipe, background_image=background_image)
     sized = {width: at_width(drawn, width) if width else drawn for width in recipe.widths or (0,)}
     widest = sized[max(sized)]
-    checks, context = checks_of(recipe), _context(recipe, widest)
+    checks, context = checks_of(recipe), context_of(recipe, widest)
     first = Encoding.of(recipe, metadata)
     complied = comply(
         lambda encoding: encode(widest.pixels, encoding),
@@ -69,7 +59,8 @@ def make_output(
     return MadeOutput(files, MEDIA_TYPES[recipe.format], _facts(recipe, widest, complied, files))
 
 
-def _context(recipe: Recipe, drawn: Drawn) -> Context:
+def context_of(recipe: Recipe, drawn: Drawn) -> Context:
+    """Return what the checks of an output are told besides its bytes."""
     return Context(
         extension=recipe.format,
         fill_of=recipe.fill_of,

@@ -25,7 +25,7 @@ def check_files(request: bytes, env: Mapping[str, str]) -> int:
         ServiceUnavailable: If the store cannot be read.
     """
     asked = CheckRequest.model_validate_json(request)
-    images = _files(asked.files) if asked.prefix is None else _objects(asked.prefix, env)
+    images = _objects(asked.bucket, asked.prefix, env) if asked.bucket else _files(asked.files)
     count, is_failed = 0, False
     for name, data in images:
         count += 1
@@ -49,13 +49,9 @@ def _files(paths: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
                 raise InvalidOption(f"cannot read {path}: {err.strerror}") from err
 
 
-def _objects(prefix: str, env: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
-    scheme, _, rest = prefix.partition("://")
-    bucket, _, folder = rest.partition("/")
-    if scheme != "s3" or not bucket:
-        raise InvalidOption(f"--prefix {prefix!r} is not of the form s3://BUCKET/PREFIX/")
+def _objects(bucket: str, prefix: str, env: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
     store = S3Store(ServiceSettings.from_env(env).objects)
-    for found in store.list(bucket, folder):
+    for found in store.list(bucket, prefix):
         yield f"s3://{bucket}/{found.key}", store.get(bucket, found.key).data
 
 

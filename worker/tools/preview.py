@@ -4,7 +4,6 @@ import webbrowser
 from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from string import Template
 from typing import Final
 
@@ -20,7 +19,7 @@ from shared.models.registry import get
 from shared.objects.memory import MemoryStore
 from shared.tool_requests import PreviewRequest
 from worker.app import build_local_engine
-from worker.engine import Finished, ItemRequest, ItemResult
+from worker.engine import Finished, ItemRequest, run_single
 from worker.inference import Loader, Model
 from worker.settings import WorkerSettings
 
@@ -91,17 +90,15 @@ def _run(
     spec: JobSpec, key: str, model: Model, settings: WorkerSettings, store: MemoryStore
 ) -> ItemRecord:
     engine = build_local_engine(settings, store)
-    results: SimpleQueue[ItemResult] = SimpleQueue()
     try:
         request = ItemRequest(
             job_id=_JOB, sequence=1, spec=spec, index=0, image_key=key, model=model
         )
-        engine.offer(request, results, timeout_s=1)
-        outcome = results.get(timeout=TIMEOUT_S).outcome
-    except Empty as err:
-        raise RmbgError(f"{key}: no result within {TIMEOUT_S:g} s") from err
+        outcome = run_single(engine, request, timeout_s=TIMEOUT_S)
     finally:
         engine.close()
+    if outcome is None:
+        raise RmbgError(f"{key}: no result within {TIMEOUT_S:g} s")
     if not isinstance(outcome, Finished):
         raise RmbgError(f"{key} was not processed: {outcome.waiting_for}")
     if outcome.record.state == "failed" and not outcome.record.outputs:

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from shared.recipes.checks import FORMAT_NAMES, FileFormat
+from shared.recipes.checks import FileFormat
+from shared.recipes.formats import FORMAT_NAMES
 from worker.imaging.compliance.inspection import Inspection
 from worker.imaging.compliance.types import Outcome, judged, not_possible
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from shared.recipes import Recipe
-from shared.recipes.recipe import Format
+from shared.recipes.formats import Format
 from worker.imaging.types import NO_METADATA, SourceMetadata
 
 Subsampling: TypeAlias = Literal["4:4:4", "4:2:2", "4:2:0"]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-from shared.recipes.recipe import Format
+from shared.recipes.formats import Format
 from worker.imaging.encode.archive import encode_zip
 from worker.imaging.encode.avif import encode_avif
 from worker.imaging.encode.encoding import Encoding
