@@ -75,7 +75,7 @@ class Supervised:
 
     @property
     def deaths(self) -> int:
-        """Number of workers that ended, as the supervisors noticed or with them."""
+        """Number of workers that ended, alone or together with their supervisor."""
         logs = self.orders.folder.glob("supervisor-*.log")
         return self.killed + sum(log.read_text().count('"worker ended"') for log in logs)
 

@@ -73,8 +73,8 @@ class MaskReader:
     def find(self, item: ItemRef, source_etag: str) -> tuple[StoredMask, ...]:
         """Return the mask that was made of the source with this ETag, if there is one.
 
-        Whoever wrote it, it must be whole, and must not be one that a repair is to replace. None
-        is found either if the store refuses the object alone, as one in an archive tier.
+        The mask counts if it is whole and no repair is to replace it, whichever job wrote it. If
+        the store refuses only this object, such as one in an archive tier, none is found.
 
         Raises:
             StoreUnavailable: If the store cannot be asked now.

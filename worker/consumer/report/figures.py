@@ -26,7 +26,7 @@ class Figures:
 
     devices: Counter[str] = field(default_factory=Counter)
     musts: Counter[str] = field(default_factory=Counter)
-    """Images by check that had to pass and failed."""
+    """Number of images that failed a check which must pass, by check."""
     shoulds: Counter[str] = field(default_factory=Counter)
     """Images by check that should pass and failed."""
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
