@@ -92,7 +92,7 @@ class DecodedRedo:
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
-    """The encoded outputs (without files with `Hide`), and the facts for the record."""
+    """The encoded outputs, and the facts for the record."""
 
     present: Present
     """The source's ETag, and outputs that need not be written."""

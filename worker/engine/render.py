@@ -130,7 +130,7 @@ class _Rendering:
         facts = doubted(made.facts) if verdict != "ok" else made.facts
         return EncodedOutput(
             output.name,
-            {} if self._is_hidden else made.files,
+            made.files,
             recipe.format,
             made.media_type,
             self._spec.hash_of(output.name, has_alpha=self._has_alpha),
