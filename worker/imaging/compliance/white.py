@@ -47,11 +47,11 @@ LOSSY: Final = Rule(block_px=16, distance_px=32, level=250, near=Near(100, 0.06)
 _FULL: Final = (
     (95, Near(180, 0.001)),
     (90, Near(180, 0.03)),
-    (80, Near(160, 0.15)),
-    (70, Near(125, 0.22)),
-    (0, Near(50, 0.3)),
+    (80, Near(130, 0.15)),
+    (70, Near(85, 0.22)),
+    (0, Near(40, 0.3)),
 )
-_SUBSAMPLED: Final = ((90, Near(150, 0.045)), (70, Near(130, 0.08)), (0, Near(90, 0.12)))
+_SUBSAMPLED: Final = ((90, Near(115, 0.045)), (70, Near(95, 0.08)), (0, Near(70, 0.12)))
 """Least quality of a JPEG, and the limits beside the mask; colours stray at any quality if their
 resolution is reduced."""
 
