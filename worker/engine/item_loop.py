@@ -6,6 +6,7 @@ Threads call it with what they took from the scheduler. Stages return; nothing c
 import logging
 import random
 import time
+import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -142,8 +143,10 @@ class ItemLoop:
                 self.holdings.settle(item, step.payload)
                 self._act_on(step, result)
             case Finished():
+                step.forget_payload()
                 self._leave(item, result)
             case _:
+                step.forget_payload()
                 self.inflight.moved()
                 self.inflight.resume(item)
                 self.holdings.settle(item, result)
@@ -180,6 +183,8 @@ class ItemLoop:
                 if not isinstance(reason, RmbgError):
                     facts = {"job_id": item.request.job_id, "image_key": item.request.image_key}
                     logger.error("unexpected error in a stage", extra=facts, exc_info=reason)
+                step.forget_payload()
+                traceback.clear_frames(error.__traceback__)
                 self._leave(item, Finished(failed_record(item, reason)))
             case Defer(reason, is_outage):
                 self.defer(item, reason, is_outage=is_outage)

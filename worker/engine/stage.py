@@ -115,13 +115,21 @@ class BatchStage(Stage[P]):
         return self.run_batch([item], [payload])[0]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Step:
     """An item that is about to go through a stage."""
 
     item: Item
     stage: Stage[Any]
     payload: Payload
+    """Gone once the step has ended: see `forget_payload`."""
+
+    def forget_payload(self) -> None:
+        """Free the payload of a step that has ended, before its memory is granted to others.
+
+        The threads that ran the step refer to it until they take their next one.
+        """
+        del self.payload
 
     @property
     def share(self) -> Hashable:
