@@ -59,6 +59,10 @@ _COMMANDS: Final = {
         "producer.commands.recipes:recipes",
         "Check recipe files, and print the schema of a recipe.",
     ),
+    "keys": (
+        "producer.commands.keys:keys",
+        "Create, list, rotate and revoke API keys of the gateway.",
+    ),
     "weights": (
         "producer.commands.weights:weights",
         "Download, verify and list model weights.",

@@ -10,10 +10,12 @@
     + LicenceRefused           a non-commercial model with `RMBG_COMMERCIAL=1`
     + WeightsInvalid           missing, truncated or altered weights; nothing is loaded
     + DeviceMissing            the requested device does not exist
+    + UnknownKey               there is no API key of this name
     + UnknownJob               the job is neither in Redis nor in the bucket
     + JobConflict              the job id is in use for other keys or parameters
     + JobNotDone               the job has not ended, so it cannot be retried
     + NoKeys                   a submission without image keys
+    + TooManyOpen              a tenant has as many open images as it may have
     + ServiceUnfit             a service that would lose or damage work; see `rmbg doctor`
   x ServiceUnavailable       a service is unreachable or refuses access; commands exit with 3
     + RedisUnavailable         try again later
@@ -102,12 +104,20 @@ class DeviceMissing(ConfigError):
     """The requested device does not exist on this machine."""
 
 
+class UnknownKey(ConfigError):
+    """There is no API key of this name."""
+
+
 class UnknownJob(ConfigError):
     """There is no job with this id."""
 
 
 class JobConflict(ConfigError):
     """The job id is in use for other keys or parameters."""
+
+
+class TooManyOpen(ConfigError):
+    """A tenant would have more open images than it may have."""
 
 
 class JobNotDone(ConfigError):

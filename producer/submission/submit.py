@@ -4,6 +4,7 @@ import functools
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from itertools import chain
 
@@ -11,7 +12,14 @@ from producer.services import Services
 from producer.submission.manifest import stage
 from producer.submission.options import JobOptions
 from producer.submission.sources import PrefixSource, Source, parse_prefix
-from shared.errors import InvalidOption, JobConflict, NoKeys, RmbgError, ServiceUnavailable
+from shared.errors import (
+    InvalidOption,
+    JobConflict,
+    NoKeys,
+    RmbgError,
+    ServiceUnavailable,
+    TooManyOpen,
+)
 from shared.job.differences import differences
 from shared.job.keys import manifest_key
 from shared.job.output_keys import (
@@ -84,7 +92,12 @@ def list_prefix(services: Services, url: str, spec: JobSpec, save_prefix: str) -
 
 
 def submit(
-    services: Services, source: Source, spec: JobSpec, *, job_id: str | None = None
+    services: Services,
+    source: Source,
+    spec: JobSpec,
+    *,
+    job_id: str | None = None,
+    most_open: int = 0,
 ) -> Submitted:
     """Create a job from *spec* and the keys of *source*, and publish its first tickets.
 
@@ -92,9 +105,17 @@ def submit(
     After an error no job runs, unless only Redis's answer to the last command was lost. Staged
     keys without a job expire within an hour.
 
+    Args:
+        services: The services that hold the buckets and the job store.
+        source: The image keys.
+        spec: The document of the job.
+        job_id: ID of the job; None derives it from keys and parameters.
+        most_open: Most images of the tenant that have not ended; 0: any number.
+
     Raises:
         NoKeys: If *source* has no key; nothing is created.
         JobConflict: If *job_id* is in use for other keys or parameters.
+        TooManyOpen: If the tenant would have more than *most_open* open images.
         ServiceUnavailable: If Redis or the object store is unavailable, or a bucket is missing.
         ServiceUnfit: If Redis may delete open jobs.
     """
@@ -103,19 +124,18 @@ def submit(
         services.objects.check(bucket)
     nonce = secrets.token_hex(8)
     try:
-        submission = _prepare(services, source, nonce, spec, job_id)
+        prepared = _prepare(services, source, nonce, spec)
     except RmbgError:
         _delete_chunks(services, nonce, spec)
         raise
+    submission = replace(prepared, job_id=job_id, most_open=most_open)
     submitted = _create_or_join(services, submission)
     services.feed()
     services.persist()
     return submitted
 
 
-def _prepare(
-    services: Services, source: Source, nonce: str, spec: JobSpec, job_id: str | None
-) -> Submission:
+def _prepare(services: Services, source: Source, nonce: str, spec: JobSpec) -> Submission:
     is_interactive = spec.priority is Priority.INTERACTIVE
     keys = _at_most(source, MAX_INTERACTIVE_ITEMS) if is_interactive else source
     staged = stage(
@@ -133,7 +153,7 @@ def _prepare(
         spec=spec,
         total=staged.total,
         keys_sha256=staged.keys_sha256,
-        job_id=job_id,
+        job_id=None,
         manifest=nonce,
     )
 
@@ -145,6 +165,9 @@ def _create_or_join(services: Services, submission: Submission) -> Submitted:
     """
     try:
         submitted = services.jobs.submissions.submit(submission)
+    except TooManyOpen:
+        _delete_chunks(services, submission.manifest, submission.spec)
+        raise
     except JobConflict as err:
         _delete_chunks(services, submission.manifest, submission.spec)
         raise JobConflict(f"{err} ({_what_differs(services, submission)})") from err

@@ -99,6 +99,8 @@ class JobSpec(Document):
     """Day of submission, `YYYY-MM-DD` in UTC; part of preview keys."""
     thresholds: Thresholds = Thresholds()
     """Quality figures beyond which a cutout is sent to review or rejected."""
+    tenant: str = ""
+    """Whom the job belongs to; empty for jobs of commands and of the Python client."""
     review_prefix: str | None = None
     """Prefix to which doubtful cutouts are copied, or None."""
     previews: Previews = Previews.SAMPLE
@@ -182,6 +184,8 @@ class JobSpec(Document):
         chosen: dict[str, Json] = {} if outputs == [[], True, True] else {"outputs": outputs}
         if self.naming is Naming.COMFYUI and self.reuse_masks:
             chosen["numbers"] = self.counter_base  # of the job that is rendered again
+        if self.tenant:  # two tenants with the same keys must not share a job
+            chosen["tenant"] = self.tenant
         return digest(same | multiplied | chosen | {"keys": keys_sha256})
 
     @property
@@ -282,6 +286,7 @@ _ADDED: Final = (
     "previews",
     "preview_every",
     "reuse_masks",
+    "tenant",
 )
 """Fields that version 0.1 refuses."""
 _HASHED: Final = frozenset(

@@ -35,12 +35,16 @@ milliseconds. `job|unit` identifies a ticket.
 | `rmbg:totals` | string | sums over jobs and workers (JSON); expires after a few seconds |
 | `rmbg:turn` | string | time at which a worker took the latest recovery round |
 | `rmbg:durable` | string | no meaning: it is written so that `durable` can wait for it |
+| `rmbg:tenant:{tenant}:jobs` | sorted set | job -> its sequence number, of jobs with a tenant |
+| `rmbg:api_keys` | hash | name -> API key (JSON, with the hash of its secret) |
+| `rmbg:requests:{name}` | string | time at which all requests of an API key are allowed again |
 | `rmbg:events` | stream | one event per job and generation: job_id, event, generation, total, done, failed |
 """  # noqa: E501 - a table row is one line
 
 from typing import Final
 
 DURABLE: Final = "rmbg:durable"
+API_KEYS: Final = "rmbg:api_keys"
 
 
 def job(job_id: str, *part: str) -> str:

@@ -33,6 +33,22 @@ class Queries(StorePart):
         """Return the status of all jobs in Redis, newest first."""
         return self._statuses([job_id.decode() for job_id in self.connection.run("jobs")])
 
+    def jobs_of(self, tenant: str, *, before: int = 0, count: int) -> tuple[list[JobStatus], int]:
+        """Return a page of a tenant's jobs, newest first, and where the next page begins.
+
+        Args:
+            tenant: The tenant.
+            before: What the previous page returned as its end; 0 for the first page.
+            count: Most jobs of a page.
+
+        Returns:
+            The jobs, and the *before* of the next page; 0 if this one is the last.
+        """
+        flat = self.connection.run("tenant_jobs", tenant=tenant, before=before, count=count + 1)
+        names, sequences = [job.decode() for job in flat[::2]], [int(each) for each in flat[1::2]]
+        following = sequences[count - 1] if len(names) > count else 0
+        return self._statuses(names[:count]), following
+
     def spec(self, job_id: str) -> JobSpec:
         """Return the job document.
 

@@ -2,6 +2,7 @@
 
 from typing import Self
 
+from shared.jobstore.api_keys import ApiKeys
 from shared.jobstore.connection import ANSWER_S, Connection
 from shared.jobstore.fleet import Fleet
 from shared.jobstore.leases import Leases
@@ -25,6 +26,7 @@ class JobStore:
     def __init__(self, connection: Connection, *, rules: Rules | None = None) -> None:
         self.rules = rules = rules or Rules()
         self.connection = connection
+        self.api_keys = ApiKeys(connection, rules)
         self.fleet = Fleet(connection, rules)
         self.leases = Leases(connection, rules)
         self.submissions = Submissions(connection, rules)

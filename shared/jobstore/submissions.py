@@ -12,6 +12,7 @@ from shared.errors import (
     RedisFull,
     RedisUnavailable,
     ServiceUnfit,
+    TooManyOpen,
 )
 from shared.job.features import describe_need
 from shared.job.manifest import CHUNK_KEYS
@@ -32,6 +33,8 @@ class Submission:
     """Hash of all keys in order; together with the parameters it identifies the same job."""
     job_id: str | None
     """An id chosen by the user, or None to derive one."""
+    most_open: int = 0
+    """Most images of the tenant that have not ended, these included; 0: any number."""
     manifest: str
     """The nonce under which the keys were staged."""
 
@@ -71,12 +74,13 @@ class Submissions(StorePart):
         number of concurrent submissions create one job. The next `recover` returns its first
         tickets.
 
-        After any error but `NoKeys` and `JobConflict` the job may exist, if only the reply got
-        lost. A repetition of the submission then returns `created` again.
+        After any error but `NoKeys`, `JobConflict` and `TooManyOpen` the job may exist, if only the
+        reply got lost. A repetition of the submission then returns `created` again.
 
         Raises:
             NoKeys: If there is no item.
             JobConflict: If the given id exists with other keys or parameters.
+            TooManyOpen: If the tenant would have more open images than allowed.
             RedisFull: If Redis is near its memory limit.
             RedisUnavailable: If it cannot be reached, or has lost the staged keys: stage again.
         """
@@ -99,7 +103,14 @@ class Submissions(StorePart):
             nonce=submission.manifest,
             join_ms=to_ms(self.rules.join_after_end_s),
             model=spec.rem_mode,
+            tenant=spec.tenant,
+            most_open=submission.most_open,
         )
+        if answer == b"OVER":
+            raise TooManyOpen(
+                f"{spec.tenant} has {int(job_id[0]):,} images in progress and may have "
+                f"{submission.most_open:,}; submit {submission.total:,} more when others have ended"
+            )
         if answer == b"UNSTAGED":
             raise RedisUnavailable(
                 f"staged keys are missing from {self.connection.where()}; submit again"

@@ -40,7 +40,9 @@ _VALUES: Final[Mapping[str, loader.Arg]] = {
     "unknown": 1,
     "spec": "{}",
     "added": "{}",
-    **dict.fromkeys(("needs", "needs_reason", "features"), ""),
+    **dict.fromkeys(("needs", "needs_reason", "features", "tenant"), ""),
+    "name": _JOB,
+    **dict.fromkeys(("most", "every_ms", "count"), 1),
     "info": '{"slots":1}',
     "record": '{"attempts":0}',
     "queue": _QUEUES[0],
@@ -141,6 +143,7 @@ def _keys() -> list[str]:
     named: list[tuple[str, ...]] = [(), ("tickets",), *units, *((part,) for part in parts)]
     own = [layout.job(_JOB, *part).replace("rmbg:", _PREFIX, 1) for part in named]
     names = ("jobs", "sequence", "claimed", "leased", "parked", "workers", "worker_infos")
-    more = ("unserved", "totals", "longest", "turn", "events", "numbers", f"staged:{_JOB}")
+    more = ("unserved", "totals", "longest", "turn", "events", "numbers")
+    named_job = (f"staged:{_JOB}", f"requests:{_JOB}")
     queues = [f"{kind}:{queue}" for kind in ("feeding", "queued") for queue in _QUEUES]
-    return own + [_PREFIX + name for name in (*names, *more, *queues)]
+    return own + [_PREFIX + name for name in (*names, *more, *named_job, *queues)]

@@ -33,6 +33,9 @@ local function part_key(job, part) return 'rmbg:job:' .. job .. ':' .. part end
 local function ticket_key(job, unit) return 'rmbg:job:' .. job .. ':ticket:' .. unit end
 local function records_key(job, unit) return 'rmbg:job:' .. job .. ':records:' .. unit end
 
+local function requests_key(name) return 'rmbg:requests:' .. name end
+local function tenant_jobs_key(tenant) return 'rmbg:tenant:' .. tenant .. ':jobs' end
+
 local function now()
   local time = call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)

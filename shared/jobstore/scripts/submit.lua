@@ -2,17 +2,21 @@
 -- Creates a job, or joins the one that this submission created before.
 --
 -- ARGS  given fingerprint total:int chunks:int spec added queue nonce join_ms:int model
--- ARGS  needs needs_reason
+-- ARGS  needs needs_reason tenant most_open:int
 --       given: job id chosen by the user, or ''; fingerprint: hash of parameters and keys
 --       chunks: number of chunks that must be staged under the nonce; spec: job document (JSON)
 --       added: fields of it that version 0.1 does not read (JSON); needs: features, separated by
 --       spaces; needs_reason: what the job waits for while no worker has them
+--       tenant: whom the job belongs to, or ''; most_open: most images of the tenant that have
+--       not ended, 0 for any number
 --       join_ms: how long after its end a job is joined
 -- USES  needs
 -- Returns   {'CREATED', job id}
 --           {'JOINED', job id}    the given id exists with these keys and parameters; or a job
 --                                 without an id has them and runs or has just ended
 --           {'CONFLICT', job id}  the given id exists with other keys or parameters
+--           {'OVER', n}           the tenant has n images that have not ended; with these it would
+--                                 have more than most_open
 --           {'UNSTAGED'}          chunks are missing: expired, or lost by Redis
 -- Repeated: joins; with the same nonce it returns the same as before.
 
@@ -48,6 +52,20 @@ local function may_join(job)
   return not found[2] or time - tonumber(found[2]) <= join_ms
 end
 
+-- Images of the tenant's jobs that have not ended; forgotten jobs are dropped from its list.
+local function open_images()
+  local open = 0
+  for _, known in ipairs(call('ZRANGE', tenant_jobs_key(tenant), 0, -1)) do
+    local found = call('HMGET', job_key(known), 'state', 'total', 'done', 'failed')
+    if not found[1] then
+      call('ZREM', tenant_jobs_key(tenant), known)
+    elseif found[1] == RUNNING and not is_cancelled(known) then
+      open = open + found[2] - found[3] - found[4]
+    end
+  end
+  return open
+end
+
 if given ~= '' then
   local known = call('HGET', job_key(given), 'fingerprint')
   if known == fingerprint then return joined(given) end
@@ -58,6 +76,13 @@ else
 end
 
 if call('HLEN', staged_key(nonce)) ~= chunks then return { 'UNSTAGED' } end
+if most_open > 0 then
+  local open = open_images()
+  if open + total > most_open then
+    call('DEL', staged_key(nonce))
+    return { 'OVER', open }
+  end
+end
 
 local sequence = next_sequence()
 local job = given
@@ -76,5 +101,6 @@ call('PERSIST', part_key(job, 'manifest'))
 call('SETBIT', part_key(job, 'ended'), total - 1, 0)
 drop_forgotten()
 call('ZADD', JOBS, sequence, job)
+if tenant ~= '' then call('ZADD', tenant_jobs_key(tenant), sequence, job) end
 append_to_feeding(job, queue)
 return { 'CREATED', job }
