@@ -1,0 +1,51 @@
+"""Build the application of the gateway."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Final
+
+import anyio.to_thread
+from fastapi import FastAPI
+
+from producer.gateway import problems
+from producer.gateway.context import Gateway
+from producer.gateway.limits import BodyLimit, ResponseHeaders
+from producer.gateway.probes import Measured, Metrics
+from producer.gateway.routes import catalogue, jobs, results
+
+_ROUTERS: Final = (jobs.router, results.router, catalogue.router)
+_ABOUT: Final = """Background removal for whole catalogues.
+
+Send `Authorization: Bearer KEY` with a key of `rmbg keys create`. Errors are problem documents
+(RFC 9457).
+"""
+
+
+def build_app(gateway: Gateway, metrics: Metrics) -> FastAPI:
+    """Return the application that serves *gateway* and counts into *metrics*."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        threads = anyio.to_thread.current_default_thread_limiter()
+        threads.total_tokens = gateway.settings.threads
+        yield
+
+    app = FastAPI(
+        title="rmbg-queue",
+        version=version("rmbg-queue"),
+        description=_ABOUT,
+        lifespan=lifespan,
+        docs_url=None,  # pages that load scripts from other hosts
+        redoc_url=None,
+        responses=problems.RESPONSES,
+    )
+    app.state.gateway = gateway
+    problems.install(app)
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.add_middleware(BodyLimit, max_bytes=gateway.settings.max_body_bytes)
+    app.add_middleware(ResponseHeaders)
+    app.add_middleware(Measured, metrics=metrics, clock=time.monotonic)
+    return app

@@ -1,0 +1,136 @@
+"""Bodies of requests and responses."""
+
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from shared.job.options import PictureOptions
+from shared.job.outputs import MAX_OUTPUTS
+from shared.job.record import ItemRecord
+from shared.job.spec import Existing, ImageOutput, Naming, Previews, Priority
+from shared.job.thresholds import Thresholds
+from shared.jobstore.values import JobStatus
+from shared.recipes import Recipe
+
+ObjectKey: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+MAX_KEYS = 100_000
+"""Most keys in the body of a request; longer lists go into the bucket, see `keys_from`."""
+
+
+class Body(BaseModel):
+    """Base class of bodies of requests: unknown fields are an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class JobRequest(Body):
+    """A job to create; exactly one of `keys`, `prefix` and `keys_from` names its images."""
+
+    keys: Annotated[list[ObjectKey], Field(min_length=1, max_length=MAX_KEYS)] | None = None
+    """Keys of images in the bucket of the API key."""
+    prefix: ObjectKey | None = None
+    """All images whose key begins with this."""
+    keys_from: ObjectKey | None = None
+    """Key of an object that lists image keys: CSV with a column `key`, or JSON lines with a
+    field `key`."""
+    model: str | None = None
+    """Model of `/v1/models`; by default the gateway's."""
+    outputs: Annotated[list[str | Recipe], Field(max_length=MAX_OUTPUTS + 2)] = []
+    """`cutout`, `mask`, names of `/v1/presets`, and recipes; by default cutout and mask."""
+    save_prefix: Annotated[str, StringConstraints(min_length=1, max_length=1024)] = "ComfyUI"
+    """Prefix of the outputs, below the prefix of the API key."""
+    image_output: ImageOutput = ImageOutput.SAVE
+    naming: Naming = Naming.SOURCE
+    existing: Existing = Existing.REPLACE
+    priority: Priority = Priority.BULK
+    previews: Previews = Previews.ALL
+    options: PictureOptions = PictureOptions()
+    thresholds: Thresholds = Thresholds()
+    keep_mask: bool = True
+    reuse_masks: bool = True
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        given = [each for each in (self.keys, self.prefix, self.keys_from) if each is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of keys, prefix and keys_from")
+        return self
+
+
+class JobPage(BaseModel):
+    """A page of jobs, newest first."""
+
+    jobs: list[JobStatus]
+    next: str | None
+    """The `cursor` of the next page; null on the last one."""
+
+
+class RecordQuery(Body):
+    """Which records of a job to return."""
+
+    cursor: Annotated[int, Field(ge=0, le=2**31, description="First index of the page")] = 0
+    limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    state: Literal["done", "failed"] | None = None
+    verdict: Literal["ok", "review", "reject"] | None = None
+    check: Annotated[str | None, Field(description="Name of a check that failed")] = None
+    links: Annotated[bool, Field(description="Add links that are valid for an hour")] = False
+
+    def includes(self, record: ItemRecord) -> bool:
+        """Return whether the filters let *record* pass."""
+        return (
+            (self.state is None or record.state == self.state)
+            and (self.verdict is None or record.verdict == self.verdict)
+            and (
+                self.check is None
+                or any(self.check in each.failed for each in record.outputs.values())
+            )
+        )
+
+
+class LinkedRecord(ItemRecord):
+    """The record of an image, with signed links if the request asked for them."""
+
+    cutout_url: str | None = None
+    mask_url: str | None = None
+    output_urls: dict[str, list[str | None]] | None = None
+
+
+class RecordPage(BaseModel):
+    """A page of records in the order of the job's images."""
+
+    records: list[LinkedRecord]
+    next: int | None
+    """The `cursor` of the next page; null on the last one."""
+
+
+class Retried(BaseModel):
+    """What a retry has started."""
+
+    images: int
+    """Failed images that are processed again."""
+
+
+class ModelInfo(BaseModel):
+    """A model that a job may name."""
+
+    name: str
+    licence: str
+    commercial: bool
+    """Whether the licence allows commercial use."""
+
+
+class PresetInfo(BaseModel):
+    """A preset that a job may name as an output."""
+
+    name: str
+    version: int
+    unverified: bool
+    """Whether no official page was found for its figures."""
+    source: dict[str, Any] | None
+    """Title, address and day of reading of the page that the figures come from."""
+
+
+class Health(BaseModel):
+    """Whether the gateway can serve requests."""
+
+    status: Literal["ok"] = "ok"

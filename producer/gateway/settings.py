@@ -1,0 +1,33 @@
+"""Settings of the gateway: `RMBG_GATEWAY_*` beside those of the services."""
+
+from typing import Annotated, Final
+
+from pydantic import AliasGenerator, ConfigDict, Field
+
+from shared.reader import Settings, group
+from shared.settings import ServiceSettings
+
+MIB: Final = 2**20
+
+
+class GatewaySettings(Settings):
+    """Settings of a gateway."""
+
+    model_config = ConfigDict(
+        alias_generator=AliasGenerator(validation_alias=lambda name: f"RMBG_GATEWAY_{name.upper()}")
+    )
+
+    services: ServiceSettings = group()
+    host: str = "127.0.0.1"
+    """Address to listen on (`RMBG_GATEWAY_HOST`)."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    """Port to listen on (`RMBG_GATEWAY_PORT`); 0 lets the system choose one."""
+    probes_port: Annotated[int, Field(ge=0, le=65_535)] = 9102
+    """Port of `/healthz`, `/readyz` and `/metrics` (`RMBG_GATEWAY_PROBES_PORT`), which need no
+    key; on the same address."""
+    threads: Annotated[int, Field(ge=4, le=1000)] = 64
+    """Requests that wait for Redis or the object store at once (`RMBG_GATEWAY_THREADS`)."""
+    max_body_bytes: Annotated[int, Field(ge=MIB)] = 64 * MIB
+    """Largest body of a request (`RMBG_GATEWAY_MAX_BODY_BYTES`)."""
+    model: str = "isnet-general-use"
+    """Model of requests that name none (`RMBG_GATEWAY_MODEL`)."""

@@ -1,0 +1,97 @@
+"""The process `rmbg-gateway`: its start, its probes, its log and its end."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from support.until import until
+
+pytestmark = pytest.mark.integration
+COMMAND = str(Path(sys.executable).with_name("rmbg-gateway"))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def process(service_env, tmp_path):
+    """A running gateway: its address, that of its probes, its log and the process."""
+    port, probes = free_port(), free_port()
+    env = {
+        **service_env,
+        "PATH": os.defpath,
+        "RMBG_GATEWAY_PORT": str(port),
+        "RMBG_GATEWAY_PROBES_PORT": str(probes),
+    }
+    log = tmp_path / "log"
+    with log.open("wb") as stderr, subprocess.Popen([COMMAND], env=env, stderr=stderr) as running:
+        here = f"http://127.0.0.1:{port}"
+        until(lambda: answers(f"{here}/openapi.json"))
+        yield here, f"http://127.0.0.1:{probes}", log, running
+        running.kill()
+
+
+def answers(url):
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_it_serves_probes_and_metrics_beside_the_api_and_leaves_on_sigterm(process, new_key):
+    here, probes, log, running = process
+    text = new_key()
+    headers = {"Authorization": f"Bearer {text}"}
+    assert httpx.get(f"{here}/v1/jobs?secret=1", headers=headers).status_code == 200
+    assert httpx.get(f"{here}/v1/{'x' * 50}").status_code == 404
+
+    until(lambda: answers(f"{probes}/healthz"))
+    assert httpx.get(f"{probes}/readyz").text == "ok\n"
+    metrics = httpx.get(f"{probes}/metrics").text
+    assert 'rmbg_gateway_requests_total{method="GET",route="/v1/jobs",status="200"} 1.0' in metrics
+    assert "xxx" not in metrics
+    assert httpx.get(f"{here}/metrics").status_code == 404
+
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(30) in (0, -signal.SIGTERM)
+    written = log.read_text()
+    assert text not in written
+    assert "secret" not in written
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "reason"),
+    [
+        ({"RMBG_GATEWAY_PORT": "x"}, 2, "RMBG_GATEWAY_PORT"),
+        ({"RMBG_REDIS_URL": "redis://127.0.0.1:1/0"}, 3, "Redis at 127.0.0.1:1"),
+    ],
+)
+def test_a_start_that_cannot_succeed_is_refused_in_one_line(changes, code, reason, service_env):
+    done = subprocess.run(
+        [COMMAND],
+        env={**service_env, **changes, "PATH": os.defpath},
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == code, done
+    assert reason in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_is_refused_in_one_line(service_env):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        env = {**service_env, "PATH": os.defpath, "RMBG_GATEWAY_PORT": port}
+        done = subprocess.run([COMMAND], env=env, capture_output=True, text=True)
+
+    assert done.returncode == 2
+    assert f"RMBG_GATEWAY_PORT: 127.0.0.1:{port} cannot be bound" in done.stderr
