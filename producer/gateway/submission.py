@@ -66,6 +66,7 @@ def create_job(
         _source(services, key, wanted, spec, options.save_prefix),
         spec,
         job_id=None if idempotency_key is None else job_id_of(key.tenant, "jobs", idempotency_key),
+        weight=key.weight,
         most_open=key.max_open_images,
     )
 

@@ -97,6 +97,7 @@ def submit(
     spec: JobSpec,
     *,
     job_id: str | None = None,
+    weight: int = 1,
     most_open: int = 0,
 ) -> Submitted:
     """Create a job from *spec* and the keys of *source*, and publish its first tickets.
@@ -110,6 +111,7 @@ def submit(
         source: The image keys.
         spec: The document of the job.
         job_id: ID of the job; None derives it from keys and parameters.
+        weight: Weight of the tenant beside others.
         most_open: Most images of the tenant that have not ended; 0: any number.
 
     Raises:
@@ -128,7 +130,7 @@ def submit(
     except RmbgError:
         _delete_chunks(services, nonce, spec)
         raise
-    submission = replace(prepared, job_id=job_id, most_open=most_open)
+    submission = replace(prepared, job_id=job_id, weight=weight, most_open=most_open)
     submitted = _create_or_join(services, submission)
     services.feed()
     services.persist()

@@ -5,7 +5,7 @@ milliseconds. `job|unit` identifies a ticket.
 
 | key | type | holds |
 |---|---|---|
-| `rmbg:job:{job}` | hash | state, cancelled, total, done, failed, generation, repaired (generation of the last repair), sequence, cursor (first item not yet fed), first_epoch, highest_epoch, queue, spec, added (fields of the spec that version 0.1 refuses), needs (features, separated by spaces), needs_reason, model, fingerprint, manifest (nonce), created_ms, started_ms, finished_ms, waiting_for, waiting_until_ms, ended_without |
+| `rmbg:job:{job}` | hash | state, cancelled, total, done, failed, generation, repaired (generation of the last repair), sequence, cursor (first item not yet fed), first_epoch, highest_epoch, queue, spec, added (fields of the spec that version 0.1 refuses), needs (features, separated by spaces), needs_reason, model, fingerprint, manifest (nonce), created_ms, started_ms, finished_ms, waiting_for, waiting_until_ms, ended_without, tenant |
 | `rmbg:job:{job}:ended` | bitmap | items that have ended, in this or an earlier generation |
 | `rmbg:job:{job}:failed` | bitmap | those of them that failed |
 | `rmbg:job:{job}:manifest` | hash | chunk number -> packed keys (`shared.job.manifest`) |
@@ -23,7 +23,11 @@ milliseconds. `job|unit` identifies a ticket.
 | `rmbg:derived:{fingerprint}` | string | latest job without a given id with these keys and parameters |
 | `rmbg:staged:{nonce}` | hash | chunk number -> packed keys, before submission |
 | `rmbg:numbers:{bucket}/{stem}` | string | highest reserved file number |
-| `rmbg:feeding:{queue}` | list | jobs with items to feed; the head is next |
+| `rmbg:feeding:{queue}`, `rmbg:feeding:{queue}:{tenant}` | list | jobs with items to feed, without a tenant and of each tenant; the head is next |
+| `rmbg:turns:{queue}` | sorted set | tenant with such a job -> its served time: items issued, divided by its weight |
+| `rmbg:served:{queue}` | string | served time of the tenant that was fed last |
+| `rmbg:weights` | hash | tenant -> its weight |
+| `rmbg:bursts` | hash | tenant -> items that may still overtake queued bulk tickets |
 | `rmbg:unserved` | list | jobs with items to feed whose needs no registered worker has |
 | `rmbg:queued:{queue}` | sorted set | ticket -> time of issue; its message is on its way |
 | `rmbg:claimed` | hash | queue -> newest time of issue of a ticket claimed from it |

@@ -33,6 +33,8 @@ class Submission:
     """Hash of all keys in order; together with the parameters it identifies the same job."""
     job_id: str | None
     """An id chosen by the user, or None to derive one."""
+    weight: int = 1
+    """Weight of the tenant beside others; see `_feeding.lua`."""
     most_open: int = 0
     """Most images of the tenant that have not ended, these included; 0: any number."""
     manifest: str
@@ -104,6 +106,7 @@ class Submissions(StorePart):
             join_ms=to_ms(self.rules.join_after_end_s),
             model=spec.rem_mode,
             tenant=spec.tenant,
+            weight=submission.weight,
             most_open=submission.most_open,
         )
         if answer == b"OVER":

@@ -42,7 +42,7 @@ _VALUES: Final[Mapping[str, loader.Arg]] = {
     "added": "{}",
     **dict.fromkeys(("needs", "needs_reason", "features", "tenant"), ""),
     "name": _JOB,
-    **dict.fromkeys(("most", "every_ms", "count"), 1),
+    **dict.fromkeys(("most", "every_ms", "count", "weight"), 1),
     "info": '{"slots":1}',
     "record": '{"attempts":0}',
     "queue": _QUEUES[0],
@@ -145,5 +145,6 @@ def _keys() -> list[str]:
     names = ("jobs", "sequence", "claimed", "leased", "parked", "workers", "worker_infos")
     more = ("unserved", "totals", "longest", "turn", "events", "numbers")
     named_job = (f"staged:{_JOB}", f"requests:{_JOB}")
-    queues = [f"{kind}:{queue}" for kind in ("feeding", "queued") for queue in _QUEUES]
+    kinds = ("feeding", "queued", "turns", "served")
+    queues = [f"{kind}:{queue}" for kind in kinds for queue in _QUEUES]
     return own + [_PREFIX + name for name in (*names, *more, *named_job, *queues)]

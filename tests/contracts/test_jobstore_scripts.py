@@ -11,7 +11,7 @@ from shared.jobstore import loader
 from shared.jobstore.store import JobStore
 
 SCRIPTS = loader.names()
-PARTS = ("prelude", "clock", "items", "tickets", "deaths", "needs")
+PARTS = ("prelude", "clock", "items", "tickets", "deaths", "needs", "feeding")
 
 
 def read(name):

@@ -34,13 +34,14 @@ def spec(**changes):
     return JobSpec(**wanted | changes)
 
 
-def submission(total, *, job_id=None, keys="keys", nonce=None, **changes):
+def submission(total, *, job_id=None, keys="keys", nonce=None, weight=1, **changes):
     """Return a submission of *total* items; *keys* stands for the hash of their keys."""
     return Submission(
         spec=spec(**changes),
         total=total,
         keys_sha256=keys,
         job_id=job_id,
+        weight=weight,
         manifest=nonce or secrets.token_hex(4),
     )
 

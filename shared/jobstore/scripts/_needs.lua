@@ -1,12 +1,5 @@
 -- Features that a job needs from a worker; both sides are lists separated by spaces.
 
--- Appends a job to those with items to feed. One with needs waits apart until a registered worker
--- has its features: workers of version 0.1 feed every job of the other lists, and cannot process it.
-local function append_to_feeding(job, queue)
-  local has_needs = call('HEXISTS', job_key(job), 'needs') == 1
-  call('RPUSH', has_needs and UNSERVED or feeding_key(queue), job)
-end
-
 -- Whether *features* contain all features that the job needs.
 local function has_features(job, features)
   for need in string.gmatch(call('HGET', job_key(job), 'needs') or '', '%S+') do

@@ -19,13 +19,19 @@ local JOBS, SEQUENCE = 'rmbg:jobs', 'rmbg:sequence'
 local LEASED, PARKED, CLAIMED = 'rmbg:leased', 'rmbg:parked', 'rmbg:claimed'
 local WORKERS, WORKER_INFOS, EVENTS = 'rmbg:workers', 'rmbg:worker_infos', 'rmbg:events'
 local UNSERVED = 'rmbg:unserved'
+local WEIGHTS, BURSTS = 'rmbg:weights', 'rmbg:bursts'
 local TOTALS, LONGEST, TURN = 'rmbg:totals', 'rmbg:longest', 'rmbg:turn'
 local JOB_PARTS = { -- what remains of a job when no ticket is open
   'ended', 'failed', 'manifest', 'shards', 'errors', 'verdicts', 'attempts', 'rate',
 }
 
 local function queued_key(queue) return 'rmbg:queued:' .. queue end
-local function feeding_key(queue) return 'rmbg:feeding:' .. queue end
+-- Jobs of a tenant with items to feed; see `_feeding.lua` for tenant ''.
+local function feeding_key(queue, tenant)
+  return 'rmbg:feeding:' .. queue .. (tenant == '' and '' or ':' .. tenant)
+end
+local function turns_key(queue) return 'rmbg:turns:' .. queue end
+local function served_key(queue) return 'rmbg:served:' .. queue end
 local function staged_key(nonce) return 'rmbg:staged:' .. nonce end
 local function derived_key(fingerprint) return 'rmbg:derived:' .. fingerprint end
 local function job_key(job) return 'rmbg:job:' .. job end

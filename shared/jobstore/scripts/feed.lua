@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Issues first tickets up to the high-water marks, round robin over the jobs with items to feed.
+-- Issues first tickets up to the high-water marks: tenants in turn by weight, and their jobs in turn.
 --
 -- ARGS  bulk_high_water:int interactive_high_water:int by_rate:int wanted:int most:int unknown:int
 -- ARGS  fresh_ms:int
@@ -8,7 +8,7 @@
 --       most: items of a ticket at most
 --       unknown: items of a ticket while the rate is unknown
 --       fresh_ms: how long the status shows that a job waits for a worker with its features
--- USES  items tickets needs
+-- USES  items tickets needs feeding
 -- Returns   issued tickets, flat: job, unit, epoch, queue, ...
 -- Repeated: replaces what has been claimed since.
 
@@ -64,34 +64,69 @@ for _ = 1, call('LLEN', UNSERVED) do
   local job = call('LPOP', UNSERVED)
   if next_range(job) then
     if is_served(job) then
-      call('RPUSH', feeding_key(call('HGET', job_key(job), 'queue')), job)
+      append_to_turns(job, call('HGET', job_key(job), 'queue'))
     else
       set_aside(job)
     end
   end
 end
 
+local room = {}
 for _, queue in ipairs({ INTERACTIVE, BULK }) do
-  local feeding = feeding_key(queue)
-  local room = high_water[queue] - call('ZCARD', queued_key(queue))
-  while room > 0 do
-    local job = call('LINDEX', feeding, 0)
-    if not job then break end
-    local first, stop, has_more = next_range(job)
-    if first and not is_served(job) then
-      set_aside(call('LPOP', feeding))
+  room[queue] = high_water[queue] - call('ZCARD', queued_key(queue))
+end
+
+-- Issues a ticket of the tenant's next job to the queue *to*. Returns its items; 0 if that job has
+-- none or must wait, and nil if the tenant has no job.
+local function feed_one(queue, tenant, to)
+  local feeding = feeding_key(queue, tenant)
+  local job = call('LINDEX', feeding, 0)
+  if not job then return end
+  local first, stop, has_more = next_range(job)
+  if first and not is_served(job) then
+    set_aside(call('LPOP', feeding))
+    return 0
+  end
+  local items = first and left_to_do(job, first, stop) or 0
+  if first then
+    charge(queue, tenant, items)
+    issue(job, string.format('%d-%d', first, stop), to, issued)
+    call('HSET', job_key(job), 'cursor', stop)
+    room[to] = room[to] - 1
+  end
+  if has_more then
+    call('LMOVE', feeding, feeding, 'LEFT', 'RIGHT')
+  else
+    call('LPOP', feeding)
+  end
+  return items
+end
+
+local function feed_in_turn(queue)
+  local tenant = next_tenant(queue)
+  while room[queue] > 0 and tenant do
+    if not feed_one(queue, tenant, queue) then call('ZREM', turns_key(queue), tenant) end
+    tenant = next_tenant(queue)
+  end
+end
+
+-- Issues the first items of tenants that come back to the interactive queue.
+local function feed_bursts()
+  local found = call('HGETALL', BURSTS)
+  for i = 1, #found, 2 do
+    local tenant, left = found[i], tonumber(found[i + 1])
+    while left > 0 and room[INTERACTIVE] > 0 do
+      left = left - (feed_one(BULK, tenant, INTERACTIVE) or left)
+    end
+    if left > 0 then
+      call('HSET', BURSTS, tenant, left)
     else
-      if first then
-        issue(job, string.format('%d-%d', first, stop), queue, issued)
-        call('HSET', job_key(job), 'cursor', stop)
-        room = room - 1
-      end
-      if has_more then
-        call('LMOVE', feeding, feeding, 'LEFT', 'RIGHT')
-      else
-        call('LPOP', feeding)
-      end
+      call('HDEL', BURSTS, tenant)
     end
   end
 end
+
+feed_in_turn(INTERACTIVE)
+feed_bursts()
+feed_in_turn(BULK)
 return issued

@@ -6,7 +6,7 @@
 --       generation: the one in which the items of the bitmap were checked
 -- EACH  verdict items:int
 --       number of items of the bitmap with that verdict
--- USES  needs
+-- USES  feeding
 -- Returns   {state of the job, number of items that will be fed again}
 --           {'changed'}  the generation differs, or the bitmap holds items that are not done
 --           {}           the job does not exist

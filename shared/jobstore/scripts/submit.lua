@@ -2,15 +2,15 @@
 -- Creates a job, or joins the one that this submission created before.
 --
 -- ARGS  given fingerprint total:int chunks:int spec added queue nonce join_ms:int model
--- ARGS  needs needs_reason tenant most_open:int
+-- ARGS  needs needs_reason tenant weight:int most_open:int
 --       given: job id chosen by the user, or ''; fingerprint: hash of parameters and keys
 --       chunks: number of chunks that must be staged under the nonce; spec: job document (JSON)
 --       added: fields of it that version 0.1 does not read (JSON); needs: features, separated by
 --       spaces; needs_reason: what the job waits for while no worker has them
---       tenant: whom the job belongs to, or ''; most_open: most images of the tenant that have
+--       tenant: whom the job belongs to, or ''; weight: of the tenant beside others; most_open: most images of the tenant that have
 --       not ended, 0 for any number
 --       join_ms: how long after its end a job is joined
--- USES  needs
+-- USES  feeding
 -- Returns   {'CREATED', job id}
 --           {'JOINED', job id}    the given id exists with these keys and parameters; or a job
 --                                 without an id has them and runs or has just ended
@@ -101,6 +101,10 @@ call('PERSIST', part_key(job, 'manifest'))
 call('SETBIT', part_key(job, 'ended'), total - 1, 0)
 drop_forgotten()
 call('ZADD', JOBS, sequence, job)
-if tenant ~= '' then call('ZADD', tenant_jobs_key(tenant), sequence, job) end
+if tenant ~= '' then
+  call('HSET', job_key(job), 'tenant', tenant)
+  call('HSET', WEIGHTS, tenant, weight)
+  call('ZADD', tenant_jobs_key(tenant), sequence, job)
+end
 append_to_feeding(job, queue)
 return { 'CREATED', job }

@@ -28,7 +28,10 @@ local function open_jobs()
   note_tickets(PARKED)
   for _, queue in ipairs({ INTERACTIVE, RECOVERY, BULK, SUSPECT }) do
     note_tickets(queued_key(queue))
-    note_jobs(feeding_key(queue))
+    note_jobs(feeding_key(queue, ''))
+    for _, tenant in ipairs(call('ZRANGE', turns_key(queue), 0, -1)) do
+      note_jobs(feeding_key(queue, tenant))
+    end
   end
   note_jobs(UNSERVED)
   return jobs
