@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -9,6 +10,7 @@ from shared.deadline import within
 from shared.errors import RedisUnavailable
 from shared.jobstore.rules import Rules
 from shared.jobstore.store import JobStore
+from shared.jobstore.values import Issued
 from shared.settings import ServiceSettings
 
 if TYPE_CHECKING:
@@ -70,9 +72,13 @@ class Services:
         Workers do the same every second; a producer does it too, so that a fleet scaled to zero
         receives a message to start for.
         """
+        self.publish(self.jobs.fleet.recover(empty_queues=()))
+
+    def publish(self, issued: Iterable[Issued]) -> None:
+        """Publish tickets that the job store has issued."""
         from shared.broker import app as queue  # noqa: PLC0415 - Celery takes 0.3 s to import
 
-        queue.publish(self._app, self.jobs.fleet.recover(empty_queues=()))
+        queue.publish(self._app, issued)
 
     def cancel(self, job_id: str) -> None:
         """Cancel a job, and wait until that is on Redis' disk.

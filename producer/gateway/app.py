@@ -13,9 +13,9 @@ from producer.gateway import problems
 from producer.gateway.context import Gateway
 from producer.gateway.limits import BodyLimit, ResponseHeaders
 from producer.gateway.probes import Measured, Metrics
-from producer.gateway.routes import catalogue, jobs, results
+from producer.gateway.routes import catalogue, images, jobs, results
 
-_ROUTERS: Final = (jobs.router, results.router, catalogue.router)
+_ROUTERS: Final = (jobs.router, results.router, images.router, catalogue.router)
 _ABOUT: Final = """Background removal for whole catalogues.
 
 Send `Authorization: Bearer KEY` with a key of `rmbg keys create`. Errors are problem documents
@@ -30,7 +30,9 @@ def build_app(gateway: Gateway, metrics: Metrics) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         threads = anyio.to_thread.current_default_thread_limiter()
         threads.total_tokens = gateway.settings.threads
+        gateway.endings.start()
         yield
+        gateway.endings.close()
 
     app = FastAPI(
         title="rmbg-queue",

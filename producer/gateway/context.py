@@ -1,20 +1,37 @@
 """What the routes of a gateway share."""
 
 from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from typing import Annotated, Self, TypeAlias
 
 from fastapi import Depends, Request
 
 from producer.gateway.settings import GatewaySettings
+from producer.gateway.waiting import Waiting
 from producer.services import Services
+from shared.jobstore.light import Endings
 
 
 @dataclass(frozen=True)
 class Gateway:
-    """The settings and services of a gateway."""
+    """What a gateway consists of."""
 
     settings: GatewaySettings
     services: Services
+    endings: Endings
+    """Tells when light jobs end."""
+    waiting: Waiting
+    """Bounds the callers that wait for an image."""
+
+    @classmethod
+    def of(cls, settings: GatewaySettings, services: Services) -> Self:
+        """Return a gateway over *services*."""
+        endings = Endings(services.jobs.connection)
+        return cls(settings, services, endings, Waiting(settings.max_waiting))
+
+    @property
+    def upload_bucket(self) -> str:
+        """Bucket that images of requests are written to."""
+        return self.settings.upload_bucket or self.services.settings.output_bucket
 
 
 def gateway_of(request: Request) -> Gateway:

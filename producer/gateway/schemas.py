@@ -57,6 +57,36 @@ class JobRequest(Body):
         return self
 
 
+class RemoveRequest(Body):
+    """What to do with one image that is in the same request."""
+
+    model: str | None = None
+    """Model of `/v1/models`; by default the gateway's."""
+    outputs: Annotated[list[str | Recipe], Field(min_length=1, max_length=MAX_OUTPUTS + 2)] = [
+        "cutout"
+    ]
+    """`cutout`, `mask`, names of `/v1/presets`, and recipes."""
+    options: PictureOptions = PictureOptions()
+
+
+class RemoveQuery(Body):
+    """The same in the query, for an image that is the whole body."""
+
+    model: Annotated[str | None, Field(description="Model of `/v1/models`")] = None
+    output: Annotated[
+        list[str],
+        Field(
+            min_length=1,
+            max_length=MAX_OUTPUTS,
+            description="`cutout`, `mask` or the name of a preset",
+        ),
+    ] = ["cutout"]
+
+    def as_request(self) -> RemoveRequest:
+        """Return the request."""
+        return RemoveRequest(model=self.model, outputs=list(self.output))
+
+
 class JobPage(BaseModel):
     """A page of jobs, newest first."""
 

@@ -35,7 +35,7 @@ def serve(settings: GatewaySettings) -> None:
     """
     services, metrics = Services(settings.services), Metrics()
     services.jobs.ping()
-    app = build_app(Gateway(settings, services), metrics)
+    app = build_app(Gateway.of(settings, services), metrics)
     own = _listen("PORT", settings.host, settings.port)
     beside = _listen("PROBES_PORT", settings.host, settings.probes_port)
     server = _server(probes(services, metrics))

@@ -4,8 +4,8 @@ from typing import Annotated, Final
 
 from pydantic import AliasGenerator, ConfigDict, Field
 
-from shared.reader import Settings, group
-from shared.settings import ServiceSettings
+from shared.reader import Settings, group, seconds
+from shared.settings import Bucket, ServiceSettings
 
 MIB: Final = 2**20
 
@@ -29,5 +29,12 @@ class GatewaySettings(Settings):
     """Requests that wait for Redis or the object store at once (`RMBG_GATEWAY_THREADS`)."""
     max_body_bytes: Annotated[int, Field(ge=MIB)] = 64 * MIB
     """Largest body of a request (`RMBG_GATEWAY_MAX_BODY_BYTES`)."""
+    wait_s: float = seconds(60.0, least=1, most=3600)
+    """How long a caller waits for an image, in seconds (`RMBG_GATEWAY_WAIT_S`)."""
+    max_waiting: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """Callers that wait for an image at once (`RMBG_GATEWAY_MAX_WAITING`)."""
+    upload_bucket: Bucket | None = None
+    """Bucket for images of requests (`RMBG_GATEWAY_UPLOAD_BUCKET`), which workers must be allowed
+    to read; None: the output bucket."""
     model: str = "isnet-general-use"
     """Model of requests that name none (`RMBG_GATEWAY_MODEL`)."""

@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Final
 
 from producer.gateway.context import Gateway
@@ -54,7 +54,7 @@ def create_job(
         previews=wanted.previews,
         pictures=wanted.options,
         thresholds=wanted.thresholds,
-        outputs=_named(wanted),
+        outputs=named_outputs(wanted.outputs),
         keep_mask=wanted.keep_mask,
         reuse_masks=wanted.reuse_masks,
     )
@@ -80,13 +80,17 @@ def job_id_of(tenant: str, route: str, idempotency_key: str) -> str:
     return f"idem-{hashlib.sha256(named).hexdigest()[:40]}"
 
 
-def _named(wanted: JobRequest) -> list[str | Recipe]:
-    """Return the outputs of a request, in which a text is a name and never a path."""
+def named_outputs(outputs: Sequence[str | Recipe]) -> list[str | Recipe]:
+    """Return the outputs of a request, in which a text is a name and never a path.
+
+    Raises:
+        Problem: If a name is not known.
+    """
     known = (*BUILT_IN, *presets.names())
-    for each in wanted.outputs:
+    for each in outputs:
         if isinstance(each, str) and each not in known:
             raise invalid(f"output {each!r} is not known; outputs: {', '.join(known)}")
-    return list(wanted.outputs)
+    return list(outputs)
 
 
 def _source(

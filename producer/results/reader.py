@@ -34,6 +34,10 @@ def records(services: Services, job_id: str, *, start: int = 0) -> Iterator[Item
         UnknownJob: If neither Redis nor the output bucket knows the job.
         StoreUnavailable: If the object store is unavailable.
     """
+    if _is_light(services, job_id):
+        found = services.jobs.light.result(job_id).records
+        yield from (record for record in found if record.index >= start)
+        return
     if has_ended(services, job_id):
         yield from _final(services, job_id, start)
         return
@@ -103,6 +107,13 @@ def has_ended(services: Services, job_id: str) -> bool:
         return services.jobs.queries.status(job_id).state in TERMINAL_STATES
     except UnknownJob:
         return True
+
+
+def _is_light(services: Services, job_id: str) -> bool:
+    try:
+        return services.jobs.queries.spec(job_id).light
+    except UnknownJob:
+        return False
 
 
 def _final(services: Services, job_id: str, start: int) -> Iterator[ItemRecord]:

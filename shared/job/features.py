@@ -10,7 +10,9 @@ from typing import Final
 
 OUTPUTS: Final = "outputs"
 """Other outputs than cutout and mask."""
-FEATURES: Final[frozenset[str]] = frozenset({OUTPUTS})
+LIGHT: Final = "light"
+"""Jobs that end with their last image: without shards, results and report."""
+FEATURES: Final[frozenset[str]] = frozenset({OUTPUTS, LIGHT})
 """Features that this version knows: names of lower case letters, digits and `-`."""
 
 

@@ -101,6 +101,9 @@ class JobSpec(Document):
     """Quality figures beyond which a cutout is sent to review or rejected."""
     tenant: str = ""
     """Whom the job belongs to; empty for jobs of commands and of the Python client."""
+    light: bool = False
+    """Whether the job ends with its last image: without shards, results and report. Its records
+    are in Redis only. Such a job is interactive."""
     review_prefix: str | None = None
     """Prefix to which doubtful cutouts are copied, or None."""
     previews: Previews = Previews.SAMPLE
@@ -287,6 +290,7 @@ _ADDED: Final = (
     "preview_every",
     "reuse_masks",
     "tenant",
+    "light",
 )
 """Fields that version 0.1 refuses."""
 _HASHED: Final = frozenset(

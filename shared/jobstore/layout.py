@@ -5,7 +5,7 @@ milliseconds. `job|unit` identifies a ticket.
 
 | key | type | holds |
 |---|---|---|
-| `rmbg:job:{job}` | hash | state, cancelled, total, done, failed, generation, repaired (generation of the last repair), sequence, cursor (first item not yet fed), first_epoch, highest_epoch, queue, spec, added (fields of the spec that version 0.1 refuses), needs (features, separated by spaces), needs_reason, model, fingerprint, manifest (nonce), created_ms, started_ms, finished_ms, waiting_for, waiting_until_ms, ended_without, tenant |
+| `rmbg:job:{job}` | hash | state, cancelled, total, done, failed, generation, repaired (generation of the last repair), sequence, cursor (first item not yet fed), first_epoch, highest_epoch, queue, spec, added (fields of the spec that version 0.1 refuses), needs (features, separated by spaces), needs_reason, model, fingerprint, manifest (nonce), created_ms, started_ms, finished_ms, waiting_for, waiting_until_ms, ended_without, tenant, light, channel (where the end of a light job is published) |
 | `rmbg:job:{job}:ended` | bitmap | items that have ended, in this or an earlier generation |
 | `rmbg:job:{job}:failed` | bitmap | those of them that failed |
 | `rmbg:job:{job}:manifest` | hash | chunk number -> packed keys (`shared.job.manifest`) |

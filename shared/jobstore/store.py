@@ -6,6 +6,7 @@ from shared.jobstore.api_keys import ApiKeys
 from shared.jobstore.connection import ANSWER_S, Connection
 from shared.jobstore.fleet import Fleet
 from shared.jobstore.leases import Leases
+from shared.jobstore.light import LightJobs
 from shared.jobstore.queries import Queries
 from shared.jobstore.rules import Rules
 from shared.jobstore.submissions import Submissions
@@ -30,6 +31,7 @@ class JobStore:
         self.fleet = Fleet(connection, rules)
         self.leases = Leases(connection, rules)
         self.submissions = Submissions(connection, rules)
+        self.light = LightJobs(connection, rules)
         self.queries = Queries(connection, rules, self.fleet.workers)
 
     @classmethod

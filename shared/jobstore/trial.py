@@ -17,7 +17,7 @@ _PREFIX: Final = "rmbg:probe:"
 _JOB: Final = "probe"
 _UNIT: Final = "0-1"
 _QUEUES: Final = ("rmbg.bulk", "rmbg.recovery")
-_CALL: Final = re.compile(r"call\('([A-Z]+)'")
+_CALL: Final = re.compile(r"(?<!p)call\('([A-Z]+)'")
 _OF_PYTHON: Final = ("HSET", "PEXPIRE", "HGET", "LRANGE", "SMEMBERS", "HVALS", "INFO", "SET")
 """Commands of the job store outside of scripts; `WAITAOF` is optional."""
 _DENIED: Final = """
@@ -38,6 +38,7 @@ _VALUES: Final[Mapping[str, loader.Arg]] = {
     "total": 1,
     "chunks": 1,
     "unknown": 1,
+    **dict.fromkeys(("chunk", "channel"), ""),
     "spec": "{}",
     "added": "{}",
     **dict.fromkeys(("needs", "needs_reason", "features", "tenant"), ""),

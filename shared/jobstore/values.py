@@ -141,6 +141,8 @@ class MarkAnswer(StrEnum):
     """Whether records were stored, and what to do next."""
 
     OK = "OK"
+    DONE = "DONE"
+    """Stored, and the job, a light one, has ended with it: its ticket is closed."""
     LOST = "LOST"
     """Not stored: the lease is lost."""
     CANCELLED = "CANCELLED"

@@ -49,7 +49,7 @@ def gateway_settings(service_env):
 @pytest.fixture
 def gateway(gateway_settings):
     """The gateway, for tests that look behind the HTTP API."""
-    return Gateway(gateway_settings, Services(gateway_settings.services))
+    return Gateway.of(gateway_settings, Services(gateway_settings.services))
 
 
 @pytest.fixture

@@ -202,8 +202,8 @@ class RangeRunner:
             return
         finally:
             self._marked_at_s = time.monotonic()
-        if answer is MarkAnswer.LOST:
-            self._held.is_lost = True
+        if answer in (MarkAnswer.LOST, MarkAnswer.DONE):
+            self._held.is_lost = True  # or closed, with the light job that it was
             return
         del self._unmarked[: 2 * MARK_ITEMS]
         if answer is MarkAnswer.CANCELLED:

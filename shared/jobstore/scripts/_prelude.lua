@@ -60,6 +60,8 @@ local function span(unit)
   return tonumber(first), tonumber(stop)
 end
 
+local function is_light(job) return call('HEXISTS', job_key(job), 'light') == 1 end
+
 local function is_cancelled(job)
   return call('HGET', job_key(job), 'cancelled') == '1'
 end

@@ -1,6 +1,8 @@
 -- Tickets: epochs, and the moves between queued, leased and parked.
 -- USES  items
 
+local LIGHT_KEPT_MS = 3600 * 1000 -- a light job after its end
+
 -- Removes a ticket from its place and from its owner.
 local function vacate(job, unit)
   local member, ticket = member_of(job, unit), ticket_key(job, unit)
@@ -75,8 +77,31 @@ local function is_ready_to_merge(job)
   return is_cancelled(job) or not next_item(job, tonumber(found[2]), tonumber(found[3]))
 end
 
+-- Lets Redis forget a light job, with its ticket and records, after a time.
+local function expire_light(job, kept_ms)
+  local unit = string.format('0-%d', call('HGET', job_key(job), 'total'))
+  for _, key in ipairs({ job_key(job), records_key(job, unit), ticket_key(job, unit),
+    part_key(job, 'tickets') }) do
+    call('PEXPIRE', key, kept_ms)
+  end
+  for _, part in ipairs(JOB_PARTS) do call('PEXPIRE', part_key(job, part), kept_ms) end
+end
+
+-- Ends a light job: its records stay where they are. Whoever waits for it is told.
+local function end_light(job)
+  local key = job_key(job)
+  local found = call('HMGET', key, 'total', 'channel')
+  local unit = string.format('0-%d', found[1])
+  vacate(job, unit)
+  call('DEL', ticket_key(job, unit), part_key(job, 'tickets'))
+  call('HSET', key, 'state', is_cancelled(job) and CANCELLED or DONE, 'finished_ms', now())
+  expire_light(job, LIGHT_KEPT_MS)
+  redis.pcall('PUBLISH', found[2], job) -- a user without this right makes callers ask instead
+end
+
 local function merge_if_ready(job, issued)
   if not is_ready_to_merge(job) then return end
+  if is_light(job) then return end_light(job) end
   call('HSET', job_key(job), 'state', FINISHING)
   issue(job, MERGE, fast_queue(job), issued)
 end
@@ -91,7 +116,9 @@ local function put_back(job, unit, queue, issued)
       drop(job, unit)
       return merge_if_ready(job, issued)
     end
-    if cancelled or left_to_do(job, first, stop) == 0 then queue = fast_queue(job) end
+    local is_ended = cancelled or left_to_do(job, first, stop) == 0
+    if is_ended and is_light(job) then return end_light(job) end
+    if is_ended then queue = fast_queue(job) end
   end
   issue(job, unit, queue, issued)
 end

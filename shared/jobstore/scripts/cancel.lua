@@ -25,5 +25,7 @@ for _, unit in ipairs(call('SMEMBERS', part_key(job, 'tickets'))) do
   end
 end
 -- Parked, not issued: the caller may have no access to the broker; a worker issues it in a second.
-if is_ready_to_merge(job) then park(job, MERGE, now()) end
+if is_ready_to_merge(job) then
+  if is_light(job) then end_light(job) else park(job, MERGE, now()) end
+end
 return 1

@@ -5,8 +5,9 @@
 --       bucket_ms: length of a rate bucket; buckets_kept: rate buckets that are kept
 -- EACH  index state record class verdict attempts:int
 --       state: 'done' or 'failed'; record: JSON; class, verdict: '' if there is none
--- USES  items
+-- USES  items tickets
 -- Returns   'OK'         recorded: continue
+--           'DONE'       recorded, and the job, a light one, has ended: the lease is no longer needed
 --           'CANCELLED'  recorded: start nothing new
 --           'LOST'       nothing is recorded: the lease is no longer valid
 -- Repeated: nothing is counted twice, and the first record stays.
@@ -54,4 +55,8 @@ add(job_key(job), counters)
 add(part_key(job, 'errors'), errors)
 add(part_key(job, 'verdicts'), verdicts)
 note_progress(counters.done + counters.failed)
+if is_light(job) and not next_item(job, 0, tonumber(call('HGET', job_key(job), 'total'))) then
+  end_light(job)
+  return 'DONE'
+end
 return is_cancelled(job) and 'CANCELLED' or 'OK'

@@ -1,0 +1,166 @@
+"""Process one image while its caller waits: a light job over an upload."""
+
+import asyncio
+import hashlib
+import io
+import secrets
+import time
+import zipfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Final
+
+from starlette.concurrency import run_in_threadpool
+
+from producer.gateway.context import Gateway
+from producer.gateway.problems import Problem, not_found
+from producer.gateway.schemas import RemoveRequest
+from producer.gateway.submission import job_id_of, named_outputs
+from producer.submission.options import JobOptions
+from shared.access import ApiKey
+from shared.job.features import LIGHT
+from shared.job.record import ItemRecord
+from shared.job.spec import ImageOutput, JobSpec, Previews, Priority
+from shared.job.upload_keys import upload_key
+from shared.job.written import WrittenObject, written_objects
+from shared.jobstore.light import LightResult
+from shared.recipes.formats import MEDIA_TYPES
+
+ASK_S: Final = 1.0
+"""Time after which a caller that waits asks Redis, in case the message of the end got lost."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An image as it came in the body of a request."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished file, or several in a ZIP."""
+
+    data: bytes
+    media_type: str
+    file_name: str
+
+
+@dataclass(frozen=True)
+class LightJob:
+    """A light job and its document."""
+
+    job_id: str
+    spec: JobSpec
+
+
+def prepare(
+    gateway: Gateway, key: ApiKey, wanted: RemoveRequest, idempotency_key: str | None
+) -> LightJob:
+    """Return the job of a request, after every check that needs no image.
+
+    Raises:
+        ConfigError: If the request is not valid.
+    """
+    settings, now = gateway.services.settings, datetime.now(UTC)
+    options = JobOptions.of(
+        rem_mode=wanted.model or gateway.settings.model,
+        image_output=ImageOutput.PREVIEW,
+        priority=Priority.INTERACTIVE,
+        previews=Previews.NONE,
+        pictures=wanted.options,
+        outputs=named_outputs(wanted.outputs),
+        keep_mask="mask" in wanted.outputs,
+        reuse_masks=False,
+    )
+    bucket = gateway.upload_bucket
+    spec = options.to_spec(bucket, settings.output_bucket, now=now, commercial=settings.commercial)
+    needs = {"light": True, "needs": (*spec.needs, LIGHT), "tenant": key.tenant}
+    job_id = f"light-{secrets.token_hex(12)}"
+    if idempotency_key is not None:
+        job_id = job_id_of(key.tenant, "remove", idempotency_key)
+    return LightJob(job_id, spec.model_copy(update=needs))
+
+
+def start(gateway: Gateway, job: LightJob, image: Upload) -> None:
+    """Upload *image* and submit the job; a repetition with the same image joins it.
+
+    Raises:
+        JobConflict: If the job exists with another image or other parameters.
+        ServiceUnavailable: If Redis or the object store is unavailable.
+    """
+    digest = hashlib.sha256(image.data).hexdigest()
+    # The key follows from the job, so that a repetition writes the same object.
+    source = upload_key(job.spec.tenant, job.spec.date, job.job_id, image.name)
+    services = gateway.services
+    services.objects.put(
+        gateway.upload_bucket, source, image.data, content_type="application/octet-stream"
+    )
+    issued = services.jobs.light.submit(
+        job.job_id, job.spec, [source], identity=digest, channel=gateway.endings.channel
+    )
+    services.publish(issued)
+
+
+async def finished(gateway: Gateway, job_id: str, ended: asyncio.Future[None]) -> ItemRecord | None:
+    """Wait for the record of a light job's image; return None if it takes too long.
+
+    Raises:
+        UnknownJob: If Redis has lost the job.
+    """
+    deadline_s = time.monotonic() + gateway.settings.wait_s
+    while (left_s := deadline_s - time.monotonic()) > 0:
+        await asyncio.wait({ended}, timeout=min(ASK_S, left_s))
+        result: LightResult = await run_in_threadpool(gateway.services.jobs.light.result, job_id)
+        if result.has_ended:
+            if not result.records:
+                raise Problem(HTTPStatus.CONFLICT, "job-cancelled", f"job {job_id} was cancelled")
+            return result.records[0]
+    return None
+
+
+def picture_of(gateway: Gateway, job: LightJob, record: ItemRecord) -> Picture:
+    """Return the file of a record; several as a ZIP.
+
+    Raises:
+        Problem: If the image failed, or its files have been deleted: they are kept for a day.
+    """
+    if record.state == "failed":
+        error = record.error or {}
+        detail = f"{error.get('class', 'error')}: {error.get('reason', '')}"
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "image-failed", detail)
+    written = list(written_objects(job.spec, job.job_id, record))
+    if not written:
+        raise not_found("a file of this image")
+    stem = record.image_key.rpartition("/")[2].rpartition(".")[0] or "image"
+    files = [(_file_name(stem, each, written), _read(gateway, job, each)) for each in written]
+    [(name, data), *others] = files
+    if not others:
+        return Picture(data, media_type_of(name), name)
+    return Picture(_zipped(files), MEDIA_TYPES["zip"], f"{stem}.zip")
+
+
+def media_type_of(name: str) -> str:
+    """Return the MIME type of an output by the extension of its name."""
+    return {**MEDIA_TYPES}.get(name.rpartition(".")[2], "application/octet-stream")  # type: ignore[call-overload,no-any-return]
+
+
+def _read(gateway: Gateway, job: LightJob, written: WrittenObject) -> bytes:
+    return gateway.services.objects.get(job.spec.output_bucket, written.key).data
+
+
+def _file_name(stem: str, written: WrittenObject, every: list[WrittenObject]) -> str:
+    ext = written.key.rpartition(".")[2]
+    if len(every) == 1:
+        return f"{stem}.{ext}"
+    return f"{written.path.replace('/', '_').removesuffix('.' + ext)}.{ext}"
+
+
+def _zipped(files: list[tuple[str, bytes]]) -> bytes:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in files:
+            archive.writestr(name, data)
+    return body.getvalue()

@@ -1,0 +1,73 @@
+"""`/v1/images/remove`: process one image and answer with the picture."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from producer.gateway.access import Submitter
+from producer.gateway.bodies import BODY, read_image
+from producer.gateway.context import Here
+from producer.gateway.light import Picture, finished, picture_of, prepare, start
+from producer.gateway.problems import Problem
+from producer.gateway.routes.jobs import IdempotencyKey
+from producer.gateway.schemas import RemoveQuery
+from shared.job.record import ItemRecord
+
+router: Final = APIRouter(prefix="/v1/images", tags=["images"])
+_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+
+
+@router.post(
+    "/remove",
+    operation_id="removeBackground",
+    openapi_extra=BODY,
+    response_class=Response,
+    responses={
+        HTTPStatus.OK: {
+            "description": "The picture; a ZIP if there are several",
+            "content": {"image/*": _BINARY, "application/zip": _BINARY},
+        },
+        HTTPStatus.ACCEPTED: {"description": "Accepted; `Location` names the job"},
+    },
+)
+async def remove(
+    *,
+    gateway: Here,
+    key: Submitter,
+    request: Request,
+    query: Annotated[RemoveQuery, Query()],
+    idempotency_key: IdempotencyKey = None,
+    prefer: Annotated[str | None, Header(description="`respond-async` answers at once")] = None,
+) -> Response:
+    """Process one image ahead of all bulk work, and answer with the picture.
+
+    The image is a part `file` of a form, or the whole body. The picture is kept for a day.
+    """
+    image, wanted = await read_image(request, query.as_request())
+    job = prepare(gateway, key, wanted, idempotency_key)
+    at = {"Location": f"/v1/jobs/{job.job_id}"}
+    if prefer is not None and "respond-async" in prefer:
+        await run_in_threadpool(start, gateway, job, image)
+        return Response(status_code=HTTPStatus.ACCEPTED, headers=at)
+    with gateway.waiting, gateway.endings.expecting(job.job_id) as ended:
+        await run_in_threadpool(start, gateway, job, image)
+        del image
+        record = await finished(gateway, job.job_id, asyncio.wrap_future(ended))
+    if record is None:
+        detail = f"not finished after {gateway.settings.wait_s:g} s; read {at['Location']} later"
+        raise Problem(HTTPStatus.GATEWAY_TIMEOUT, "still-running", detail, at)
+    picture = await run_in_threadpool(picture_of, gateway, job, record)
+    return _answer(picture, record, job.job_id)
+
+
+def _answer(picture: Picture, record: ItemRecord, job_id: str) -> Response:
+    headers = {
+        "Content-Disposition": f'inline; filename="{picture.file_name}"',
+        "Content-Security-Policy": "sandbox",
+        "X-Rmbg-Job": job_id,
+        "X-Rmbg-Verdict": record.verdict or "",
+    }
+    return Response(picture.data, media_type=picture.media_type, headers=headers)
