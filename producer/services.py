@@ -16,7 +16,7 @@ from shared.settings import ServiceSettings
 if TYPE_CHECKING:
     from celery import Celery
 
-    from shared.objects import ObjectStore
+    from shared.objects import ObjectStore, S3Store
 
 
 ANSWER_S: Final = 6.0
@@ -65,6 +65,16 @@ class Services:
         from shared.objects import S3Store  # noqa: PLC0415 - boto3 takes 0.2 s to import
 
         return S3Store(self.settings.objects)
+
+    @cached_property
+    def public(self) -> S3Store | None:
+        """The object store as browsers reach it, for signed links; None without such an address."""
+        from shared.objects import S3Store  # noqa: PLC0415 - boto3 takes 0.2 s to import
+
+        settings = self.settings.objects
+        if settings.public_endpoint is None:
+            return None
+        return S3Store(settings.model_copy(update={"endpoint": settings.public_endpoint}))
 
     def feed(self) -> None:
         """Publish the tickets that the job store issues now.

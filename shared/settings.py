@@ -122,6 +122,17 @@ class StoreSettings(Settings):
         | None
     ) = None
     """`http(s)://host[:port]` of an S3-compatible server (`RMBG_S3_ENDPOINT`); None: AWS."""
+    public_endpoint: (
+        Annotated[
+            str,
+            AfterValidator(_refuse_user),
+            url("http", "https"),
+            AfterValidator(_check_endpoint),
+        ]
+        | None
+    ) = None
+    """Address under which browsers reach the same server (`RMBG_S3_PUBLIC_ENDPOINT`): the gateway
+    signs links for it. None: it sends the bytes itself."""
     region: str = "us-east-1"
     """Region that requests are signed for (`RMBG_S3_REGION`)."""
     access_key_id: str | None = Field(default=None, repr=False)

@@ -13,9 +13,16 @@ from producer.gateway import problems
 from producer.gateway.context import Gateway
 from producer.gateway.limits import BodyLimit, ResponseHeaders
 from producer.gateway.probes import Measured, Metrics
-from producer.gateway.routes import catalogue, images, jobs, results
+from producer.gateway.routes import catalogue, images, items, jobs, results, uploads
 
-_ROUTERS: Final = (jobs.router, results.router, images.router, catalogue.router)
+_ROUTERS: Final = (
+    jobs.router,
+    results.router,
+    items.router,
+    images.router,
+    uploads.router,
+    catalogue.router,
+)
 _ABOUT: Final = """Background removal for whole catalogues.
 
 Send `Authorization: Bearer KEY` with a key of `rmbg keys create`. Errors are problem documents

@@ -13,6 +13,8 @@ from shared.jobstore.values import JobStatus
 from shared.recipes import Recipe
 
 ObjectKey: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+MAX_UPLOAD_BYTES = 2**30
+"""Largest file that is uploaded."""
 MAX_KEYS = 100_000
 """Most keys in the body of a request; longer lists go into the bucket, see `keys_from`."""
 
@@ -85,6 +87,40 @@ class RemoveQuery(Body):
     def as_request(self) -> RemoveRequest:
         """Return the request."""
         return RemoveRequest(model=self.model, outputs=list(self.output))
+
+
+class UploadFile(Body):
+    """A file that the caller wants to upload."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+    bytes: Annotated[int, Field(ge=1, le=MAX_UPLOAD_BYTES)]
+    """Its size, which is signed."""
+    type: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.+-]+/[a-z0-9.+-]+$")] = (
+        "application/octet-stream"
+    )
+
+
+class UploadRequest(Body):
+    """Files that the caller wants to upload."""
+
+    files: Annotated[list[UploadFile], Field(min_length=1, max_length=1000)]
+
+
+class Upload(BaseModel):
+    """Where to send a file."""
+
+    key: str
+    """Key of the image, for `keys` of a job."""
+    url: str
+    """Address for `PUT`; a path is one of this gateway."""
+    headers: dict[str, str]
+    """Headers to send."""
+
+
+class Uploads(BaseModel):
+    """Where to send each file, in the order of the request."""
+
+    uploads: list[Upload]
 
 
 class JobPage(BaseModel):

@@ -11,7 +11,7 @@ from typing import IO, Final
 from producer.gateway.context import Gateway
 from producer.gateway.problems import invalid
 from producer.gateway.schemas import JobRequest
-from producer.gateway.tenancy import check_spec, is_below, own_keys, save_prefix
+from producer.gateway.tenancy import check_spec, is_below, is_upload, own_keys, save_prefix
 from producer.services import Services
 from producer.submission.options import JobOptions
 from producer.submission.sources import KeySource, Source
@@ -59,6 +59,8 @@ def create_job(
         reuse_masks=wanted.reuse_masks,
     )
     spec = plan(services, options, key.bucket)
+    if wanted.keys is not None and is_upload(key, wanted.keys[0]):
+        spec = spec.model_copy(update={"input_bucket": gateway.upload_bucket})
     check_spec(key, spec)
     spec = spec.model_copy(update={"tenant": key.tenant})
     return submit(

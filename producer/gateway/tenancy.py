@@ -8,6 +8,7 @@ from shared.access import ApiKey
 from shared.errors import InvalidOption, InvalidPrefix, UnknownJob
 from shared.job.keys import check_prefix
 from shared.job.spec import JobSpec
+from shared.job.upload_keys import folder_of
 
 
 def is_below(key: ApiKey, object_key: str) -> bool:
@@ -23,14 +24,24 @@ def is_below(key: ApiKey, object_key: str) -> bool:
     return not key.prefix or object_key.startswith(f"{key.prefix}/")
 
 
+def is_upload(key: ApiKey, object_key: str) -> bool:
+    """Return whether *object_key* is an upload of the tenant; uploads may have their own bucket."""
+    return object_key.startswith(folder_of(key.tenant))
+
+
 def own_keys(key: ApiKey, image_keys: Iterable[str]) -> Iterator[str]:
-    """Yield *image_keys*.
+    """Yield *image_keys*: uploads of the tenant, or images below the prefix of *key*.
 
     Raises:
-        InvalidOption: At the first that is not below the prefix of *key*.
+        InvalidOption: At the first that is neither, or unlike the others.
     """
+    are_uploads: bool | None = None
     for image_key in image_keys:
-        if not is_below(key, image_key):
+        is_one = is_upload(key, image_key)
+        if are_uploads not in (None, is_one):
+            raise InvalidOption("uploads and other images of the bucket need jobs of their own")
+        are_uploads = is_one
+        if not is_one and not is_below(key, image_key):
             raise InvalidOption(f"image key {image_key!r} is not below {key.prefix}/")
         yield image_key
 

@@ -96,6 +96,36 @@ def _next(services: Services, job_id: str, start: int) -> Iterator[ItemRecord]:
         yield record
 
 
+def record(services: Services, job_id: str, index: int) -> ItemRecord | None:
+    """Return the record of item *index*, or None if it is not known (yet).
+
+    Reads the shards of the item while they are there, not the records of the whole job.
+
+    Raises:
+        UnknownJob: If neither Redis nor the output bucket knows the job.
+        StoreUnavailable: If the object store is unavailable.
+    """
+    try:
+        for found in _latest_first(services, job_id, index):
+            return found
+    except ObjectMissing:  # shards are deleted some time after the merge
+        pass
+    first = next(records(services, job_id, start=index), None)
+    return first if first is not None and first.index == index else None
+
+
+def _latest_first(services: Services, job_id: str, index: int) -> Iterator[ItemRecord]:
+    """Yield the records of one item: in Redis, then those in its shards from the latest on."""
+    held = services.jobs.queries.open_records(job_id)
+    yield from (each for each in _wanted(held, index) if each.index == index)
+    accepted = services.jobs.queries.accepted_shards(job_id)
+    covering = [shard for shard in accepted if index in span(shard)]
+    bucket = _output_bucket(services, job_id) if covering else ""
+    for shard in reversed(covering):
+        lines = services.objects.get(bucket, shard_key(job_id, *shard)).data.splitlines()
+        yield from (each for each in _wanted(lines, index) if each.index == index)
+
+
 def failures(services: Services, job_id: str) -> Iterator[ItemRecord]:
     """Yield the records of failed items; see `records`."""
     return (record for record in records(services, job_id) if record.state == "failed")

@@ -204,6 +204,27 @@ class S3Store:
                 "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=expires_s
             )
 
+    def sign_upload(
+        self, bucket: str, key: str, *, size_bytes: int, content_type: str, expires_s: int
+    ) -> str:
+        """Return a URL that writes a new object of this size and type once; makes no request.
+
+        The sender must send the headers `Content-Length`, `Content-Type` and `If-None-Match: *`,
+        which are signed.
+        """
+        with self._errors.translate("sign", bucket, key):
+            return self._client.generate_presigned_url(
+                "put_object",
+                Params={
+                    "Bucket": bucket,
+                    "Key": key,
+                    "ContentLength": size_bytes,
+                    "ContentType": content_type,
+                    "IfNoneMatch": "*",
+                },
+                ExpiresIn=expires_s,
+            )
+
     def check(self, bucket: str) -> None:
         """See `ObjectStore.check`."""
         late = StoreUnavailable(
