@@ -97,10 +97,16 @@ def _without_holes(mask: Mask, share: float) -> Mask:
 def _without_specks(mask: Mask, share: float) -> Mask:
     """Return *mask* without parts up to *share* of the largest part's area."""
     inside = np.asarray(cv2.inRange(mask, SUBJECT_ABOVE + 1, 255), np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(inside)
-    area_px = stats[:, cv2.CC_STAT_AREA]
-    kept = area_px > share * area_px[1:].max(initial=0)
-    kept[area_px == area_px[1:].max(initial=0)] = True
-    kept[0] = True  # label 0 is haze and background
-    parts: Mask = kept.astype(np.uint8)[labels]
+    count, labels = cv2.connectedComponents(inside)
+    if count <= 2:  # noqa: PLR2004 - label 0 is haze and background; the largest part stays
+        return mask
+    # Areas by runs of equal labels: OpenCV's statistics take four times as long as the labels.
+    flat = labels.ravel()
+    starts = np.append(0, np.flatnonzero(flat[1:] != flat[:-1]) + 1)
+    of_run, lengths_px = flat[starts], np.diff(starts, append=flat.size)
+    area_px = np.bincount(of_run, lengths_px, minlength=count)
+    largest_px = area_px[1:].max()
+    kept = ((area_px > share * largest_px) | (area_px == largest_px)).astype(np.uint8)
+    kept[0] = 1
+    parts: Mask = np.repeat(kept[of_run], lengths_px).reshape(mask.shape)
     return mask * parts
