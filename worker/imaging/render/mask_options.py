@@ -16,6 +16,11 @@ from worker.imaging.types import Mask
 Region: TypeAlias = tuple[slice, slice]
 """Rows and columns of the source; empty if nothing of it is inside the source."""
 
+OPTIONS: Final = (
+    "roi", "offset_px", "blur_px", "threshold", "invert", "fill_holes", "remove_specks", "solid",
+)  # fmt: skip
+"""Fields of a recipe that change the mask or its region."""
+
 _SQUARE: Final = np.ones((3, 3), np.uint8)
 _CROSS: Final = np.asarray(cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)), np.uint8)
 _SQUARE_SHARE: Final = 2**0.5 - 1
