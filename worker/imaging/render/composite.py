@@ -42,10 +42,11 @@ def composite(
             if kind is Kind.SOLID:
                 _solid(layer, at, part[at])
             elif kind is Kind.SOFT or lit is not None:
-                passing = _passing(layer.alpha[at], None if lit is None else lit[at])
+                passing = _passing(layer.alpha_at(at), None if lit is None else lit[at])
                 part[at] = _mixed(layer.light_at(at), under[at], passing, behind.opacity)
     if sharpen:
-        is_solid = np.asarray(cv2.inRange(layer.alpha, WHITE, WHITE), np.uint8)
+        most = int(np.iinfo(layer.alpha.dtype).max)
+        is_solid = np.asarray(cv2.inRange(layer.alpha, most, most), np.uint8)
         part[..., :3] = sharpened(np.ascontiguousarray(part[..., :3]), is_solid, sharpen)
     return canvas
 

@@ -11,7 +11,6 @@ from shared.recipes.values import Size
 from worker.imaging.render.background import backdrop
 from worker.imaging.render.composite import alone, composite
 from worker.imaging.render.geometry import plan
-from worker.imaging.render.light import to_mask
 from worker.imaging.render.resample import resample
 from worker.imaging.render.shadow import lit
 from worker.imaging.render.source import RenderSource
@@ -46,7 +45,7 @@ def draw(
     alpha = np.zeros(behind.pixels.shape[:2], np.uint8)
     if layer is None:
         return Drawn(alone(behind), alpha, placement, _measured(alpha, placement))
-    alpha[layer.region] = to_mask(layer.alpha)
+    alpha[layer.region] = layer.mask
     shade = None
     if recipe.shadow:
         shade = lit(alpha, recipe.shadow, placement.subject.height)

@@ -5,14 +5,23 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from shared.recipes.values import Size
-from worker.imaging.render.light import Alpha, Light, times, to_light, to_srgb
-from worker.imaging.types import RgbImage
+from worker.imaging.render.light import (
+    Alpha,
+    Light,
+    times,
+    to_alpha,
+    to_light,
+    to_mask,
+    to_srgb,
+)
+from worker.imaging.types import Mask, RgbImage
 
 Region: TypeAlias = tuple[slice, slice]
 """Rows and columns."""
-_Pixels = TypeVar("_Pixels", RgbImage, Light, Alpha)
+_Pixels = TypeVar("_Pixels", npt.NDArray[np.uint8], npt.NDArray[np.uint16])
 
 
 @dataclass(frozen=True)
@@ -22,8 +31,8 @@ class Layer(ABC):
     left: int
     """Of the part on the canvas, in pixels."""
     top: int
-    alpha: Alpha
-    """Of the subject alone."""
+    alpha: Mask | Alpha
+    """Of the subject alone, with 8 or 16 bits."""
 
     @property
     def region(self) -> Region:
@@ -31,9 +40,18 @@ class Layer(ABC):
         height, width = self.alpha.shape
         return slice(self.top, self.top + height), slice(self.left, self.left + width)
 
+    @property
+    @abstractmethod
+    def mask(self) -> Mask:
+        """The subject's alpha with 8 bits."""
+
+    @abstractmethod
+    def alpha_at(self, at: Region) -> Alpha:
+        """Return the alpha of *at*, a part of the layer, with 16 bits."""
+
     @abstractmethod
     def light_at(self, at: Region) -> Light:
-        """Return the premultiplied light of *at*, a part of the layer."""
+        """Return the premultiplied light of *at*."""
 
     @abstractmethod
     def srgb_at(self, at: Region, *, out: RgbImage | None = None) -> RgbImage:
@@ -48,12 +66,22 @@ class Layer(ABC):
 class Unscaled(Layer):
     """The source's own pixels; only soft parts need linear light."""
 
+    alpha: Mask
     colours: RgbImage
     """Straight; meaningless where alpha is 0."""
 
+    @property
+    def mask(self) -> Mask:
+        """See `Layer.mask`."""
+        return self.alpha
+
+    def alpha_at(self, at: Region) -> Alpha:
+        """See `Layer.alpha_at`."""
+        return to_alpha(self.alpha[at])
+
     def light_at(self, at: Region) -> Light:
         """See `Layer.light_at`."""
-        return times(to_light(self.colours[at]), self.alpha[at])
+        return times(to_light(self.colours[at]), self.alpha_at(at))
 
     def srgb_at(self, at: Region, *, out: RgbImage | None = None) -> RgbImage:
         """See `Layer.srgb_at`."""
@@ -72,9 +100,19 @@ class Unscaled(Layer):
 class Scaled(Layer):
     """Pixels after resampling."""
 
+    alpha: Alpha
     light: Light
     """Premultiplied; with a ground, the opaque colours of both."""
     has_ground: bool
+
+    @property
+    def mask(self) -> Mask:
+        """See `Layer.mask`."""
+        return to_mask(self.alpha)
+
+    def alpha_at(self, at: Region) -> Alpha:
+        """See `Layer.alpha_at`."""
+        return self.alpha[at]
 
     def light_at(self, at: Region) -> Light:
         """See `Layer.light_at`."""

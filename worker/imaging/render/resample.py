@@ -150,7 +150,7 @@ def _unscaled(
     columns, left = across.shown(mask.shape[1], canvas.width_px)
     rows, top = down.shown(mask.shape[0], canvas.height_px)
     part = mask[rows, columns]
-    return Unscaled(left, top, to_alpha(part), colours[rows, columns]) if part.size else None
+    return Unscaled(left, top, part, colours[rows, columns]) if part.size else None
 
 
 def _composed(

@@ -90,7 +90,7 @@ def test_pixels_that_keep_their_size_are_placed_and_never_resampled(rng):
             continue
         assert isinstance(layer, Unscaled)
         whole = layer.on_canvas(canvas)
-        assert np.array_equal(whole.alpha, alpha)
+        assert np.array_equal(whole.alpha_at(np.s_[:, :]), alpha)
         assert np.array_equal(whole.light_at(np.s_[:, :]), light)
         is_solid = alpha[layer.region] == WHITE
         shown = layer.srgb_at(np.s_[:, :])
