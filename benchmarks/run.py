@@ -1,10 +1,10 @@
 """Run the benchmarks: write JSON, print tables and update `docs/performance.md`.
 
-    python benchmarks/run.py [--only whole,stages,network,scale,memory] [--rounds 5] [--quick]
+    python benchmarks/run.py [--only whole,scale,...] [--rounds 5] [--quick]
 
-(a) `whole`, (b) `stages`, (c) `network`, (d) `scale`, (f) `memory`; with a GPU, the first three run
-on it as well (e). All of them take about an hour and a half on two cores, most of it for `scale`.
-The figures are only meaningful on an otherwise idle machine.
+(a) `whole`, (b) `stages`, (c) `network`, (d) `scale`, (f) `memory`, (g) `outputs`; with a GPU, the
+first three run on it as well (e). All of them take about an hour and a half on two cores, most of
+it for `scale`. The figures are only meaningful on an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,16 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from support.weights import isnet_weights  # noqa: E402 - needs the path set above
 
-from benchmarks import machine, memory, network, report, scale, stages, whole  # noqa: E402
+from benchmarks import (  # noqa: E402
+    machine,
+    memory,
+    network,
+    outputs,
+    report,
+    scale,
+    stages,
+    whole,
+)
 from worker.runtime.malloc import keep_memory  # noqa: E402
 
 Part: TypeAlias = Callable[[Path], Iterable[dict[str, Any]]]
@@ -71,8 +80,8 @@ def parts_on(device: str, *, quick: bool, rounds: int) -> dict[str, Part]:
     }
 
 
-def parts_anywhere(*, quick: bool) -> dict[str, Part]:
-    """Return the parts that need no device."""
+def parts_anywhere(*, quick: bool, rounds: int) -> dict[str, Part]:
+    """Return the parts that need no GPU."""
     plan = scale.QUICK if quick else scale.FULL
 
     def measure_scale(folder: Path) -> Iterator[dict[str, Any]]:
@@ -85,6 +94,15 @@ def parts_anywhere(*, quick: bool) -> dict[str, Part]:
     return {
         "scale": measure_scale,
         "memory": lambda folder: [memory.measure(folder, items=items)],
+        "outputs": lambda folder: [
+            outputs.measure(
+                isnet_weights(),
+                folder,
+                images=2 if quick else 8,
+                rounds=1 if quick else rounds,
+                side_px=400 if quick else 2000,
+            )
+        ],
     }
 
 
@@ -104,7 +122,7 @@ def main() -> None:
         )
     out = QUICK_OUT if options.quick else report.RESULTS
     parts = parts_on("cpu", quick=options.quick, rounds=options.rounds)
-    parts |= parts_anywhere(quick=options.quick)
+    parts |= parts_anywhere(quick=options.quick, rounds=options.rounds)
     if torch.cuda.is_available():
         on_gpu = parts_on("cuda", quick=options.quick, rounds=options.rounds)
         parts |= {f"{name}-cuda": on_gpu[name] for name in ON_DEVICES}

@@ -2,7 +2,8 @@
 
 from worker.imaging.render.colours import edge_colours
 from worker.imaging.render.draw import draw
-from worker.imaging.render.types import Box, Drawn, Placement, RenderSource, Side
+from worker.imaging.render.source import RenderSource
+from worker.imaging.render.types import Box, Drawn, Placement, Side
 from worker.imaging.render.widths import at_width
 
 __all__ = ["Box", "Drawn", "Placement", "RenderSource", "Side", "at_width", "draw", "edge_colours"]

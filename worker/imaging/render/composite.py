@@ -5,6 +5,7 @@ import numpy as np
 
 from shared.recipes.background import OPAQUE
 from worker.imaging.render.background import Backdrop
+from worker.imaging.render.layer import Layer, Region, Scaled
 from worker.imaging.render.light import (
     WHITE,
     Alpha,
@@ -15,7 +16,6 @@ from worker.imaging.render.light import (
     to_mask,
     to_srgb,
 )
-from worker.imaging.render.resample import Layer
 from worker.imaging.render.sharpen import sharpened
 from worker.imaging.render.tiles import Kind, tiles
 from worker.imaging.types import Cutout, RgbImage
@@ -34,18 +34,19 @@ def composite(
     """
     canvas = alone(behind)
     part = canvas[layer.region]
-    if layer.has_ground:
+    if isinstance(layer, Scaled) and layer.has_ground:
         to_srgb(layer.light, out=part)
     else:
         under = behind.pixels[layer.region]
         for kind, at in tiles(layer.alpha):
             if kind is Kind.SOLID:
-                _solid(layer.light[at], part[at])
+                _solid(layer, at, part[at])
             elif kind is Kind.SOFT or lit is not None:
-                passing = _passing(layer.alpha[at], None if lit is None else lit[at])
-                part[at] = _mixed(layer.light[at], under[at], passing, behind.opacity)
+                passing = _passing(layer.alpha_at(at), None if lit is None else lit[at])
+                part[at] = _mixed(layer.light_at(at), under[at], passing, behind.opacity)
     if sharpen:
-        is_solid = np.asarray(cv2.inRange(layer.alpha, WHITE, WHITE), np.uint8)
+        most = int(np.iinfo(layer.alpha.dtype).max)
+        is_solid = np.asarray(cv2.inRange(layer.alpha, most, most), np.uint8)
         part[..., :3] = sharpened(np.ascontiguousarray(part[..., :3]), is_solid, sharpen)
     return canvas
 
@@ -60,12 +61,12 @@ def alone(behind: Backdrop) -> RgbImage | Cutout:
     return cutout
 
 
-def _solid(light: Light, out: RgbImage | Cutout) -> None:
-    """Write *light* to *out*, opaque."""
+def _solid(layer: Layer, at: Region, out: RgbImage | Cutout) -> None:
+    """Write the colours of *layer* at *at* to *out*, opaque."""
     if out.shape[2] == 3:  # noqa: PLR2004 - no alpha
-        to_srgb(light, out=out)
+        layer.srgb_at(at, out=out)
     else:
-        cv2.cvtColor(to_srgb(light), cv2.COLOR_RGB2RGBA, dst=out)
+        cv2.cvtColor(layer.srgb_at(at), cv2.COLOR_RGB2RGBA, dst=out)
 
 
 def _passing(alpha: Alpha, lit: Alpha | None) -> Alpha:

@@ -11,12 +11,10 @@ from shared.recipes.values import Size
 from worker.imaging.render.background import backdrop
 from worker.imaging.render.composite import alone, composite
 from worker.imaging.render.geometry import plan
-from worker.imaging.render.light import to_mask
-from worker.imaging.render.mask_options import region_of, with_options
 from worker.imaging.render.resample import resample
 from worker.imaging.render.shadow import lit
-from worker.imaging.render.subject import find_subject
-from worker.imaging.render.types import Drawn, Placement, RenderSource
+from worker.imaging.render.source import RenderSource
+from worker.imaging.render.types import Drawn, Placement
 from worker.imaging.types import Mask, RgbImage
 
 
@@ -36,20 +34,18 @@ def draw(
     Raises:
         ValueError: If the recipe's background is an image that is not given.
     """
-    region = region_of(recipe.roi, source.mask.shape)
-    mask = with_options(source.mask, recipe, region)
-    found = find_subject(mask, region)
-    placement = plan(Size(*mask.shape[::-1]), found.subject, recipe)
+    found = source.found(recipe)
+    placement = plan(Size(*source.mask.shape[::-1]), found.subject, recipe)
     background = recipe.background
     plain = background if isinstance(background, Colour) else None
-    mask = found.clean if plain else mask
+    mask = found.clean if plain else found.mask
     ground = plain if plain and plain.is_opaque and not recipe.shadow else None
     layer = resample(source.colours, mask, placement, ground)
     behind = backdrop(background, placement.canvas, source.pixels, background_image)
     alpha = np.zeros(behind.pixels.shape[:2], np.uint8)
     if layer is None:
         return Drawn(alone(behind), alpha, placement, _measured(alpha, placement))
-    alpha[layer.region] = to_mask(layer.alpha)
+    alpha[layer.region] = layer.mask
     shade = None
     if recipe.shadow:
         shade = lit(alpha, recipe.shadow, placement.subject.height)

@@ -16,6 +16,11 @@ from worker.imaging.types import Mask
 Region: TypeAlias = tuple[slice, slice]
 """Rows and columns of the source; empty if nothing of it is inside the source."""
 
+OPTIONS: Final = (
+    "roi", "offset_px", "blur_px", "threshold", "invert", "fill_holes", "remove_specks", "solid",
+)  # fmt: skip
+"""Fields of a recipe that change the mask or its region."""
+
 _SQUARE: Final = np.ones((3, 3), np.uint8)
 _CROSS: Final = np.asarray(cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)), np.uint8)
 _SQUARE_SHARE: Final = 2**0.5 - 1
@@ -97,10 +102,16 @@ def _without_holes(mask: Mask, share: float) -> Mask:
 def _without_specks(mask: Mask, share: float) -> Mask:
     """Return *mask* without parts up to *share* of the largest part's area."""
     inside = np.asarray(cv2.inRange(mask, SUBJECT_ABOVE + 1, 255), np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(inside)
-    area_px = stats[:, cv2.CC_STAT_AREA]
-    kept = area_px > share * area_px[1:].max(initial=0)
-    kept[area_px == area_px[1:].max(initial=0)] = True
-    kept[0] = True  # label 0 is haze and background
-    parts: Mask = kept.astype(np.uint8)[labels]
+    count, labels = cv2.connectedComponents(inside)
+    if count <= 2:  # noqa: PLR2004 - label 0 is haze and background; the largest part stays
+        return mask
+    # Areas by runs of equal labels: OpenCV's statistics take four times as long as the labels.
+    flat = labels.ravel()
+    starts = np.append(0, np.flatnonzero(flat[1:] != flat[:-1]) + 1)
+    of_run, lengths_px = flat[starts], np.diff(starts, append=flat.size)
+    area_px = np.bincount(of_run, lengths_px, minlength=count)
+    largest_px = area_px[1:].max()
+    kept = ((area_px > share * largest_px) | (area_px == largest_px)).astype(np.uint8)
+    kept[0] = 1
+    parts: Mask = np.repeat(kept[of_run], lengths_px).reshape(mask.shape)
     return mask * parts

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from shared.recipes.background import Colour
 from shared.recipes.values import Size
 from worker.imaging.render.background import plain
+from worker.imaging.render.layer import Layer, Scaled, Unscaled
 from worker.imaging.render.light import (
     Alpha,
     Light,
@@ -37,40 +38,14 @@ _EXACT_PX: Final = 1 / 32
 """Error of an edge that nobody sees: over the whole subject, not of its outline."""
 
 
-@dataclass(frozen=True)
-class Layer:
-    """The subject on a part of the canvas."""
-
-    left: int
-    """Of the part on the canvas, in pixels."""
-    top: int
-    light: Light
-    """Premultiplied; with a ground, the opaque colours of both."""
-    alpha: Alpha
-    """Of the subject, also with a ground."""
-    has_ground: bool
-
-    @property
-    def region(self) -> tuple[slice, slice]:
-        """Rows and columns of the canvas."""
-        height, width = self.alpha.shape
-        return slice(self.top, self.top + height), slice(self.left, self.left + width)
-
-    def on_canvas(self, canvas: Size) -> "Layer":
-        """Return the layer extended to all of *canvas*."""
-        light = np.zeros((canvas.height_px, canvas.width_px, 3), np.uint16)
-        alpha = np.zeros(light.shape[:2], np.uint16)
-        light[self.region], alpha[self.region] = self.light, self.alpha
-        return Layer(0, 0, light, alpha, has_ground=False)
-
-
 def resample(
     colours: RgbImage, mask: Mask, placement: Placement, ground: Colour | None
 ) -> Layer | None:
     """Return the visible part of *colours* under *mask* on the canvas; None if there is none.
 
-    A plain opaque background may be composed here as the *ground*. The result is the same, as both
-    steps are linear, and costs a third less: only soft parts of the source are composed.
+    A plain opaque background may be composed here as the *ground*, if the source is scaled. The
+    result is the same, as both steps are linear, and costs a third less: only soft parts of the
+    source are composed.
 
     Args:
         colours: (H, W, 3) uint8, sRGB; foreground colours where the mask is soft.
@@ -85,14 +60,16 @@ def resample(
     down = _strip((top, top + height), size[0], scale, placement.top_px, canvas.height_px)
     if across is None or down is None:
         return None
+    if across.is_unscaled and down.is_unscaled:
+        return _unscaled(colours, mask, (across, down), canvas)
     light, alpha = _composed(colours, mask, (across, down), ground)
     to = Size(across.stop_px - across.start_px, down.stop_px - down.start_px)
     rows, columns = down.visible(canvas.height_px), across.visible(canvas.width_px)
-    return Layer(
+    return Scaled(
         left=max(0, across.start_px),
         top=max(0, down.start_px),
-        light=resized(light, to)[rows, columns],
         alpha=resized(alpha, to)[rows, columns],
+        light=resized(light, to)[rows, columns],
         has_ground=ground is not None,
     )
 
@@ -115,6 +92,17 @@ class _Strip:
     def visible(self, size_px: int) -> slice:
         """Return the pixels of the strip that lie on a canvas of *size_px* pixels."""
         return slice(max(0, -self.start_px), min(size_px, self.stop_px) - self.start_px)
+
+    @property
+    def is_unscaled(self) -> bool:
+        """Whether each pixel of the source fills one of the canvas."""
+        return self.stop - self.start == self.stop_px - self.start_px
+
+    def shown(self, size: int, canvas_px: int) -> tuple[slice, int]:
+        """Return the visible part of an unscaled source, and its start on the canvas."""
+        shift = self.start_px - self.start
+        first = max(0, self.start, -shift)
+        return slice(first, min(size, self.stop, canvas_px - shift)), first + shift
 
 
 def _strip(
@@ -153,6 +141,16 @@ def _strip(
 
 def _from_whole_px(length_px: float) -> float:
     return abs(length_px - round(length_px))
+
+
+def _unscaled(
+    colours: RgbImage, mask: Mask, strips: tuple[_Strip, _Strip], canvas: Size
+) -> Unscaled | None:
+    across, down = strips
+    columns, left = across.shown(mask.shape[1], canvas.width_px)
+    rows, top = down.shown(mask.shape[0], canvas.height_px)
+    part = mask[rows, columns]
+    return Unscaled(left, top, part, colours[rows, columns]) if part.size else None
 
 
 def _composed(

@@ -13,10 +13,12 @@ from worker.imaging.types import Mask
 
 @dataclass(frozen=True)
 class Found:
-    """The subject, and the mask without haze and specks."""
+    """The subject of a mask."""
 
     subject: Subject
+    mask: Mask
     clean: Mask
+    """The mask without haze and specks."""
 
 
 def find_subject(mask: Mask, region: Region) -> Found:
@@ -30,7 +32,7 @@ def find_subject(mask: Mask, region: Region) -> Found:
     clean = np.asarray(cv2.copyTo(mask, subject_pixels(mask)), np.uint8)
     left, top, box_width, box_height = cv2.boundingRect(clean)
     if not box_width:
-        return Found(Subject(Box(0, 0, width, height), height * width, frozenset()), clean)
+        return Found(Subject(Box(0, 0, width, height), height * width, frozenset()), mask, clean)
     box = Box(left, top, left + box_width, top + box_height)
     rows, columns = region
     at_edge = {
@@ -41,4 +43,4 @@ def find_subject(mask: Mask, region: Region) -> Found:
     }
     cut = frozenset(side for side in touched_edges(clean[region]) if at_edge[side])
     area_px = cv2.sumElems(clean)[0] / 255
-    return Found(Subject(box, area_px, cut), clean)
+    return Found(Subject(box, area_px, cut), mask, clean)

@@ -7,7 +7,7 @@ from shared.recipes.values import Size
 from worker.imaging.quality import Edge as Side
 from worker.imaging.types import Cutout, Mask, RgbImage
 
-__all__ = ["Box", "Drawn", "Placement", "RenderSource", "Side", "Subject"]
+__all__ = ["Box", "Drawn", "Placement", "Side", "Subject"]
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,6 @@ class Box:
             self.right * scale + left_px,
             self.bottom * scale + top_px,
         )
-
-
-@dataclass(frozen=True)
-class RenderSource:
-    """What outputs are drawn from; all of the same height and width."""
-
-    pixels: RgbImage
-    """The source's own colours."""
-    colours: RgbImage
-    """Foreground colours, without the old background (`edge_colours`)."""
-    mask: Mask
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,35 @@ def test_the_source_is_not_changed_and_the_result_is_always_the_same(noisy):
     assert np.array_equal(before[1], noisy.mask)
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"roi": "0 0 60% 60%"},
+        {"offset_px": -3},
+        {"blur_px": 4},
+        {"threshold": 90},
+        {"invert": True},
+        {"fill_holes": True},
+        {"remove_specks": True},
+        {"solid": False},
+    ],
+    ids=lambda option: next(iter(option)),
+)
+def test_an_output_does_not_depend_on_the_mask_options_of_the_one_before(noisy, option):
+    mask = noisy.mask.copy()
+    mask[43:48, 58:63], mask[10:13, 8:11], mask[60] = 0, 255, np.minimum(mask[60], 253)
+    source = RenderSource(noisy.pixels, noisy.colours, mask)
+    changed, plain = drawn(source, **option), drawn(source)
+
+    assert np.array_equal(plain.mask, drawn(RenderSource(*_arrays(source))).mask)
+    assert np.array_equal(changed.mask, drawn(source, **option).mask)
+    assert not np.array_equal(changed.mask, plain.mask)
+
+
+def _arrays(source):
+    return source.pixels, source.colours, source.mask
+
+
 @pytest.mark.parametrize("background", ["white", "#123456", "none", "#ff000080", "blur"])
 @pytest.mark.parametrize("shadow", ["none", "soft"])
 def test_the_inside_of_a_subject_keeps_its_colour_on_every_background(background, shadow):

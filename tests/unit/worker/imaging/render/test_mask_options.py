@@ -1,5 +1,6 @@
 """Options that change a mask before the subject is found."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -116,6 +117,21 @@ def test_specks_up_to_a_share_of_the_largest_part_are_removed():
     assert (cleaned[85:95, 85:95] == 255).all()
     assert not changed(mask, remove_specks=0.1)[85:95, 85:95].any()
     assert (changed(mask, remove_specks=1.0)[30:70, 30:70] == 255).all()
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 1.0])
+def test_specks_are_parts_of_touching_pixels_however_many_there_are(share):
+    noise = np.random.default_rng(4).choice(np.array([0, 10, 11, 255], np.uint8), (200, 300))
+    noise[cv2.GaussianBlur(noise, (0, 0), 2) < 70] = 0
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((noise > 10).astype(np.uint8))
+    areas_px = stats[:, cv2.CC_STAT_AREA]
+    is_speck = (areas_px <= share * areas_px[1:].max()) & (areas_px < areas_px[1:].max())
+    is_speck[0] = False
+
+    cleaned = changed(noise, remove_specks=share)
+
+    assert is_speck.sum() > 50
+    assert np.array_equal(cleaned, np.where(is_speck[labels], 0, noise))
 
 
 def test_solid_runs_last():

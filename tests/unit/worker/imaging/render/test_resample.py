@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from shared.recipes.values import Size
-from worker.imaging.render.light import WHITE, resized, to_alpha, to_light, to_mask, to_srgb
-from worker.imaging.render.resample import _strip
+from worker.imaging.render import Box, Placement
+from worker.imaging.render.layer import Unscaled
+from worker.imaging.render.light import WHITE, resized, times, to_alpha, to_light, to_mask, to_srgb
+from worker.imaging.render.resample import _strip, resample
 
 
 @pytest.fixture
@@ -61,3 +63,35 @@ def test_a_gradient_stays_one_at_any_size_whether_whole_pixels_divide_it_or_not(
     assert small.shape == (side_px, side_px)
     inner = slice(1, -1)
     assert np.abs(small - expected)[:, inner].max() <= 2 * WHITE / source_px
+
+
+def test_pixels_that_keep_their_size_are_placed_and_never_resampled(rng):
+    colours = rng.integers(0, 256, (40, 60, 3), np.uint8)
+    mask = np.zeros((40, 60), np.uint8)
+    mask[5:30, 10:50] = rng.choice(np.array([0, 90, 255], np.uint8), (25, 40))
+    for _ in range(200):
+        canvas = Size(*rng.integers(1, 90, 2).tolist())
+        left, top = (
+            int(rng.integers(-60, canvas.width_px)),
+            int(rng.integers(-40, canvas.height_px)),
+        )
+        box = Box(10 + left, 5 + top, 50 + left, 30 + top)
+        placement = Placement(canvas, 1.0, left, top, box, frozenset(), 1.0)
+        at = np.mgrid[: canvas.height_px, : canvas.width_px] - np.array([top, left])[:, None, None]
+        is_inside = (at >= 0).all(0) & (at[0] < 40) & (at[1] < 60)
+        rows, columns = np.where(is_inside, at, 0)
+        alpha = np.where(is_inside, to_alpha(mask)[rows, columns], 0)
+        light = times(to_light(colours[rows, columns]), alpha)
+
+        layer = resample(colours, mask, placement, None)
+
+        if layer is None:
+            assert not alpha.any()
+            continue
+        assert isinstance(layer, Unscaled)
+        whole = layer.on_canvas(canvas)
+        assert np.array_equal(whole.alpha_at(np.s_[:, :]), alpha)
+        assert np.array_equal(whole.light_at(np.s_[:, :]), light)
+        is_solid = alpha[layer.region] == WHITE
+        shown = layer.srgb_at(np.s_[:, :])
+        assert np.array_equal(shown[is_solid], colours[rows, columns][layer.region][is_solid])
