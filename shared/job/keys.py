@@ -91,6 +91,16 @@ def manifest_key(job_id: str, chunk: int) -> str:
     return f"{JOBS}/{job_id}/manifest/{chunk:07}.json.z"
 
 
+def asset_folder(job_id: str) -> str:
+    """Return the prefix of the images that a job's recipes name."""
+    return f"{JOBS}/{job_id}/assets/"
+
+
+def asset_key(job_id: str, sha256: str) -> str:
+    """Return the key of a job's copy of an image with this SHA-256, in hex digits."""
+    return f"{asset_folder(job_id)}{sha256}"
+
+
 def _check(error: type[RmbgError], name: str, key: str, *further: tuple[bool, str]) -> None:
     """Raise *error*, saying what is wrong, if *key* cannot be part of an object's key.
 

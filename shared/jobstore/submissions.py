@@ -34,6 +34,8 @@ class Submission:
     """An id chosen by the user, or None to derive one."""
     manifest: str
     """The nonce under which the keys were staged."""
+    proposed: str = ""
+    """ID of the job if it is created without *job_id*; "" derives one from its sequence."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Submissions(StorePart):
         answer, *job_id = self.connection.run(
             "submit",
             given=submission.job_id or "",
+            proposed=submission.proposed,
             fingerprint=spec.fingerprint(submission.keys_sha256),
             total=submission.total,
             chunks=-(-in_redis // CHUNK_KEYS),

@@ -40,7 +40,7 @@ _VALUES: Final[Mapping[str, loader.Arg]] = {
     "unknown": 1,
     "spec": "{}",
     "added": "{}",
-    **dict.fromkeys(("needs", "needs_reason", "features"), ""),
+    **dict.fromkeys(("needs", "needs_reason", "features", "proposed"), ""),
     "info": '{"slots":1}',
     "record": '{"attempts":0}',
     "queue": _QUEUES[0],

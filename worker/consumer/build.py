@@ -20,6 +20,7 @@ from worker.engine import Engine
 from worker.inference import ModelCache
 from worker.lifecycle import Shutdown, start_loop
 from worker.settings import WorkerSettings
+from worker.storage import AssetReader
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def build_consumer(
         engine=engine,
         leases=leases,
         models=models,
+        assets=AssetReader(objects, max_bytes=settings.max_bytes),
         publish=partial(publish, celery),
         shutdown=shutdown,
     )

@@ -2,12 +2,13 @@
 -- Creates a job, or joins the one that this submission created before.
 --
 -- ARGS  given fingerprint total:int chunks:int spec added queue nonce join_ms:int model
--- ARGS  needs needs_reason
+-- ARGS  needs needs_reason proposed
 --       given: job id chosen by the user, or ''; fingerprint: hash of parameters and keys
 --       chunks: number of chunks that must be staged under the nonce; spec: job document (JSON)
 --       added: fields of it that version 0.1 does not read (JSON); needs: features, separated by
 --       spaces; needs_reason: what the job waits for while no worker has them
---       join_ms: how long after its end a job is joined
+--       join_ms: how long after its end a job is joined; proposed: id of a job that is created
+--       without a given one, or '' to derive it from its sequence
 -- USES  needs
 -- Returns   {'CREATED', job id}
 --           {'JOINED', job id}    the given id exists with these keys and parameters; or a job
@@ -62,7 +63,8 @@ if call('HLEN', staged_key(nonce)) ~= chunks then return { 'UNSTAGED' } end
 local sequence = next_sequence()
 local job = given
 if given == '' then
-  job = string.format('%s-%x', string.sub(fingerprint, 1, 12), sequence)
+  job = proposed
+  if job == '' then job = string.format('%s-%x', string.sub(fingerprint, 1, 12), sequence) end
   call('SET', derived_key(fingerprint), job)
 end
 call('HSET', job_key(job), 'state', RUNNING, 'total', total, 'done', 0, 'failed', 0,
