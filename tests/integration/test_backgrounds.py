@@ -145,6 +145,8 @@ def test_a_submission_that_fails_or_joins_leaves_no_copy(client, worker, objects
 
     submit(client, images, save_prefix="c", outputs=[shop(green)], job_id="chosen")
     joined = submit(client, images, save_prefix="c", outputs=[shop(green)], job_id="chosen")
+    with pytest.raises(JobConflict, match=r"different: outputs\.tile"):
+        submit(client, images, save_prefix="c", outputs=[shop(green), TILE], job_id="chosen")
     objects.put(BUCKET, green, BLUE, content_type="image/png")
     with pytest.raises(JobConflict, match=r"different: outputs\.shop\.background"):
         submit(client, images, save_prefix="c", outputs=[shop(green)], job_id="chosen")

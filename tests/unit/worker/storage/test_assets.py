@@ -63,13 +63,20 @@ def test_an_image_is_read_once_whichever_job_names_it(jobs):
 
 
 def test_threads_that_want_the_same_image_read_it_once(jobs):
+    """The store answers the first one once all of them are about to ask."""
     jobs.put("a", OAK)
-    start = threading.Barrier(8)
+    about_to_ask, note = threading.Semaphore(0), jobs.store.before
+
+    def before(*call):
+        note(*call)
+        if len(jobs.opened) == 1:
+            assert all(about_to_ask.acquire(timeout=30) for _ in range(8))
 
     def read():
-        start.wait(30)
+        about_to_ask.release()
         jobs.read("a", OAK)
 
+    jobs.store.before = before
     threads = [threading.Thread(target=read) for _ in range(8)]
     for each in threads:
         each.start()
