@@ -8,7 +8,7 @@ from typing import Self
 
 from shared.errors import ServiceUnavailable
 from shared.job.keys import asset_key
-from shared.job.preview_keys import ended_key
+from shared.job.notes import ended_key
 from shared.jobstore.submissions import Submission
 from shared.objects import ObjectStore
 

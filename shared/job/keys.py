@@ -81,9 +81,14 @@ def report_key(job_id: str) -> str:
     return f"{JOBS}/{job_id}/report.html"
 
 
+def shard_folder(job_id: str) -> str:
+    """Return the prefix of all shards of a job."""
+    return f"{JOBS}/{job_id}/shards/"
+
+
 def shard_key(job_id: str, unit: str, epoch: int) -> str:
     """Return the key of the records of a range (*unit*), written for one epoch of its ticket."""
-    return f"{JOBS}/{job_id}/shards/{unit}.{epoch}.jsonl"
+    return f"{shard_folder(job_id)}{unit}.{epoch}.jsonl"
 
 
 def manifest_key(job_id: str, chunk: int) -> str:

@@ -33,6 +33,10 @@ class Queries(StorePart):
         """Return the status of all jobs in Redis, newest first."""
         return self._statuses([job_id.decode() for job_id in self.connection.run("jobs")])
 
+    def is_known(self, job_id: str) -> bool:
+        """Return whether the job is in Redis, which forgets it some days after its end."""
+        return self._fields(job_id, "state") != [None]
+
     def spec(self, job_id: str) -> JobSpec:
         """Return the job document.
 

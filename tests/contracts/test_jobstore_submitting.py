@@ -31,6 +31,16 @@ def test_a_submission_creates_a_running_job_with_its_parameters(store):
     assert (status.generation, status.finished_at) == (1, None)
 
 
+def test_a_job_is_known_from_its_submission_until_redis_forgets_it(store, redis_client):
+    assert not store.queries.is_known("j")
+
+    submit(store, 1, job_id="j")
+    assert store.queries.is_known("j")
+
+    redis_client.delete("rmbg:job:j")
+    assert not store.queries.is_known("j")
+
+
 def test_a_proposed_id_is_that_of_a_job_that_is_created_and_no_other(store):
     first = replace(submission(1, nonce="a"), proposed="first")
     again = replace(submission(1, nonce="b"), proposed="again")

@@ -116,6 +116,7 @@ def test_a_key_is_copied_at_submission_and_a_change_of_the_object_changes_nothin
         worker.close()
 
     assert names(objects, asset_folder(job_id)) == [asset_key(job_id, sha256_of(GREEN))]
+    assert any(key.endswith(f"/{job_id}") for key in names(objects, "_jobs/.ended/"))
     for key in images:
         assert corner(objects, f"a/shop/{key}.png") == (0, 250, 0)
     assert client.verify(job_id, deep=True) == []

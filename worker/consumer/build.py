@@ -101,6 +101,7 @@ def build_consumer(
     housekeeping = Housekeeping(
         objects,
         settings.services.output_bucket,
+        store.queries.is_known,
         keep_previews_days=settings.keep_previews_days,
     )
     return Consumer(leases, recovery, housekeeping, shutdown)
