@@ -65,9 +65,9 @@ class Client:
         """
         checked = JobOptions.of(**options)
         spec = plan(self._services, checked, bucket)
-        return submit(
-            self._services, KeySource(keys, spec.input_bucket), spec, job_id=checked.job_id
-        ).job_id
+        source = KeySource(keys, spec.input_bucket)
+        files = checked.outputs.files
+        return submit(self._services, source, spec, job_id=checked.job_id, files=files).job_id
 
     def remove(
         self,

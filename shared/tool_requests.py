@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from pydantic import ConfigDict, Field
+
 from shared.document import Document
 from shared.job.outputs import RecipeOutput
 
@@ -23,6 +25,8 @@ class CheckRequest(Document):
 class PreviewRequest(Document):
     """Show one image and its outputs side by side."""
 
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
     tool: ClassVar[str] = "preview"
     image: str
     """Path of the image."""
@@ -30,4 +34,6 @@ class PreviewRequest(Document):
     """Path of the folder for the outputs and the page."""
     outputs: tuple[RecipeOutput, ...]
     rem_mode: str
+    assets: dict[str, bytes] = Field(default_factory=dict)
+    """Images that the recipes name as backgrounds, by SHA-256."""
     open_page: bool = False

@@ -56,7 +56,9 @@ def submit(
     else:
         spec = plan(services, options, parse_prefix(prefix)[0])
         source = list_prefix(services, prefix, spec, options.save_prefix)
-    submitted = submit_job(services, source, spec, job_id=options.job_id)
+    submitted = submit_job(
+        services, source, spec, job_id=options.job_id, files=options.outputs.files
+    )
     if remark := source.remark():
         click.echo(remark, err=True)
     if not submitted.created:

@@ -4,11 +4,14 @@ import os
 import shutil
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
 import click
 
+from producer.commands.context import services_of
+from producer.submission.assets import pinned, read_object
 from producer.submission.options import DEFAULT_MODEL
 from producer.submission.outputs import choose_outputs
 from producer.submission.sources import parse_prefix
@@ -76,20 +79,42 @@ def check(
     help="Model that removes the background; `rmbg weights list` shows all.",
 )
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
+@click.pass_context
 def preview(
-    image: str, names: tuple[str, ...], folder: str, rem_mode: str, *, open_page: bool
+    ctx: click.Context,
+    image: str,
+    names: tuple[str, ...],
+    folder: str,
+    rem_mode: str,
+    *,
+    open_page: bool,
 ) -> None:
     """Show one local image, its cutout and each output side by side, with their checks.
 
     The image goes through the same stages as in a job. Prints a line for the mask and for each
     output, and the path of the page. Exits with 1 if a verdict is not ok.
     """
-    outputs = choose_outputs(names).recipes
-    model = models.get(rem_mode).name
+    chosen = choose_outputs(names)
+    outputs, assets = pinned(chosen.recipes, chosen.files, partial(_read_background, ctx))
     request = PreviewRequest(
-        image=image, folder=folder, outputs=outputs, rem_mode=model, open_page=open_page
+        image=image,
+        folder=folder,
+        outputs=outputs,
+        rem_mode=models.get(rem_mode).name,
+        assets=dict(assets),
+        open_page=open_page,
     )
     _become_tool(request)
+
+
+def _read_background(ctx: click.Context, key: str) -> bytes:
+    """Return the image at *key*; a preview needs no service unless a recipe names a key."""
+    if not ctx.obj.get("RMBG_INPUT_BUCKETS"):
+        raise InvalidOption(
+            "there is no such file beside the recipe file; for a key set RMBG_INPUT_BUCKETS"
+        )
+    services = services_of(ctx)
+    return read_object(services, services.settings.input_buckets[0], key)
 
 
 def _become_tool(request: CheckRequest | PreviewRequest) -> NoReturn:

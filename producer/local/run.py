@@ -129,7 +129,8 @@ class _Run:
         numbered = (f"{name}-{number}" for number in itertools.count(1))
         job_id = self._options.job_id or next(n for n in numbered if not self._is_cancelled(n))
         source = KeySource(self._folder.keys)
-        job_id = submit(self._services, source, spec, job_id=job_id).job_id
+        files = self._options.outputs.files
+        job_id = submit(self._services, source, spec, job_id=job_id, files=files).job_id
         jobs = self._services.jobs
         for other in jobs.queries.jobs():
             if other.job_id != job_id and other.state not in TERMINAL_STATES:

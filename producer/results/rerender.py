@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from producer.results import reader
 from producer.services import Services
-from producer.submission.outputs import GivenOutput, choose_outputs
+from producer.submission.outputs import GivenOutput, Outputs, choose_outputs
 from producer.submission.sources import KeySource
 from producer.submission.submit import choose_bucket, submit
 from shared.errors import InvalidOption, JobNotDone, StoreUnavailable
@@ -34,25 +34,25 @@ def rerender(services: Services, job_id: str, given: Sequence[GivenOutput]) -> S
         InvalidOption: If no output is given, or one is a cutout or mask.
         InvalidRecipe: If recipes have problems; the message lists those of all.
     """
-    recipes = _recipes(given)
+    outputs = _outputs(given)
     status = services.jobs.queries.status(job_id)
     if status.state is not JobState.DONE:
         raise JobNotDone(
             f"job {job_id} is {status.state.value}; only a done job can be rendered again"
         )
-    spec = _changed(services.jobs.queries.spec(job_id), recipes)
+    spec = _changed(services.jobs.queries.spec(job_id), outputs.recipes)
     choose_bucket(services, spec.input_bucket)
-    return submit(services, KeySource(_keys(services, job_id)), spec)
+    return submit(services, KeySource(_keys(services, job_id)), spec, files=outputs.files)
 
 
-def _recipes(given: Sequence[GivenOutput]) -> tuple[RecipeOutput, ...]:
+def _outputs(given: Sequence[GivenOutput]) -> Outputs:
     outputs = choose_outputs(given)
     if not outputs.recipes or outputs.has_cutout or "mask" in given:
         raise InvalidOption(
             "rerender makes outputs of presets and recipes; give at least one --output, and "
             "neither cutout nor mask"
         )
-    return outputs.recipes
+    return outputs
 
 
 def _changed(spec: JobSpec, recipes: tuple[RecipeOutput, ...]) -> JobSpec:

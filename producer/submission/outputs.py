@@ -1,16 +1,16 @@
 """The outputs of a job, from the names and recipe files that a user gives."""
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from producer.submission.assets import read_local
 from shared.errors import InvalidOption, InvalidRecipe
 from shared.job.output_keys import BUILT_IN, CUTOUT, MASK, OUTPUT_NAME
 from shared.job.outputs import MAX_OUTPUTS, RESERVED, RecipeOutput
 from shared.recipes import Recipe, parse_recipe, presets
-from shared.recipes.background import Asset
 from shared.recipes.rules import conflicts
 
 GivenOutput: TypeAlias = str | Recipe
@@ -27,6 +27,8 @@ class Outputs:
     recipes: tuple[RecipeOutput, ...] = ()
     has_cutout: bool = True
     has_mask: bool = True
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Images beside recipe files that these name as backgrounds, by SHA-256."""
 
     @property
     def is_default(self) -> bool:
@@ -45,7 +47,7 @@ def choose_outputs(given: Sequence[GivenOutput], *, keep_mask: bool = True) -> O
         InvalidRecipe: If recipes have problems; the message lists those of all.
         InvalidOption: If names are unknown, reserved or doubled, or there are too many.
     """
-    made = _loaded([each for each in given if each not in BUILT_IN])
+    made, files = _loaded([each for each in given if each not in BUILT_IN])
     names = [each.name for each in made]
     if doubled := sorted({name for name in names if names.count(name) > 1}):
         raise InvalidOption(f"two outputs are called {', '.join(doubled)}; give each its own name")
@@ -56,20 +58,31 @@ def choose_outputs(given: Sequence[GivenOutput], *, keep_mask: bool = True) -> O
     has_cutout = not given or CUTOUT in given
     if not (made or has_cutout or keep_mask):
         raise InvalidOption("the job would write nothing; give an --output, or keep the mask")
-    return Outputs(tuple(made), has_cutout, keep_mask)
+    return Outputs(tuple(made), has_cutout, keep_mask, files)
 
 
-def _loaded(given: Iterable[GivenOutput]) -> list[RecipeOutput]:
-    """Return the recipes of *given*; report the problems of all together."""
-    found, problems = [], []
+def _loaded(given: Iterable[GivenOutput]) -> tuple[list[RecipeOutput], Mapping[str, bytes]]:
+    """Return the recipes of *given* and the files that they name; report all problems together."""
+    found: list[RecipeOutput] = []
+    files: dict[str, bytes] = {}
+    problems = []
     for each in given:
         try:
-            found.append(_load(each))
+            output = _load(each)
+            recipe, named = read_local(output.recipe, _folder(each), origin=repr(output.name))
         except InvalidRecipe as err:
             problems.append(str(err))
+        else:
+            found.append(output.model_copy(update={"recipe": recipe}))
+            files |= named
     if problems:
         raise InvalidRecipe("\n".join(problems))
-    return found
+    return found, files
+
+
+def _folder(given: GivenOutput) -> Path | None:
+    """Return the folder of a recipe file; None of a preset and a recipe."""
+    return Path(given).parent if isinstance(given, str) and _FILE.search(given) else None
 
 
 def _load(given: GivenOutput) -> RecipeOutput:
@@ -92,11 +105,6 @@ def _named(recipe: Recipe, stem: str) -> RecipeOutput:
     name = recipe.name or re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")
     if not OUTPUT_NAME.fullmatch(name):
         raise InvalidRecipe(f"recipe {stem!r} has no usable name; set name, for example shop-main")
-    if isinstance(recipe.background, Asset):
-        raise InvalidRecipe(
-            f"recipe {stem!r}: background {recipe.background} is an image, which is not supported "
-            "yet; use none, blur or a colour"
-        )
     if name in RESERVED:
         raise InvalidRecipe(f"recipe {stem!r}: the name {name} is reserved; set another name")
     return RecipeOutput(name=name, recipe=recipe)

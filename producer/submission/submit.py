@@ -2,13 +2,17 @@
 
 import functools
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from itertools import chain
+from types import MappingProxyType
+from typing import Final
 
 from producer.services import Services
+from producer.submission.assets import pinned, read_object
+from producer.submission.copies import Copies
 from producer.submission.manifest import stage
 from producer.submission.options import JobOptions
 from producer.submission.sources import PrefixSource, Source, parse_prefix
@@ -29,9 +33,12 @@ from shared.job.output_keys import (
     highest_number,
     is_own_output,
 )
+from shared.job.outputs import assets_of
 from shared.job.spec import MAX_INTERACTIVE_ITEMS, JobSpec, Naming, Priority
 from shared.job.ticket import JOB_ID
 from shared.jobstore.submissions import Submission, Submitted
+
+NO_FILES: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 
 def choose_bucket(services: Services, bucket: str | None) -> str:
@@ -97,6 +104,7 @@ def submit(
     spec: JobSpec,
     *,
     job_id: str | None = None,
+    files: Mapping[str, bytes] = NO_FILES,
     weight: int = 1,
     most_open: int = 0,
 ) -> Submitted:
@@ -104,17 +112,19 @@ def submit(
 
     The same submission again joins the job. The keys are read once, and never all held in memory.
     After an error no job runs, unless only Redis's answer to the last command was lost. Staged
-    keys without a job expire within an hour.
+    keys without a job expire within an hour; `rmbg-worker` deletes images without a job.
 
     Args:
-        services: The services that hold the buckets and the job store.
+        services: The services.
         source: The image keys.
         spec: The document of the job.
         job_id: ID of the job; None derives it from keys and parameters.
+        files: Images beside recipe files that outputs name as backgrounds, by SHA-256.
         weight: Weight of the tenant beside others.
         most_open: Most images of the tenant that have not ended; 0: any number.
 
     Raises:
+        InvalidRecipe: If an image that an output names as its background cannot be read.
         NoKeys: If *source* has no key; nothing is created.
         JobConflict: If *job_id* is in use for other keys or parameters.
         TooManyOpen: If the tenant would have more than *most_open* open images.
@@ -124,14 +134,19 @@ def submit(
     services.jobs.submissions.check_memory()  # first: it fails within seconds without Redis
     for bucket in dict.fromkeys((spec.input_bucket, spec.output_bucket)):
         services.objects.check(bucket)
+    read = functools.partial(read_object, services, spec.input_bucket)
+    outputs, images = pinned(spec.outputs, files, read)
+    spec = spec.model_copy(update={"outputs": outputs}) if images else spec
     nonce = secrets.token_hex(8)
     try:
         prepared = _prepare(services, source, nonce, spec)
+        submission = replace(prepared, job_id=job_id, weight=weight, most_open=most_open)
+        copies = Copies.of(services.objects, submission, images)
+        copies.write()
     except RmbgError:
         _delete_chunks(services, nonce, spec)
         raise
-    submission = replace(prepared, job_id=job_id, weight=weight, most_open=most_open)
-    submitted = _create_or_join(services, submission)
+    submitted = _create_or_join(services, submission, copies)
     services.feed()
     services.persist()
     return submitted
@@ -157,11 +172,17 @@ def _prepare(services: Services, source: Source, nonce: str, spec: JobSpec) -> S
         keys_sha256=staged.keys_sha256,
         job_id=None,
         manifest=nonce,
+        proposed=_proposed(spec, staged.keys_sha256, nonce) if assets_of(spec.outputs) else "",
     )
 
 
-def _create_or_join(services: Services, submission: Submission) -> Submitted:
-    """Create or join the job; delete the staged chunks only if no job can be reading them.
+def _proposed(spec: JobSpec, keys_sha256: str, nonce: str) -> str:
+    """Return the ID of a job that must be known before the job exists."""
+    return f"{spec.fingerprint(keys_sha256)[:12]}-{nonce}"
+
+
+def _create_or_join(services: Services, submission: Submission, copies: Copies) -> Submitted:
+    """Create or join the job; delete what was written for it only if no job can be reading it.
 
     If Redis is unavailable, the job may exist: perhaps only the answer was lost.
     """
@@ -169,19 +190,23 @@ def _create_or_join(services: Services, submission: Submission) -> Submitted:
         submitted = services.jobs.submissions.submit(submission)
     except TooManyOpen:
         _delete_chunks(services, submission.manifest, submission.spec)
+        copies.delete()
         raise
     except JobConflict as err:
         _delete_chunks(services, submission.manifest, submission.spec)
-        raise JobConflict(f"{err} ({_what_differs(services, submission)})") from err
+        known = services.jobs.queries.spec(submission.job_id or "")
+        copies.delete(but=assets_of(known.outputs))
+        raise JobConflict(f"{err} ({_what_differs(known, submission.spec)})") from err
     if not submitted.created:
         _delete_chunks(services, submission.manifest, submission.spec)
+        if submitted.job_id != copies.job_id:
+            copies.delete()
     return submitted
 
 
-def _what_differs(services: Services, submission: Submission) -> str:
+def _what_differs(known: JobSpec, spec: JobSpec) -> str:
     """Return what differs from the job whose ID the submission was given."""
-    known = services.jobs.queries.spec(submission.job_id or "")
-    changed = differences(known, submission.spec)
+    changed = differences(known, spec)
     return f"different: {', '.join(changed)}" if changed else "the image keys differ"
 
 

@@ -81,14 +81,29 @@ def report_key(job_id: str) -> str:
     return f"{JOBS}/{job_id}/report.html"
 
 
+def shard_folder(job_id: str) -> str:
+    """Return the prefix of all shards of a job."""
+    return f"{JOBS}/{job_id}/shards/"
+
+
 def shard_key(job_id: str, unit: str, epoch: int) -> str:
     """Return the key of the records of a range (*unit*), written for one epoch of its ticket."""
-    return f"{JOBS}/{job_id}/shards/{unit}.{epoch}.jsonl"
+    return f"{shard_folder(job_id)}{unit}.{epoch}.jsonl"
 
 
 def manifest_key(job_id: str, chunk: int) -> str:
     """Return the key of a manifest chunk that is not in Redis; *job_id* may be a nonce."""
     return f"{JOBS}/{job_id}/manifest/{chunk:07}.json.z"
+
+
+def asset_folder(job_id: str) -> str:
+    """Return the prefix of the images that a job's recipes name."""
+    return f"{JOBS}/{job_id}/assets/"
+
+
+def asset_key(job_id: str, sha256: str) -> str:
+    """Return the key of a job's copy of an image with this SHA-256, in hex digits."""
+    return f"{asset_folder(job_id)}{sha256}"
 
 
 def _check(error: type[RmbgError], name: str, key: str, *further: tuple[bool, str]) -> None:

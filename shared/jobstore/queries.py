@@ -49,6 +49,10 @@ class Queries(StorePart):
         following = sequences[count - 1] if len(names) > count else 0
         return self._statuses(names[:count]), following
 
+    def is_known(self, job_id: str) -> bool:
+        """Return whether the job is in Redis, which forgets it some days after its end."""
+        return self._fields(job_id, "state") != [None]
+
     def spec(self, job_id: str) -> JobSpec:
         """Return the job document.
 

@@ -39,6 +39,8 @@ class Submission:
     """Most images of the tenant that have not ended, these included; 0: any number."""
     manifest: str
     """The nonce under which the keys were staged."""
+    proposed: str = ""
+    """ID of the job if it is created without *job_id*; "" derives one from its sequence."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class Submissions(StorePart):
         answer, *job_id = self.connection.run(
             "submit",
             given=submission.job_id or "",
+            proposed=submission.proposed,
             fingerprint=spec.fingerprint(submission.keys_sha256),
             total=submission.total,
             chunks=-(-in_redis // CHUNK_KEYS),

@@ -41,7 +41,7 @@ _VALUES: Final[Mapping[str, loader.Arg]] = {
     **dict.fromkeys(("chunk", "channel"), ""),
     "spec": "{}",
     "added": "{}",
-    **dict.fromkeys(("needs", "needs_reason", "features", "tenant"), ""),
+    **dict.fromkeys(("needs", "needs_reason", "features", "tenant", "proposed"), ""),
     "name": _JOB,
     **dict.fromkeys(("most", "every_ms", "count", "weight"), 1),
     "info": '{"slots":1}',

@@ -25,6 +25,8 @@ MASK: Final = "rmbg-mask"
 """Hash of what determines the mask; see `JobSpec.mask_hash`."""
 RANGE: Final = "rmbg-range"
 """On a mask: least and greatest value of the network's output, for a later job's verdict."""
+MERGED: Final = "rmbg-merged"
+"""On results that hold all records, not the list of the shards that hold them."""
 
 
 def is_whole(found: ObjectInfo) -> bool:

@@ -65,8 +65,10 @@ class Parsed:
 
     parse: Callable[[Any], object]
     """Return the value, also from what `str` writes; raise `ValueError` with what to give."""
-    examples: tuple[str, ...]
+    examples: tuple[str, ...] = ()
     """Texts for the JSON Schema."""
+    schema: Callable[[], dict[str, Any]] | None = None
+    """Return a more exact JSON Schema."""
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> CoreSchema:  # noqa: ANN401 - pydantic's signature
         return core_schema.no_info_plain_validator_function(
@@ -75,4 +77,6 @@ class Parsed:
         )
 
     def __get_pydantic_json_schema__(self, _schema: Any, _handler: Any) -> dict[str, Any]:  # noqa: ANN401 - pydantic's signature
+        if self.schema is not None:
+            return self.schema()
         return {"type": ["string", "number", "array"], "examples": list(self.examples)}

@@ -7,7 +7,12 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from shared.document import Document, Text
-from shared.recipes.background import Background, NoBackground, parse_background
+from shared.recipes.background import (
+    Background,
+    NoBackground,
+    background_schema,
+    parse_background,
+)
 from shared.recipes.checks import Checks
 from shared.recipes.formats import FORMAT_NAMES, Format
 from shared.recipes.parsing import Parsed, parse_bytes, parse_share, parts
@@ -98,9 +103,9 @@ class Recipe(Document):
         default=(), max_length=MAX_WIDTHS
     )
     """Widths in pixels of one output in several sizes; empty for one of the canvas's size."""
-    background: Annotated[
-        Background, Parsed(parse_background, ("none", "#ffffff", "white", "blur", "bg/wood.jpg"))
-    ] = NoBackground()
+    background: Annotated[Background, Parsed(parse_background, schema=background_schema)] = (
+        NoBackground()
+    )
 
     roi: Annotated[Roi, Parsed(Roi.parse, ("10% 10% 90% 90%",))] | None = None
     """Part of the source outside of which nothing belongs to the subject."""

@@ -15,6 +15,7 @@ from shared.job.manifest import MAX_REDIS_KEYS
 from shared.job.spec import JobState, Naming
 from shared.job.ticket import JOB_ID
 from shared.jobstore.store import JobStore
+from shared.jobstore.submissions import Submitted
 
 
 def test_a_submission_creates_a_running_job_with_its_parameters(store):
@@ -28,6 +29,29 @@ def test_a_submission_creates_a_running_job_with_its_parameters(store):
     status = store.queries.status("autumn")
     assert (status.state, status.total, status.done, status.failed) == (JobState.RUNNING, 600, 0, 0)
     assert (status.generation, status.finished_at) == (1, None)
+
+
+def test_a_job_is_known_from_its_submission_until_redis_forgets_it(store, redis_client):
+    assert not store.queries.is_known("j")
+
+    submit(store, 1, job_id="j")
+    assert store.queries.is_known("j")
+
+    redis_client.delete("rmbg:job:j")
+    assert not store.queries.is_known("j")
+
+
+def test_a_proposed_id_is_that_of_a_job_that_is_created_and_no_other(store):
+    first = replace(submission(1, nonce="a"), proposed="first")
+    again = replace(submission(1, nonce="b"), proposed="again")
+    given = replace(submission(1, nonce="c", job_id="given"), proposed="other")
+    for each in (first, again, given):
+        stage(store, each)
+
+    assert store.submissions.submit(first) == Submitted("first", created=True)
+    assert store.submissions.submit(first) == Submitted("first", created=True)
+    assert store.submissions.submit(again) == Submitted("first", created=False)
+    assert store.submissions.submit(given) == Submitted("given", created=True)
 
 
 def test_staged_keys_become_the_manifest_and_do_not_expire(store, redis_client):

@@ -1,5 +1,6 @@
 """The job of `rmbg run`: submitted, joined, watched and downloaded, with a scripted worker."""
 
+import hashlib
 import os
 import time
 
@@ -9,7 +10,9 @@ from producer.local.images import scan, upload
 from producer.local.run import _Run
 from producer.local.space import LEAST_BYTES, Space
 from producer.submission.options import JobOptions
+from producer.submission.outputs import choose_outputs
 from shared.errors import InvalidOption
+from shared.job.keys import asset_folder
 from shared.job.spec import JobState
 
 pytestmark = pytest.mark.integration
@@ -62,6 +65,28 @@ def test_a_resumed_run_joins_its_job(started, services):
 
     assert second == first
     assert services.jobs.queries.status(first).state is JobState.RUNNING
+
+
+def test_a_run_uses_the_image_beside_the_recipe_and_a_path_below_its_folder(
+    started, tmp_path, services
+):
+    (tmp_path / "recipes").mkdir()
+    wood = tmp_path / "recipes/wood.png"
+    for name, background in (("beside", "wood.png"), ("below", "00.jpg")):
+        path = tmp_path / f"recipes/{name}.toml"
+        path.write_text(f'format = "jpg"\nbackground = "{background}"\n')
+    outputs = [str(tmp_path / f"recipes/{name}.toml") for name in ("beside", "below")]
+    images = {}
+    for data in (b"oak", b"oak", b"pine"):
+        wood.write_bytes(data)
+        _, job_id = started(outputs=choose_outputs(outputs))
+        folder = services.objects.list(services.settings.output_bucket, asset_folder(job_id))
+        images[job_id] = {found.key.rpartition("/")[2] for found in folder}
+
+    below = hashlib.sha256(b"image").hexdigest()
+    assert list(images.values()) == [
+        {hashlib.sha256(data).hexdigest(), below} for data in (b"oak", b"pine")
+    ]
 
 
 def test_a_run_over_other_images_cancels_the_unfinished_job_of_an_earlier_one(

@@ -15,6 +15,7 @@ from shared.broker.queues import RECOVERY, SUSPECT
 from shared.errors import BucketUnavailable, InvalidKey, StoreUnavailable
 from shared.job import manifest
 from shared.job.keys import report_key, results_key, shard_key
+from shared.job.notes import ENDED, MERGED
 from shared.job.spec import JobState, Previews
 from shared.objects import PreconditionFailed
 from worker.imaging.operations import ImageOperations
@@ -149,9 +150,11 @@ def test_the_end_of_a_job_is_noted_for_housekeeping(consumer, repeat):
         consumer.run()
 
     assert consumer.store.queries.status(job_id).state is JobState.DONE
-    notes = [key for key in consumer.objects.keys("cutouts") if key.startswith("_jobs/.ended/")]
-    assert [key.rpartition("/")[2] for key in notes] == [job_id] * len(notes)
-    assert notes
+    for folder in (ENDED, MERGED):
+        notes = [key for key in consumer.objects.keys("cutouts") if key.startswith(f"{folder}/")]
+        assert [key.rpartition("/")[2] for key in notes] == [job_id] * len(notes)
+        assert notes
+    assert consumer.objects.head("cutouts", results_key(job_id)).metadata == {"rmbg-merged": "1"}
 
 
 @pytest.mark.parametrize("document", ["results.jsonl", "report.html"])
@@ -346,6 +349,9 @@ def test_a_job_whose_records_cannot_be_joined_ends_with_the_index_of_its_shards(
 
     status = consumer.store.queries.status(job_id)
     assert status.ended_without == "results.jsonl (failed 3 times: JSONDecodeError)"
+    # Housekeeping would delete the only records.
+    assert not [name for name in consumer.objects.keys("cutouts") if name.startswith(MERGED)]
+    assert consumer.objects.head("cutouts", results_key(job_id)).metadata == {}
     index = json.loads(consumer.objects.get("cutouts", results_key(job_id)).data)
     assert index == {"shard": key, "items": "0-4"}
     assert consumer.objects.head("cutouts", report_key(job_id)) is not None

@@ -59,7 +59,9 @@ def start(redis_server, store):
             every_s=0.05,
         )
         in_a_week = datetime.now(UTC) + timedelta(days=7)
-        housekeeping = Housekeeping(objects, "cutouts", every_s=0.01, now=lambda: in_a_week)
+        housekeeping = Housekeeping(
+            objects, "cutouts", store.queries.is_known, every_s=0.01, now=lambda: in_a_week
+        )
         Consumer(NoLeases(), recovery, housekeeping, shutdown).start()
         return recovery
 

@@ -5,13 +5,14 @@ import threading
 import pytest
 
 from shared.jobstore.store import JobStore
-from support.engine_harness import EngineHarness
+from support.engine_harness import MAX_BYTES, EngineHarness
 from support.jobs import FailingConnection, feed, submit
 from support.stand_ins import QuickImaging
 from worker.consumer.leases import Leases
 from worker.consumer.ticket_consumer import TicketConsumer
 from worker.inference.model_cache import ModelCache
 from worker.lifecycle.shutdown import Phase
+from worker.storage import AssetReader
 
 MODEL = "isnet-general-use"
 
@@ -42,6 +43,7 @@ class ConsumerHarness:
             engine=self.harness.engine,
             leases=self.leases,
             models=ModelCache(load or (lambda name: self.harness.model)),
+            assets=AssetReader(self.objects, max_bytes=MAX_BYTES),
             publish=self.publish,
             shutdown=self.shutdown,
             retry_s=retry_s,

@@ -20,6 +20,7 @@ from worker.engine import Engine
 from worker.inference import ModelCache
 from worker.lifecycle import Shutdown, start_loop
 from worker.settings import WorkerSettings
+from worker.storage import AssetReader
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def build_consumer(
         engine=engine,
         leases=leases,
         models=models,
+        assets=AssetReader(objects, max_bytes=settings.max_bytes),
         publish=partial(publish, celery),
         shutdown=shutdown,
     )
@@ -99,6 +101,7 @@ def build_consumer(
     housekeeping = Housekeeping(
         objects,
         settings.services.output_bucket,
+        store.queries.is_known,
         keep_previews_days=settings.keep_previews_days,
     )
     return Consumer(leases, recovery, housekeeping, shutdown)

@@ -3,7 +3,7 @@
 import json
 import logging
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -11,11 +11,13 @@ from typing import IO, Final
 
 from shared.errors import ObjectMissing
 from shared.job import keys
-from shared.job.preview_keys import ended_key
+from shared.job.notes import ended_key, merged_key
+from shared.job.outputs import assets_of
 from shared.job.shards import Shard, sweep
 from shared.jobstore.store import JobStore
 from shared.jobstore.values import Granted, JobStatus
 from shared.objects import ObjectStore
+from shared.objects.object_metadata import MERGED
 from worker.consumer.leases import HeldTicket, Leases
 from worker.consumer.merge_attempts import (
     INDEX,
@@ -86,8 +88,7 @@ class Merge:
                     self._delete_outdated(results)
             file.seek(0)
             attempts.write(REPORT, partial(self._put_report, report, found[report], status, file))
-        if self.granted.spec.preview_stride(status.total):
-            self._note_end()
+        self._note(status, has_records=has_records)
         with self.leases.giving_up(self.held):
             self.store.leases.merge_commit(
                 self.held.lease, ended_without=", ".join(attempts.ended_without)
@@ -98,24 +99,38 @@ class Merge:
         if self.held.is_stopped:
             raise MergeStopped(f"the merge of {self.held.lease.ticket.job_id} was stopped")
 
-    def _note_end(self) -> None:
-        """Note in the bucket that the job ended today; a repetition writes the same."""
+    def _note(self, status: JobStatus, *, has_records: bool) -> None:
+        """Note for housekeeping what the job leaves; a repetition on the same day does the same."""
         self._check()
-        key = ended_key(self.held.lease.ticket.job_id, datetime.now(UTC).date())
-        bucket = self.granted.spec.output_bucket
-        self.objects.put(bucket, key, b"", content_type="text/plain")
+        job_id, spec, today = status.job_id, self.granted.spec, datetime.now(UTC).date()
+        notes = [merged_key(job_id, today)] if has_records else []
+        if spec.preview_stride(status.total) or assets_of(spec.outputs):
+            notes.append(ended_key(job_id, today))
+        for note in notes:
+            self.objects.put(spec.output_bucket, note, b"", content_type="text/plain")
 
     def _etag(self, key: str) -> str | None:
         found = self.objects.head(self.granted.spec.output_bucket, key)
         return None if found is None else found.etag
 
     def _put(
-        self, key: str, body: bytes | IO[bytes], content_type: str, *, over: str | None
+        self,
+        key: str,
+        body: bytes | IO[bytes],
+        content_type: str,
+        *,
+        over: str | None,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         self._check()
-        bucket, is_first = self.granted.spec.output_bucket, over is None
         self.objects.put(
-            bucket, key, body, content_type=content_type, if_absent=is_first, if_match=over
+            self.granted.spec.output_bucket,
+            key,
+            body,
+            content_type=content_type,
+            metadata=metadata,
+            if_absent=over is None,
+            if_match=over,
         )
 
     def _put_results(
@@ -125,7 +140,7 @@ class Merge:
         for line in sweep(shards, self._shard):
             file.write(f"{line}\n".encode())
         file.seek(0)
-        self._put(key, file, "application/jsonl", over=over)
+        self._put(key, file, "application/jsonl", over=over, metadata={MERGED: "1"})
 
     def _put_index(self, key: str, over: str | None, shards: list[Shard]) -> None:
         index = _index(self.held.lease.ticket.job_id, shards)

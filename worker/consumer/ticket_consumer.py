@@ -20,6 +20,7 @@ from worker.consumer.range_runner import RangeRunner
 from worker.engine import Engine, ItemRequest, PreviewSelection
 from worker.inference import ModelCache
 from worker.lifecycle import UNFIT_EXIT, Shutdown, log_unexpected
+from worker.storage import AssetReader
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class TicketConsumer:
         engine: Engine,
         leases: Leases,
         models: ModelCache,
+        assets: AssetReader,
         publish: Callable[[Iterable[Issued]], int],
         shutdown: Shutdown,
         retry_s: float = RETRY_S,
@@ -48,6 +50,7 @@ class TicketConsumer:
         self._engine = engine
         self._leases = leases
         self._models = models
+        self._assets = assets
         self._shutdown = shutdown
         self._finisher = TicketFinisher(
             store=store,
@@ -164,6 +167,7 @@ class TicketConsumer:
             isolate=queue == SUSPECT,
             urgent=queue == INTERACTIVE,
             previews=PreviewSelection(granted.spec.preview_stride(granted.total)),
+            assets=self._assets.read(ticket.job_id, granted.spec),
         )
         return RangeRunner(
             held,

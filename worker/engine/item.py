@@ -8,7 +8,7 @@ from typing import TypeAlias
 from worker.engine.payloads import Outcome
 from worker.engine.preview_selection import PreviewSelection, no_previews
 from worker.inference import Model
-from worker.storage import ItemRef
+from worker.storage import Assets, ItemRef
 
 Rank: TypeAlias = tuple[int | bool, ...]
 """Sort key of a queue: lower goes first. No two items have the same."""
@@ -38,6 +38,8 @@ class ItemRequest(ItemRef):
     """Whether it goes before others in every queue."""
     previews: PreviewSelection = field(default_factory=no_previews, compare=False)
     """Whether it gets a preview; shared by the items of its ticket."""
+    assets: Assets = field(default_factory=dict, compare=False, repr=False)
+    """Images that recipes of its job name; shared by the items of its ticket."""
 
 
 @dataclass(frozen=True)

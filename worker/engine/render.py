@@ -5,18 +5,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from shared.errors import ItemError, RenderFailed, WorkerUnfit
 from shared.job.output_keys import BUILT_IN, MASK
 from shared.job.outputs import RecipeOutput
 from shared.job.spec import ImageOutput, JobSpec, Json
+from shared.recipes import Recipe
+from shared.recipes.background import StoredAsset
 from worker.engine.item import Item, ItemRequest
 from worker.engine.payloads import GivenMask, Inferred, Rendered
 from worker.engine.records import png_texts_of
 from worker.engine.stage import Executor, Stage
 from worker.engine.verdicts import doubted, worst
 from worker.imaging.operations import ImageOperations, final_mask
-from worker.imaging.render import RenderSource
+from worker.imaging.render import Cover, RenderSource
 from worker.imaging.types import NO_METADATA, Cutout, Mask
-from worker.storage import EncodedOutput
+from worker.storage import AssetBytes, AssetFault, EncodedOutput
 
 logger = logging.getLogger(__name__)
 
@@ -99,8 +102,10 @@ class _Rendering:
                 continue
             try:
                 made.append(self._recipe(recipes[name], verdict))
-            except MemoryError:
+            except (MemoryError, WorkerUnfit):
                 raise  # the item is tried again
+            except RenderFailed as err:
+                failed[name] = str(err)
             except Exception as err:
                 cause = {"image_key": self.request.image_key, "output": name}
                 logger.exception("output not rendered", extra=cause)
@@ -126,7 +131,9 @@ class _Rendering:
 
     def _recipe(self, output: RecipeOutput, verdict: str) -> EncodedOutput:
         recipe = output.recipe
-        made = self.imaging.make_output(recipe, self._source, self.payload.image.metadata)
+        made = self.imaging.make_output(
+            recipe, self._source, self.payload.image.metadata, self._background(recipe)
+        )
         facts = doubted(made.facts) if verdict != "ok" else made.facts
         return EncodedOutput(
             output.name,
@@ -136,6 +143,24 @@ class _Rendering:
             self._spec.hash_of(output.name, has_alpha=self._has_alpha),
             facts,
         )
+
+    def _background(self, recipe: Recipe) -> Cover | None:
+        """Return the image that *recipe* names as its background, None if it names none.
+
+        Raises:
+            RenderFailed: If it is missing, damaged or cannot be decoded.
+        """
+        if not isinstance(recipe.background, StoredAsset):
+            return None
+        match self.request.assets[recipe.background.sha256]:
+            case AssetFault(reason):
+                raise RenderFailed(reason)
+            case AssetBytes(sha256, data):
+                try:
+                    return self.imaging.cover(sha256, data)
+                except ItemError as err:
+                    reason = f"the background image {sha256} cannot be decoded: {err}"
+                    raise RenderFailed(reason) from err
 
     def previews(self, verdict: str) -> tuple[bytes, ...]:
         """Return the preview; none if it is not wanted or cannot be drawn."""

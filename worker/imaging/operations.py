@@ -7,6 +7,7 @@ from shared.job.options import PictureOptions
 from shared.job.spec import Json
 from shared.job.thresholds import Thresholds
 from shared.recipes import Recipe
+from worker.imaging.backgrounds import Backgrounds
 from worker.imaging.compose import combine, compose, solid
 from worker.imaging.decode import (
     FLATTENED,
@@ -23,7 +24,7 @@ from worker.imaging.outputs import MadeOutput, make_output
 from worker.imaging.own_alpha import ALREADY_CUT_OUT, is_cutout
 from worker.imaging.preview import preview
 from worker.imaging.quality import measure
-from worker.imaging.render import RenderSource, edge_colours
+from worker.imaging.render import Cover, RenderSource, edge_colours, on_white
 from worker.imaging.types import Cutout, Mask, RgbImage, SourceImage, SourceMetadata
 from worker.imaging.verdict import judge
 
@@ -43,6 +44,7 @@ class ImageOperations:
     def __init__(self, *, max_pixels: int, max_bytes: int, children: int) -> None:
         self._limits = Limits(max_pixels=max_pixels, max_bytes=max_bytes)
         self._isolated = IsolatedDecoder(self._limits, children=children)
+        self._backgrounds = Backgrounds(self._background)
 
     def count_pixels(self, data: bytes) -> int:
         """Return how many pixels *data* decodes to, from its header alone.
@@ -97,11 +99,19 @@ class ImageOperations:
         """Return the foreground colours of *image*, which outputs are rendered from."""
         return edge_colours(image, mask)
 
+    def cover(self, sha256: str, data: bytes) -> Cover:
+        """Return what covers canvases with the image *data*; see `Backgrounds.cover`."""
+        return self._backgrounds.cover(sha256, data)
+
     def make_output(
-        self, recipe: Recipe, source: RenderSource, metadata: SourceMetadata
+        self,
+        recipe: Recipe,
+        source: RenderSource,
+        metadata: SourceMetadata,
+        background_image: Cover | None = None,
     ) -> MadeOutput:
         """Return the output that *recipe* describes; see `worker.imaging.outputs`."""
-        return make_output(recipe, source, metadata)
+        return make_output(recipe, source, metadata, background_image=background_image)
 
     def encode(
         self,
@@ -122,6 +132,11 @@ class ImageOperations:
     def preview(self, source: SourceImage, cutout: Cutout) -> bytes:
         """Return both images side by side in a small WebP file; see `worker.imaging.preview`."""
         return preview(source, cutout)
+
+    def _background(self, data: bytes) -> RgbImage:
+        """Decode a background in a child process, whatever its format: it is decoded rarely."""
+        decoded = self._isolated.decode(data, truncated="fail").source(keep_alpha=True)
+        return decoded.pixels if decoded.alpha is None else on_white(decoded.pixels, decoded.alpha)
 
     def close(self) -> None:
         """End the child processes; calls that wait for one raise `WorkerUnfit`. Repeatable."""

@@ -11,8 +11,8 @@ from worker.imaging.compliance import Context, check, checks_of
 from worker.imaging.compliance.fixes import Complied, comply
 from worker.imaging.encode.encoding import Encoding
 from worker.imaging.encode.formats import encode
-from worker.imaging.render import Drawn, RenderSource, at_width, draw
-from worker.imaging.types import RgbImage, SourceMetadata
+from worker.imaging.render import Cover, Drawn, RenderSource, at_width, draw
+from worker.imaging.types import SourceMetadata
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def make_output(
     source: RenderSource,
     metadata: SourceMetadata,
     *,
-    background_image: RgbImage | None = None,
+    background_image: Cover | None = None,
 ) -> MadeOutput:
     """Return the output that *recipe* describes: its files, and what the checks found.
 

@@ -1,5 +1,6 @@
 """What an item reads from and writes to the object store."""
 
+from worker.storage.assets import AssetBytes, AssetFault, AssetReader, Assets
 from worker.storage.bucket_guard import BucketGuard
 from worker.storage.item_ref import ItemRef
 from worker.storage.masks import StoredMask, may_have_mask
@@ -11,6 +12,10 @@ from worker.storage.recall import DOUBTFUL
 __all__ = [
     "DOUBTFUL",
     "NOTHING",
+    "AssetBytes",
+    "AssetFault",
+    "AssetReader",
+    "Assets",
     "BucketGuard",
     "EncodedOutput",
     "ItemRef",

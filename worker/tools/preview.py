@@ -11,6 +11,7 @@ import click
 
 from shared.errors import InvalidOption, RmbgError
 from shared.job.features import OUTPUTS
+from shared.job.keys import asset_key
 from shared.job.output_keys import HELD
 from shared.job.record import ItemRecord, OutputFacts
 from shared.job.spec import JobSpec
@@ -22,6 +23,7 @@ from worker.app import build_local_engine
 from worker.engine import Finished, ItemRequest, run_single
 from worker.inference import Loader, Model
 from worker.settings import WorkerSettings
+from worker.storage import AssetReader
 
 TIMEOUT_S: Final = 600.0
 """Longest time that one image may take."""
@@ -82,6 +84,8 @@ def _processed(
         needs=(OUTPUTS,),
     )
     store.put(spec.input_bucket, source.name, _read(source), content_type="image/*")
+    for sha256, data in asked.assets.items():
+        store.put(spec.output_bucket, asset_key(_JOB, sha256), data, content_type="image/*")
     model = Loader(settings).load(asked.rem_mode)
     return spec, store, _run(spec, source.name, model, settings, store)
 
@@ -92,7 +96,13 @@ def _run(
     engine = build_local_engine(settings, store)
     try:
         request = ItemRequest(
-            job_id=_JOB, sequence=1, spec=spec, index=0, image_key=key, model=model
+            job_id=_JOB,
+            sequence=1,
+            spec=spec,
+            index=0,
+            image_key=key,
+            model=model,
+            assets=AssetReader(store, max_bytes=settings.max_bytes).read(_JOB, spec),
         )
         outcome = run_single(engine, request, timeout_s=TIMEOUT_S)
     finally:

@@ -2,14 +2,15 @@
 -- Creates a job, or joins the one that this submission created before.
 --
 -- ARGS  given fingerprint total:int chunks:int spec added queue nonce join_ms:int model
--- ARGS  needs needs_reason tenant weight:int most_open:int
+-- ARGS  needs needs_reason tenant weight:int most_open:int proposed
 --       given: job id chosen by the user, or ''; fingerprint: hash of parameters and keys
 --       chunks: number of chunks that must be staged under the nonce; spec: job document (JSON)
 --       added: fields of it that version 0.1 does not read (JSON); needs: features, separated by
 --       spaces; needs_reason: what the job waits for while no worker has them
---       tenant: whom the job belongs to, or ''; weight: of the tenant beside others; most_open: most images of the tenant that have
---       not ended, 0 for any number
---       join_ms: how long after its end a job is joined
+--       tenant: whom the job belongs to, or ''; weight: of the tenant beside others
+--       most_open: most images of the tenant that have not ended, 0 for any number
+--       join_ms: how long after its end a job is joined; proposed: id of a job that is created
+--       without a given one, or '' to derive it from its sequence
 -- USES  feeding
 -- Returns   {'CREATED', job id}
 --           {'JOINED', job id}    the given id exists with these keys and parameters; or a job
@@ -87,7 +88,8 @@ end
 local sequence = next_sequence()
 local job = given
 if given == '' then
-  job = string.format('%s-%x', string.sub(fingerprint, 1, 12), sequence)
+  job = proposed
+  if job == '' then job = string.format('%s-%x', string.sub(fingerprint, 1, 12), sequence) end
   call('SET', derived_key(fingerprint), job)
 end
 call('HSET', job_key(job), 'state', RUNNING, 'total', total, 'done', 0, 'failed', 0,

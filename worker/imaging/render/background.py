@@ -1,16 +1,29 @@
 """Make the background of an output."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
+import cv2
 import numpy as np
 
-from shared.recipes.background import OPAQUE, Asset, Background, Blur, Colour, NoBackground
+from shared.recipes.background import (
+    OPAQUE,
+    Asset,
+    Background,
+    Blur,
+    Colour,
+    NoBackground,
+    StoredAsset,
+)
 from shared.recipes.values import Size
-from worker.imaging.render.light import resized, to_light, to_srgb
+from worker.imaging.render.light import resized, times, to_alpha, to_light, to_srgb
 from worker.imaging.render.soften import softened
-from worker.imaging.types import RgbImage
+from worker.imaging.types import Mask, RgbImage
 
+Cover: TypeAlias = Callable[[Size], RgbImage]
+"""Returns a background image on a canvas, as `covering` does; it may return the same array again,
+which is not changed."""
 BLUR_SHARE: Final = 0.03
 """Standard deviation of a blurred background, as a share of the canvas's longest side."""
 
@@ -26,7 +39,7 @@ class Backdrop:
 
 
 def backdrop(
-    background: Background, canvas: Size, source: RgbImage, asset: RgbImage | None
+    background: Background, canvas: Size, source: RgbImage, image: Cover | None
 ) -> Backdrop:
     """Return *background* on *canvas*.
 
@@ -34,10 +47,10 @@ def backdrop(
         background: What the recipe asks for.
         canvas: Its size.
         source: The source's own pixels, for a blurred background.
-        asset: The image that the background names.
+        image: The image that the background names.
 
     Raises:
-        ValueError: If the background is an image and *asset* is None.
+        ValueError: If the background is an image and *image* is None.
     """
     match background:
         case NoBackground():
@@ -46,11 +59,11 @@ def backdrop(
             return Backdrop(plain(colour, canvas), colour.alpha)
         case Blur():
             longest_px = max(canvas.width_px, canvas.height_px)
-            return Backdrop(softened(_covering(source, canvas), BLUR_SHARE * longest_px), OPAQUE)
-        case Asset():
-            if asset is None:
+            return Backdrop(softened(covering(source, canvas), BLUR_SHARE * longest_px), OPAQUE)
+        case Asset() | StoredAsset():
+            if image is None:
                 raise ValueError(f"the background image {background} was not given")
-            return Backdrop(_covering(asset, canvas), OPAQUE)
+            return Backdrop(image(canvas).copy(), OPAQUE)  # the subject is painted on it
 
 
 def plain(colour: Colour, canvas: Size) -> RgbImage:
@@ -61,8 +74,8 @@ def plain(colour: Colour, canvas: Size) -> RgbImage:
     return pixels
 
 
-def _covering(image: RgbImage, canvas: Size) -> RgbImage:
-    """Return the centre of *image*, resized so that it just covers *canvas*."""
+def covering(image: RgbImage, canvas: Size) -> RgbImage:
+    """Return the centre of *image*, resized in linear light so that it just covers *canvas*."""
     height, width = image.shape[:2]
     scale = max(canvas.width_px / width, canvas.height_px / height)
     cut_width = min(width, max(1, round(canvas.width_px / scale)))
@@ -70,3 +83,11 @@ def _covering(image: RgbImage, canvas: Size) -> RgbImage:
     left, top = (width - cut_width) // 2, (height - cut_height) // 2
     part = np.ascontiguousarray(image[top : top + cut_height, left : left + cut_width])
     return to_srgb(resized(to_light(part), canvas))
+
+
+def on_white(pixels: RgbImage, alpha: Mask) -> RgbImage:
+    """Return an image that has an *alpha* of its own on white, mixed in linear light."""
+    opacity = to_alpha(alpha)
+    white = cv2.cvtColor(cv2.bitwise_not(opacity), cv2.COLOR_GRAY2RGB)
+    mixed = cv2.add(times(to_light(pixels), opacity), white)
+    return to_srgb(np.asarray(mixed, np.uint16))

@@ -8,19 +8,17 @@ import numpy as np
 from shared.recipes.background import Colour
 from shared.recipes.recipe import Recipe
 from shared.recipes.values import Size
-from worker.imaging.render.background import backdrop
+from worker.imaging.render.background import Cover, backdrop
 from worker.imaging.render.composite import alone, composite
 from worker.imaging.render.geometry import plan
 from worker.imaging.render.resample import resample
 from worker.imaging.render.shadow import lit
 from worker.imaging.render.source import RenderSource
 from worker.imaging.render.types import Drawn, Placement
-from worker.imaging.types import Mask, RgbImage
+from worker.imaging.types import Mask
 
 
-def draw(
-    source: RenderSource, recipe: Recipe, *, background_image: RgbImage | None = None
-) -> Drawn:
+def draw(source: RenderSource, recipe: Recipe, *, background_image: Cover | None = None) -> Drawn:
     """Return the output that *recipe* describes. A pure function of its arguments.
 
     On a plain background haze (alpha up to 10 of 255) and specks are left out. A mask without a

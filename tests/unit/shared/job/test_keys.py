@@ -12,6 +12,7 @@ import pytest
 from shared.errors import InvalidKey, InvalidPrefix
 from shared.job import keys, output_keys
 from shared.job.keys import check_image_key, check_prefix, expand_prefix
+from shared.job.notes import ended_key
 from shared.job.output_keys import (
     Slot,
     comfyui_stem,
@@ -21,7 +22,7 @@ from shared.job.output_keys import (
     output_key,
 )
 from shared.job.outputs import RecipeOutput
-from shared.job.preview_keys import ended_key, preview_folder, preview_key
+from shared.job.preview_keys import preview_folder, preview_key
 from shared.job.spec import ImageOutput, JobSpec, Naming
 from shared.job.ticket import JOB_ID
 from shared.recipes import Recipe

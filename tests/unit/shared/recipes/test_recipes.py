@@ -3,11 +3,12 @@
 import json
 from typing import Any
 
+import jsonschema
 import pytest
 
 from shared.errors import InvalidRecipe
 from shared.recipes import Recipe, build_recipe, canonical, output_hash, parse_recipe
-from shared.recipes.background import Asset, Blur, Colour, NoBackground
+from shared.recipes.background import Asset, Blur, Colour, NoBackground, StoredAsset
 from shared.recipes.checks import CHECKS, Range, SideLimit
 from shared.recipes.values import Align, Anchor, Insets, Length, Roi, Size
 
@@ -79,6 +80,9 @@ def test_json_and_toml_mean_the_same() -> None:
         ("background", "#0a0B0c", Colour(10, 11, 12)),
         ("background", "SlateBlue", Colour(106, 90, 205)),
         ("background", "bg/oak.jpg", Asset("bg/oak.jpg")),
+        ("background", "./oak", Asset("./oak")),
+        ("background", "s3://inbox/bg/oak.jpg", Asset("s3://inbox/bg/oak.jpg")),
+        ("background", f"sha256:{'0a' * 32}", StoredAsset("0a" * 32)),
         ("crop_margin", 30, Insets(px(30), px(30), px(30), px(30))),
         ("crop_margin", "1% 2% 3% 4px", Insets(percent(1), percent(2), percent(3), px(4))),
         ("roi", "0 10% 500 90%", Roi(px(0), percent(10), px(500), percent(90))),
@@ -157,6 +161,8 @@ def test_every_problem_is_named_at_once() -> None:
             {"background": "white", "shadow": "soft", "checks": {"white_background": "must"}},
             "a shadow is not white",
         ),
+        ({"background": "a.jpg", "checks": {"white_background": "must"}}, "background is a.jpg"),
+        ({"background": "a.jpg", "checks": {"white_background": "should"}}, "background is a.jpg"),
         ({"background": "blur", "checks": {"white_background": "must"}}, "background is blur"),
         ({"checks": {"no_transparency": "must"}}, "set a background"),
         ({"checks": {"formats": {"must": ["jpg"]}}}, "format png is not among"),
@@ -196,3 +202,46 @@ def test_the_hash_depends_on_what_changes_the_bytes_and_on_nothing_else() -> Non
 def test_the_schema_names_every_check() -> None:
     limits = Recipe.model_json_schema()["$defs"]["Limits"]["properties"]
     assert tuple(limits) == CHECKS
+
+
+BACKGROUNDS = {
+    "none": True,
+    "transparent": True,
+    "": True,
+    "blur": True,
+    "#fff": True,
+    "0A0b0c80": True,
+    "white": True,
+    "SlateBlue": True,
+    "wood.jpg": True,
+    "./wood": True,
+    "../wood.jpg": True,
+    "/srv/wood.jpg": True,
+    "s3://inbox/bg/wood.jpg": True,
+    f"sha256:{'0' * 64}": True,
+    "#12345": False,
+    "whitee": False,
+    "wood": False,
+    3: False,
+}
+
+
+@pytest.mark.parametrize(("background", "is_accepted"), BACKGROUNDS.items())
+def test_the_schema_accepts_the_backgrounds_that_a_recipe_accepts(
+    background: object, *, is_accepted: bool
+) -> None:
+    schema = jsonschema.Draft202012Validator(Recipe.model_json_schema())
+    assert schema.is_valid({"background": background}) == is_accepted
+    try:
+        build_recipe({"background": background}, origin="x")
+    except InvalidRecipe:
+        assert not is_accepted
+    else:
+        assert is_accepted
+
+
+def test_the_hash_of_an_output_depends_on_the_content_of_its_background_only() -> None:
+    oak, pine = (Recipe(background=f"sha256:{digit * 64}") for digit in "01")
+    assert output_hash("m", oak) != output_hash("m", pine)
+    assert canonical(oak)["background"] == f"sha256:{'0' * 64}"
+    assert Recipe.model_validate_json(oak.model_dump_json()) == oak

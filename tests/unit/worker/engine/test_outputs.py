@@ -1,17 +1,25 @@
 """Outputs that recipes make, through the engine: order, redo, failure and verdict."""
 
+import hashlib
 import io
 
+import numpy as np
 import pytest
 from PIL import Image
 from support.engine_harness import MAX_BYTES, MAX_PIXELS, EngineHarness
 from support.jobs import spec
+from support.pictures import encoded, photo
 
+from shared.errors import WorkerUnfit
 from shared.job.outputs import RecipeOutput
 from shared.job.spec import ImageOutput, Naming
 from shared.objects.object_metadata import PARAMS
 from shared.recipes import Recipe
+from shared.recipes.values import Size
+from worker.engine import Deferred
 from worker.imaging.operations import ImageOperations
+from worker.imaging.render import covering
+from worker.storage import AssetBytes, AssetFault
 
 TILE = RecipeOutput(name="tile", recipe=Recipe(longest_px=64, format="webp"))
 SHOP = RecipeOutput(
@@ -36,11 +44,11 @@ class CountingImaging(ImageOperations):
         self.broken = set()
         self.made = []
 
-    def make_output(self, recipe, source, metadata):
+    def make_output(self, recipe, source, metadata, background_image=None):
         if recipe.format in self.broken:
             raise ValueError("simulated")
         self.made.append(recipe.format)
-        return super().make_output(recipe, source, metadata)
+        return super().make_output(recipe, source, metadata, background_image)
 
 
 @pytest.fixture
@@ -175,3 +183,74 @@ def test_widths_of_one_output_are_written_below_it(harness):
         "ComfyUI/mask/a.jpg.png",
     ]
     assert record.outputs["both"].widths.keys() == {16, 32}
+
+
+# --- an image as background
+
+
+WOOD_BYTES = encoded(photo(90, 90, seed=5), "PNG")
+WOOD_SHA256 = hashlib.sha256(WOOD_BYTES).hexdigest()
+WOOD = RecipeOutput(
+    name="wood",
+    recipe=Recipe(format="png", size=60, fill=0.2, background=f"sha256:{WOOD_SHA256}"),
+)
+
+
+def on_wood(harness, asset, **changes):
+    """Run an item with `WOOD`, an output without an image, and this asset."""
+    wanted = job(WOOD, TILE, has_cutout=False)
+    key = harness.image("a.jpg", width=300, height=200)
+    return harness.record(key, job=wanted, assets={WOOD_SHA256: asset}, **changes)
+
+
+def test_an_output_has_the_image_that_its_recipe_names_as_background(harness):
+    record = on_wood(harness, AssetBytes(WOOD_SHA256, WOOD_BYTES))
+
+    assert record.state == "done"
+    written = harness.store.get("cutouts", "ComfyUI/wood/a.jpg.png").data
+    found = np.array(Image.open(io.BytesIO(written)).convert("RGB"))
+    wood = covering(np.array(Image.open(io.BytesIO(WOOD_BYTES))), Size(60, 60))
+    assert (found[:3] == wood[:3]).all()
+
+
+@pytest.mark.parametrize(
+    ("asset", "told"),
+    [
+        (AssetFault("the background image is missing"), "the background image is missing"),
+        (AssetBytes(WOOD_SHA256, b"no image"), f"the background image {WOOD_SHA256} cannot be"),
+    ],
+)
+def test_without_its_background_an_output_fails_and_the_others_are_written(harness, asset, told):
+    record = on_wood(harness, asset)
+
+    assert (record.state, record.error["class"]) == ("failed", "RenderFailed")
+    assert record.error["reason"].startswith(f"output wood cannot be rendered: {told}")
+    assert record.outputs["wood"].verdict == "error"
+    assert cutouts(harness) == ["ComfyUI/mask/a.jpg.png", "ComfyUI/tile/a.jpg.webp"]
+
+
+def test_a_retry_makes_the_output_whose_background_is_back(harness):
+    on_wood(harness, AssetFault("the background image is missing"))
+
+    retried = harness.record(
+        "a.jpg",
+        job=job(WOOD, TILE, has_cutout=False),
+        assets={WOOD_SHA256: AssetBytes(WOOD_SHA256, WOOD_BYTES)},
+        index=0,
+        redo=True,
+        generation=2,
+    )
+    assert (retried.state, set(retried.outputs)) == ("done", {"wood", "tile"})
+
+
+def test_a_worker_that_cannot_start_a_decoder_blames_no_output(harness):
+    def unfit(*_):
+        raise WorkerUnfit("simulated")
+
+    harness.imaging.cover = unfit
+    key = harness.image("a.jpg")
+    assets = {WOOD_SHA256: AssetBytes(WOOD_SHA256, WOOD_BYTES)}
+
+    [outcome] = harness.run(key, job=job(WOOD), assets=assets)
+
+    assert isinstance(outcome, Deferred)

@@ -1,19 +1,22 @@
 """Finished images, drawn from colours, mask and recipe."""
 
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
 
 from shared.recipes import build_recipe
 from worker.imaging.compose import compose, solid
-from worker.imaging.render import RenderSource, draw
+from worker.imaging.render import RenderSource, covering, draw
 from worker.imaging.render.background import BLUR_SHARE
 
 RED = (200, 30, 40)
 
 
 def drawn(source, background_image=None, **fields):
-    return draw(source, build_recipe(fields, origin="test"), background_image=background_image)
+    cover = None if background_image is None else partial(covering, background_image)
+    return draw(source, build_recipe(fields, origin="test"), background_image=cover)
 
 
 def source_of(mask, colour=RED, ground=(90, 120, 150)):
