@@ -6,6 +6,7 @@ import io
 import secrets
 import time
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -14,7 +15,7 @@ from typing import Final
 from starlette.concurrency import run_in_threadpool
 
 from producer.gateway.context import Gateway
-from producer.gateway.problems import Problem, not_found
+from producer.gateway.problems import Problem, invalid, not_found
 from producer.gateway.schemas import RemoveRequest
 from producer.gateway.submission import job_id_of, named_outputs
 from producer.submission.options import JobOptions
@@ -25,6 +26,8 @@ from shared.job.spec import ImageOutput, JobSpec, Previews, Priority
 from shared.job.upload_keys import upload_key
 from shared.job.written import WrittenObject, written_objects
 from shared.jobstore.light import LightResult
+from shared.recipes import Recipe
+from shared.recipes.background import Asset
 from shared.recipes.formats import MEDIA_TYPES
 
 ASK_S: Final = 1.0
@@ -71,7 +74,7 @@ def prepare(
         priority=Priority.INTERACTIVE,
         previews=Previews.NONE,
         pictures=wanted.options,
-        outputs=named_outputs(wanted.outputs),
+        outputs=named_outputs(key, _without_images(wanted.outputs)),
         keep_mask="mask" in wanted.outputs,
         reuse_masks=False,
     )
@@ -82,6 +85,14 @@ def prepare(
     if idempotency_key is not None:
         job_id = job_id_of(key.tenant, "remove", idempotency_key)
     return LightJob(job_id, spec.model_copy(update=needs))
+
+
+def _without_images(outputs: Sequence[str | Recipe]) -> Sequence[str | Recipe]:
+    """Return *outputs*, none of which has an image as its background: only a job copies it."""
+    for each in outputs:
+        if isinstance(each, Recipe) and isinstance(each.background, Asset):
+            raise invalid(f"background {each.background} is an image; submit a job for it")
+    return outputs
 
 
 def start(gateway: Gateway, job: LightJob, image: Upload) -> None:

@@ -14,7 +14,7 @@ from producer.gateway.schemas import JobRequest
 from producer.gateway.tenancy import check_spec, is_below, is_upload, own_keys, save_prefix
 from producer.services import Services
 from producer.submission.options import JobOptions
-from producer.submission.sources import KeySource, Source
+from producer.submission.sources import KeySource, Source, object_key
 from producer.submission.submit import list_prefix, plan, submit
 from shared.access import ApiKey
 from shared.errors import InvalidOption, ObjectMissing
@@ -22,6 +22,7 @@ from shared.job.output_keys import BUILT_IN
 from shared.job.spec import JobSpec
 from shared.jobstore.submissions import Submitted
 from shared.recipes import Recipe, presets
+from shared.recipes.background import Asset
 
 MAX_LIST_BYTES: Final = 512 * 2**20
 """Largest object that lists image keys."""
@@ -54,7 +55,7 @@ def create_job(
         previews=wanted.previews,
         pictures=wanted.options,
         thresholds=wanted.thresholds,
-        outputs=named_outputs(wanted.outputs),
+        outputs=named_outputs(key, wanted.outputs),
         keep_mask=wanted.keep_mask,
         reuse_masks=wanted.reuse_masks,
     )
@@ -82,8 +83,10 @@ def job_id_of(tenant: str, route: str, idempotency_key: str) -> str:
     return f"idem-{hashlib.sha256(named).hexdigest()[:40]}"
 
 
-def named_outputs(outputs: Sequence[str | Recipe]) -> list[str | Recipe]:
+def named_outputs(key: ApiKey, outputs: Sequence[str | Recipe]) -> list[str | Recipe]:
     """Return the outputs of a request, in which a text is a name and never a path.
+
+    An image as a background is one below the prefix of *key*.
 
     Raises:
         Problem: If a name is not known.
@@ -92,6 +95,10 @@ def named_outputs(outputs: Sequence[str | Recipe]) -> list[str | Recipe]:
     for each in outputs:
         if isinstance(each, str) and each not in known:
             raise invalid(f"output {each!r} is not known; outputs: {', '.join(known)}")
+        if isinstance(each, Recipe) and isinstance(each.background, Asset):
+            image = object_key(each.background.key, key.bucket)
+            if not is_below(key, image) and not is_upload(key, image):
+                raise invalid(f"background {image!r} is not below {key.prefix}/")
     return list(outputs)
 
 

@@ -131,6 +131,24 @@ def test_keys_outside_of_the_prefix_are_refused(shop):
     assert shop.get("/v1/jobs").json()["jobs"] == []
 
 
+def test_a_background_outside_of_the_prefix_is_refused(shop, object_store, bucket):
+    for key in ("other/bg.png", "shop/bg.png"):
+        object_store.put(bucket, key, b"x", content_type="image/png", metadata={})
+
+    def post(background):
+        recipe = {"name": "scene", "size": "64x64", "background": background}
+        return shop.post("/v1/jobs", json={"keys": ["shop/a.jpg"], "outputs": [recipe]})
+
+    for outside in (
+        "other/bg.png",
+        f"s3://{bucket}/other/bg.png",
+        "s3://else/shop/bg.png",
+        "/etc/x",
+    ):
+        assert post(outside).status_code == 422, outside
+    assert post("shop/bg.png").status_code == 201
+
+
 def test_outputs_are_written_below_the_prefix_of_the_key(shop, gateway):
     answer = shop.post("/v1/jobs", json={"keys": ["shop/a.jpg"], "save_prefix": "out/%year%"})
 
