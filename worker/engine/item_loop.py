@@ -6,7 +6,6 @@ Threads call it with what they took from the scheduler. Stages return; nothing c
 import logging
 import random
 import time
-import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -183,8 +182,7 @@ class ItemLoop:
                 if not isinstance(reason, RmbgError):
                     facts = {"job_id": item.request.job_id, "image_key": item.request.image_key}
                     logger.error("unexpected error in a stage", extra=facts, exc_info=reason)
-                step.forget_payload()
-                traceback.clear_frames(error.__traceback__)
+                step.forget_payload(error)
                 self._leave(item, Finished(failed_record(item, reason)))
             case Defer(reason, is_outage):
                 self.defer(item, reason, is_outage=is_outage)
