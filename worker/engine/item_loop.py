@@ -34,6 +34,7 @@ from worker.engine.payloads import (
     Finished,
     Outcome,
     Payload,
+    has_run,
 )
 from worker.engine.records import failed_record
 from worker.engine.scheduler import Batch, StageScheduler
@@ -78,7 +79,7 @@ class ItemLoop:
         started_s = time.monotonic()
         try:
             for step, result in run_batch(steps):
-                if not isinstance(result, BaseException):
+                if not isinstance(result, BaseException) and has_run(result):
                     self.device.ran()
                 self._advance(step, result)
         except BaseException:

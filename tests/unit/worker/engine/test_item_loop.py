@@ -160,7 +160,7 @@ def test_outputs_are_out_of_memory_before_their_bytes_are_released():
             quality={"verdict": "ok"},
             notes=(),
             mask_hash="0" * 16,
-            is_mask_reused=False,
+            mask_origin="network",
             failed={},
         )
     ]
