@@ -16,7 +16,15 @@ from shared.jobstore.rules import Rules
 from shared.jobstore.store import JobStore
 from shared.objects import ObjectStore, S3Store
 from worker.consumer import build_consumer
-from worker.engine import DeviceState, Engine, EngineLimits, Observer, Stages, build_stages
+from worker.engine import (
+    SHARED_BYTES,
+    DeviceState,
+    Engine,
+    EngineLimits,
+    Observer,
+    Stages,
+    build_stages,
+)
 from worker.imaging.operations import ImageOperations
 from worker.inference import Loader, Model, ModelCache
 from worker.lifecycle import Shutdown
@@ -124,7 +132,7 @@ def default_stages(settings: WorkerSettings, writer: OutputWriter) -> Stages:
         max_bytes=settings.max_bytes,
         children=settings.cpu_threads,
     )
-    return build_stages(writer, imaging, version=VERSION)
+    return build_stages(writer, imaging, version=VERSION, shared_bytes=SHARED_BYTES)
 
 
 def build_engine(

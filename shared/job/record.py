@@ -79,8 +79,9 @@ class ItemRecord(Document):
     """Facts a user may want to know: damaged colour profile, first frame of several, ..."""
     outputs: dict[str, OutputFacts] = Field(default_factory=dict)
     """Facts about the outputs that are made by recipes."""
-    mask: Literal["reused"] | None = None
-    """`reused` if it was read from the bucket instead of made by the network."""
+    mask: Literal["reused", "shared"] | None = None
+    """Where the mask is from, if the network did not run for it: `reused`, a mask in the bucket;
+    `shared`, an image of equal bytes that the worker had processed."""
     model: str | None = None
     weights_sha256: str | None = None
     """SHA-256 of the file that the worker loaded."""

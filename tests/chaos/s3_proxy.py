@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
-from http_message import Message, read_message
+from support.http_message import Message, read_message
 
 if TYPE_CHECKING:
     from support.loop import Loop

@@ -1,4 +1,6 @@
-"""`rmbg rerender` and masks of earlier jobs: real servers and image code, a stand-in network."""
+"""Masks of earlier jobs and of equal images: real servers and image code, a stand-in network."""
+
+from collections import Counter
 
 import pytest
 from support.command import complaint, rmbg
@@ -123,6 +125,21 @@ def test_a_later_job_reuses_masks_below_its_own_prefix_only(client, worker, imag
     assert masks(same) == ["reused", "reused", None, "reused"]
     for records in (run(client, refused), other, run(client, counted)):
         assert masks(records) == [None] * 4
+
+
+def test_the_network_runs_once_for_the_equal_images_of_a_job(client, worker, objects, images):
+    data = objects.get(BUCKET, images[0]).data
+    keys = [f"in/equal/{n}.jpg" for n in range(5)]
+    for key in keys:
+        objects.put(BUCKET, key, data, content_type="image/jpeg")
+
+    first = run(client, submit(client, keys, save_prefix="f"))
+    again = run(client, submit(client, keys, save_prefix="g"))
+
+    for records in (first, again):
+        assert Counter(masks(records)) == {None: 1, "shared": 4}
+    assert len(set(bodies(objects, "f/").values())) == 2, "a mask and a cutout"
+    assert bodies(objects, "f/") == bodies(objects, "g/")
 
 
 def test_the_command_prints_the_id_of_the_new_job(client, worker, env, images, objects):

@@ -44,6 +44,7 @@ class EngineHarness:
         breakers=None,
         device=None,
         store=None,
+        shared_bytes=0,
         **limits,
     ):
         self.store = store or MemoryStore()
@@ -63,7 +64,9 @@ class EngineHarness:
             "retries": RetryLimits(max_backoff_s=0.01),
         } | limits
         self.engine = Engine(
-            change_stages(build_stages(self.writer, self.imaging, version="9.9")),
+            change_stages(
+                build_stages(self.writer, self.imaging, version="9.9", shared_bytes=shared_bytes)
+            ),
             limits=EngineLimits(**limits),
             shutdown=self.shutdown,
             observers=observers,

@@ -6,7 +6,6 @@ Threads call it with what they took from the scheduler. Stages return; nothing c
 import logging
 import random
 import time
-import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +34,7 @@ from worker.engine.payloads import (
     Finished,
     Outcome,
     Payload,
+    has_run,
 )
 from worker.engine.records import failed_record
 from worker.engine.scheduler import Batch, StageScheduler
@@ -79,7 +79,7 @@ class ItemLoop:
         started_s = time.monotonic()
         try:
             for step, result in run_batch(steps):
-                if not isinstance(result, BaseException):
+                if not isinstance(result, BaseException) and has_run(result):
                     self.device.ran()
                 self._advance(step, result)
         except BaseException:
@@ -183,8 +183,7 @@ class ItemLoop:
                 if not isinstance(reason, RmbgError):
                     facts = {"job_id": item.request.job_id, "image_key": item.request.image_key}
                     logger.error("unexpected error in a stage", extra=facts, exc_info=reason)
-                step.forget_payload()
-                traceback.clear_frames(error.__traceback__)
+                step.forget_payload(error)
                 self._leave(item, Finished(failed_record(item, reason)))
             case Defer(reason, is_outage):
                 self.defer(item, reason, is_outage=is_outage)

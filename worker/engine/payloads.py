@@ -8,7 +8,7 @@ The type of a payload names the stage that comes next (see `stages`). A payload 
 stages read and nothing else, so that memory is freed as soon as its stage has run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -17,6 +17,10 @@ from shared.job.spec import Json
 from worker.imaging.types import Mask, SourceImage
 from worker.inference import Output, Prepared
 from worker.storage import NOTHING, EncodedOutput, Present, StoredMask
+
+MaskOrigin: TypeAlias = Literal["network", "alpha", "reused", "shared"]
+"""Where a mask comes from: the network, the alpha of the image itself, the mask in the bucket that
+an earlier job has written, or an image of equal bytes."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class Decoded:
     image: SourceImage
     notes: tuple[str, ...]
     prepared: Prepared
+    key: Hashable
+    """Equal for images that get the same mask: see `SharedMasks.key_of`."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +70,20 @@ class GivenMask:
     """The final mask, in place of an output of the network."""
 
     mask: Mask
-    origin: Literal["alpha", "stored"]
-    """The image's own alpha, or the mask that an earlier job has written."""
+    origin: MaskOrigin
     low: float = 0.0
     """Least value of the network's output that it was made of, as far as that is known."""
     high: float = 1.0
     """Greatest value of it."""
+
+
+@dataclass(frozen=True)
+class NetworkOutput:
+    """The output of the network for an image, and for those of equal bytes."""
+
+    output: Output
+    key: Hashable
+    """Of `Decoded`."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +93,9 @@ class Inferred:
     present: Present
     image: SourceImage
     notes: tuple[str, ...]
-    output: Output | GivenMask
+    output: NetworkOutput | GivenMask
+    is_shared: bool = False
+    """Whether the output is that of an equal image."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +122,7 @@ class Rendered:
     notes: tuple[str, ...]
     mask_hash: str
     """The one of the job's mask hashes that applies to the image."""
-    is_mask_reused: bool
-    """Whether the mask was read from the bucket."""
+    mask_origin: MaskOrigin
     failed: Mapping[str, str]
     """Outputs that could not be rendered, with the reason."""
 
@@ -155,3 +170,8 @@ def encoded_bytes(payload: Payload) -> int:
             )
         case _:
             return 0
+
+
+def has_run(payload: Payload) -> bool:
+    """Return whether a batch stage ran for *payload*, and not for an equal image before it."""
+    return not (isinstance(payload, Inferred) and payload.is_shared)

@@ -1,7 +1,7 @@
 """The record of an item, and the text chunks of its PNG files."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 from shared.errors import RenderFailed
 from shared.job.output_keys import BUILT_IN
@@ -9,7 +9,7 @@ from shared.job.png_text import png_texts
 from shared.job.record import ItemRecord, OutputFacts
 from shared.job.spec import ImageOutput
 from worker.engine.item import Item, ItemRequest
-from worker.engine.payloads import Rendered
+from worker.engine.payloads import MaskOrigin, Rendered
 from worker.storage import keys_of
 
 MAX_REASON_CHARS: Final = 500
@@ -39,11 +39,19 @@ def record_of(item: Item, rendered: Rendered) -> ItemRecord:
         qc=dict(rendered.quality),
         notes=rendered.notes,
         outputs=_facts(rendered),
-        mask="reused" if rendered.is_mask_reused else None,
+        mask=_noted(rendered.mask_origin),
         model=request.model.name,
         weights_sha256=request.model.segmenter.weights_sha256,
         licence=request.model.licence,
     )
+
+
+def _noted(origin: MaskOrigin) -> Literal["reused", "shared"] | None:
+    match origin:
+        case "reused" | "shared":
+            return origin
+        case _:
+            return None
 
 
 def _render_error(failed: Mapping[str, str]) -> dict[str, str] | None:

@@ -1,7 +1,7 @@
 """The stage between the network and the upload: from its output to encoded files."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,16 +9,18 @@ from shared.errors import ItemError, RenderFailed, WorkerUnfit
 from shared.job.output_keys import BUILT_IN, MASK
 from shared.job.outputs import RecipeOutput
 from shared.job.spec import ImageOutput, JobSpec, Json
+from shared.job.thresholds import Thresholds
 from shared.recipes import Recipe
 from shared.recipes.background import StoredAsset
 from worker.engine.item import Item, ItemRequest
-from worker.engine.payloads import GivenMask, Inferred, Rendered
+from worker.engine.payloads import GivenMask, Inferred, MaskOrigin, NetworkOutput, Rendered
 from worker.engine.records import png_texts_of
+from worker.engine.shared_masks import SharedMasks
 from worker.engine.stage import Executor, Stage
 from worker.engine.verdicts import doubted, worst
 from worker.imaging.operations import ImageOperations, final_mask
 from worker.imaging.render import Cover, RenderSource
-from worker.imaging.types import NO_METADATA, Cutout, Mask
+from worker.imaging.types import NO_METADATA, Cutout
 from worker.storage import AssetBytes, AssetFault, EncodedOutput
 
 logger = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ class Render(Stage[Inferred]):
 
     imaging: ImageOperations
     version: str
+    shared: SharedMasks
     name = "render"
     accepts = Inferred
     executor = Executor.CPU
@@ -37,13 +40,16 @@ class Render(Stage[Inferred]):
     def run(self, item: Item, payload: Inferred) -> Rendered:
         """See `Stage.run`."""
         request, spec = item.request, item.request.spec
-        mask, quality = self._judged(request, payload)
-        rendering = _Rendering(self.imaging, self.version, request, payload, mask)
+        given = _given_mask(request, payload)
+        quality = self._judged(given, spec.thresholds, payload.image.doubts)
+        rendering = _Rendering(self.imaging, self.version, request, payload, given)
         outputs, failed = rendering.outputs(quality["verdict"])
+        if isinstance(payload.output, NetworkOutput):
+            self._share(payload.output.key, given, outputs)
         facts = {name: each.facts for name, each in payload.present.outputs.items()}
         facts |= {each.name: each.facts for each in outputs}
         quality = worst(quality, {name: facts[name] for name in spec.output_names if name in facts})
-        height, width = mask.shape
+        height, width = given.mask.shape
         return Rendered(
             present=payload.present,
             outputs=outputs,
@@ -53,28 +59,35 @@ class Render(Stage[Inferred]):
             quality=quality,
             notes=payload.notes,
             mask_hash=spec.mask_hash_of(has_alpha=payload.image.alpha is not None),
-            is_mask_reused=_origin(payload) == "stored",
+            mask_origin=given.origin,
             failed=failed,
         )
 
-    def _judged(self, request: ItemRequest, payload: Inferred) -> tuple[Mask, Mapping[str, Json]]:
-        """Return the final mask and the figures and verdict for the record."""
-        limits, doubts = request.spec.thresholds, payload.image.doubts
-        if isinstance(given := payload.output, GivenMask):
-            origin = {"mask_from": "alpha"} if given.origin == "alpha" else {}
-            quality = self.imaging.measure(given.mask, given.low, given.high, limits, doubts)
-            return given.mask, quality | origin
-        height, width = payload.image.pixels.shape[:2]
-        segmented = request.model.segmenter.finish(
-            given, height, width, stretch=request.spec.options.stretch
-        )
-        mask = final_mask(segmented.mask, payload.image)
-        return mask, self.imaging.measure(mask, segmented.low, segmented.high, limits, doubts)
+    def _judged(
+        self, given: GivenMask, limits: Thresholds, doubts: tuple[str, ...]
+    ) -> Mapping[str, Json]:
+        """Return the figures and verdict for the record."""
+        quality = self.imaging.measure(given.mask, given.low, given.high, limits, doubts)
+        return quality | ({"mask_from": "alpha"} if given.origin == "alpha" else {})
+
+    def _share(self, key: Hashable, given: GivenMask, outputs: Sequence[EncodedOutput]) -> None:
+        """Keep the mask for equal images, if it is encoded anyway."""
+        for each in outputs:
+            if each.name == MASK:
+                self.shared.keep(key, each.files[0], given.low, given.high)
 
 
-def _origin(payload: Inferred) -> str:
-    """Return where the mask comes from."""
-    return payload.output.origin if isinstance(payload.output, GivenMask) else "network"
+def _given_mask(request: ItemRequest, payload: Inferred) -> GivenMask:
+    """Return the final mask."""
+    if isinstance(payload.output, GivenMask):
+        return payload.output
+    height, width = payload.image.pixels.shape[:2]
+    segmented = request.model.segmenter.finish(
+        payload.output.output, height, width, stretch=request.spec.options.stretch
+    )
+    mask = final_mask(segmented.mask, payload.image)
+    origin: MaskOrigin = "shared" if payload.is_shared else "network"
+    return GivenMask(mask, origin, segmented.low, segmented.high)
 
 
 @dataclass(frozen=True)
@@ -85,7 +98,7 @@ class _Rendering:
     version: str
     request: ItemRequest
     payload: Inferred
-    mask: Mask
+    given: GivenMask
 
     def outputs(self, verdict: str) -> tuple[tuple[EncodedOutput, ...], Mapping[str, str]]:
         """Return the outputs that are not present yet, and why others could not be rendered.
@@ -121,7 +134,7 @@ class _Rendering:
         options = self._spec.options
         params_hash = self._spec.hash_of(name, has_alpha=self._has_alpha)
         texts = png_texts_of(self.request, self.version, params_hash=params_hash)
-        pixels = self.mask if name == MASK else self._cutout
+        pixels = self.given.mask if name == MASK else self._cutout
         is_kept = options.metadata == "copyright"
         metadata = self.payload.image.metadata if is_kept else NO_METADATA
         body = self.imaging.encode(pixels, texts, metadata, options)
@@ -191,14 +204,15 @@ class _Rendering:
     def _cutout(self) -> Cutout:
         """The cutout; what was cut out already has no background left in its colours."""
         options = self._spec.options
-        if _origin(self.payload) == "alpha":
+        if self.given.origin == "alpha":
             options = options.model_copy(update={"edges": "source"})
-        return self.imaging.compose(self.payload.image.pixels, self.mask, options)
+        return self.imaging.compose(self.payload.image.pixels, self.given.mask, options)
 
     @cached_property
     def _source(self) -> RenderSource:
         """What recipes are rendered from, whatever the options of the cutout."""
         pixels = self.payload.image.pixels
-        if _origin(self.payload) == "alpha":
-            return RenderSource(pixels, pixels, self.mask)
-        return RenderSource(pixels, self.imaging.colours(pixels, self.mask), self.mask)
+        if self.given.origin == "alpha":
+            return RenderSource(pixels, pixels, self.given.mask)
+        colours = self.imaging.colours(pixels, self.given.mask)
+        return RenderSource(pixels, colours, self.given.mask)

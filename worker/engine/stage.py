@@ -1,5 +1,6 @@
 """What a stage is: a function from one payload to the next, and what the engine runs it with."""
 
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
@@ -124,12 +125,16 @@ class Step:
     payload: Payload
     """Gone once the step has ended: see `forget_payload`."""
 
-    def forget_payload(self) -> None:
+    def forget_payload(self, error: BaseException | None = None) -> None:
         """Free the payload of a step that has ended, before its memory is granted to others.
 
-        The threads that ran the step refer to it until they take their next one.
+        The threads that ran the step refer to it until they take their next one, and so do the
+        tracebacks of *error*, which ended it, and of the errors that led to that one.
         """
         del self.payload
+        while error is not None:
+            traceback.clear_frames(error.__traceback__)
+            error = error.__cause__ or error.__context__
 
     @property
     def share(self) -> Hashable:

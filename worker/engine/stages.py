@@ -7,7 +7,7 @@ An item goes to the first stage after its last one that accepts its payload. So 
 others by returning a later payload, and a stage is added by putting it into `build_stages`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,7 +15,7 @@ from shared.job.output_keys import MASK
 from shared.job.record import OutputFacts
 from shared.job.spec import ImageOutput, JobSpec
 from worker.engine.circuit_breaker import Direction
-from worker.engine.item import Item
+from worker.engine.item import Item, ItemRequest
 from worker.engine.payloads import (
     Decoded,
     DecodedRedo,
@@ -23,6 +23,7 @@ from worker.engine.payloads import (
     Finished,
     GivenMask,
     Inferred,
+    NetworkOutput,
     Payload,
     Queued,
     Redo,
@@ -31,31 +32,38 @@ from worker.engine.payloads import (
 from worker.engine.reading_stages import Download, FindMask, Recall, RecallSized
 from worker.engine.records import record_of
 from worker.engine.render import Render
+from worker.engine.shared_masks import SharedMasks
 from worker.engine.stage import BatchStage, Executor, Stage, Step, StoreStage
+from worker.imaging.decode import DecodedImage
 from worker.imaging.operations import ImageOperations, own_mask
 from worker.imaging.stored_mask import read_mask
 from worker.imaging.types import SourceImage
+from worker.inference import Segmenter
 from worker.storage import OutputWriter, PresentOutput, depend_on_size
 
 Stages: TypeAlias = Sequence[Stage[Any]]
 
 
-def build_stages(writer: OutputWriter, imaging: ImageOperations, *, version: str) -> Stages:
+def build_stages(
+    writer: OutputWriter, imaging: ImageOperations, *, version: str, shared_bytes: int = 0
+) -> Stages:
     """Return the stages of the product.
 
     Args:
         writer: Reads sources and writes outputs.
         imaging: Decodes, judges, composes and encodes.
         version: Of this program, for the text chunks of PNG files.
+        shared_bytes: Encoded masks that are kept for equal images; 0: share none.
     """
+    shared = SharedMasks(shared_bytes)
     return (
         Recall(writer),
         Download(writer),
         FindMask(writer),
-        Decode(imaging),
+        Decode(imaging, shared),
         RecallSized(writer),
-        Forward(),
-        Render(imaging, version),
+        Forward(shared),
+        Render(imaging, version, shared),
         Upload(writer),
     )
 
@@ -65,6 +73,7 @@ class Decode(Stage[Downloaded]):
     """Decode the source, and prepare it for the network, unless it has a mask already."""
 
     imaging: ImageOperations
+    shared: SharedMasks
     name = "decode"
     accepts = Downloaded
     executor = Executor.CPU
@@ -86,11 +95,21 @@ class Decode(Stage[Downloaded]):
         elif stored := _with_stored_mask(payload, request.spec, source, decoded.notes):
             ready = stored
         else:
-            # The network sees the image flattened; the cutout is made of its own colours.
-            prepared = request.model.segmenter.prepare(decoded.image)
-            ready = Decoded(payload.present, source, decoded.notes, prepared)
+            ready = self._shared_or_prepared(request, payload, source, decoded)
         may_exist = request.redo and depend_on_size(request)
         return DecodedRedo(ready) if may_exist else ready
+
+    def _shared_or_prepared(
+        self, request: ItemRequest, payload: Downloaded, source: SourceImage, decoded: DecodedImage
+    ) -> Decoded | Inferred:
+        """Return the image with the mask of an equal one, or prepared for the network."""
+        key = self.shared.key_of(request, payload.body)
+        height, width, _ = decoded.image.shape
+        if given := self.shared.find_mask(key, height, width):
+            return Inferred(payload.present, source, decoded.notes, given)
+        # The network sees the image flattened; the cutout is made of its own colours.
+        prepared = request.model.segmenter.prepare(decoded.image)
+        return Decoded(payload.present, source, decoded.notes, prepared, key)
 
 
 def _with_stored_mask(
@@ -111,26 +130,46 @@ def _with_stored_mask(
         if found.hashes.params == spec.hash_of(MASK, has_alpha=has_alpha):
             size = PresentOutput({0: len(found.body)}, OutputFacts())
             present = present.having(MASK, size)
-        given = GivenMask(mask, "stored", found.low, found.high)
+        given = GivenMask(mask, "reused", found.low, found.high)
         return Inferred(present, source, notes, given)
     return None
 
 
 @dataclass(frozen=True)
 class Forward(BatchStage[Decoded]):
-    """Run the network over a batch."""
+    """Run the network over a batch, once for images of equal bytes."""
 
+    shared: SharedMasks
     name = "forward"
     accepts = Decoded
 
     def run_batch(self, items: Sequence[Item], payloads: Sequence[Decoded]) -> list[Payload]:
         """See `BatchStage.run_batch`."""
-        segmenter = items[0].request.model.segmenter
-        outputs = segmenter.forward([payload.prepared for payload in payloads])
+        known = {each.key: found for each in payloads if (found := self.shared.find(each))}
+        first = {each.key: each for each in reversed(payloads) if each.key not in known}
+        known |= self._infer(items[0].request.model.segmenter, list(first.values()))
         return [
-            Inferred(payload.present, payload.image, payload.notes, output)
-            for payload, output in zip(payloads, outputs, strict=True)
+            Inferred(
+                each.present,
+                each.image,
+                each.notes,
+                known[each.key],
+                is_shared=first.get(each.key) is not each,
+            )
+            for each in payloads
         ]
+
+    def _infer(
+        self, segmenter: Segmenter, payloads: Sequence[Decoded]
+    ) -> dict[Hashable, NetworkOutput]:
+        """Return the outputs of the network by key, and share them."""
+        if not payloads:
+            return {}
+        outputs = segmenter.forward([each.prepared for each in payloads])
+        return {
+            each.key: self.shared.note(each.key, output)
+            for each, output in zip(payloads, outputs, strict=True)
+        }
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 
 from shared.errors import ItemError
+from shared.job.record import ItemRecord
 from worker.engine import Finished, ItemRequest, Observer, Outcome
 
 SECONDS: Final = (
@@ -19,6 +20,7 @@ WAIT_SECONDS: Final = (
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
 )
 """Bounds for a batch's wait: 0.05 s at most by default for more items, and then for the device."""
+ORIGINS: Final = ("network", "alpha", "reused", "shared")
 SIZES: Final = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
 
 
@@ -36,6 +38,13 @@ class Metrics(Observer):
             "rmbg_images",
             "Items that left the engine: done, failed (by error class), or deferred (given_back).",
             labelnames=("result", "error"),
+            registry=self.registry,
+        )
+        self._masks = Counter(
+            "rmbg_masks",
+            "Masks of done images: made by the network, from the image's own alpha, reused from the"
+            " bucket, or shared with an image of equal bytes.",
+            labelnames=("origin",),
             registry=self.registry,
         )
         self._took = Histogram(
@@ -75,6 +84,8 @@ class Metrics(Observer):
         self._images.labels("given_back", "")
         for error in ItemError.__subclasses__():
             self._images.labels("failed", error.__name__)
+        for origin in ORIGINS:
+            self._masks.labels(origin)
         for stage in stages:
             self._stages.labels(stage)
             self._retries.labels(stage)
@@ -104,3 +115,9 @@ class Metrics(Observer):
         self._took.observe(took_s)
         record = outcome.record
         self._images.labels(record.state, record.error["class"] if record.error else "").inc()
+        if record.state == "done":
+            self._masks.labels(_origin_of(record)).inc()
+
+
+def _origin_of(record: ItemRecord) -> str:
+    return record.mask or (record.qc or {}).get("mask_from") or "network"

@@ -5,7 +5,6 @@ import random
 import subprocess
 import sys
 import threading
-import weakref
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from support.memory_store import MemoryStore
 from support.stand_ins import QuickImaging, Valve
 from support.until import until
 
-from shared.errors import StoreUnavailable, UndecodableImage
+from shared.errors import StoreUnavailable
 from shared.objects.object_metadata import SOURCE
 from worker.engine.circuit_breaker import Direction, Target
 from worker.engine.observer import Observer
@@ -35,7 +34,6 @@ class Sources(MemoryStore):
     def __init__(self):
         super().__init__()
         self.before_read = lambda key: None
-        self.track = lambda source: source.read_really()
         self.opened, self.read = [], []
         self.live, self.peak = [], 0
         """Sizes of sources in memory; the peak of their sum while there were several."""
@@ -67,9 +65,6 @@ class _Source:
     def read(self):
         self._store.before_read(self._key)
         self._store.note_read(self._key, self.size_bytes)
-        return self._store.track(self)
-
-    def read_really(self):
         return self._opened.read()
 
 
@@ -457,38 +452,6 @@ def test_after_all_items_have_left_nothing_is_held(admissions, seed, is_drained)
     assert (holdings.bytes._waiting, holdings.pixels._waiting) == ([], [])
     assert len(harness.outcomes) == 40
     assert is_drained or all(isinstance(each, Finished) for each in harness.outcomes.values())
-
-
-class Tracked(bytearray):
-    """Bytes that a weak reference can follow."""
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_source_is_out_of_memory_before_the_next_may_be_read(admissions, fails):
-    alive, read = [], []
-
-    class OneAtATime(QuickImaging):
-        def decode(self, data, options, *, isolate):
-            decoded = super().decode(bytes(1), options, isolate=isolate)
-            if fails:
-                raise UndecodableImage(f"{len(data)} bytes")
-            return decoded
-
-    harness = admissions(limit=100, imaging=OneAtATime())
-    harness.store.note_gone = lambda size_bytes: None
-
-    def track(source):
-        alive.append(sum(each() is not None for each in read))
-        data = Tracked(source.read_really())
-        read.append(weakref.ref(data))
-        return data
-
-    harness.store.track = track
-    for key in harness.sources(6, size_bytes=80):
-        harness.offer(key)
-    harness.wait()
-
-    assert alive == [0] * 6
 
 
 # --- the memory of a process

@@ -9,6 +9,7 @@ from worker.engine.device_thread import run_batch
 from worker.engine.inflight import InFlight
 from worker.engine.item import ItemRequest
 from worker.engine.payloads import Decoded
+from worker.engine.shared_masks import SharedMasks
 from worker.engine.stage import Step
 from worker.engine.stages import Forward
 
@@ -19,7 +20,7 @@ def model():
 
 
 def steps(model, count):
-    inflight, stage = InFlight(count), Forward()
+    inflight, stage = InFlight(count), Forward(SharedMasks(0))
     return [
         Step(
             inflight.enter(
@@ -35,7 +36,7 @@ def steps(model, count):
                 timeout_s=0,
             ),
             stage,
-            Decoded("etag", None, (), n),
+            Decoded("etag", None, (), n, n),
         )
         for n in range(count)
     ]
@@ -54,11 +55,17 @@ def fail_for(bad, error):
     return before
 
 
+def outputs(results):
+    return {n: result.output.output for n, result in results.items()}
+
+
 def test_a_batch_runs_once_and_each_item_gets_its_own_output(model):
     results = run(steps(model, 4))
 
     assert model.segmenter.batches == [4]
-    assert {n: result.output for n, result in results.items()} == {n: 1 - n for n in range(4)}
+    assert {n: result.output.output for n, result in results.items()} == {
+        n: 1 - n for n in range(4)
+    }
 
 
 def test_a_failed_batch_runs_again_item_by_item(model):
@@ -68,7 +75,7 @@ def test_a_failed_batch_runs_again_item_by_item(model):
 
     assert model.segmenter.batches == [4, 1, 1, 1, 1]
     assert str(results.pop(2)) == "odd"
-    assert {n: result.output for n, result in results.items()} == {0: 1, 1: 0, 3: -2}
+    assert outputs(results) == {0: 1, 1: 0, 3: -2}
 
 
 def test_a_lost_device_is_not_tried_again(model):

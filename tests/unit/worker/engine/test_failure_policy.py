@@ -29,11 +29,12 @@ from worker.engine.failure_policy import (
     Wait,
     decide,
 )
+from worker.engine.shared_masks import SharedMasks
 from worker.engine.stages import Forward, Upload
 
 LIMITS = RetryLimits(max_attempts=8, max_backoff_s=30.0)
 STORE_STAGE = Upload(None)
-STAGES = [STORE_STAGE, Forward()]
+STAGES = [STORE_STAGE, Forward(SharedMasks(0))]
 CLOSED, OPEN, OVERDUE = BreakerState
 FLAGS = list(itertools.product([False, True], BreakerState))
 """Whether the process drains, and the state of the breaker after the failure."""
