@@ -1,22 +1,14 @@
 """`rmbg check | preview`: commands that need image libraries, which `rmbg-worker` has."""
 
-import os
-import shutil
-import sys
-import tempfile
-from pathlib import Path
-from typing import Final, NoReturn
-
 import click
 
+from producer.commands.worker_tool import become_tool
 from producer.submission.options import DEFAULT_MODEL
 from producer.submission.outputs import choose_outputs
 from producer.submission.sources import parse_prefix
-from shared.errors import ConfigError, InvalidOption
+from shared.errors import InvalidOption
 from shared.models import registry as models
 from shared.tool_requests import CheckRequest, PreviewRequest
-
-_WORKER: Final = "rmbg-worker"
 
 
 @click.command
@@ -49,7 +41,7 @@ def check(
     request = CheckRequest(
         files=files, bucket=bucket, prefix=folder, outputs=outputs, as_json=as_json
     )
-    _become_tool(request)
+    become_tool(request)
 
 
 @click.command
@@ -89,22 +81,4 @@ def preview(
     request = PreviewRequest(
         image=image, folder=folder, outputs=outputs, rem_mode=model, open_page=open_page
     )
-    _become_tool(request)
-
-
-def _become_tool(request: CheckRequest | PreviewRequest) -> NoReturn:
-    """Replace this process by a tool of the worker, which reads *request* from a file.
-
-    Raises:
-        ConfigError: If the command of the worker is not installed.
-    """
-    beside = Path(sys.executable).with_name(_WORKER)
-    command = str(beside) if beside.exists() else shutil.which(_WORKER)
-    if command is None:
-        raise ConfigError(f"{_WORKER} is not installed: pip install 'rmbg-queue[worker]'")
-    with tempfile.TemporaryFile() as file:
-        file.write(request.model_dump_json().encode())
-        file.seek(0)
-        os.set_inheritable(file.fileno(), True)  # noqa: FBT003 - positional only
-        sys.stdout.flush()
-        os.execv(command, [command, "tool", request.tool, str(file.fileno())])  # noqa: S606 - ours
+    become_tool(request)
