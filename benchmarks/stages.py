@@ -22,7 +22,7 @@ from producer.local.servers import EmbeddedServers
 from shared.job.options import PictureOptions
 from shared.job.spec import JobSpec
 from shared.objects import ObjectStore, S3Store
-from worker.app import build_engine
+from worker.engine.build import build_engine
 from worker.engine.item import ItemRequest, ItemResult
 from worker.imaging.compose import compose
 from worker.imaging.decode import DecodedImage

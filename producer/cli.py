@@ -20,7 +20,14 @@ EXIT_UNAVAILABLE: Final = 3
 EXIT_INTERRUPTED: Final = 130
 
 _COMMANDS: Final = {
-    "run": ("producer.commands.run:run", "Process a folder of images on this machine."),
+    "run": (
+        "producer.commands.run:run",
+        "Process a folder of images or some files on this machine.",
+    ),
+    "remove": (
+        "producer.commands.remove:remove",
+        "Remove the background of one image, or of a few, without servers.",
+    ),
     "submit": ("producer.commands.submit:submit", "Create a job from image keys and print its ID."),
     "status": ("producer.commands.status:status", "Show a job's status."),
     "watch": ("producer.commands.status:watch", "Show live progress until a job ends."),

@@ -1,6 +1,7 @@
 """Settings that producer and worker share: Redis, object store, weights."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
@@ -190,3 +191,17 @@ class ServiceSettings(Settings):
         if info.context is None:
             return given
         return {"RMBG_HOME": f"{cache_home(info.context)}/rmbg"} | given
+
+
+_SERVICE_VARIABLES: Final = (
+    "RMBG_REDIS_URL",
+    "RMBG_S3_",
+    "RMBG_INPUT_BUCKETS",
+    "RMBG_OUTPUT_BUCKET",
+)
+"""Prefixes of variables that name services."""
+
+
+def without_services(env: Mapping[str, str]) -> dict[str, str]:
+    """Return *env* without the variables that name services, for commands that use their own."""
+    return {name: text for name, text in env.items() if not name.startswith(_SERVICE_VARIABLES)}

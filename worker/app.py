@@ -4,28 +4,17 @@ import os
 import secrets
 import socket
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from typing import TypeAlias
-
-import cv2
 
 from shared.broker.app import make_app
 from shared.jobstore.rules import Rules
 from shared.jobstore.store import JobStore
 from shared.objects import ObjectStore, S3Store
 from worker.consumer import build_consumer
-from worker.engine import (
-    SHARED_BYTES,
-    DeviceState,
-    Engine,
-    EngineLimits,
-    Observer,
-    Stages,
-    build_stages,
-)
-from worker.imaging.operations import ImageOperations
+from worker.engine import DeviceState, Stages
+from worker.engine.build import VERSION, build_engine, default_stages
 from worker.inference import Loader, Model, ModelCache
 from worker.lifecycle import Shutdown
 from worker.monitoring.build import build_monitoring, build_observers
@@ -34,7 +23,6 @@ from worker.runtime.process import Worker
 from worker.settings import WorkerSettings
 from worker.storage import BucketGuard, OutputWriter
 
-VERSION = version("rmbg-queue")
 StagesFactory: TypeAlias = Callable[[OutputWriter], Stages]
 
 
@@ -123,40 +111,3 @@ def build_app(
 
 def _presume() -> bool:
     return True
-
-
-def default_stages(settings: WorkerSettings, writer: OutputWriter) -> Stages:
-    """Return the stages of the product under the settings' limits."""
-    imaging = ImageOperations(
-        max_pixels=settings.max_pixels,
-        max_bytes=settings.max_bytes,
-        children=settings.cpu_threads,
-    )
-    return build_stages(writer, imaging, version=VERSION, shared_bytes=SHARED_BYTES)
-
-
-def build_engine(
-    settings: WorkerSettings,
-    stages: Stages,
-    *,
-    shutdown: Shutdown,
-    observers: Sequence[Observer] = (),
-    device: DeviceState | None = None,
-) -> Engine:
-    """Return an engine over *stages* under the settings' limits."""
-    cv2.setNumThreads(1)  # the engine's threads are the parallelism
-    limits = EngineLimits(
-        max_items=settings.max_items,
-        budget_px=settings.budget_px,
-        budget_bytes=settings.budget_bytes,
-        io_threads=settings.io_threads,
-        cpu_threads=settings.cpu_threads,
-        max_batch_wait_s=settings.batch_wait_s,
-    )
-    return Engine(stages, limits=limits, shutdown=shutdown, observers=observers, device=device)
-
-
-def build_local_engine(settings: WorkerSettings, objects: ObjectStore) -> Engine:
-    """Return an engine over *objects* for use without a queue."""
-    writer = OutputWriter(objects, max_bytes=settings.max_bytes)
-    return build_engine(settings, default_stages(settings, writer), shutdown=Shutdown())

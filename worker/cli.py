@@ -16,6 +16,8 @@ from worker.runtime.malloc import keep_memory
 
 CONFIG_EXIT = 2
 """Exit code for invalid settings or options; a restart does not help."""
+INTERRUPTED_EXIT = 130
+"""Exit code after Ctrl-C, while no handler is installed."""
 LEAVE_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that ask a worker to leave."""
 
@@ -58,36 +60,43 @@ def tool(name: str, request_fd: int) -> None:
 
         return run_tool(name, request_fd, os.environ)
 
-    _exit_with(run)
+    _exit_with(run, program="rmbg")
 
 
-def _exit_with(run: Callable[[], int]) -> NoReturn:
-    """Exit with the code that *run* returns, or with that of the error it raises."""
+def _exit_with(run: Callable[[], int], *, program: str = "rmbg-worker") -> NoReturn:
+    """Exit with the code that *run* returns, or with that of the error it raises.
+
+    Args:
+        run: What the process is for.
+        program: The command that the user has called, for messages.
+    """
     try:
         streams.prepare()
         log.configure(sys.stderr)
         sys.exit(run())
     except ModuleNotFoundError as err:
-        _fail(f"{err}: pip install 'rmbg-queue[worker]'", CONFIG_EXIT)
+        _fail(program, f"{err}: pip install 'rmbg-queue[worker]'", CONFIG_EXIT)
     except RmbgError as err:
-        _fail(str(err), CONFIG_EXIT if isinstance(err, ConfigError) else 1)
+        _fail(program, str(err), CONFIG_EXIT if isinstance(err, ConfigError) else 1)
     except OSError as err:
         if err.filename is None:
-            _fail_unforeseen(err)
-        _fail(f"{err.filename}: {err.strerror}", CONFIG_EXIT)
+            _fail_unforeseen(program, err)
+        _fail(program, f"{err.filename}: {err.strerror}", CONFIG_EXIT)
+    except KeyboardInterrupt:
+        _fail(program, "interrupted", INTERRUPTED_EXIT)
     except Exception as err:  # noqa: BLE001 - the outermost handler: nothing escapes from here
-        _fail_unforeseen(err)
+        _fail_unforeseen(program, err)
 
 
-def _fail(text: str, code: int) -> NoReturn:
-    click.echo(f"rmbg-worker: {text}", err=True)
+def _fail(program: str, text: str, code: int) -> NoReturn:
+    click.echo(f"{program}: {text}", err=True)
     sys.exit(code)
 
 
-def _fail_unforeseen(err: Exception) -> NoReturn:
+def _fail_unforeseen(program: str, err: Exception) -> NoReturn:
     from shared import incident  # noqa: PLC0415 - `--probe` runs often, and needs it hardly ever
 
-    _fail(incident.record(err), incident.EXIT_UNFORESEEN)
+    _fail(program, incident.record(err), incident.EXIT_UNFORESEEN)
 
 
 def _probe() -> int:

@@ -13,8 +13,8 @@ from shared.job.record import ItemRecord
 from shared.job.spec import JobSpec
 from shared.models.registry import get
 from shared.objects.memory import MemoryStore
-from worker.app import build_local_engine
 from worker.engine import Finished, ItemRequest, run_single
+from worker.engine.build import build_local_engine
 from worker.inference import Loader
 from worker.settings import WorkerSettings
 

@@ -4,8 +4,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
-from shared.broker.app import CONCURRENCY
-from shared.reader import Location, Names, Settings, Whole, group, seconds
+from shared.broker.queues import CONCURRENCY
+from shared.reader import Flag, Location, Names, Settings, Whole, group, seconds
 from shared.settings import ServiceSettings
 from shared.urls import parse_address
 from worker.resources import allowed_cores, allowed_memory_bytes
@@ -32,6 +32,8 @@ class WorkerSettings(Settings):
     """Models loaded at start (`RMBG_MODELS`); others are loaded on demand."""
     weights: Location | None = None
     """A weights file of the worker's own, for the first of `models` (`RMBG_WEIGHTS`)."""
+    measure: Flag = True
+    """Whether a CPU's batch size is measured at the first start (`RMBG_MEASURE`)."""
     concurrency: Whole = Field(CONCURRENCY, ge=1, le=64)
     """Tickets processed at once (`RMBG_CONCURRENCY`)."""
     lease_s: float = seconds(30.0, least=0.5)

@@ -5,7 +5,7 @@ from typing import Final
 import click
 
 from producer.services import Services
-from shared.errors import UnknownJob
+from shared.errors import InvalidOption, UnknownJob
 from shared.job.ticket import JOB_ID
 from shared.settings import ServiceSettings
 
@@ -13,6 +13,22 @@ from shared.settings import ServiceSettings
 def services_of(ctx: click.Context) -> Services:
     """Return the services that the environment from `producer.cli` configures."""
     return Services(ServiceSettings.from_env(ctx.obj))
+
+
+def read_background(ctx: click.Context, key: str) -> bytes:
+    """Return the image at *key*; a local run needs no service unless a recipe names a key.
+
+    Raises:
+        InvalidOption: If there is no such image, or no bucket is set.
+    """
+    from producer.submission.assets import read_object  # noqa: PLC0415 - needed by few commands
+
+    if not ctx.obj.get("RMBG_INPUT_BUCKETS"):
+        raise InvalidOption(
+            "there is no such file beside the recipe file; for a key set RMBG_INPUT_BUCKETS"
+        )
+    services = services_of(ctx)
+    return read_object(services, services.settings.input_buckets[0], key)
 
 
 def _job_id(_ctx: click.Context, _param: click.Parameter, value: str) -> str:

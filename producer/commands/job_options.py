@@ -1,7 +1,7 @@
 """Command-line options of a job, shared by `rmbg submit` and `rmbg run`."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Any, Final, TypeVar, get_args
 
 import click
@@ -37,7 +37,7 @@ def _json_file(option: str, text: str) -> Callable[[_Command], _Command]:
     return click.option(option, type=InputFile(), metavar="FILE", help=text)
 
 
-_OPTIONS: Final = (
+_MODEL: Final = (
     click.option(
         "--rem-mode",
         default=DEFAULT_MODEL,
@@ -45,6 +45,8 @@ _OPTIONS: Final = (
         metavar="MODEL",
         help="Model that removes the background; `rmbg weights list` shows all.",
     ),
+)
+_KEYS: Final = (
     click.option(
         "--save-prefix",
         default=DEFAULT_PREFIX,
@@ -92,6 +94,8 @@ _OPTIONS: Final = (
         help="ID of the job; default: derived from image keys and options. An ID that is in "
         "use for other keys or options is an error.",
     ),
+)
+_IMAGE: Final = (
     *(
         _choice(name, ways, field.default, field.description or "")
         for name, field in PictureOptions.model_fields.items()
@@ -112,6 +116,8 @@ _OPTIONS: Final = (
         default=True,
         help="Do not write masks; `rmbg rerender` then needs the network again.",
     ),
+)
+_OTHER_JOBS: Final = (
     click.option(
         "--reuse-masks/--no-reuse-masks",
         default=True,
@@ -125,16 +131,27 @@ _OPTIONS: Final = (
         metavar="PREFIX",
         help="Also copy cutouts of doubtful quality to keys with this prefix.",
     ),
+)
+_DOCUMENTS: Final = (
     _json_file("--thresholds", "JSON object of the limits beyond which a cutout is doubtful."),
     _json_file("--prompt", "JSON value to store in the text chunk `prompt` of each PNG."),
     _json_file("--extra-pnginfo", "JSON object; store each entry as a text chunk in each PNG."),
 )
-"""In the order of the help text."""
 
 
 def job_options(command: _Command) -> _Command:
     """Add the options of a job to *command*; `read_options` reads them."""
-    for add in reversed(_OPTIONS):
+    return _with((*_MODEL, *_KEYS, *_IMAGE, *_OTHER_JOBS, *_DOCUMENTS), command)
+
+
+def image_options(command: _Command) -> _Command:
+    """Add the options of a job that say what is made of one image; `read_options` reads them."""
+    return _with((*_MODEL, *_IMAGE, *_DOCUMENTS), command)
+
+
+def _with(options: Sequence[Callable[[_Command], _Command]], command: _Command) -> _Command:
+    """Add *options* to *command*, in the order of the help text."""
+    for add in reversed(options):
         command = add(command)
     return command
 

@@ -1,25 +1,18 @@
 """`rmbg check | preview`: commands that need image libraries, which `rmbg-worker` has."""
 
-import os
-import shutil
-import sys
-import tempfile
 from functools import partial
-from pathlib import Path
-from typing import Final, NoReturn
 
 import click
 
-from producer.commands.context import services_of
-from producer.submission.assets import pinned, read_object
+from producer.commands.context import read_background
+from producer.commands.worker_tool import become_tool
+from producer.submission.assets import pinned
 from producer.submission.options import DEFAULT_MODEL
 from producer.submission.outputs import choose_outputs
 from producer.submission.sources import parse_prefix
-from shared.errors import ConfigError, InvalidOption
+from shared.errors import InvalidOption
 from shared.models import registry as models
 from shared.tool_requests import CheckRequest, PreviewRequest
-
-_WORKER: Final = "rmbg-worker"
 
 
 @click.command
@@ -52,7 +45,7 @@ def check(
     request = CheckRequest(
         files=files, bucket=bucket, prefix=folder, outputs=outputs, as_json=as_json
     )
-    _become_tool(request)
+    become_tool(request)
 
 
 @click.command
@@ -95,7 +88,7 @@ def preview(
     output, and the path of the page. Exits with 1 if a verdict is not ok.
     """
     chosen = choose_outputs(names)
-    outputs, assets = pinned(chosen.recipes, chosen.files, partial(_read_background, ctx))
+    outputs, assets = pinned(chosen.recipes, chosen.files, partial(read_background, ctx))
     request = PreviewRequest(
         image=image,
         folder=folder,
@@ -104,32 +97,4 @@ def preview(
         assets=dict(assets),
         open_page=open_page,
     )
-    _become_tool(request)
-
-
-def _read_background(ctx: click.Context, key: str) -> bytes:
-    """Return the image at *key*; a preview needs no service unless a recipe names a key."""
-    if not ctx.obj.get("RMBG_INPUT_BUCKETS"):
-        raise InvalidOption(
-            "there is no such file beside the recipe file; for a key set RMBG_INPUT_BUCKETS"
-        )
-    services = services_of(ctx)
-    return read_object(services, services.settings.input_buckets[0], key)
-
-
-def _become_tool(request: CheckRequest | PreviewRequest) -> NoReturn:
-    """Replace this process by a tool of the worker, which reads *request* from a file.
-
-    Raises:
-        ConfigError: If the command of the worker is not installed.
-    """
-    beside = Path(sys.executable).with_name(_WORKER)
-    command = str(beside) if beside.exists() else shutil.which(_WORKER)
-    if command is None:
-        raise ConfigError(f"{_WORKER} is not installed: pip install 'rmbg-queue[worker]'")
-    with tempfile.TemporaryFile() as file:
-        file.write(request.model_dump_json().encode())
-        file.seek(0)
-        os.set_inheritable(file.fileno(), True)  # noqa: FBT003 - positional only
-        sys.stdout.flush()
-        os.execv(command, [command, "tool", request.tool, str(file.fileno())])  # noqa: S606 - ours
+    become_tool(request)

@@ -1,7 +1,5 @@
 """Download the results of a job from the bucket to a folder."""
 
-import hashlib
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -9,9 +7,10 @@ from typing import Final
 
 from producer.bounded import each
 from shared.errors import InvalidOption, ObjectMissing
+from shared.files import write_whole
 from shared.job.record import ItemRecord
 from shared.job.spec import JobSpec
-from shared.job.written import written_objects
+from shared.job.written import localised, written_objects
 from shared.objects import ObjectStore
 
 DOWNLOADS: Final = 8
@@ -50,8 +49,8 @@ class Collector:
 
         Records are written one by one, so that they are not held in memory.
         """
-        lines = (f"{self._localised(record).to_json()}\n" for record in records)
-        _write(self._out / "results.jsonl", (line.encode() for line in lines))
+        lines = (f"{localised(self._spec, self._job_id, record).to_json()}\n" for record in records)
+        write_whole(self._out / "results.jsonl", (line.encode() for line in lines))
 
     def download(self, key: str, name: str) -> None:
         """Download the object *key* as the file *name*.
@@ -59,7 +58,7 @@ class Collector:
         Raises:
             ObjectMissing: If the bucket does not have it.
         """
-        _write(self._out / name, [self._objects.get(self._spec.output_bucket, key).data])
+        write_whole(self._out / name, [self._objects.get(self._spec.output_bucket, key).data])
 
     def _fetch(self, record: ItemRecord) -> None:
         try:
@@ -69,34 +68,3 @@ class Collector:
         except InvalidOption as err:
             self._failure = err
             raise
-
-    def _localised(self, record: ItemRecord) -> ItemRecord:
-        """Return the record with paths below the folder in place of keys."""
-        written = written_objects(self._spec, self._job_id, record)
-        paths = {each.key: each.path for each in written}
-        return record.model_copy(
-            update={
-                "cutout_key": paths.get(record.cutout_key or "", record.cutout_key),
-                "mask_key": paths.get(record.mask_key or "", record.mask_key),
-            }
-        )
-
-
-def _write(path: Path, pieces: Iterable[bytes]) -> None:
-    """Write *pieces* in order; the file appears when all of them are written.
-
-    Raises:
-        InvalidOption: If the file cannot be written; the message names it and the reason.
-    """
-    # Hashed, as the name itself may already have the greatest length of the file system.
-    name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
-    part = path.with_name(f".{name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.writelines(pieces)
-        os.replace(part, path)  # noqa: PTH105 - its error names both paths
-    except OSError as err:
-        with suppress(OSError):
-            part.unlink()
-        raise InvalidOption(f"cannot write {path}: {err.strerror or err}") from err

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +11,7 @@ from typing import Final
 
 from producer.bounded import each
 from producer.submission.filenames import Others, is_image
-from shared.errors import InvalidKey
+from shared.errors import InvalidKey, InvalidOption
 from shared.objects import ObjectStore
 
 UPLOADS: Final = 8
@@ -20,16 +20,22 @@ UPLOADS: Final = 8
 
 @dataclass(frozen=True)
 class Folder:
-    """The images below a folder, in the order of their keys."""
+    """The images below a folder, or some files, in the order of their keys."""
 
     root: Path
     keys: tuple[str, ...]
-    """Paths below `root`, separated by `/`."""
+    """Paths below `root`, separated by `/`, or names of `named` files."""
     others: Others = field(default_factory=Others)
     """The other files."""
     skipped: tuple[str, ...] = ()
     """Paths with the reason why they were skipped: folders that were not entered, and names of
     images that are no readable files."""
+    named: Mapping[str, Path] = field(default_factory=dict)
+    """Files that were given one by one, by key; they need not be below `root`."""
+
+    def path(self, key: str) -> Path:
+        """Return the path of the image *key*."""
+        return self.named.get(key) or self.root / key
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,29 @@ def scan(root: Path, *, without: Path) -> Folder:
     return Folder(root, tuple(sorted(keys)), others, tuple(sorted(skipped)))
 
 
+def select(paths: Sequence[Path], *, without: Path) -> Folder:
+    """Return the images of one folder, as `scan` does, or the files that are given one by one.
+
+    A file that is given is used whatever its extension: only the worker knows what the bytes are.
+
+    Raises:
+        InvalidOption: If a folder and another path are given, or two files have the same name.
+    """
+    if len(paths) == 1 and paths[0].is_dir():
+        return scan(paths[0], without=without)
+    named: dict[str, Path] = {}
+    for path in paths:
+        if path.is_dir():
+            raise InvalidOption(f"{path} is a folder; give one folder, or files only")
+        if path.name in named:
+            raise InvalidOption(
+                f"{named[path.name]} and {path} have the same name; rename one of them, or give"
+                " the folder that holds both"
+            )
+        named[path.name] = path
+    return Folder(Path(), tuple(sorted(named)), named=named)
+
+
 def upload(folder: Folder, objects: ObjectStore, bucket: str) -> Uploaded:
     """Upload every image that the bucket does not hold yet with the same bytes.
 
@@ -74,7 +103,7 @@ def upload(folder: Folder, objects: ObjectStore, bucket: str) -> Uploaded:
         StoreUnavailable: If the object store does not answer.
     """
     uploaded = {found.key: found.etag for found in objects.list(bucket, "")}
-    put = partial(_put, folder.root, objects, bucket, uploaded)
+    put = partial(_put, folder, objects, bucket, uploaded)
     digest = hashlib.sha256()
     unread: list[str] = []
     tried = each(put, folder.keys, threads=UPLOADS)
@@ -86,11 +115,11 @@ def upload(folder: Folder, objects: ObjectStore, bucket: str) -> Uploaded:
 
 
 def _put(
-    root: Path, objects: ObjectStore, bucket: str, uploaded: dict[str, str], key: str
+    folder: Folder, objects: ObjectStore, bucket: str, uploaded: dict[str, str], key: str
 ) -> tuple[str, str | None]:
     """Upload one image; return its MD5, and the reason if it cannot be read, else None."""
     try:
-        data = (root / key).read_bytes()
+        data = folder.path(key).read_bytes()
     except OSError as err:
         if key in uploaded:
             objects.delete(bucket, [key])

@@ -1,4 +1,4 @@
-"""`rmbg run`: the whole system on one machine, from a folder of images to a folder of cutouts."""
+"""`rmbg run`: the whole system on one machine, from images to a folder of cutouts."""
 
 import hashlib
 import itertools
@@ -14,7 +14,7 @@ from typing import Final
 import click
 
 from producer.local.collect import Collector
-from producer.local.images import Folder, scan, upload
+from producer.local.images import Folder, select, upload
 from producer.local.servers import SERVER_LOGS, EmbeddedServers
 from producer.local.space import Space
 from producer.local.weights import fetch_if_missing
@@ -30,41 +30,34 @@ from shared.job.keys import report_key
 from shared.job.spec import TERMINAL_STATES, JobState
 from shared.jobstore.values import JobStatus
 from shared.models import registry as models
-from shared.settings import ServiceSettings
+from shared.settings import ServiceSettings, without_services
 from shared.streams import printable
 
 DATA: Final = ".rmbg"
 """Folder below OUT_DIR: data of the embedded servers, deleted when the job has ended."""
-SERVICE_VARIABLES: Final = (
-    "RMBG_REDIS_URL",
-    "RMBG_S3_",
-    "RMBG_INPUT_BUCKETS",
-    "RMBG_OUTPUT_BUCKET",
-)
-"""Prefixes of variables that name other services; a run does not use those."""
 FOLLOW_S: Final = 0.5
 NAMED: Final = 5
 """Most files that a warning names; it counts all of them."""
 
 
-def run(src: Path, out: Path, options: JobOptions, env: Mapping[str, str]) -> int:
-    """Remove the background of the images below *src*; return the exit code.
+def run(sources: Sequence[Path], out: Path, options: JobOptions, env: Mapping[str, str]) -> int:
+    """Remove the background of the images in a folder, or of files; return the exit code.
 
     The same call resumes an interrupted run.
 
     Raises:
-        NoKeys: If there is no image below *src*.
+        NoKeys: If there is no image in the folder.
         InvalidOption: If another run uses *out*, if its disk is full, if a file there cannot be
             written, or if the embedded servers are not installed.
         WeightsInvalid: If the model's weights cannot be downloaded.
         ServiceUnavailable: If the job cannot go on; the same call resumes it.
     """
-    folder = scan(src, without=out)
+    folder = select(sources, without=out)
     _warn("skipped", folder.skipped)
     if not folder.keys:
-        raise NoKeys(f"no image found in {src} ({folder.others.describe()})")
+        raise NoKeys(f"no image found in {sources[0]} ({folder.others.describe()})")
     out.mkdir(parents=True, exist_ok=True)
-    env = {name: text for name, text in env.items() if not name.startswith(SERVICE_VARIABLES)}
+    env = without_services(env)
     settings = ServiceSettings.from_env(env)
     if not env.get("RMBG_WEIGHTS"):
         fetch_if_missing(models.get(options.rem_mode), settings)

@@ -9,7 +9,7 @@ from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
 from shared.broker.connection import Amqp
-from shared.broker.queues import BULK, QUEUES
+from shared.broker.queues import BULK, CONCURRENCY, QUEUES
 from shared.errors import RedisUnavailable, ServiceUnavailable
 from shared.jobstore.connection import KEEPALIVE
 from shared.jobstore.faults import fault_of, sentence
@@ -17,8 +17,6 @@ from shared.jobstore.values import Issued
 
 TASK: Final = "rmbg.ticket"
 """Name of the only task: claim a ticket and process it."""
-CONCURRENCY: Final = 3
-"""Tickets a worker holds at once, so that the GPU stays busy while one ticket ends."""
 
 
 def make_app(redis_url: str, *, concurrency: int = CONCURRENCY) -> Celery:

@@ -51,6 +51,17 @@ def written_objects(spec: JobSpec, job_id: str, record: ItemRecord) -> Iterator[
         yield _built_in(spec, record, CUTOUT, record.cutout_key, sizes.get(CUTOUT))
 
 
+def localised(spec: JobSpec, job_id: str, record: ItemRecord) -> ItemRecord:
+    """Return *record* with paths below a folder in place of keys, for files of its outputs."""
+    paths = {each.key: each.path for each in written_objects(spec, job_id, record)}
+    return record.model_copy(
+        update={
+            "cutout_key": paths.get(record.cutout_key or "", record.cutout_key),
+            "mask_key": paths.get(record.mask_key or "", record.mask_key),
+        }
+    )
+
+
 def _built_in(
     spec: JobSpec, record: ItemRecord, output: str, key: str, size_bytes: int | None
 ) -> WrittenObject:

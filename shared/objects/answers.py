@@ -5,9 +5,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any, Final
-
-from botocore.exceptions import ClientError
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.errors import (
     BucketUnavailable,
@@ -19,6 +17,9 @@ from shared.errors import (
     StoreUnavailable,
 )
 from shared.objects.protocol import PreconditionFailed
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
 
 NO_KEY: Final = frozenset({"404", "NoSuchKey"})
 FORBIDDEN: Final = frozenset({"403", "AccessDenied"})
@@ -140,7 +141,7 @@ class Answer:
     """`region NAME` if the response names it, else `another region`."""
 
     @classmethod
-    def of(cls, err: ClientError) -> "Answer":
+    def of(cls, err: "ClientError") -> "Answer":
         """Read the response that botocore raised *err* for."""
         response: dict[str, Any] = dict(err.response)
         facts, error = response.get("ResponseMetadata", {}), response.get("Error", {})

@@ -16,8 +16,8 @@ from support.jobs import spec
 from support.memory_store import MemoryStore
 from support.pictures import encoded, photo
 from support.stand_ins import stand_in_model
-from worker.app import build_local_engine
 from worker.engine import ItemRequest
+from worker.engine.build import build_local_engine
 from worker.runtime.malloc import keep_memory
 from worker.settings import WorkerSettings
 

@@ -79,6 +79,17 @@ def fastest_batch_size(
     return best
 
 
+def known_batch_sizes(home: Path) -> dict[str, int]:
+    """Return the stored sizes by circumstances; none if the file is missing or not valid."""
+    try:
+        known = json.loads((home / FILE_NAME).read_text())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(known, dict):
+        return {}
+    return {name: size for name, size in known.items() if size in SIZES}
+
+
 def stored_batch_size(home: Path, circumstances: str, measure: Callable[[], int | None]) -> int:
     """Return the stored size for these circumstances; measure and store it if there is none.
 
@@ -88,8 +99,7 @@ def stored_batch_size(home: Path, circumstances: str, measure: Callable[[], int 
         measure: Called only if nothing is stored. If it returns None, the result is 1, and the
             next start measures again.
     """
-    path = home / FILE_NAME
-    known = _read(path)
+    known = known_batch_sizes(home)
     if circumstances in known:
         return known[circumstances]
     size = measure()
@@ -99,6 +109,7 @@ def stored_batch_size(home: Path, circumstances: str, measure: Callable[[], int 
         )
         return 1
     logger.info("batch size measured", extra={"batch_size": size, "cause": circumstances})
+    path = home / FILE_NAME
     part = path.with_name(f".{FILE_NAME}.{os.getpid()}")
     try:
         part.write_text(json.dumps(known | {circumstances: size}, indent=2) + "\n")
@@ -116,14 +127,3 @@ def processor() -> str:
         return ""
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, "")
-
-
-def _read(path: Path) -> dict[str, int]:
-    """Return the stored sizes; nothing if the file is missing or has another format."""
-    try:
-        known = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(known, dict):
-        return {}
-    return {name: size for name, size in known.items() if size in SIZES}

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -10,9 +10,17 @@ from shared.errors import LicenceRefused, WeightsInvalid
 from shared.models import registry as models
 from shared.models import weights
 from worker.inference.api import Model
-from worker.inference.batch_size import fastest_batch_size, processor, stored_batch_size
+from worker.inference.batch_size import (
+    fastest_batch_size,
+    known_batch_sizes,
+    processor,
+    stored_batch_size,
+)
 from worker.resources import allowed_cores
 from worker.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from worker.inference.segmenter import Segmenter
 
 WARM_PX: Final = 64
 """Side of the warm-up image; the network's input always has the same size."""
@@ -21,13 +29,22 @@ WARM_PX: Final = 64
 class Loader:
     """Finds, downloads (if allowed), verifies and loads the weights of registered models."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, *, warm_up: bool = True) -> None:
+        """Load models for *settings*.
+
+        Args:
+            settings: Device, precision, and where the weights are.
+            warm_up: Whether a loaded model runs once over a blank image. A worker must know
+                whether its device works before it takes work; for one image it doubles the time.
+        """
         self._settings = settings
+        self._warm_up = warm_up
 
     def load(self, name: str) -> Model:
-        """Return the model on its device, warmed up with one black image.
+        """Return the model on its device, warmed up with one blank image.
 
-        On the first start on a CPU, it also measures the batch size, which takes some seconds.
+        On the first start on a CPU, it also measures the batch size, which takes some seconds,
+        unless `RMBG_MEASURE=0`.
 
         Raises:
             UnknownModel: If the registry does not contain it.
@@ -52,19 +69,29 @@ class Loader:
             precision=self._settings.precision,
             threads=allowed_cores(),
         )
-        # The first pass does one-time set-up, and fails if the device cannot be used.
-        blank = segmenter.prepare(np.zeros((WARM_PX, WARM_PX, 3), np.uint8))
-        segmenter.check()
+        if self._warm_up:
+            # The first pass does one-time set-up, and fails if the device cannot be used.
+            segmenter.check()
         if segmenter.device == "cpu":
-            images = stored_batch_size(
-                self._settings.services.home,
-                f"{processor()}, {segmenter.circumstances}, rmbg-queue {version('rmbg-queue')}",
-                lambda: fastest_batch_size(
-                    lambda size: segmenter.run_once([blank] * size), threads=segmenter.threads
-                ),
-            )
-            segmenter.set_parallel_images(images)
+            segmenter.set_parallel_images(self._parallel_images(segmenter))
         return Model(name=name, licence=model.licence, segmenter=segmenter)
+
+    def _parallel_images(self, segmenter: "Segmenter") -> int:
+        """Return how many images a CPU processes at once: as stored, else measured if it may be."""
+        home = self._settings.services.home
+        blank = segmenter.prepare(np.zeros((WARM_PX, WARM_PX, 3), np.uint8))
+        circumstances = (
+            f"{processor()}, {segmenter.circumstances}, rmbg-queue {version('rmbg-queue')}"
+        )
+        if not self._settings.measure:
+            return known_batch_sizes(home).get(circumstances, 1)
+        return stored_batch_size(
+            home,
+            circumstances,
+            lambda: fastest_batch_size(
+                lambda size: segmenter.run_once([blank] * size), threads=segmenter.threads
+            ),
+        )
 
     def refused(self) -> dict[str, str]:
         """Return the registered models that this worker cannot serve, with reasons; load none."""

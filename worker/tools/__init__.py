@@ -6,18 +6,23 @@ in `TOOLS`.
 
 import os
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Final, TypeAlias
-
-from worker.tools.check import check_files
-from worker.tools.preview import preview_image
 
 Tool: TypeAlias = Callable[[bytes, Mapping[str, str]], int]
 """A request as JSON and the environment to an exit code."""
 
-TOOLS: Final[Mapping[str, Tool]] = {"check": check_files, "preview": preview_image}
+TOOLS: Final[Mapping[str, str]] = {
+    "check": "check:check_files",
+    "preview": "preview:preview_image",
+    "remove": "remove:remove_background",
+}
+"""Module and function of each tool; a tool is imported when it runs."""
 
 
 def run_tool(name: str, request_fd: int, env: Mapping[str, str]) -> int:
     """Run the tool *name* with the request in the open file *request_fd*; return its exit code."""
+    module, _, function = TOOLS[name].partition(":")
+    tool: Tool = getattr(import_module(f"{__name__}.{module}"), function)
     with os.fdopen(request_fd, "rb") as file:
-        return TOOLS[name](file.read(), env)
+        return tool(file.read(), env)

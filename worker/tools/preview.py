@@ -9,24 +9,18 @@ from typing import Final
 
 import click
 
-from shared.errors import InvalidOption, RmbgError
+from shared.errors import InvalidOption
+from shared.files import write_whole
 from shared.job.features import OUTPUTS
-from shared.job.keys import asset_key
 from shared.job.output_keys import HELD
 from shared.job.record import ItemRecord, OutputFacts
 from shared.job.spec import JobSpec
-from shared.job.written import written_objects
 from shared.models.registry import get
-from shared.objects.memory import MemoryStore
 from shared.tool_requests import PreviewRequest
-from worker.app import build_local_engine
-from worker.engine import Finished, ItemRequest, run_single
-from worker.inference import Loader, Model
+from worker.inference import Loader
 from worker.settings import WorkerSettings
-from worker.storage import AssetReader
+from worker.tools.local_run import LocalImage, LocalResult, run_locally
 
-TIMEOUT_S: Final = 600.0
-"""Longest time that one image may take."""
 _JOB: Final = "preview"
 _PAGE: Final = Template("""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>$name</title>
@@ -52,15 +46,17 @@ def preview_image(request: bytes, env: Mapping[str, str]) -> int:
     asked = PreviewRequest.model_validate_json(request)
     source, out = Path(asked.image), Path(asked.folder)
     settings = WorkerSettings.from_env({**env, "RMBG_MODELS": asked.rem_mode})
-    spec, store, record = _processed(asked, source, settings)
+    result = _processed(asked, source, settings)
+    record = result.record
     figures = [_figure(source.resolve().as_uri(), "source", OutputFacts())]
-    for written in written_objects(spec, _JOB, record):
+    for written, data in result.outputs:
         path = out / written.path.removeprefix(f"{HELD}/")
-        _write(path, store.get(spec.output_bucket, written.key).data)
+        write_whole(path, [data])
         facts = record.outputs.get(written.output, OutputFacts())
         figures.append(_figure(str(path.relative_to(out)), written.output, facts))
     page = out / "preview.html"
-    _write(page, _PAGE.substitute(name=escape(source.name), figures="\n".join(figures)).encode())
+    html = _PAGE.substitute(name=escape(source.name), figures="\n".join(figures))
+    write_whole(page, [html.encode()])
     for line in _lines(record):
         click.echo(line)
     click.echo(page)
@@ -69,11 +65,8 @@ def preview_image(request: bytes, env: Mapping[str, str]) -> int:
     return int(record.state == "failed" or record.verdict != "ok")
 
 
-def _processed(
-    asked: PreviewRequest, source: Path, settings: WorkerSettings
-) -> tuple[JobSpec, MemoryStore, ItemRecord]:
-    """Run *source* through the stages of a worker, on a store in memory."""
-    store = MemoryStore()
+def _processed(asked: PreviewRequest, source: Path, settings: WorkerSettings) -> LocalResult:
+    """Run *source* through the stages of a worker."""
     spec = JobSpec(
         input_bucket="in",
         output_bucket="out",
@@ -83,38 +76,17 @@ def _processed(
         outputs=asked.outputs,
         needs=(OUTPUTS,),
     )
-    store.put(spec.input_bucket, source.name, _read(source), content_type="image/*")
-    for sha256, data in asked.assets.items():
-        store.put(spec.output_bucket, asset_key(_JOB, sha256), data, content_type="image/*")
-    model = Loader(settings).load(asked.rem_mode)
-    return spec, store, _run(spec, source.name, model, settings, store)
-
-
-def _run(
-    spec: JobSpec, key: str, model: Model, settings: WorkerSettings, store: MemoryStore
-) -> ItemRecord:
-    engine = build_local_engine(settings, store)
-    try:
-        request = ItemRequest(
-            job_id=_JOB,
-            sequence=1,
-            spec=spec,
-            index=0,
-            image_key=key,
-            model=model,
-            assets=AssetReader(store, max_bytes=settings.max_bytes).read(_JOB, spec),
-        )
-        outcome = run_single(engine, request, timeout_s=TIMEOUT_S)
-    finally:
-        engine.close()
-    if outcome is None:
-        raise RmbgError(f"{key}: no result within {TIMEOUT_S:g} s")
-    if not isinstance(outcome, Finished):
-        raise RmbgError(f"{key} was not processed: {outcome.waiting_for}")
-    if outcome.record.state == "failed" and not outcome.record.outputs:
-        error = outcome.record.error or {}
-        raise InvalidOption(f"{key}: {error.get('class')}: {error.get('reason')}")
-    return outcome.record
+    data = _read(source)
+    model = Loader(settings, warm_up=False).load(asked.rem_mode)
+    images = [LocalImage(source.name, lambda: data)]
+    [result] = run_locally(
+        images, spec, job_id=_JOB, model=model, settings=settings, assets=asked.assets
+    )
+    record = result.record
+    if record.state == "failed" and not record.outputs:
+        error = record.error or {}
+        raise InvalidOption(f"{source.name}: {error.get('class')}: {error.get('reason')}")
+    return result
 
 
 def _lines(record: ItemRecord) -> Iterator[str]:
@@ -148,11 +120,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as err:
         raise InvalidOption(f"cannot read {path}: {err.strerror}") from err
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    except OSError as err:
-        raise InvalidOption(f"cannot write {path}: {err.strerror}") from err
