@@ -82,13 +82,23 @@ class S3Store:
             self._client = client(read_timeout_s, attempts)
             self._checker = client(min(read_timeout_s, _CHECK_READ_S), 1)
 
+    @property
+    def service(self) -> str:
+        """`S3 at ADDRESS`, for messages."""
+        return self._errors.service
+
+    @property
+    def client(self) -> S3Client:
+        """The client of boto3, which knows what was configured."""
+        return self._client
+
     @contextmanager
     def open(self, bucket: str, key: str) -> Iterator[OpenObject]:
         """See `ObjectStore.open`."""
         with self._errors.translate("get", bucket, key):
             found = self._client.get_object(Bucket=bucket, Key=key)
         with closing(found["Body"]) as body:
-            size_bytes, etag = found["ContentLength"], _bare(found["ETag"])
+            size_bytes, etag = found["ContentLength"], bare_etag(found["ETag"])
             yield Response(size_bytes, etag, body, self._errors, (bucket, key))
 
     def get(self, bucket: str, key: str) -> Body:
@@ -119,7 +129,7 @@ class S3Store:
         return ObjectInfo(
             key=key,
             size_bytes=found["ContentLength"],
-            etag=_bare(found["ETag"]),
+            etag=bare_etag(found["ETag"]),
             modified_at=found["LastModified"].astimezone(UTC),
             metadata={name.lower(): value for name, value in found["Metadata"].items()},
         )
@@ -156,9 +166,9 @@ class S3Store:
                     Metadata=dict(metadata or {}),
                     **condition,
                 )
-            return _bare(written["ETag"])
+            return bare_etag(written["ETag"])
 
-        return _without_conflict(put)
+        return without_conflict(put)
 
     def _check_condition(self, bucket: str, key: str, if_match: str | None) -> None:
         """Check a condition before the write, for a store that cannot check it while it writes."""
@@ -177,7 +187,7 @@ class S3Store:
                     yield ObjectInfo(
                         key=found["Key"],
                         size_bytes=found["Size"],
-                        etag=_bare(found["ETag"]),
+                        etag=bare_etag(found["ETag"]),
                         modified_at=found["LastModified"].astimezone(UTC),
                     )
 
@@ -245,7 +255,7 @@ class S3Store:
                     raise
 
 
-def _without_conflict(put: Callable[[], str]) -> str:
+def without_conflict(put: Callable[[], str]) -> str:
     """Call *put* until it meets no concurrent write, at most three times."""
     for attempt in range(_CONFLICT_ROUNDS):
         try:
@@ -261,5 +271,6 @@ def _without_conflict(put: Callable[[], str]) -> str:
     ) from conflict
 
 
-def _bare(etag: str) -> str:
+def bare_etag(etag: str) -> str:
+    """Return *etag* without its quotes."""
     return etag.strip('"')
