@@ -46,14 +46,21 @@ _NOT_METADATA: Final = frozenset(
 
 @dataclass
 class _Reading:
-    """See `OpenObject`."""
+    """An object whose response has begun; a context that closes it."""
 
     size_bytes: int
     etag: str
     result: GetResult | None
-    """None when the context is left, which closes a connection that was not read."""
+    """None when the context was left, which closes a connection that was not read."""
     errors: ErrorTranslator
     place: tuple[str, str]
+    """Bucket and key, for errors."""
+
+    def __enter__(self) -> OpenObject:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.result = None
 
     def read(self) -> bytes:
         """See `OpenObject.read`."""
@@ -99,26 +106,17 @@ class ObstoreS3(StoreWrapper):
         )
 
     def open(self, bucket: str, key: str) -> AbstractContextManager[OpenObject]:
-        """See `ObjectStore.open`."""
+        """See `ObjectStore.open`. The request is made here, not when the context is entered."""
         client = self._clients.of(bucket, key)
-        return self._store.open(bucket, key) if client is None else self._open(client, key)
+        if client is None:
+            return self._store.open(bucket, key)
+        return self._ask(
+            _Call(client, "get", key),
+            lambda: self._begin(client, key),
+            lambda: _entered(self._judge.open(bucket, key)),
+        )
 
-    @contextmanager
-    def _open(self, client: BucketClient, key: str) -> Iterator[OpenObject]:
-        with ExitStack() as stack:
-
-            def request() -> OpenObject:
-                reading = self._begin(client, key)
-                stack.callback(setattr, reading, "result", None)
-                return reading
-
-            yield self._ask(
-                _Call(client, "get", key),
-                request,
-                lambda: stack.enter_context(self._judge.open(client.name, key)),
-            )
-
-    def _begin(self, client: BucketClient, key: str) -> _Reading:
+    def _begin(self, client: BucketClient, key: str) -> AbstractContextManager[OpenObject]:
         result = obstore.get(client.store, key)
         meta = result.meta
         etag = _etag(meta["e_tag"])
@@ -213,6 +211,19 @@ class _Call:
         if not self.client.is_confirmed and is_about_the_request(response):
             return False
         return has_code(response) or (self.operation == "head" and is_decided_by_status(response))
+
+
+def _entered(context: AbstractContextManager[OpenObject]) -> AbstractContextManager[OpenObject]:
+    """Enter *context*, and return one that gives the same object and leaves it."""
+    stack = ExitStack()
+    opened = stack.enter_context(context)
+
+    @contextmanager
+    def again() -> Iterator[OpenObject]:
+        with stack:
+            yield opened
+
+    return again()
 
 
 def _head(client: BucketClient, key: str) -> ObjectInfo:
