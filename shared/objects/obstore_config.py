@@ -91,9 +91,7 @@ def make_credentials(settings: StoreSettings) -> Any:  # noqa: ANN401 - a protoc
     from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415 - an optional package
 
     if settings.access_key_id is None:
-        provider = Boto3CredentialProvider(make_session(settings), ttl=_CREDENTIALS_TTL)
-        provider.config = {}  # its region is that of the environment
-        return provider
+        return Boto3CredentialProvider(make_session(settings), ttl=_CREDENTIALS_TTL)
     keys = {
         "access_key_id": settings.access_key_id,
         "secret_access_key": settings.secret_access_key,
