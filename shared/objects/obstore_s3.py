@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC
 from functools import cached_property
@@ -25,12 +25,14 @@ from shared.objects.obstore_errors import (
     response_of,
 )
 from shared.objects.protocol import Body, ObjectInfo, OpenObject, PutOptions
-from shared.objects.s3 import S3Store, bare_etag, without_conflict
+from shared.objects.response import ObstoreResponse, entered
+from shared.objects.s3 import S3Store, bare_etag
 from shared.objects.wrapper import StoreWrapper
+from shared.objects.write_conflict import without_conflict
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
-    from obstore import GetResult, PutMode
+    from obstore import PutMode
 
     from shared.settings import StoreSettings
 
@@ -42,35 +44,6 @@ _NOT_METADATA: Final = frozenset(
     }
 )
 """Attributes that obstore returns with an object's metadata."""
-
-
-@dataclass
-class _Reading:
-    """An object whose response has begun; a context that closes it."""
-
-    size_bytes: int
-    etag: str
-    result: GetResult | None
-    """None when the context was left, which closes a connection that was not read."""
-    errors: ErrorTranslator
-    place: tuple[str, str]
-    """Bucket and key, for errors."""
-
-    def __enter__(self) -> OpenObject:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.result = None
-
-    def read(self) -> bytes:
-        """See `OpenObject.read`."""
-        assert self.result is not None  # noqa: S101 - the caller left the context
-        try:
-            return self.result.bytes().to_bytes()
-        except Exception as err:  # noqa: BLE001 - a response that began and did not end
-            cause = first_line(err)
-        with self.errors.translate("get", *self.place):
-            raise ConnectionError(cause)
 
 
 class ObstoreS3(StoreWrapper):
@@ -113,14 +86,14 @@ class ObstoreS3(StoreWrapper):
         return self._ask(
             _Call(client, "get", key),
             lambda: self._begin(client, key),
-            lambda: _entered(self._judge.open(bucket, key)),
+            lambda: entered(self._judge.open(bucket, key)),
         )
 
     def _begin(self, client: BucketClient, key: str) -> AbstractContextManager[OpenObject]:
         result = obstore.get(client.store, key)
         meta = result.meta
         etag = _etag(meta["e_tag"])
-        return _Reading(meta["size"], etag, result, self._errors, (client.name, key))
+        return ObstoreResponse(meta["size"], etag, result, self._errors, (client.name, key))
 
     def get(self, bucket: str, key: str) -> Body:
         """See `ObjectStore.get`."""
@@ -211,19 +184,6 @@ class _Call:
         if not self.client.is_confirmed and is_about_the_request(response):
             return False
         return has_code(response) or (self.operation == "head" and is_decided_by_status(response))
-
-
-def _entered(context: AbstractContextManager[OpenObject]) -> AbstractContextManager[OpenObject]:
-    """Enter *context*, and return one that gives the same object and leaves it."""
-    stack = ExitStack()
-    opened = stack.enter_context(context)
-
-    @contextmanager
-    def again() -> Iterator[OpenObject]:
-        with stack:
-            yield opened
-
-    return again()
 
 
 def _head(client: BucketClient, key: str) -> ObjectInfo:

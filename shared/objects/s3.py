@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC
 from itertools import islice
@@ -14,12 +12,13 @@ from botocore.exceptions import ClientError
 
 from shared.deadline import within
 from shared.errors import ObjectMissing, StoreUnavailable
-from shared.objects.answers import NO_KEY, Answer, WriteConflict
+from shared.objects.answers import NO_KEY, Answer
 from shared.objects.client import make_client
 from shared.objects.errors import ErrorTranslator
 from shared.objects.file_body import FileBody
 from shared.objects.protocol import Body, ObjectInfo, OpenObject, PreconditionFailed
 from shared.objects.response import Response
+from shared.objects.write_conflict import without_conflict
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -31,7 +30,6 @@ _CHECK_KEY: Final = "_jobs/.check"
 _CHECK_S: Final = 9.0
 """`check` answers within 10 s; a DNS server that is down can block a call beyond all timeouts."""
 _CHECK_READ_S: Final = 5.0
-_CONFLICT_ROUNDS: Final = 3
 _PIECE_BYTES: Final = 1 << 20
 _DELETE_KEYS: Final = 1000
 """S3's limit for one DeleteObjects request."""
@@ -253,22 +251,6 @@ class S3Store:
             except ClientError as err:
                 if Answer.of(err).code != "NoSuchKey":
                     raise
-
-
-def without_conflict(put: Callable[[], str]) -> str:
-    """Call *put* until it meets no concurrent write, at most three times."""
-    for attempt in range(_CONFLICT_ROUNDS):
-        try:
-            return put()
-        except WriteConflict as err:
-            conflict = err
-            time.sleep(random.uniform(0.02, 0.2) * (attempt + 1))  # noqa: S311 - no secret
-    raise StoreUnavailable(
-        f"{conflict}, {_CONFLICT_ROUNDS} times",
-        bucket=conflict.bucket,
-        operation=conflict.operation,
-        code=conflict.code,
-    ) from conflict
 
 
 def bare_etag(etag: str) -> str:
