@@ -21,7 +21,8 @@ from benchmarks.stand_ins import (
 from producer.local.servers import EmbeddedServers
 from shared.job.options import PictureOptions
 from shared.job.spec import JobSpec
-from shared.objects import ObjectStore, S3Store
+from shared.objects import ObjectStore
+from shared.objects.choice import make_worker_store
 from worker.engine.build import build_engine
 from worker.engine.item import ItemRequest, ItemResult
 from worker.imaging.compose import compose
@@ -52,7 +53,12 @@ def measure(
     sizes: dict[str, list[int]] = {}
     with EmbeddedServers(folder / "servers") as servers:
         settings = WorkerSettings.from_env(servers.settings())
-        store = S3Store(settings.services.objects)
+        store = make_worker_store(
+            settings.services.objects,
+            client=settings.store_client,
+            max_connections=4,
+            max_bytes=settings.max_bytes,
+        )
         for number in range(images):
             calls = _calls(segmenter, jpeg(product(number, side_px)), settings, store)
             for _ in range(rounds):

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-pytest_plugins = ["support.redis_server", "support.servers"]
+pytest_plugins = ["support.redis_server", "support.servers", "support.object_clients"]
 
 KEPT = ("RMBG_HOME",)
 """Folder of the weights cache; without it, every test run would download the weights again."""

@@ -11,7 +11,8 @@ from typing import TypeAlias
 from shared.broker.app import make_app
 from shared.jobstore.rules import Rules
 from shared.jobstore.store import JobStore
-from shared.objects import ObjectStore, S3Store
+from shared.objects import ObjectStore
+from shared.objects.choice import make_worker_store
 from worker.consumer import build_consumer
 from worker.engine import DeviceState, Stages
 from worker.engine.build import VERSION, build_engine, default_stages
@@ -50,7 +51,7 @@ def build_app(
         warnings.warn("build_app(stations=) is now stages=", DeprecationWarning, stacklevel=2)
     services = settings.services
     guard = BucketGuard(
-        objects or S3Store(services.objects, max_connections=4 * settings.io_threads + 4),
+        objects or _make_store(settings),
         inputs=services.input_buckets,
         output=services.output_bucket,
     )
@@ -106,6 +107,15 @@ def build_app(
         monitoring=monitoring,
         objects=guard,
         shutdown=shutdown,
+    )
+
+
+def _make_store(settings: WorkerSettings) -> ObjectStore:
+    return make_worker_store(
+        settings.services.objects,
+        client=settings.store_client,
+        max_connections=4 * settings.io_threads + 4,
+        max_bytes=settings.max_bytes,
     )
 
 

@@ -64,6 +64,9 @@ class WorkerSettings(Settings):
     max_rss_bytes: Whole = Field(0, ge=0)
     """Resident memory in bytes at which the process drains and exits to be restarted
     (`RMBG_MAX_RSS_BYTES`); 0: three quarters of the container's or machine's memory."""
+    store_client: Literal["obstore", "boto3"] = Field("obstore", validation_alias="RMBG_OBJECTS")
+    """Client for the worker's reads and writes of images (`RMBG_OBJECTS`, `obstore` or `boto3`).
+    boto3 also serves what obstore cannot."""
     batch_wait_s: float = seconds(0.05, most=10)
     """Longest time that the first item of a batch waits for others (`RMBG_BATCH_WAIT_S`)."""
     keep_previews_days: Whole = Field(90, ge=1, le=36_500)

@@ -33,14 +33,7 @@ def make_client(settings: StoreSettings, **config: Any) -> S3Client:  # noqa: AN
     Raises:
         InvalidOption: If the file of certificates that boto3 is configured with cannot be loaded.
     """
-    own_keys = settings.access_key_id is not None
-    session = boto3.Session(
-        botocore_session=botocore.session.Session(
-            # An AWS_PROFILE that does not exist would otherwise be an error.
-            session_vars={"profile": (None, None, None, None)} if own_keys else None
-        )
-    )
-    client = session.client(
+    client = make_session(settings).client(
         "s3",
         endpoint_url=settings.endpoint,
         region_name=settings.region,
@@ -48,11 +41,11 @@ def make_client(settings: StoreSettings, **config: Any) -> S3Client:  # noqa: AN
         aws_secret_access_key=settings.secret_access_key,
         config=Config(
             signature_version="s3v4",
-            s3={"addressing_style": _addressing(settings)},
+            s3={"addressing_style": addressing(settings)},
             # S3-compatible servers store the trailers of boto3's default as content.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            proxies={} if _is_loopback(settings.endpoint) else None,
+            proxies={} if is_loopback(settings.endpoint) else None,
             tcp_keepalive=True,
             **{"ignore_configured_endpoint_urls": True} | config,
         ),
@@ -64,11 +57,28 @@ def make_client(settings: StoreSettings, **config: Any) -> S3Client:  # noqa: AN
     return client
 
 
-def _check_ca_bundle(client: S3Client) -> None:
-    """Load the certificates that *client* would only load, and fail on, for its first request."""
+def make_session(settings: StoreSettings) -> boto3.Session:
+    """Return a session of boto3 that finds credentials if *settings* hold none."""
+    own_keys = settings.access_key_id is not None
+    return boto3.Session(
+        botocore_session=botocore.session.Session(
+            # An AWS_PROFILE that does not exist would otherwise be an error.
+            session_vars={"profile": (None, None, None, None)} if own_keys else None
+        )
+    )
+
+
+def ca_bundle(client: S3Client) -> str | None:
+    """Return the file of certificates that *client* is configured with; None: boto3's own."""
     # botocore has no public way to ask which of its sources (environment, config file) counts.
     bundle = client._endpoint.http_session._verify  # type: ignore[attr-defined]  # noqa: SLF001
-    if not isinstance(bundle, str) or client.meta.endpoint_url.startswith("http:"):
+    return bundle if isinstance(bundle, str) else None
+
+
+def _check_ca_bundle(client: S3Client) -> None:
+    """Load the certificates that *client* would only load, and fail on, for its first request."""
+    bundle = ca_bundle(client)
+    if bundle is None or client.meta.endpoint_url.startswith("http:"):
         return
     try:
         check_ca_bundle(bundle)
@@ -79,7 +89,8 @@ def _check_ca_bundle(client: S3Client) -> None:
         ) from err
 
 
-def _addressing(settings: StoreSettings) -> Literal["auto", "path", "virtual"]:
+def addressing(settings: StoreSettings) -> Literal["auto", "path", "virtual"]:
+    """Return where URLs name the bucket; `auto` leaves it to boto3."""
     if settings.addressing == "auto" and settings.endpoint:
         return "path"
     return settings.addressing
@@ -90,7 +101,7 @@ def _accept_costs(request: AWSRequest, signature_version: str, **_: object) -> N
         request.headers["x-amz-request-payer"] = "requester"
 
 
-def _is_loopback(endpoint: str | None) -> bool:
+def is_loopback(endpoint: str | None) -> bool:
     """Return whether *endpoint* is on this machine, where no proxy reaches it."""
     host = urlsplit(endpoint or "").hostname or ""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -45,14 +46,18 @@ class ContentMd5:
     ) -> float | None:
         """Return 0 to send the request again at once, with the header; None to leave it."""
         error = response[1].get("Error", {}) if response else {}
-        asked = error.get("Code") == "MissingContentMD5" or _ASKED.search(error.get("Message", ""))
-        if not asked or "Content-MD5" in request_dict["headers"]:
+        if not asks_for_digest(error) or "Content-MD5" in request_dict["headers"]:
             return None
         self._is_wanted = True
         if not isinstance(request_dict["body"], bytes | bytearray):
             request_dict["body"].seek(0)  # as botocore does before it sends a request again
         _add_md5(request_dict)
         return 0
+
+
+def asks_for_digest(error: Mapping[str, Any]) -> bool:
+    """Return whether *error*, of a response as boto3 reads it, asks for a digest of the body."""
+    return error.get("Code") == "MissingContentMD5" or bool(_ASKED.search(error.get("Message", "")))
 
 
 def _add_md5(request: dict[str, Any]) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC
 from itertools import islice
@@ -14,12 +12,13 @@ from botocore.exceptions import ClientError
 
 from shared.deadline import within
 from shared.errors import ObjectMissing, StoreUnavailable
-from shared.objects.answers import NO_KEY, Answer, WriteConflict
+from shared.objects.answers import NO_KEY, Answer
 from shared.objects.client import make_client
 from shared.objects.errors import ErrorTranslator
 from shared.objects.file_body import FileBody
 from shared.objects.protocol import Body, ObjectInfo, OpenObject, PreconditionFailed
 from shared.objects.response import Response
+from shared.objects.write_conflict import without_conflict
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -31,7 +30,6 @@ _CHECK_KEY: Final = "_jobs/.check"
 _CHECK_S: Final = 9.0
 """`check` answers within 10 s; a DNS server that is down can block a call beyond all timeouts."""
 _CHECK_READ_S: Final = 5.0
-_CONFLICT_ROUNDS: Final = 3
 _PIECE_BYTES: Final = 1 << 20
 _DELETE_KEYS: Final = 1000
 """S3's limit for one DeleteObjects request."""
@@ -82,13 +80,23 @@ class S3Store:
             self._client = client(read_timeout_s, attempts)
             self._checker = client(min(read_timeout_s, _CHECK_READ_S), 1)
 
+    @property
+    def service(self) -> str:
+        """`S3 at ADDRESS`, for messages."""
+        return self._errors.service
+
+    @property
+    def client(self) -> S3Client:
+        """The client of boto3, which knows what was configured."""
+        return self._client
+
     @contextmanager
     def open(self, bucket: str, key: str) -> Iterator[OpenObject]:
         """See `ObjectStore.open`."""
         with self._errors.translate("get", bucket, key):
             found = self._client.get_object(Bucket=bucket, Key=key)
         with closing(found["Body"]) as body:
-            size_bytes, etag = found["ContentLength"], _bare(found["ETag"])
+            size_bytes, etag = found["ContentLength"], bare_etag(found["ETag"])
             yield Response(size_bytes, etag, body, self._errors, (bucket, key))
 
     def get(self, bucket: str, key: str) -> Body:
@@ -119,7 +127,7 @@ class S3Store:
         return ObjectInfo(
             key=key,
             size_bytes=found["ContentLength"],
-            etag=_bare(found["ETag"]),
+            etag=bare_etag(found["ETag"]),
             modified_at=found["LastModified"].astimezone(UTC),
             metadata={name.lower(): value for name, value in found["Metadata"].items()},
         )
@@ -156,9 +164,9 @@ class S3Store:
                     Metadata=dict(metadata or {}),
                     **condition,
                 )
-            return _bare(written["ETag"])
+            return bare_etag(written["ETag"])
 
-        return _without_conflict(put)
+        return without_conflict(put)
 
     def _check_condition(self, bucket: str, key: str, if_match: str | None) -> None:
         """Check a condition before the write, for a store that cannot check it while it writes."""
@@ -177,7 +185,7 @@ class S3Store:
                     yield ObjectInfo(
                         key=found["Key"],
                         size_bytes=found["Size"],
-                        etag=_bare(found["ETag"]),
+                        etag=bare_etag(found["ETag"]),
                         modified_at=found["LastModified"].astimezone(UTC),
                     )
 
@@ -245,21 +253,6 @@ class S3Store:
                     raise
 
 
-def _without_conflict(put: Callable[[], str]) -> str:
-    """Call *put* until it meets no concurrent write, at most three times."""
-    for attempt in range(_CONFLICT_ROUNDS):
-        try:
-            return put()
-        except WriteConflict as err:
-            conflict = err
-            time.sleep(random.uniform(0.02, 0.2) * (attempt + 1))  # noqa: S311 - no secret
-    raise StoreUnavailable(
-        f"{conflict}, {_CONFLICT_ROUNDS} times",
-        bucket=conflict.bucket,
-        operation=conflict.operation,
-        code=conflict.code,
-    ) from conflict
-
-
-def _bare(etag: str) -> str:
+def bare_etag(etag: str) -> str:
+    """Return *etag* without its quotes."""
     return etag.strip('"')

@@ -20,6 +20,8 @@ from standins import CrashingStore, CrashPoint, RandomImaging, made_model
 
 from shared import logging as log
 from shared.objects import S3Store
+from shared.objects.obstore_config import Limits
+from shared.objects.obstore_s3 import ObstoreS3
 from worker.app import build_app
 from worker.engine.stages import build_stages
 from worker.settings import WorkerSettings
@@ -43,12 +45,20 @@ def main(order: dict[str, Any]) -> int:
         causes=Path(order["causes"]),
         lose_device=Path(order["lose_device"]),
     )
-    store = S3Store(
-        settings.services.objects,
-        max_connections=4 * settings.io_threads + 4,
+    connections = 4 * settings.io_threads + 4
+    limits = Limits(
+        max_bytes=settings.max_bytes,
+        max_connections=connections,
         connect_timeout_s=1.0,
         read_timeout_s=READ_TIMEOUT_S,
     )
+    boto3 = S3Store(
+        settings.services.objects,
+        max_connections=connections,
+        connect_timeout_s=limits.connect_timeout_s,
+        read_timeout_s=limits.read_timeout_s,
+    )
+    store = ObstoreS3(settings.services.objects, boto3, limits)
     worker = build_app(
         settings,
         load=lambda name: made_model(name, crash_point),

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from support.canned import canned, error, found
+from support.object_clients import make_store
 from support.servers import raw_s3
 
 from shared.errors import (
@@ -44,18 +45,8 @@ ODD_KEYS = [
 
 
 @pytest.fixture
-def store(object_store):
-    return object_store
-
-
-def unreachable(settings, **changes):
-    """A store that gives up quickly."""
-    return S3Store(settings.model_copy(update=changes), connect_timeout_s=1, read_timeout_s=0.5)
-
-
-def at(url, **options):
-    settings = StoreSettings(endpoint=url, access_key_id="id", secret_access_key="the-secret")
-    return S3Store(settings, **{"connect_timeout_s": 1, "read_timeout_s": 0.5} | options)
+def store(client, settings):
+    return make_store(client, settings)
 
 
 def free_port():
@@ -168,7 +159,7 @@ def test_head_tells_size_tag_time_and_metadata(store, bucket):
     assert abs(info.modified_at - datetime.now(UTC)) < timedelta(minutes=5)
 
 
-def test_names_of_metadata_come_in_lower_case_from_a_store_that_writes_them_large():
+def test_names_of_metadata_come_in_lower_case_from_a_store_that_writes_them_large(at):
     with canned(found(b"", X_Amz_Meta_Source_Etag="x")) as server:
         info = at(server.url).head("bucket", "k")
 
@@ -238,7 +229,7 @@ def test_an_error_of_the_caller_passes_through_an_open_object(store, bucket):
         raise OSError("of the caller")
 
 
-def test_the_body_of_an_open_object_that_is_not_read_is_not_received():
+def test_the_body_of_an_open_object_that_is_not_read_is_not_received(at):
     """The head says enough: the body never comes here, and nobody waits for it."""
     with (
         canned(found(b"", claimed_bytes=10**12)) as server,
@@ -299,7 +290,7 @@ def test_of_sixteen_writers_of_an_absent_key_one_wins(store, bucket):
     assert store.get(bucket, "k").data == b"%d" % winners[0]
 
 
-def test_a_conflict_of_conditional_writes_is_tried_again():
+def test_a_conflict_of_conditional_writes_is_tried_again(at):
     """409: another write of the key is under way; the file is sent again from its start."""
     file = io.BytesIO(b"headbody")
     file.seek(4)
@@ -318,7 +309,7 @@ def test_a_conflict_of_conditional_writes_is_tried_again():
         error(400, "InvalidRequest", "Content-MD5 is required"),
     ],
 )
-def test_a_file_that_is_sent_again_is_sent_from_where_it_stood(refusal):
+def test_a_file_that_is_sent_again_is_sent_from_where_it_stood(refusal, at):
     """The client goes back to position 0 of a body."""
     file = io.BytesIO(b"headbody")
     file.seek(4)
@@ -328,13 +319,13 @@ def test_a_file_that_is_sent_again_is_sent_from_where_it_stood(refusal):
         assert server.bodies == [b"body", b"body"]
 
 
-def test_a_store_that_says_not_found_to_a_condition_says_that_it_fails():
+def test_a_store_that_says_not_found_to_a_condition_says_that_it_fails(at):
     """Amazon's answer to If-Match where nothing is; SeaweedFS says 412."""
     with canned(error(404, "NoSuchKey")) as server, pytest.raises(PreconditionFailed):
         at(server.url).put("bucket", "k", b"1", content_type=PNG, if_match="e")
 
 
-def test_a_lasting_conflict_is_given_up_after_three_rounds():
+def test_a_lasting_conflict_is_given_up_after_three_rounds(at):
     with canned(error(409, "ConditionalRequestConflict")) as server:
         with pytest.raises(StoreUnavailable, match="another write") as caught:
             at(server.url).put("bucket", "k", b"1", content_type=PNG, if_absent=True)
@@ -423,7 +414,7 @@ def test_a_signed_link_reads_without_credentials_until_it_is_altered(store, buck
         urllib.request.urlopen(url.replace("/k?", "/other?"), timeout=10)
 
 
-def test_signing_asks_no_server():
+def test_signing_asks_no_server(at):
     url = at(f"http://127.0.0.1:{free_port()}").sign("bucket", "k", expires_s=3600)
 
     assert "X-Amz-Expires=3600" in url
@@ -488,18 +479,18 @@ def test_a_key_the_store_cannot_have_is_the_items_fault(store, bucket, key):
     ],
     ids=["put", "delete", "get", "head", "list", "check"],
 )
-def test_a_forbidden_bucket_is_the_buckets_fault(servers, call):
+def test_a_forbidden_bucket_is_the_buckets_fault(servers, call, client):
     """An identity that may read `inbox` and nothing else."""
-    reader = S3Store(ServiceSettings.from_env(servers.settings("reader")).objects)
+    reader = make_store(client, ServiceSettings.from_env(servers.settings("reader")).objects)
 
     with pytest.raises(BucketUnavailable, match=r"inbox|cutouts"):
         call(reader)
 
 
-def test_the_rights_of_a_reader_and_of_a_writer_are_enough(servers):
+def test_the_rights_of_a_reader_and_of_a_writer_are_enough(servers, client):
     """Get and List on inputs; Get and Put on outputs."""
-    reader = S3Store(ServiceSettings.from_env(servers.settings("reader")).objects)
-    writer = S3Store(ServiceSettings.from_env(servers.settings("writer")).objects)
+    reader = make_store(client, ServiceSettings.from_env(servers.settings("reader")).objects)
+    writer = make_store(client, ServiceSettings.from_env(servers.settings("writer")).objects)
 
     reader.check("inbox")
     assert list(reader.list("inbox", "nothing-here/")) == []
@@ -509,8 +500,8 @@ def test_the_rights_of_a_reader_and_of_a_writer_are_enough(servers):
 
 
 @pytest.mark.parametrize("change", ["access_key_id", "secret_access_key"])
-def test_wrong_credentials_say_which_service_and_what_to_check(settings, bucket, change):
-    store = S3Store(settings.model_copy(update={change: "wrong-one"}))
+def test_wrong_credentials_say_which_service_and_what_to_check(settings, bucket, change, client):
+    store = make_store(client, settings.model_copy(update={change: "wrong-one"}))
 
     for call in (store.check, lambda name: store.get(name, "k")):
         with pytest.raises(BucketUnavailable) as caught:
@@ -523,7 +514,7 @@ def test_wrong_credentials_say_which_service_and_what_to_check(settings, bucket,
         assert "wrong-one" not in text
 
 
-def test_no_credentials_at_all_say_what_to_set(servers, bucket, monkeypatch, tmp_path):
+def test_no_credentials_at_all_say_what_to_set(servers, bucket, monkeypatch, tmp_path, client):
     """Where no key is set boto3's own chain is asked, here with nothing in it."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
@@ -533,10 +524,10 @@ def test_no_credentials_at_all_say_what_to_set(servers, bucket, monkeypatch, tmp
     endpoint = servers.settings()["RMBG_S3_ENDPOINT"]
 
     with pytest.raises(StoreUnavailable, match="set RMBG_S3_ACCESS_KEY_ID"):
-        S3Store(StoreSettings(endpoint=endpoint)).check(bucket)
+        make_store(client, StoreSettings(endpoint=endpoint)).check(bucket)
 
 
-def test_the_surroundings_aws_variables_do_not_matter(settings, bucket, monkeypatch):
+def test_the_surroundings_aws_variables_do_not_matter(settings, bucket, monkeypatch, client):
     monkeypatch.setenv("AWS_PROFILE", "does-not-exist")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "else")
@@ -544,10 +535,10 @@ def test_the_surroundings_aws_variables_do_not_matter(settings, bucket, monkeypa
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
 
-    S3Store(settings).check(bucket)
+    make_store(client, settings).check(bucket)
 
 
-def test_without_an_endpoint_it_is_amazons_whatever_the_surroundings_name(monkeypatch):
+def test_without_an_endpoint_it_is_amazons_whatever_the_surroundings_name(monkeypatch, at):
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
 
     url = at(None, attempts=1).sign("my-bucket", "k", expires_s=60)
@@ -574,7 +565,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize(("operation", "call"), CALLS.items(), ids=CALLS)
-def test_an_unreachable_store_is_unavailable(operation, call):
+def test_an_unreachable_store_is_unavailable(operation, call, at):
     url = f"http://127.0.0.1:{free_port()}"
 
     with pytest.raises(StoreUnavailable, match=f"{url}.*check RMBG_S3_ENDPOINT") as caught:
@@ -585,35 +576,35 @@ def test_an_unreachable_store_is_unavailable(operation, call):
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_a_store_that_never_answers_is_unavailable(call):
+def test_a_store_that_never_answers_is_unavailable(call, at):
     with canned(None) as server, pytest.raises(StoreUnavailable, match=server.url):
         call(at(server.url, attempts=1))
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_a_busy_store_is_unavailable(call):
+def test_a_busy_store_is_unavailable(call, at):
     with canned(error(503, "SlowDown")) as server, pytest.raises(StoreUnavailable):
         call(at(server.url, attempts=1))
 
 
-def test_check_keeps_its_ten_seconds_with_the_products_timeouts():
+def test_check_keeps_its_ten_seconds_with_the_products_timeouts(client):
     """A black hole: connections are taken, and nothing is ever answered."""
     settings = StoreSettings(access_key_id="id", secret_access_key="the-secret")
     with canned(None) as server:
         started_s = time.monotonic()
         with pytest.raises(StoreUnavailable, match="check RMBG_S3_ENDPOINT"):
-            S3Store(settings.model_copy(update={"endpoint": server.url})).check("bucket")
+            make_store(client, settings.model_copy(update={"endpoint": server.url})).check("bucket")
 
         assert time.monotonic() - started_s < 10
 
 
-def test_a_fault_that_passes_is_tried_again():
+def test_a_fault_that_passes_is_tried_again(at):
     with canned(error(500, "InternalError"), error(503, "SlowDown"), found(b"x")) as server:
         assert at(server.url).get("bucket", "k").data == b"x"
         assert server.requests == 3
 
 
-def test_attempts_are_limited():
+def test_attempts_are_limited(at):
     with canned(error(500, "InternalError")) as server:
         with pytest.raises(StoreUnavailable, match="InternalError, HTTP 500"):
             at(server.url, attempts=2).get("bucket", "k")
@@ -621,7 +612,7 @@ def test_attempts_are_limited():
         assert server.requests == 2
 
 
-def test_a_torn_body_is_unavailable_and_never_passed_on():
+def test_a_torn_body_is_unavailable_and_never_passed_on(at):
     with (
         canned(found(b"half", claimed_bytes=8)) as server,
         pytest.raises(StoreUnavailable, match="get got no answer"),
@@ -629,7 +620,7 @@ def test_a_torn_body_is_unavailable_and_never_passed_on():
         at(server.url).get("bucket", "k")
 
 
-def test_a_torn_download_is_unavailable():
+def test_a_torn_download_is_unavailable(at):
     with (
         canned(found(b"half", claimed_bytes=8)) as server,
         pytest.raises(StoreUnavailable, match="download got no answer"),
@@ -637,16 +628,18 @@ def test_a_torn_download_is_unavailable():
         at(server.url).download("bucket", "k", io.BytesIO())
 
 
-def test_an_address_where_no_s3_answers_is_unavailable():
+def test_an_address_where_no_s3_answers_is_unavailable(at):
     """Not "no such object": nothing there knows of objects."""
     page = b"HTTP/1.1 404 -\r\nConnection: close\r\nContent-Length: 6\r\n\r\n<html>"
     with canned(page) as server, pytest.raises(StoreUnavailable):
         at(server.url).check("bucket")
 
 
-def test_errors_hold_no_secret(settings):
+def test_errors_hold_no_secret(settings, client):
     with pytest.raises(StoreUnavailable) as caught:
-        unreachable(settings, endpoint=f"http://127.0.0.1:{free_port()}").get("bucket", "k")
+        make_store(
+            client, settings.model_copy(update={"endpoint": f"http://127.0.0.1:{free_port()}"})
+        ).get("bucket", "k")
 
     assert settings.secret_access_key not in str(caught.value)
     assert settings.access_key_id not in str(caught.value)

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from functools import partial
 
 import pytest
 from support.canned import canned, error, found
@@ -15,18 +16,19 @@ from shared.errors import (
     StoreUnavailable,
 )
 from shared.objects import PreconditionFailed, S3Store
-from shared.settings import ServiceSettings, StoreSettings
+from shared.settings import ServiceSettings
 
 pytestmark = pytest.mark.integration
 
 PNG = "image/png"
+ONLY_BOTO3 = pytest.mark.parametrize("client", ["boto3"], indirect=True)
+"""What boto3 itself does; the store over obstore leaves it to boto3."""
 
 
-def store_at(url, **changes):
-    settings = StoreSettings(
-        endpoint=url, access_key_id="id", secret_access_key="the-secret", **changes
-    )
-    return S3Store(settings, connect_timeout_s=1, read_timeout_s=0.5, attempts=1)
+@pytest.fixture
+def at(at):
+    """A store that tries once."""
+    return partial(at, attempts=1)
 
 
 @pytest.mark.parametrize(
@@ -54,10 +56,10 @@ def store_at(url, **changes):
         (451, "Whatever", RequestRefused, "refuses this request: own words"),
     ],
 )
-def test_an_answer_about_a_key_has_one_meaning(status, code, kind, text):
+def test_an_answer_about_a_key_has_one_meaning(status, code, kind, text, at):
     answer = error(status, code, "own words", StorageClass="GLACIER")
     with canned(answer) as server, pytest.raises(kind, match=text) as caught:
-        store_at(server.url).get("bucket", "k")
+        at(server.url).get("bucket", "k")
 
     assert type(caught.value) is kind
     assert (caught.value.bucket, caught.value.operation) == ("bucket", "get")
@@ -82,9 +84,9 @@ def test_a_name_that_is_too_long_is_said_in_words_without_a_code(object_store):
         (500, "InternalError", StoreUnavailable),
     ],
 )
-def test_an_answer_about_a_bucket_blames_no_key(status, code, kind):
+def test_an_answer_about_a_bucket_blames_no_key(status, code, kind, at):
     with canned(error(status, code)) as server, pytest.raises(kind) as caught:
-        list(store_at(server.url).list("bucket", ""))
+        list(at(server.url).list("bucket", ""))
 
     assert type(caught.value) is kind
 
@@ -96,21 +98,21 @@ def test_an_answer_about_a_bucket_blames_no_key(status, code, kind):
         {"message": "the region 'us-east-1' is wrong; expecting 'eu-central-003'"},
     ],
 )
-def test_a_wrong_region_is_named(elements):
+def test_a_wrong_region_is_named(elements, at):
     answer = error(400, "AuthorizationHeaderMalformed", **elements)
     with canned(answer) as server, pytest.raises(BucketUnavailable) as caught:
-        store_at(server.url).get("bucket", "k")
+        at(server.url).get("bucket", "k")
 
     assert "the store expects region eu-central-003; set RMBG_S3_REGION" in str(caught.value)
 
 
-def test_an_error_of_one_key_among_several_deleted_ones_is_named():
+def test_an_error_of_one_key_among_several_deleted_ones_is_named(at):
     answer = (
         b"<DeleteResult><Error><Key>a</Key><Code>AccessDenied</Code>"
         b"<Message>-</Message></Error></DeleteResult>"
     )
     with canned(found(answer)) as server, pytest.raises(RequestRefused, match="bucket/a"):
-        store_at(server.url).delete("bucket", ["a", "b"])
+        at(server.url).delete("bucket", ["a", "b"])
 
 
 # --- Content-MD5
@@ -123,10 +125,11 @@ def test_an_error_of_one_key_among_several_deleted_ones_is_named():
         ("InvalidRequest", "Content-MD5 OR x-amz-checksum- HTTP header is required for ..."),
     ],
 )
-def test_a_store_that_asks_for_a_digest_gets_one_from_then_on(code, message):
+@ONLY_BOTO3
+def test_a_store_that_asks_for_a_digest_gets_one_from_then_on(code, message, at):
     wanted = base64.b64encode(hashlib.md5(b"bytes").digest())
     with canned(error(400, code, message), found(b"")) as server:
-        store = store_at(server.url)
+        store = at(server.url)
         store.put("bucket", "k", b"bytes", content_type=PNG)
         store.put("bucket", "k2", b"bytes", content_type=PNG)
 
@@ -134,18 +137,20 @@ def test_a_store_that_asks_for_a_digest_gets_one_from_then_on(code, message):
     assert [head.get(b"content-md5") for head in server.heads] == [None, wanted, wanted]
 
 
-def test_a_store_that_is_still_not_content_is_asked_no_third_time():
+@ONLY_BOTO3
+def test_a_store_that_is_still_not_content_is_asked_no_third_time(at):
     with canned(error(400, "MissingContentMD5")) as server, pytest.raises(RequestRefused):
-        store_at(server.url).put("bucket", "k", b"bytes", content_type=PNG)
+        at(server.url).put("bucket", "k", b"bytes", content_type=PNG)
 
     assert server.requests == 2
 
 
-def test_the_digest_of_a_file_covers_what_is_sent(tmp_path):
+@ONLY_BOTO3
+def test_the_digest_of_a_file_covers_what_is_sent(tmp_path, at):
     path = tmp_path / "file"
     path.write_bytes(b"bytes")
     with canned(error(400, "MissingContentMD5"), found(b"")) as server, path.open("rb") as file:
-        store_at(server.url).put("bucket", "k", file, content_type=PNG)
+        at(server.url).put("bucket", "k", file, content_type=PNG)
 
     assert server.heads[1][b"content-md5"] == base64.b64encode(hashlib.md5(b"bytes").digest())
     assert server.bodies[1] == b"bytes"
@@ -154,9 +159,10 @@ def test_the_digest_of_a_file_covers_what_is_sent(tmp_path):
 # --- settings
 
 
-def test_requester_pays_is_sent_with_every_request_but_not_demanded_of_a_links_reader():
+@ONLY_BOTO3
+def test_requester_pays_is_sent_with_every_request_but_not_demanded_of_a_links_reader(at):
     with canned(found(b"x")) as server:
-        store = store_at(server.url, request_payer="requester")
+        store = at(server.url, request_payer="requester")
         store.get("bucket", "k")
         link = store.sign("bucket", "k", expires_s=60)
 
@@ -172,8 +178,8 @@ def test_requester_pays_is_sent_with_every_request_but_not_demanded_of_a_links_r
         ("virtual", "http://bucket.store.test/k?"),
     ],
 )
-def test_the_bucket_is_named_where_the_settings_say(addressing, start):
-    store = store_at("http://store.test", addressing=addressing)
+def test_the_bucket_is_named_where_the_settings_say(addressing, start, at):
+    store = at("http://store.test", addressing=addressing)
 
     assert store.sign("bucket", "k", expires_s=60).startswith(start)
 
@@ -197,10 +203,8 @@ def test_without_conditional_writes_the_condition_is_checked_before_the_write(
     assert object_store.get(bucket, "k").data == b"3"
 
 
-def test_without_conditional_writes_no_condition_is_sent():
+def test_without_conditional_writes_no_condition_is_sent(at):
     with canned(error(404, "404"), found(b"")) as server:
-        store_at(server.url, conditional=False).put(
-            "bucket", "k", b"1", content_type=PNG, if_absent=True
-        )
+        at(server.url, conditional=False).put("bucket", "k", b"1", content_type=PNG, if_absent=True)
 
     assert b"if-none-match" not in server.heads[1]

@@ -44,6 +44,8 @@ class CannedServer:
         self.bodies: list[bytes] = []
         self.heads: list[dict[bytes, bytes]] = []
         """Fields of each request, with names in lower case."""
+        self.targets: list[bytes] = []
+        """What each request is for: path and query."""
         self._held: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -74,15 +76,16 @@ class CannedServer:
                 self._held.append(connection)
                 continue
             with connection:
-                head, body = _read_request(connection)
+                target, head, body = _read_request(connection)
+                self.targets.append(target)
                 self.heads.append(head)
                 self.bodies.append(body)
                 connection.sendall(answer)
                 connection.shutdown(socket.SHUT_WR)
 
 
-def _read_request(connection: socket.socket) -> tuple[dict[bytes, bytes], bytes]:
-    """Return fields and body; closing before both are read would reset the connection."""
+def _read_request(connection: socket.socket) -> tuple[bytes, dict[bytes, bytes], bytes]:
+    """Return target, fields and body; closing before both are read would reset the connection."""
     head = b""
     while b"\r\n\r\n" not in head:
         head += connection.recv(65536)
@@ -93,7 +96,7 @@ def _read_request(connection: socket.socket) -> tuple[dict[bytes, bytes], bytes]
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
     while len(body) < int(fields.get(b"content-length", 0)):
         body += connection.recv(65536)
-    return fields, body
+    return head.split(b" ", 2)[1], fields, body
 
 
 @contextmanager

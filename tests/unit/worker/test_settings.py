@@ -44,6 +44,7 @@ def test_defaults_are_those_of_the_design():
         ("RMBG_CPU_THREADS", "6", "cpu_threads", 6),
         ("RMBG_MAX_RSS_BYTES", "1003", "max_rss_bytes", 1003),
         ("RMBG_BATCH_WAIT_S", "0.5", "batch_wait_s", 0.5),
+        ("RMBG_OBJECTS", "boto3", "store_client", "boto3"),
         ("RMBG_KEEP_PREVIEWS_DAYS", "7", "keep_previews_days", 7),
     ],
 )
@@ -68,6 +69,7 @@ def test_own_weights_are_a_path_below_the_home_that_was_given():
         ("RMBG_MAX_ITEMS", "0"),
         ("RMBG_BUDGET_BYTES", "0"),
         ("RMBG_IO_THREADS", "0"),
+        ("RMBG_OBJECTS", "minio"),
         ("RMBG_KEEP_PREVIEWS_DAYS", "0"),
         ("RMBG_MODELS", " , "),
         ("RMBG_REDIS_URL", "http://host"),
