@@ -35,7 +35,7 @@ class Stage(ABC, Generic[P]):
     """Type of the payload that `run` takes."""
     executor: ClassVar[Executor]
     priority: ClassVar[int] = 0
-    """Of two stages that share an executor, the lower one goes first."""
+    """Of two stages that share an executor, the lower one goes first, after urgent items."""
     resource: ClassVar[Resource] = Resource.PIXELS
     """What `demand` counts."""
 
@@ -143,5 +143,6 @@ class Step:
 
     @property
     def rank(self) -> Rank:
-        """Sort key in the queue of the stage's executor."""
-        return (self.stage.priority, *self.item.rank)
+        """Sort key in the queue of the stage's executor: urgent items first, then the stage."""
+        not_urgent, *others = self.item.rank
+        return (not_urgent, self.stage.priority, *others)

@@ -118,12 +118,21 @@ def test_steps_are_taken_in_order_of_arrival_and_urgent_ones_first(queues):
 
 
 def test_of_two_stages_the_one_of_lower_priority_goes_first(queues):
-    """Images that are nearly done go before those that fill the memory, urgent ones too."""
+    """Images that are nearly done go before those that fill the memory."""
     queues.put("decode", stage=OnCpu(1))
-    queues.put("urgent decode", stage=OnCpu(1), urgent=True)
     queues.put("render", stage=OnCpu(0))
 
-    assert queues.take(3) == ["render", "urgent decode", "decode"]
+    assert queues.take(2) == ["render", "decode"]
+
+
+def test_an_urgent_item_goes_first_in_every_stage(queues):
+    """Otherwise the renders of a whole bulk batch would run before it is decoded."""
+    queues.put("render", stage=OnCpu(0))
+    queues.put("decode", stage=OnCpu(1))
+    queues.put("urgent decode", stage=OnCpu(1), urgent=True)
+    queues.put("urgent render", stage=OnCpu(0), urgent=True)
+
+    assert queues.take(4) == ["urgent render", "urgent decode", "render", "decode"]
 
 
 def test_a_delayed_step_is_taken_once_it_is_due(queues):
