@@ -22,7 +22,7 @@ EXIT_INTERRUPTED: Final = 130
 _COMMANDS: Final = {
     "run": (
         "producer.commands.run:run",
-        "Process a folder of images or some files on this machine.",
+        "Process a folder of images, or some files, on this machine.",
     ),
     "remove": (
         "producer.commands.remove:remove",

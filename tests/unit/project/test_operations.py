@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from producer.gateway.settings import GatewaySettings
 from shared.broker.queues import QUEUES
 from shared.reader import Settings
 from shared.settings import ServiceSettings
@@ -30,6 +31,7 @@ IN_WORDS = {
         lambda s: s.cpu_threads == allowed_cores(),
     ),
     "RMBG_HTTP": ("off", lambda s: s.http is None),
+    "RMBG_S3_PUBLIC_ENDPOINT": ("off", lambda s: s.services.objects.public_endpoint is None),
 }
 """Defaults that are no values: how the guide says them, and what they are."""
 
@@ -48,7 +50,9 @@ def documented():
     return found
 
 
-DOCUMENTED = documented()
+EVERY = documented()
+GATEWAY = {name: row for name, row in EVERY.items() if row[0] == "Gateway"}
+DOCUMENTED = {name: row for name, row in EVERY.items() if name not in GATEWAY}
 
 
 def read_by(settings):
@@ -70,6 +74,20 @@ def test_what_workers_read_stands_in_the_guide_and_nothing_else():
     assert set(DOCUMENTED) == read_by(WorkerSettings)
     told = {name for name, (heading, _) in DOCUMENTED.items() if heading == "Workers"}
     assert told == read_by(WorkerSettings) - read_by(ServiceSettings)
+
+
+def test_what_the_gateway_reads_stands_in_the_guide_and_nothing_else():
+    assert set(GATEWAY) == read_by(GatewaySettings) - read_by(ServiceSettings)
+
+
+@pytest.mark.parametrize("name", sorted(set(GATEWAY) - {"RMBG_GATEWAY_UPLOAD_BUCKET"}))
+def test_the_default_of_the_gateway_in_the_guide_is_the_codes(name):
+    value = GATEWAY[name][1].strip("`")
+    other = "elsewhere" if not value.isdigit() else str(int(value) + 1)
+    unset = GatewaySettings.from_env(HOME)
+
+    assert GatewaySettings.from_env(HOME | {name: value}) == unset
+    assert GatewaySettings.from_env(HOME | {name: other}) != unset
 
 
 @pytest.mark.parametrize("name", sorted(DOCUMENTED))
@@ -116,7 +134,7 @@ def test_no_other_code_reads_a_variable_that_the_guide_does_not_know():
         for file in (ROOT / package).rglob("*.py"):
             named |= set(re.findall(r"\b(?:RMBG_[A-Z0-9_]+|HF_TOKEN)\b", file.read_text()))
 
-    assert {name for name in named if not name.endswith("_")} == set(DOCUMENTED)
+    assert {name for name in named if not name.endswith("_")} == set(EVERY)
 
 
 def test_each_variable_of_the_compose_file_is_one_of_them():
