@@ -122,7 +122,7 @@ class ConstantImaging:
 
     _decoded = DecodedImage(_IMAGE, None, ())
 
-    def count_pixels(self, _data: bytes) -> int:
+    def count_pixels(self, _data: bytes, *_recipes: object) -> int:
         return 1
 
     def decode(self, _data: bytes, _options: object, *, isolate: bool) -> DecodedImage:

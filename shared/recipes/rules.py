@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeAlias
 from shared.recipes.background import WHITE, Colour, NoBackground
 from shared.recipes.formats import LOSSLESS, TRANSPARENT
 from shared.recipes.recipe import Recipe
-from shared.recipes.values import Size
+from shared.recipes.values import Aspect, Size
 
 _Side: TypeAlias = Literal["left", "top", "right", "bottom"]
 
@@ -39,6 +39,9 @@ def _canvas(recipe: Recipe) -> Iterator[str]:
         yield "longest_px and megapixels exclude each other"
     if size and size.width_px * size.height_px > MAX_CANVAS_PX:
         yield f"size: {size} has more than 64 megapixels"
+    longest_px, aspect = recipe.longest_px, recipe.aspect
+    if longest_px and aspect and _area_px(longest_px, aspect) > MAX_CANVAS_PX:
+        yield f"longest_px: {longest_px} with aspect {aspect} has more than 64 megapixels"
     if recipe.min_size and not size:
         yield "min_size needs size, which it is the floor of"
     if recipe.min_size and size and not _holds(size, recipe.min_size):
@@ -78,6 +81,10 @@ def _checks(recipe: Recipe) -> Iterator[str]:
         yield f"quality {recipe.quality} is below checks.jpeg_quality {must.jpeg_quality}"
     if must.min_dpi and (recipe.dpi or 0) < must.min_dpi:
         yield f"dpi is below checks.min_dpi {must.min_dpi:g}; set dpi"
+
+
+def _area_px(longest_px: int, aspect: Aspect) -> float:
+    return longest_px**2 * min(aspect.ratio, 1 / aspect.ratio)
 
 
 def _share(recipe: Recipe, side: _Side) -> float:

@@ -44,7 +44,7 @@ class Holdings:
         """
         if step.item.held[step.stage.resource]:
             return True
-        amount = step.stage.demand(step.payload)
+        amount = step.stage.demand(step.item, step.payload)
         if amount:
             self._request(step, amount)
         return not amount

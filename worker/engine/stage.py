@@ -47,7 +47,7 @@ class Stage(ABC, Generic[P]):
         """Return what `run` waits for, of which each gets a share of the threads, or None."""
         return None
 
-    def demand(self, payload: P) -> int:  # noqa: ARG002 - for stages that hold memory
+    def demand(self, item: Item, payload: P) -> int:  # noqa: ARG002 - for stages that hold memory
         """Return how much of `resource` the item must hold before `run`; 0 for nothing."""
         return 0
 

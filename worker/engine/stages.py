@@ -79,9 +79,10 @@ class Decode(Stage[Downloaded]):
     executor = Executor.CPU
     priority = 1  # behind `Render`: images that are nearly done before those that fill the memory
 
-    def demand(self, payload: Downloaded) -> int:
-        """See `Stage.demand`."""
-        return self.imaging.count_pixels(payload.body)
+    def demand(self, item: Item, payload: Downloaded) -> int:
+        """See `Stage.demand`: the image, and the largest canvas of its outputs."""
+        recipes = (each.recipe for each in item.request.spec.outputs)
+        return self.imaging.count_pixels(payload.body, *recipes)
 
     def run(self, item: Item, payload: Downloaded) -> Decoded | Inferred | DecodedRedo:
         """See `Stage.run`."""

@@ -7,6 +7,7 @@ from shared.job.options import PictureOptions
 from shared.job.spec import Json
 from shared.job.thresholds import Thresholds
 from shared.recipes import Recipe
+from shared.recipes.values import Size
 from worker.imaging.backgrounds import Backgrounds
 from worker.imaging.compose import combine, compose, solid
 from worker.imaging.decode import (
@@ -24,7 +25,7 @@ from worker.imaging.outputs import MadeOutput, make_output
 from worker.imaging.own_alpha import ALREADY_CUT_OUT, is_cutout
 from worker.imaging.preview import preview
 from worker.imaging.quality import measure
-from worker.imaging.render import Cover, RenderSource, edge_colours, on_white
+from worker.imaging.render import Cover, RenderSource, edge_colours, most_canvas_px, on_white
 from worker.imaging.types import Cutout, Mask, RgbImage, SourceImage, SourceMetadata
 from worker.imaging.verdict import judge
 
@@ -46,14 +47,18 @@ class ImageOperations:
         self._isolated = IsolatedDecoder(self._limits, children=children)
         self._backgrounds = Backgrounds(self._background)
 
-    def count_pixels(self, data: bytes) -> int:
-        """Return how many pixels *data* decodes to, from its header alone.
+    def count_pixels(self, data: bytes, *recipes: Recipe) -> int:
+        """Return how many pixels *data* decodes to, from its header alone, and outputs of it need.
+
+        Outputs are rendered one after the other, so that the largest canvas counts.
 
         Raises:
             ItemError: If *data* exceeds a limit or is not an image that can be decoded.
         """
         header = peek(data, self._limits)
-        return header.width * header.height
+        size = Size(header.width, header.height)
+        canvas_px = max((most_canvas_px(each, size) for each in recipes), default=0)
+        return header.width * header.height + canvas_px
 
     def decode(self, data: bytes, options: PictureOptions, *, isolate: bool) -> DecodedImage:
         """Decode *data*; with *isolate* always in a child process, whatever the format.

@@ -3,6 +3,7 @@
 from worker.imaging.render.background import Cover, covering, on_white
 from worker.imaging.render.colours import edge_colours
 from worker.imaging.render.draw import draw
+from worker.imaging.render.extent import most_canvas_px
 from worker.imaging.render.source import RenderSource
 from worker.imaging.render.types import Box, Drawn, Placement, Side
 from worker.imaging.render.widths import at_width
@@ -18,5 +19,6 @@ __all__ = [
     "covering",
     "draw",
     "edge_colours",
+    "most_canvas_px",
     "on_white",
 ]

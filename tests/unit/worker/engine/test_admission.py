@@ -163,7 +163,7 @@ def test_sources_above_the_whole_limit_are_read_one_at_a_time(admissions):
 
 def test_an_empty_source_fails_its_item_only(admissions):
     harness = admissions(limit=10)
-    harness.imaging.count_pixels = lambda data: data[0]
+    harness.imaging.count_pixels = lambda data, *recipes: data[0]
 
     [outcome] = harness.run(harness.put("empty.jpg", b""))
 

@@ -7,6 +7,7 @@ from support.pictures import encoded, photo, quadrants
 from shared.errors import ImageTooLarge, WorkerUnfit
 from shared.job.options import PictureOptions
 from shared.job.thresholds import Thresholds
+from shared.recipes import Recipe
 from worker.imaging.decode import DecodedImage
 from worker.imaging.operations import ImageOperations, final_mask
 from worker.imaging.types import SourceImage
@@ -29,6 +30,13 @@ def operations():
 
 def test_pixels_are_counted_from_the_header(operations):
     assert operations.count_pixels(encoded(photo(160, 120), "PNG")[:100]) == 160 * 120
+
+
+def test_the_largest_canvas_of_the_outputs_counts_as_well(operations):
+    data = encoded(photo(160, 120), "PNG")
+    small, large = Recipe(size="300x200"), Recipe(size="1000x1000")
+
+    assert operations.count_pixels(data, small, large) == 160 * 120 + 1_000_000
 
 
 def test_counting_rejects_an_image_over_the_limit():

@@ -7,6 +7,7 @@ import pytest
 from shared.recipes import Recipe, build_recipe
 from shared.recipes.rules import MAX_CANVAS_PX
 from shared.recipes.values import Insets, Size
+from worker.imaging.render.extent import most_canvas_px
 from worker.imaging.render.geometry import plan
 from worker.imaging.render.types import Box, Placement, Subject
 
@@ -455,3 +456,36 @@ def test_a_source_that_is_larger_than_the_largest_canvas_is_scaled_down():
 
     assert placement.canvas == Size(8944, 7155)
     assert placement.scale == pytest.approx(0.8944, abs=1e-4)
+
+
+def test_no_canvas_is_larger_than_what_was_counted_before_decoding(draws):
+    """Except a small canvas whose margins left hardly any room, and which grows for that."""
+    for _ in range(ROUNDS):
+        (source, subject), recipe = any_source(draws), any_recipe(draws)
+        placement = plan(source, subject, recipe)
+        canvas = placement.canvas
+        if not has_room(placement, recipe) or (recipe.crop and (recipe.padding or recipe.margin)):
+            continue
+        turned = Size(source.height_px, source.width_px)
+        for known in (source, turned):
+            rounding_px = canvas.width_px + canvas.height_px  # a row and a column
+            counted = most_canvas_px(recipe, known)
+            assert canvas.width_px * canvas.height_px <= counted + rounding_px, recipe
+
+
+@pytest.mark.parametrize(
+    ("fields", "most_px"),
+    [
+        ({}, 300 * 200),
+        ({"size": "2000x1000"}, 2_000_000),
+        ({"longest_px": 600}, 600 * 400),
+        ({"longest_px": 600, "crop": True}, 600 * 600),
+        ({"megapixels": 2}, 2_000_000),
+        ({"aspect": "1:1"}, 300 * 300),
+        ({"fill": 0.5}, 600 * 400),
+        ({"fill": 0.001}, MAX_CANVAS_PX),
+    ],
+)
+def test_the_canvas_that_is_counted_is_no_larger_than_needed(fields, most_px):
+    counted = most_canvas_px(recipe_of(**fields), Size(300, 200))
+    assert 0.99 * most_px <= counted <= 1.01 * most_px
