@@ -1,5 +1,6 @@
 """The Python API: submit image keys, follow jobs, read results."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Self, TypeVar, Unpack
@@ -19,6 +20,8 @@ from shared.job.record import ItemRecord
 from shared.job.spec import TERMINAL_STATES, Priority
 from shared.jobstore.values import JobStatus
 from shared.settings import ServiceSettings
+
+logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
@@ -67,7 +70,10 @@ class Client:
         spec = plan(self._services, checked, bucket)
         source = KeySource(keys, spec.input_bucket)
         files = checked.outputs.files
-        return submit(self._services, source, spec, job_id=checked.job_id, files=files).job_id
+        submitted = submit(self._services, source, spec, job_id=checked.job_id, files=files)
+        for warning in submitted.warnings:
+            logger.warning("%s", warning, extra={"job_id": submitted.job_id})
+        return submitted.job_id
 
     def remove(
         self,

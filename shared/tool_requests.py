@@ -59,6 +59,14 @@ class PreviewRequest(Document):
     open_page: bool = False
 
 
+class RecheckRequest(Document):
+    """Check the outputs of a job's records anew; the records come on standard input."""
+
+    tool: ClassVar[str] = "recheck"
+    job_id: str
+    spec: JobSpec
+
+
 class RemoveImage(Document):
     """One image of `RemoveRequest`."""
 

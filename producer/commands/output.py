@@ -11,7 +11,12 @@ from shared.job.spec import Json
 
 def echo_json(body: Json) -> None:
     """Print one JSON value on one line; times are written as ISO 8601 in UTC."""
-    click.echo(json.dumps(body, default=_iso, ensure_ascii=False))
+    click.echo(to_json(body))
+
+
+def to_json(body: Json) -> str:
+    """Return *body* as one line of JSON; times are written as ISO 8601 in UTC."""
+    return json.dumps(body, default=_iso, ensure_ascii=False)
 
 
 def echo_row(cells: Iterable[object]) -> None:

@@ -5,18 +5,29 @@ import functools
 import click
 
 from producer.commands.context import job_argument, services_of
-from producer.commands.output import echo_json, echo_row
+from producer.commands.output import echo_json, echo_row, to_json
+from producer.commands.worker_tool import pipe_through_tool
 from producer.patience import Patience
 from producer.results import reader
+from producer.results.failed_checks import failed_checks
 from producer.results.links import linker
+from shared.tool_requests import RecheckRequest
 
 
 @click.command
 @job_argument
 @click.option("--follow", is_flag=True, help="Wait for further records until the job ends.")
 @click.option("--links", is_flag=True, help="Add signed links to the outputs, valid for one hour.")
+@click.option(
+    "--checks",
+    type=click.Choice(["failed", "all"]),
+    default="failed",
+    show_default=True,
+    help="Checks of outputs: those that failed, as recorded, or all, made again from the bytes in "
+    "the bucket.",
+)
 @click.pass_context
-def results(ctx: click.Context, job: str, *, follow: bool, links: bool) -> None:
+def results(ctx: click.Context, job: str, checks: str, *, follow: bool, links: bool) -> int:
     """Print a job's records as JSON lines, one per image.
 
     Records come in the order of the job's images. For a running job, the records known so far
@@ -28,22 +39,33 @@ def results(ctx: click.Context, job: str, *, follow: bool, links: bool) -> None:
         reader.follow(services, job, patience=patience) if follow else reader.records(services, job)
     )
     link = linker(services, job) if links else None
-    for record in found:
-        if link is None:
-            click.echo(record.to_json())
-        else:
-            echo_json(link(record))
+    lines = (record.to_json() if link is None else to_json(link(record)) for record in found)
+    if checks == "all":
+        request = RecheckRequest(job_id=job, spec=services.jobs.queries.spec(job))
+        return pipe_through_tool(request, lines, ctx.obj)
+    for line in lines:
+        click.echo(line)
+    return 0
 
 
 @click.command
 @job_argument
 @click.option("--json", "as_json", is_flag=True, help="Print complete records as JSON lines.")
+@click.option("--checks", is_flag=True, help="Count the checks that outputs failed instead.")
 @click.pass_context
-def failures(ctx: click.Context, job: str, *, as_json: bool) -> None:
+def failures(ctx: click.Context, job: str, *, as_json: bool, checks: bool) -> None:
     """List a job's failed images and the reasons.
 
-    Each line has the image's index, key, error class and reason, separated by tabs.
+    Each line has the image's index, key, error class and reason, separated by tabs. With --checks,
+    each line has the number of images, the output, the check and the key of the first image.
     """
+    if checks:
+        for each in failed_checks(reader.records(services_of(ctx), job)):
+            if as_json:
+                echo_json(vars(each))
+            else:
+                echo_row((each.images, each.output, each.check, each.first))
+        return
     for record in reader.failures(services_of(ctx), job):
         if as_json:
             click.echo(record.to_json())

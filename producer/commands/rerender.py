@@ -30,6 +30,8 @@ def rerender(ctx: click.Context, job: str, outputs: tuple[str, ...], *, wait: bo
     """
     services = services_of(ctx)
     submitted = rerender_job(services, job, outputs)
+    for warning in submitted.warnings:
+        click.echo(f"warning: {warning}", err=True)
     if not submitted.created:
         click.echo("joined the job of an earlier identical submission", err=True)
     click.echo(submitted.job_id)

@@ -61,6 +61,8 @@ def submit(
     )
     if remark := source.remark():
         click.echo(remark, err=True)
+    for warning in submitted.warnings:
+        click.echo(f"warning: {warning}", err=True)
     if not submitted.created:
         click.echo("joined the job of an earlier identical submission", err=True)
     click.echo(submitted.job_id)

@@ -2,14 +2,16 @@
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import IO, Final, NoReturn, cast
 
 from shared.errors import ConfigError
-from shared.tool_requests import CheckRequest, PreviewRequest, RemoveRequest
+from shared.tool_requests import CheckRequest, PreviewRequest, RecheckRequest, RemoveRequest
 
 _WORKER: Final = "rmbg-worker"
 
@@ -36,6 +38,34 @@ def become_tool(
         if env is None:
             os.execv(command, arguments)  # noqa: S606 - ours
         os.execve(command, arguments, dict(env))  # noqa: S606 - ours
+
+
+def pipe_through_tool(request: RecheckRequest, lines: Iterable[str], env: Mapping[str, str]) -> int:
+    """Send *lines* to a tool of the worker, which prints its answers; return its exit code.
+
+    Raises:
+        ConfigError: If the command of the worker is not installed.
+    """
+    command = worker_command()
+    with tempfile.TemporaryFile() as file:
+        file.write(request.model_dump_json().encode())
+        file.seek(0)
+        descriptor = file.fileno()
+        sys.stdout.flush()
+        with subprocess.Popen(  # noqa: S603 - ours
+            [command, "tool", request.tool, str(descriptor)],
+            stdin=subprocess.PIPE,
+            pass_fds=(descriptor,),
+            env=dict(env),
+        ) as tool:
+            _feed(cast("IO[bytes]", tool.stdin), lines)
+        return tool.returncode
+
+
+def _feed(stream: IO[bytes], lines: Iterable[str]) -> None:
+    """Write *lines*, unless the reader has ended."""
+    with suppress(BrokenPipeError), stream:
+        stream.writelines(f"{line}\n".encode() for line in lines)
 
 
 def worker_command() -> str:

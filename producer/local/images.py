@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from producer.bounded import each
-from producer.submission.filenames import Others, is_image
 from shared.errors import InvalidKey, InvalidOption
+from shared.filenames import Others, is_image
 from shared.objects import ObjectStore
 
 UPLOADS: Final = 8

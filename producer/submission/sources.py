@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from producer.submission.filenames import Others, is_image
 from shared.errors import InvalidOption
+from shared.filenames import Others, is_image
 
 if TYPE_CHECKING:
     from shared.objects import ObjectStore

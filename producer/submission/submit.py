@@ -12,6 +12,7 @@ from typing import Final
 
 from producer.services import Services
 from producer.submission.assets import pinned, read_object
+from producer.submission.collisions import collisions
 from producer.submission.copies import Copies
 from producer.submission.manifest import stage
 from producer.submission.options import JobOptions
@@ -124,6 +125,7 @@ def submit(
         most_open: Most images of the tenant that have not ended; 0: any number.
 
     Raises:
+        InvalidOption: If outputs under ComfyUI's naming would meet those of a running job.
         InvalidRecipe: If an image that an output names as its background cannot be read.
         NoKeys: If *source* has no key; nothing is created.
         JobConflict: If *job_id* is in use for other keys or parameters.
@@ -137,6 +139,7 @@ def submit(
     read = functools.partial(read_object, services, spec.input_bucket)
     outputs, images = pinned(spec.outputs, files, read)
     spec = spec.model_copy(update={"outputs": outputs}) if images else spec
+    met = collisions(services, spec)
     nonce = secrets.token_hex(8)
     try:
         prepared = _prepare(services, source, nonce, spec)
@@ -149,7 +152,8 @@ def submit(
     submitted = _create_or_join(services, submission, copies)
     services.feed()
     services.persist()
-    return submitted
+    warnings = tuple(str(each) for each in met if each.job_id != submitted.job_id)
+    return replace(submitted, warnings=warnings)
 
 
 def _prepare(services: Services, source: Source, nonce: str, spec: JobSpec) -> Submission:

@@ -114,6 +114,23 @@ def _numbered(prefix: str, slot: Slot) -> str:
     return f"{folder}{slash}{held}{stem}{output}{width}"
 
 
+def numbered_names(spec: JobSpec) -> frozenset[str]:
+    """Return the keys of a job's outputs under ComfyUI's naming, each before its number.
+
+    >>> from shared.job.spec import JobSpec
+    >>> shop = JobSpec(input_bucket="a", output_bucket="b", weights_sha256="", save_prefix="s/a")
+    >>> sorted(numbered_names(shop))
+    ['s/a', 's/a_mask']
+    """
+    widths = {each.name: each.recipe.widths or (0,) for each in spec.outputs}
+    return frozenset(
+        _numbered(spec.save_prefix, Slot(name, "png", width_px, held))
+        for name in spec.output_names
+        for width_px in widths.get(name, (0,))
+        for held in {False, name in spec.held_outputs}
+    )
+
+
 def comfyui_stem(prefix: str) -> str:
     """Return the part of *prefix* before its first placeholder.
 

@@ -49,6 +49,8 @@ class Submitted:
 
     job_id: str
     created: bool
+    warnings: tuple[str, ...] = ()
+    """What the user should know, a sentence each."""
 
 
 class Submissions(StorePart):

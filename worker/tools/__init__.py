@@ -15,6 +15,7 @@ Tool: TypeAlias = Callable[[bytes, Mapping[str, str]], int]
 TOOLS: Final[Mapping[str, str]] = {
     "check": "check:check_files",
     "preview": "preview:preview_image",
+    "recheck": "recheck:recheck",
     "remove": "remove:remove_background",
 }
 """Module and function of each tool; a tool is imported when it runs."""

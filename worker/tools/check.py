@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from shared.errors import InvalidOption, ItemError
+from shared.filenames import Others, is_image
 from shared.job.outputs import RecipeOutput
 from shared.job.spec import Json
 from shared.objects import S3Store
@@ -39,20 +40,43 @@ def check_files(request: bytes, env: Mapping[str, str]) -> int:
 
 
 def _files(paths: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
-    """Yield the files at *paths*, and those in folders in the order of their names."""
+    """Yield the files at *paths*, and the images in folders in the order of their names."""
+    others = Others()
     for given in map(Path, paths):
-        inside = sorted(each for each in given.rglob("*") if each.is_file())
-        for path in inside if given.is_dir() else [given]:
+        for path in _images_in(given, others) if given.is_dir() else [given]:
             try:
                 yield str(path), path.read_bytes()
             except OSError as err:
                 raise InvalidOption(f"cannot read {path}: {err.strerror}") from err
+    _tell(others)
+
+
+def _images_in(folder: Path, others: Others) -> Iterator[Path]:
+    """Yield the images in *folder*; count what else there is in *others*."""
+    for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if is_image(name):
+            yield path
+        else:
+            others.add(name)
 
 
 def _objects(bucket: str, prefix: str, env: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    others = Others()
     store = S3Store(ServiceSettings.from_env(env).objects)
+    start = prefix.rfind("/") + 1  # names in the prefix are the user's choice
     for found in store.list(bucket, prefix):
-        yield f"s3://{bucket}/{found.key}", store.get(bucket, found.key).data
+        if is_image(found.key[start:]):
+            yield f"s3://{bucket}/{found.key}", store.get(bucket, found.key).data
+        else:
+            others.add(found.key)
+    _tell(others)
+
+
+def _tell(others: Others) -> None:
+    """Say what was ignored."""
+    if others.count:
+        click.echo(others.describe("ignored"), err=True)
 
 
 class _Report:

@@ -137,3 +137,23 @@ def test_wrong_usage_is_one_line_and_exit_code_2(args: list[str], told: str) -> 
     assert done.returncode == 2
     assert told in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_files_of_a_folder_that_are_no_images_are_ignored_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disc(tmp_path / "a.jpg")
+    for name in ("notes.txt", "._a.jpg", "Thumbs.db"):
+        (tmp_path / name).write_bytes(b"no image")
+
+    assert run(tmp_path) == 0
+
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == 1
+    assert "ignored: 3" in told.err or "3 " in told.err, told.err
+
+
+def test_a_file_that_is_named_is_checked_whatever_its_name(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_bytes(b"no image")
+
+    assert run(tmp_path / "notes.txt") == 1

@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from producer.submission.filenames import Others, is_image
+from shared.filenames import Others, is_image
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "b/c.JPEG", "x.tar.png", "d.e/f.WebP", ".hidden/g.heic"])
