@@ -10,6 +10,7 @@
     + LicenceRefused           a non-commercial model with `RMBG_COMMERCIAL=1`
     + WeightsInvalid           missing, truncated or altered weights; nothing is loaded
     + DeviceMissing            the requested device does not exist
+    + DeviceUnsupported        a driver or device that this torch cannot use
     + UnknownKey               there is no API key of this name
     + UnknownJob               the job is neither in Redis nor in the bucket
     + JobConflict              the job id is in use for other keys or parameters
@@ -102,6 +103,10 @@ class WeightsInvalid(ConfigError):
 
 class DeviceMissing(ConfigError):
     """The requested device does not exist on this machine."""
+
+
+class DeviceUnsupported(ConfigError):
+    """A driver or a device that the installed torch cannot use."""
 
 
 class UnknownKey(ConfigError):

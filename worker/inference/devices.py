@@ -1,35 +1,61 @@
 """Select device and precision: the configured ones or an error, never a substitute."""
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 import torch
 
-from shared.errors import DeviceMissing, InvalidOption
+from shared.errors import DeviceFull, DeviceLost, DeviceMissing, DeviceUnsupported, InvalidOption
+from worker.inference.cuda_support import CudaFacts
+from worker.inference.torch_errors import translated
 
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PRECISIONS: Final = ("auto", *_DTYPES)
 """Values of `RMBG_PRECISION`."""
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str, read_facts: Callable[[], CudaFacts] = CudaFacts.read) -> torch.device:
     """Return the device of this name: `auto`, `cpu`, `cuda` (the first one) or `cuda:N`.
+
+    Args:
+        name: The device's name.
+        read_facts: Asks for CUDA; not called for `cpu`.
 
     Raises:
         DeviceMissing: If it does not exist. Only `auto` falls back on the CPU.
+        DeviceUnsupported: If the driver is too old for torch, with `auto` as well, or torch holds
+            no code for the device.
+        DeviceLost: If CUDA cannot be initialised.
+        DeviceFull: If the device has no memory for CUDA's own data.
         InvalidOption: If the name is unknown.
     """
     if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", name) is None:
         raise InvalidOption(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N")
-    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "cpu" or (name == "auto" and not found):
+    if name == "cpu":
+        return torch.device("cpu")
+    facts = read_facts()
+    if fault := facts.driver_fault():
+        raise DeviceUnsupported(fault)
+    if name == "auto" and not facts.devices:
         return torch.device("cpu")
     number = int(name.partition(":")[2] or 0)
-    if number >= found:
+    if number >= facts.devices:
         raise DeviceMissing(
-            f"device {name!r} not found: torch {torch.__version__} sees {found} CUDA devices"
+            f"device {name!r} not found: torch {facts.torch} sees {facts.devices} CUDA devices"
         )
+    if fault := _device_fault(facts, number):
+        raise DeviceUnsupported(fault)
     return torch.device("cuda", number)
+
+
+def _device_fault(facts: CudaFacts, number: int) -> str | None:
+    """Return `CudaFacts.device_fault`, with torch's errors translated: it initialises CUDA."""
+    try:
+        with translated(f"cuda:{number}", "at its start", fault=DeviceLost):
+            return facts.device_fault(number)
+    except MemoryError as err:
+        raise DeviceFull(str(err)) from err
 
 
 def pick_dtype(precision: str, device: torch.device) -> torch.dtype:

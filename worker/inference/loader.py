@@ -51,6 +51,7 @@ class Loader:
             LicenceRefused: If its licence is non-commercial and `RMBG_COMMERCIAL=1`.
             WeightsInvalid: If its weights are missing or not the registered ones.
             DeviceMissing: If the configured device does not exist.
+            DeviceUnsupported: If the driver or the device does not suit torch.
             DeviceLost: If the device cannot be used.
             DeviceFull: If the device has no memory for the model.
         """

@@ -123,6 +123,7 @@ class Segmenter:
         Raises:
             WeightsInvalid: If the file does not hold weights of this network.
             DeviceMissing: If the device does not exist.
+            DeviceUnsupported: If the driver or the device does not suit torch.
             DeviceLost: If the device cannot be used.
             DeviceFull: If the device has no memory for the weights.
             InvalidOption: If the name of the device or precision is unknown.
