@@ -5,7 +5,7 @@ from typing import Final, Literal, TypeAlias
 import cv2
 import numpy as np
 
-from worker.imaging.foreground import foreground
+from worker.imaging.foreground import soft_colours
 from worker.imaging.layers import CLEAR, SOLID
 from worker.imaging.types import Cutout, Mask, RgbImage
 
@@ -13,8 +13,8 @@ Edges: TypeAlias = Literal["estimate", "source", "seed"]
 
 _VALUES: Final = np.arange(256, dtype=np.uint8)
 _SOLID_VALUES: Final = np.where(_VALUES <= CLEAR, 0, np.where(_VALUES >= SOLID, 255, _VALUES))
-_BAND_ROWS: Final = 256
-"""Rows processed at a time, which avoids a second array as large as the cutout."""
+_BAND_ROWS: Final = 32
+"""Rows processed at a time, which fit the cache."""
 
 
 def compose(image: RgbImage, mask: Mask, *, edges: Edges = "source") -> Cutout:
@@ -28,19 +28,36 @@ def compose(image: RgbImage, mask: Mask, *, edges: Edges = "source") -> Cutout:
             ``seed``: those of the image multiplied by alpha, the same dark edges that the ComfyUI
             node produces by pasting through a mask onto transparent black.
     """
-    colours = foreground(image, mask) if edges == "estimate" else image
     cutout = np.zeros((*mask.shape, 4), np.uint8)
+    combined = _darkened if edges == "seed" else _with_alpha
     for top in range(0, len(mask), _BAND_ROWS):
-        band = slice(top, top + _BAND_ROWS)
-        if edges == "seed":
-            repeated = cv2.merge([mask[band]] * 3)
-            # Rounds to nearest, like Pillow; x * m / 255 is never halfway because 255 is odd.
-            dark = cv2.multiply(colours[band], repeated, scale=1 / 255)
-            cv2.merge([dark, mask[band]], cutout[band])
-        else:
+        rows = slice(top, top + _BAND_ROWS)
+        left, _, width, _ = cv2.boundingRect(mask[rows])
+        if width:
+            band = rows, slice(left, left + width)
             # Colours under alpha 0 are cleared: they would otherwise be readable in the file.
-            cv2.copyTo(cv2.merge([colours[band], mask[band]]), mask[band], cutout[band])
+            cv2.copyTo(combined(image[band], mask[band]), mask[band], cutout[band])
+    if edges == "estimate":
+        pixels = cutout.reshape(-1, 4).view(np.uint32)[:, 0]
+        for at, colours in soft_colours(image, mask):
+            alphas = mask.reshape(-1).take(at)
+            merged = np.asarray(cv2.merge([colours[None], alphas[None]]), np.uint8)
+            pixels[at] = merged.view(np.uint32).ravel()
     return cutout
+
+
+def _with_alpha(image: RgbImage, mask: Mask) -> Cutout:
+    """Return *image* with *mask* as alpha."""
+    cutout = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
+    cv2.insertChannel(mask, cutout, 3)
+    return np.asarray(cutout, np.uint8)
+
+
+def _darkened(image: RgbImage, mask: Mask) -> Cutout:
+    """Return *image* times *mask*, with *mask* as alpha."""
+    # Rounds to nearest, like Pillow; x * m / 255 is never halfway because 255 is odd.
+    dark = np.asarray(cv2.multiply(image, cv2.merge([mask] * 3), scale=1 / 255), np.uint8)
+    return _with_alpha(dark, mask)
 
 
 def solid(mask: Mask) -> Mask:
