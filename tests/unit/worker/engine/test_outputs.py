@@ -254,3 +254,51 @@ def test_a_worker_that_cannot_start_a_decoder_blames_no_output(harness):
     [outcome] = harness.run(key, job=job(WOOD), assets=assets)
 
     assert isinstance(outcome, Deferred)
+
+
+# --- the canvas and the pixels that may be in memory
+
+
+def test_an_item_holds_pixels_for_its_image_and_its_largest_canvas(harness):
+    """Outputs are rendered one after the other."""
+    held = []
+    make = harness.imaging.make_output
+
+    def make_output(*args):
+        held.append(harness.engine.holdings.pixels.held)
+        return make(*args)
+
+    harness.imaging.make_output = make_output
+    big = RecipeOutput(name="big", recipe=Recipe(format="webp", size=700))
+
+    harness.record(harness.image("a.jpg", width=300, height=200), job=job(TILE, big))
+    harness.record(harness.image("b.jpg", width=300, height=200), job=job())
+
+    assert held == [300 * 200 + 700 * 700] * 2
+    assert harness.engine.holdings.pixels.held == 0
+
+
+def test_items_with_canvases_above_the_limit_are_rendered_one_at_a_time():
+    inside, together = [], []
+    imaging = CountingImaging()
+    make = imaging.make_output
+
+    def make_output(*args):
+        inside.append(1)
+        together.append(len(inside))
+        try:
+            return make(*args)
+        finally:
+            inside.pop()
+
+    imaging.make_output = make_output
+    harness = EngineHarness(imaging=imaging, budget_px=100_000, cpu_threads=4)
+    big = RecipeOutput(name="big", recipe=Recipe(format="webp", size=300))
+    try:
+        keys = [harness.image(f"{n}.jpg", width=40, height=30) for n in range(8)]
+        outcomes = harness.run(*keys, job=job(big))
+    finally:
+        harness.close()
+
+    assert [each.record.state for each in outcomes] == ["done"] * 8
+    assert together == [1] * 8
