@@ -133,13 +133,13 @@ def test_the_network_runs_once_for_the_equal_images_of_a_job(client, worker, obj
     for key in keys:
         objects.put(BUCKET, key, data, content_type="image/jpeg")
 
-    first = run(client, submit(client, keys, save_prefix="f"))
-    again = run(client, submit(client, keys, save_prefix="g"))
+    first = run(client, submit(client, keys, save_prefix="equal"))
+    again = run(client, submit(client, keys, save_prefix="again"))
 
     for records in (first, again):
         assert Counter(masks(records)) == {None: 1, "shared": 4}
-    assert len(set(bodies(objects, "f/").values())) == 2, "a mask and a cutout"
-    assert bodies(objects, "f/") == bodies(objects, "g/")
+    assert len(set(bodies(objects, "equal/").values())) == 2, "a mask and a cutout"
+    assert bodies(objects, "equal/") == bodies(objects, "again/")
 
 
 def test_the_command_prints_the_id_of_the_new_job(client, worker, env, images, objects):
