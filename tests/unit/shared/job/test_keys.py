@@ -48,7 +48,7 @@ def key(spec=SPEC, *, output="cutout", ext="png", width_px=0, held=False, **chan
 
 def test_the_examples_in_the_docstrings_hold():
     assert doctest.testmod(keys) == (0, 2)
-    assert doctest.testmod(output_keys) == (0, 4)
+    assert doctest.testmod(output_keys) == (0, 7)
 
 
 # --- naming by source
