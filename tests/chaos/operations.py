@@ -89,15 +89,20 @@ class Operations:
         least = chance.uniform(0.0, 0.1) * CANCELLED_ITEMS
         while self._status(job_id).done <= least:
             yield
-        yield from self._command(
-            ("cancel", job_id), lambda: self._status(job_id).state is not JobState.RUNNING
-        )
+
+        def has_effect() -> bool:
+            status = self._status(job_id)
+            return status.state is not JobState.RUNNING or _have_items_ended(status)
+
+        yield from self._command(("cancel", job_id), has_effect)
         yield from self._end_of(job_id)
         status = self._status(job_id)
-        is_in_time = status.done + status.failed < status.total
-        if is_in_time:
+        is_in_time = not _have_items_ended(status)
+        is_cancelled = status.state is JobState.CANCELLED
+        # Workers may hold all items that are left, and end them after the cancellation.
+        if is_in_time or is_cancelled:
             self._expected.cancelled[job_id] = time.monotonic()
-            self.hits[Kind.CANCEL] += status.state is JobState.CANCELLED
+            self.hits[Kind.CANCEL] += is_cancelled
         return is_in_time
 
     def _retry(self, _chance: random.Random) -> Steps:
@@ -182,3 +187,7 @@ class Operations:
 
     def _path(self, job: PlannedJob, name: str, source: str) -> str:
         return self._system.output_path(f"{job.prefix}/{name}/{source}.png")
+
+
+def _have_items_ended(status: JobStatus) -> bool:
+    return status.done + status.failed == status.total
