@@ -18,6 +18,12 @@ def locate(model: Model, home: Path) -> Path | None:
     return next(filter(Path.is_file, places), None)
 
 
+def registered_sha256(model: Model, path: Path) -> str:
+    """Return the SHA-256 that the registry has for *path*, one of *model*'s files in the cache."""
+    home = path.parent.parent
+    return next(source.sha256 for source in model.sources if _place(source, home) == path)
+
+
 def known(home: Path) -> list[tuple[Model, Path | None]]:
     """Return every registered model with its path in the cache, or None."""
     return [(model, locate(model, home)) for model in REGISTRY.values()]

@@ -63,12 +63,14 @@ class Loader:
             raise LicenceRefused(
                 f"{name}: its licence {model.licence} forbids commercial use, and RMBG_COMMERCIAL=1"
             )
+        path, sha256 = self._weights(model)
         segmenter = Segmenter.load(
-            self._weights(model),
+            path,
             architecture=model.architecture,
             device=self._settings.device,
             precision=self._settings.precision,
             threads=allowed_cores(),
+            weights_sha256=sha256,
         )
         if self._warm_up:
             # The first pass does one-time set-up, and fails if the device cannot be used.
@@ -108,15 +110,32 @@ class Loader:
         return found
 
     def _has(self, model: models.Model) -> bool:
-        own = self._settings.weights is not None and model.name == self._settings.models[0]
-        return own or weights.locate(model, self._settings.services.home) is not None
+        return (
+            self._own(model) is not None
+            or weights.locate(model, self._settings.services.home) is not None
+        )
 
-    def _weights(self, model: models.Model) -> Path:
-        own = self._settings.weights
-        if own is not None and model.name == self._settings.models[0]:
-            if not own.is_file():
-                raise WeightsInvalid(f"RMBG_WEIGHTS={own}: file not found")
-            return own
+    def _own(self, model: models.Model) -> Path | None:
+        return self._settings.weights if model.name == self._settings.models[0] else None
+
+    def _weights(self, model: models.Model) -> tuple[Path, str]:
+        """Return the file to load, converted if possible, and the SHA-256 of its source."""
+        from worker.inference import converted  # noqa: PLC0415 - imports torch
+
+        home, own = self._settings.services.home, self._own(model)
+        if own is not None:
+            sha256 = _own_sha256(own)
+            return converted.make(own, sha256, model.architecture, home), sha256
+        download = weights.locate(model, home)
+        if download is not None:
+            sha256 = weights.registered_sha256(model, download)
+            if path := converted.find(sha256, model.architecture, home):
+                return path, sha256
+        download = self._pull(model)
+        sha256 = weights.registered_sha256(model, download)
+        return converted.make(download, sha256, model.architecture, home), sha256
+
+    def _pull(self, model: models.Model) -> Path:
         services = self._settings.services
         try:
             return weights.pull(
@@ -130,3 +149,12 @@ class Loader:
             raise WeightsInvalid(
                 f"cannot store the weights of {model.name} in RMBG_HOME={services.home}: {err}"
             ) from err
+
+
+def _own_sha256(path: Path) -> str:
+    if not path.is_file():
+        raise WeightsInvalid(f"RMBG_WEIGHTS={path}: file not found")
+    try:
+        return weights.file_sha256(path)
+    except OSError as err:
+        raise WeightsInvalid(f"RMBG_WEIGHTS={path}: cannot be read: {err.strerror}") from err

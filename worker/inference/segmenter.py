@@ -110,6 +110,7 @@ class Segmenter:
         device: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
+        weights_sha256: str | None = None,
     ) -> Self:
         """Load weights onto a device.
 
@@ -119,6 +120,7 @@ class Segmenter:
             device: See `pick_device`.
             precision: See `pick_dtype`.
             threads: Maximum number of threads on a CPU; torch's own number if that is lower.
+            weights_sha256: SHA-256 of the weights' source, for records; None: that of *path*.
 
         Raises:
             WeightsInvalid: If the file does not hold weights of this network.
@@ -135,8 +137,8 @@ class Segmenter:
             torch.backends.cudnn.allow_tf32 = False
         on_cpu = where.type == "cpu"
         network = load_network(architecture, path, dtype, on_cpu=on_cpu)
-        sha256 = file_sha256(path)
         precise = partial(load_network, architecture, path, torch.float32, on_cpu=on_cpu)
+        sha256 = weights_sha256 or file_sha256(path)
         try:
             with translated(str(where), "loading the weights", fault=DeviceLost):
                 return cls(

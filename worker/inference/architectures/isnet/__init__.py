@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from worker.inference.architectures.isnet.fold import build
+from worker.inference.architectures.isnet.fold import build, check, fold
 from worker.inference.architectures.isnet.fuse import fuse
 from worker.inference.architectures.isnet.network import lower
 from worker.inference.architectures.isnet.tensors import load_state_dict
@@ -20,3 +20,14 @@ def load(path: Path, dtype: torch.dtype, *, on_cpu: bool) -> nn.Module:
     network = build(load_state_dict(path))
     lower(network, dtype)
     return fuse(network) if on_cpu else network
+
+
+def convert(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of *path* with batch norm folded in, in float32.
+
+    Raises:
+        WeightsInvalid: If the file does not hold weights of this network.
+    """
+    state = load_state_dict(path)
+    check(state)
+    return fold(state)

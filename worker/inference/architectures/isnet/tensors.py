@@ -6,11 +6,9 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Final
 
-import onnx
 import safetensors
 import safetensors.torch
 import torch
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from torch import Tensor
 
 from shared.errors import WeightsInvalid
@@ -55,9 +53,8 @@ _FOREIGN_ERRORS: Final = (
     UnpicklingError,
     zipfile.BadZipFile,
     safetensors.SafetensorError,
-    DecodeError,
 )
-"""Exceptions that torch, safetensors and protobuf raise on damaged files."""
+"""Exceptions that torch and safetensors raise on damaged files."""
 
 
 def _read_pth(path: Path) -> dict[str, Tensor]:
@@ -70,7 +67,15 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
 
 
 def _read_onnx(path: Path) -> dict[str, Tensor]:
-    graph = onnx.load(path, load_external_data=False).graph
+    import onnx  # noqa: PLC0415 - takes 0.1 s to import, and later starts read converted weights
+    from google.protobuf.message import (  # type: ignore[import-untyped]  # noqa: PLC0415 - as onnx
+        DecodeError,
+    )
+
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+    except DecodeError as err:
+        raise ValueError(str(err)) from err
     values = {tensor.name: tensor for tensor in graph.initializer}
     found = [node.input[1:3] for node in graph.node if node.op_type == "Conv"]
     with torch.device("meta"):
