@@ -2,11 +2,13 @@
 
 from typing import Any, Final
 
+import httpx
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 
+from producer.gateway.fetch import Fetcher
 from producer.gateway.light import Upload
 from producer.gateway.problems import invalid
 from producer.gateway.schemas import RemoveRequest
@@ -14,6 +16,9 @@ from producer.gateway.schemas import RemoveRequest
 FILE_FIELDS: Final = ("file", "image")
 """Names of the part that holds the image."""
 _MULTIPART: Final = "multipart/form-data"
+_JSON: Final = "application/json"
+_REQUEST: Final = RemoveRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+del _REQUEST["$defs"]  # other routes have these, and OpenAPI collects them
 BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -21,9 +26,9 @@ BODY: Final[dict[str, Any]] = {
             _MULTIPART: {
                 "schema": {
                     "type": "object",
-                    "required": ["file"],
                     "properties": {
                         "file": {"type": "string", "format": "binary"},
+                        "url": {"type": "string", "description": "Instead of a file"},
                         "request": {
                             "type": "string",
                             "description": "Model, outputs and options as JSON: RemoveRequest",
@@ -31,6 +36,7 @@ BODY: Final[dict[str, Any]] = {
                     },
                 }
             },
+            _JSON: {"schema": _REQUEST},
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
             "image/*": {"schema": {"type": "string", "format": "binary"}},
         },
@@ -39,37 +45,62 @@ BODY: Final[dict[str, Any]] = {
 """What OpenAPI says about the body."""
 
 
-async def read_image(request: Request, default: RemoveRequest) -> tuple[Upload, RemoveRequest]:
+async def read_image(
+    request: Request, default: RemoveRequest, fetcher: Fetcher
+) -> tuple[Upload, RemoveRequest]:
     """Return the image of a request and what to do with it.
 
     Args:
-        request: With the image as a part of a form, or as its whole body.
-        default: What to do if the form has no part `request`.
+        request: With the image as a part of a form, as its whole body, or at a URL that a form or
+            JSON names.
+        default: What to do if the body does not say it.
+        fetcher: Fetches the URL.
 
     Raises:
-        Problem: If there is no image.
-        RequestValidationError: If the part `request` is not valid.
+        Problem: If there is no image, or its URL cannot be fetched.
+        RequestValidationError: If the JSON is not valid.
     """
-    if not request.headers.get("content-type", "").startswith(_MULTIPART):
-        return _checked(Upload("image", await request.body())), default
+    kind = request.headers.get("content-type", "")
+    if kind.startswith(_MULTIPART):
+        upload, wanted = await _form(request, default)
+    elif kind.startswith(_JSON):
+        upload, wanted = None, _parsed(await request.body())
+    else:
+        upload, wanted = Upload("image", await request.body()), default
+    if upload is None:
+        if wanted.url is None:
+            raise invalid(f"there is no image; send url, or a part {' or '.join(FILE_FIELDS)}")
+        upload = Upload(name_in(wanted.url), await fetcher.get(wanted.url))
+    elif wanted.url is not None:
+        raise invalid("there are two images; send a file or url")
+    if not upload.data:
+        raise invalid("the image is empty")
+    return upload, wanted
+
+
+async def _form(request: Request, default: RemoveRequest) -> tuple[Upload | None, RemoveRequest]:
     async with request.form(max_files=1, max_fields=10) as form:
         parts = (form.get(name) for name in FILE_FIELDS)
         file = next((part for part in parts if isinstance(part, UploadFile)), None)
-        if file is None:
-            raise invalid(f"the form has no file; call its part {' or '.join(FILE_FIELDS)}")
-        upload = Upload(file.filename or "image", await file.read())
-        given = form.get("request")
-    return _checked(upload), _parsed(given) if isinstance(given, str) else default
+        upload = None if file is None else Upload(file.filename or "image", await file.read())
+        given, url = form.get("request"), form.get("url")
+    wanted = _parsed(given) if isinstance(given, str) else default
+    return upload, _parsed(wanted.model_dump() | {"url": url}) if url else wanted
 
 
-def _checked(upload: Upload) -> Upload:
-    if not upload.data:
-        raise invalid("the image is empty")
-    return upload
+def name_in(url: str) -> str:
+    """Return the file name at the end of a URL.
+
+    >>> name_in("https://shop.example/a/shoe.jpg?w=100")
+    'shoe.jpg'
+    """
+    return httpx.URL(url).path.rpartition("/")[2] or "image"
 
 
-def _parsed(text: str) -> RemoveRequest:
+def _parsed(given: bytes | str | dict[str, Any]) -> RemoveRequest:
     try:
-        return RemoveRequest.model_validate_json(text)
+        if isinstance(given, dict):
+            return RemoveRequest.model_validate(given)
+        return RemoveRequest.model_validate_json(given)
     except ValidationError as err:
         raise RequestValidationError(err.errors()) from err

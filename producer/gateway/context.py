@@ -5,6 +5,7 @@ from typing import Annotated, Self, TypeAlias
 
 from fastapi import Depends, Request
 
+from producer.gateway.fetch import Fetcher, fetcher_of
 from producer.gateway.settings import GatewaySettings
 from producer.gateway.waiting import Waiting
 from producer.services import Services
@@ -21,12 +22,15 @@ class Gateway:
     """Tells when light jobs end."""
     waiting: Waiting
     """Bounds the callers that wait for an image."""
+    fetcher: Fetcher
+    """Fetches the URLs that requests name."""
 
     @classmethod
     def of(cls, settings: GatewaySettings, services: Services) -> Self:
         """Return a gateway over *services*."""
         endings = Endings(services.jobs.connection)
-        return cls(settings, services, endings, Waiting(settings.max_waiting))
+        waiting = Waiting(settings.max_waiting)
+        return cls(settings, services, endings, waiting, fetcher_of(settings))
 
     @property
     def upload_bucket(self) -> str:

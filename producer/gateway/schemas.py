@@ -60,8 +60,10 @@ class JobRequest(Body):
 
 
 class RemoveRequest(Body):
-    """What to do with one image that is in the same request."""
+    """What to do with one image, which is in the same request or at a URL."""
 
+    url: Annotated[str, StringConstraints(min_length=1, max_length=8192)] | None = None
+    """Where the image is, if it is not in the request: a public address without redirects."""
     model: str | None = None
     """Model of `/v1/models`; by default the gateway's."""
     outputs: Annotated[list[str | Recipe], Field(min_length=1, max_length=MAX_OUTPUTS + 2)] = [

@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from pydantic import AliasGenerator, ConfigDict, Field
 
-from shared.reader import Settings, group, seconds
+from shared.reader import Flag, Settings, group, seconds
 from shared.settings import Bucket, ServiceSettings
 
 MIB: Final = 2**20
@@ -38,3 +38,6 @@ class GatewaySettings(Settings):
     to read; None: the output bucket."""
     model: str = "isnet-general-use"
     """Model of requests that name none (`RMBG_GATEWAY_MODEL`)."""
+    allow_private: Flag = False
+    """Whether URLs in requests may name private addresses (`RMBG_GATEWAY_ALLOW_PRIVATE`), as in a
+    lab; otherwise they must be public."""

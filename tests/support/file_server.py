@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
 
@@ -35,19 +36,29 @@ class Request:
     path: str
     range: str | None
     authorization: str | None
+    host: str
 
 
 class FileServer:
     """Serve `files` (by path) on a loopback port and record the `requests`."""
 
-    def __init__(self, files: dict[str, File] | None = None) -> None:
+    def __init__(
+        self,
+        files: dict[str, File] | None = None,
+        *,
+        at: tuple[str, int] = ("127.0.0.1", 0),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.files = dict(files or {})
         self.requests: list[Request] = []
         self.on_request: Callable[[], None] = lambda: None
         """Called for each request, before the answer."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(at, self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.port = self._server.server_port
+        self.url = f"http://{at[0]}:{self.port}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
 
     @property
     def paths(self) -> list[str]:
@@ -73,7 +84,7 @@ class FileServer:
             def do_GET(self) -> None:
                 headers = self.headers
                 server.requests.append(
-                    Request(self.path, headers["Range"], headers["Authorization"])
+                    Request(self.path, headers["Range"], headers["Authorization"], headers["Host"])
                 )
                 server.on_request()
                 _answer(self, server.files.get(self.path, File(status=404)))

@@ -44,9 +44,10 @@ async def remove(
 ) -> Response:
     """Process one image ahead of all bulk work, and answer with the picture.
 
-    The image is a part `file` of a form, or the whole body. The picture is kept for a day.
+    The image is a part `file` of a form, the whole body, or at the `url` that a form or a JSON body
+    names. The picture is kept for a day.
     """
-    image, wanted = await read_image(request, query.as_request())
+    image, wanted = await read_image(request, query.as_request(), gateway.fetcher)
     job = prepare(gateway, key, wanted, idempotency_key)
     at = {"Location": f"/v1/jobs/{job.job_id}"}
     if prefer is not None and "respond-async" in prefer:

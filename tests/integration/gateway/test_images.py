@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import redis
 from PIL import Image
+from support.file_server import File, FileServer
 from support.gateway import serving
 from support.pictures import encoded, photo
 from support.until import until
@@ -101,6 +102,9 @@ def test_a_file_that_is_no_image_is_the_callers_fault(shop, worker):
     [
         ({"content": b""}, "empty"),
         ({"files": {"picture": b"x"}}, "file or image"),
+        ({"json": {}}, "url"),
+        ({"json": {"url": "ftp://shop.example/a.jpg"}}, "http://"),
+        ({"files": {"file": b"x"}, "data": {"url": "http://shop.example/"}}, "two images"),
         ({"files": {"file": b"x"}, "data": {"request": '{"outputs": ["nothing"]}'}}, "not known"),
         ({"files": {"file": b"x"}, "data": {"request": '{"colour": 1}'}}, "colour"),
         ({"content": b"x", "params": {"output": "nothing"}}, "not known"),
@@ -113,6 +117,49 @@ def test_a_request_with_problems_is_refused(sent, reason, shop):
 
     assert answer.status_code == 422, answer.text
     assert reason in answer.text
+
+
+@pytest.fixture
+def lab(gateway, new_key):
+    """A client of a gateway that may fetch from private addresses, 10,000 bytes at most."""
+    small = gateway.settings.model_copy(update={"allow_private": True, "max_body_bytes": 10_000})
+    relaxed = Gateway.of(small, gateway.services)
+    headers = {"Authorization": f"Bearer {new_key('lab')}"}
+    with (
+        serving(build_app(relaxed, Metrics())) as url,
+        httpx.Client(base_url=url, headers=headers, timeout=30) as client,
+    ):
+        yield client
+
+
+def test_an_image_at_a_url(lab, worker, image):
+    with FileServer({"/shoe%20a.jpg?v=1": File(image)}) as server:
+        url = f"{server.url}/shoe%20a.jpg?v=1"
+        answers = [
+            lab.post(PATH, json={"url": url, "outputs": ["mask"]}),
+            lab.post(PATH, files={"request": (None, json.dumps({"url": url}))}),
+            lab.post(PATH, files={"x": b""}, data={"url": url}),
+        ]
+
+    assert [opened(each).mode for each in answers] == ["L", "RGBA", "RGBA"]
+    assert "shoe_a.png" in answers[0].headers["content-disposition"]
+
+
+def test_a_url_with_too_many_bytes(lab):
+    with FileServer({"/a": File(b"x" * 10_001)}) as server:
+        answer = lab.post(PATH, json={"url": f"{server.url}/a"})
+
+    assert answer.status_code == 413
+    assert answer.json()["type"] == "urn:rmbg-queue:problem:body-too-large"
+
+
+def test_a_url_of_the_gateways_network_is_refused(shop, image):
+    with FileServer({"/a": File(image)}) as server:
+        answer = shop.post(PATH, json={"url": f"{server.url}/a"})
+
+    assert answer.status_code == 422
+    assert answer.json()["type"] == "urn:rmbg-queue:problem:url-refused"
+    assert server.requests == []
 
 
 def test_nothing_is_left_of_a_request_that_is_refused(shop, object_store, bucket):
