@@ -42,7 +42,7 @@ def watch(
     *,
     resume: str,
     clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> JobStatus:
     """Show a job's progress until it ends, and return its final status.
 
@@ -52,7 +52,7 @@ def watch(
         resume: What the user does after a cause of waiting is fixed, for the error message: this
             command has then ended.
         clock: Returns a monotonic time in seconds.
-        sleep: Waits for a number of seconds.
+        sleep: Waits for a number of seconds, or until the job may have ended.
 
     Raises:
         ServiceUnavailable: If the job waits for `WAITING_LIMIT_S` without an item ending; the

@@ -28,6 +28,7 @@ from producer.submission.submit import plan, submit
 from shared.errors import NoKeys, ObjectMissing, UnknownJob
 from shared.job.keys import report_key
 from shared.job.spec import TERMINAL_STATES, JobState
+from shared.jobstore.events import Events
 from shared.jobstore.values import JobStatus
 from shared.models import registry as models
 from shared.settings import ServiceSettings, without_services
@@ -67,6 +68,7 @@ def run(sources: Sequence[Path], out: Path, options: JobOptions, env: Mapping[st
         env |= servers.settings()
         services = Services(ServiceSettings.from_env(env))
         code = _Run(services, folder, out, options, space).finish(env)
+        servers.discard()
     shutil.rmtree(out / DATA)
     return code
 
@@ -98,6 +100,7 @@ class _Run:
         collector = self._collector(job_id)
         with closing(WorkerProcess(env, self._options.rem_mode, self._log)) as worker:
             status = self._watch(job_id, collector, worker.keep_alive)
+            worker.discard()
         collector.results(records(services, job_id))
         if status.ended_without is not None:
             click.echo(f"rmbg: warning: ended without {status.ended_without}", err=True)
@@ -154,7 +157,7 @@ class _Run:
             InvalidOption: If an image cannot be written, or the disk is full; at once, not when
                 the job has ended.
         """
-        ended = threading.Event()
+        ended, events = threading.Event(), Events(self._services.jobs.connection)
         with ThreadPoolExecutor(1) as pool:
             fetched = pool.submit(self._collect, job_id, collector, ended)
 
@@ -169,7 +172,7 @@ class _Run:
 
             try:
                 screen = screen_for(sys.stderr, model=self._options.rem_mode)
-                status = watch(poll, screen, resume="repeat the command")
+                status = watch(poll, screen, resume="repeat the command", sleep=events.wait)
             finally:
                 ended.set()
             fetched.result()

@@ -16,7 +16,7 @@ from producer.local.binaries import (
 )
 from producer.local.layout import HOST, OWNER, choose_ports, make_credentials
 from producer.local.lock import locked
-from producer.local.supervise import Server
+from producer.local.supervise import Server, stop_all
 from shared.errors import ObjectMissing, RedisUnavailable, ServiceUnavailable, StoreUnavailable
 from shared.objects import S3Store
 from shared.settings import StoreSettings
@@ -80,16 +80,22 @@ class EmbeddedServers:
             self._credentials = make_credentials(self._folder / "s3.json", self._identities)
             self.redis = self._make_redis(valkey, lock_fd)
             self.s3 = self._make_s3(weed, lock_fd)
-            for server in (self.redis, self.s3):
-                stack.callback(server.stop)
-                server.spawn()
+            stack.callback(stop_all, (self.redis, self.s3))
+            self.redis.spawn()
+            self.s3.spawn()
             self.redis.wait_ready()
             self.s3.wait_ready()
             self._running = stack.pop_all()
 
     def stop(self) -> None:
-        """Stop S3, then Redis, in about 2 s; do nothing if they are stopped."""
+        """Stop both at once, in about 2 s; do nothing if they are stopped."""
         self._running.close()
+
+    def discard(self) -> None:
+        """End both at once, when nobody needs their data any more."""
+        self.redis.discard()
+        self.s3.discard()
+        self.stop()
 
     def settings(self, identity: str = OWNER) -> dict[str, str]:
         """Return the `RMBG_*` variables that make a process use these servers.

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +59,13 @@ def start_reaped(
             pass_fds=(lock_fd,) if lock_fd >= 0 else (),
             start_new_session=True,
         )
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process of `start_reaped` and its reaper with SIGKILL, and wait for their end."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 def last_words(log: Path, program: str = "", *, lines: int = 1) -> str:
@@ -164,6 +171,12 @@ class Server:
     def _last_words(self) -> str:
         return last_words(self.log, lines=_SERVER_LINES)
 
+    def ask_to_stop(self) -> None:
+        """Let the server begin to stop, without waiting."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            self._process.stdin = None  # `communicate` would use it
+
     def stop(self) -> None:
         """Stop the server, by force after the grace period; do nothing if it does not run."""
         if self._process is None:
@@ -179,11 +192,23 @@ class Server:
         """Kill server and reaper with SIGKILL, as in a crash; `start` starts them again."""
         if self._process is None:
             return
-        if self.is_running:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.communicate()
+        kill(self._process)
         self._process = None
+
+    def discard(self) -> None:
+        """Kill the server, whose data nobody needs any more, and remove its sockets."""
+        self.kill()
+        self._sweep()
 
     def _sweep(self) -> None:
         for path in self.leftovers:
             path.unlink(missing_ok=True)
+
+
+def stop_all(servers: Iterable[Server]) -> None:
+    """Stop *servers* at the same time; return when all have ended."""
+    together = tuple(servers)
+    for server in together:
+        server.ask_to_stop()
+    for server in together:
+        server.stop()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from producer.local.supervise import last_words, start_reaped
+from producer.local.supervise import kill, last_words, start_reaped
 from shared.errors import InvalidOption, ServiceUnavailable
 
 CONFIG_EXIT: Final = 2
@@ -20,7 +20,7 @@ GRACE_S: Final = 30.0
 
 
 class WorkerProcess:
-    """A running `rmbg-worker`: started by the constructor, stopped by `close`.
+    """A running `rmbg-worker`: started by the constructor, ended by `close` or `discard`.
 
     The worker runs through a reaper in its own session: Ctrl-C does not reach it, so it is
     stopped in order, and it ends when this process ends, even by `kill -9`.
@@ -35,6 +35,10 @@ class WorkerProcess:
     def close(self) -> None:
         """Stop the worker in order and wait for its end."""
         self._process.communicate()  # closes standard input and waits
+
+    def discard(self) -> None:
+        """End the worker at once, when its job has ended: it holds no ticket and no image."""
+        kill(self._process)
 
     def keep_alive(self, ended: int) -> None:
         """Restart the worker if it has died.

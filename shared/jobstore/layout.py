@@ -49,6 +49,7 @@ from typing import Final
 
 DURABLE: Final = "rmbg:durable"
 API_KEYS: Final = "rmbg:api_keys"
+EVENTS: Final = "rmbg:events"
 
 
 def job(job_id: str, *part: str) -> str:

@@ -66,6 +66,7 @@ def test_outputs_and_records_equal_those_of_a_run(tmp_path):
     assert len(files(removed)) == 6
     assert files(removed) == files(ran)
     assert records(removed) == records(ran)
+    assert not (ran / ".rmbg").exists()
 
 
 def test_one_image_goes_from_standard_input_to_standard_output_or_to_a_file(tmp_path):
