@@ -33,7 +33,10 @@ class WorkerSettings(Settings):
     weights: Location | None = None
     """A weights file of the worker's own, for the first of `models` (`RMBG_WEIGHTS`)."""
     measure: Flag = True
-    """Whether a CPU's batch size is measured at the first start (`RMBG_MEASURE`)."""
+    """Whether a CPU's batch size is measured at the first start, and a blank image is run at each
+    (`RMBG_MEASURE`)."""
+    check_services: Flag = True
+    """Whether a start probes Redis and the buckets (`RMBG_CHECK_SERVICES`)."""
     concurrency: Whole = Field(CONCURRENCY, ge=1, le=64)
     """Tickets processed at once (`RMBG_CONCURRENCY`)."""
     lease_s: float = seconds(30.0, least=0.5)

@@ -7,7 +7,8 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,9 @@ from shared.streams import printable
 DATA: Final = ".rmbg"
 """Folder below OUT_DIR: data of the embedded servers, deleted when the job has ended."""
 FOLLOW_S: Final = 0.5
+MEASURED_IMAGES: Final = 100
+"""Least images of a run for which the worker measures its batch size, if it is not known: that
+takes as long as nine images, and saves at most 8 % of the time."""
 NAMED: Final = 5
 """Most files that a warning names; it counts all of them."""
 
@@ -48,6 +52,7 @@ def run(sources: Sequence[Path], out: Path, options: JobOptions, env: Mapping[st
 
     Raises:
         NoKeys: If there is no image in the folder.
+        ConfigError: If an option is invalid; nothing is fetched or made.
         InvalidOption: If another run uses *out*, if its disk is full, if a file there cannot be
             written, or if the embedded servers are not installed.
         WeightsInvalid: If the model's weights cannot be downloaded.
@@ -57,20 +62,41 @@ def run(sources: Sequence[Path], out: Path, options: JobOptions, env: Mapping[st
     _warn("skipped", folder.skipped)
     if not folder.keys:
         raise NoKeys(f"no image found in {sources[0]} ({folder.others.describe()})")
-    out.mkdir(parents=True, exist_ok=True)
     env = without_services(env)
-    settings = ServiceSettings.from_env(env)
-    if not env.get("RMBG_WEIGHTS"):
-        fetch_if_missing(models.get(options.rem_mode), settings)
+    plan(Services(ServiceSettings.from_env(env)), options)  # before anything is made or fetched
+    out.mkdir(parents=True, exist_ok=True)
     space = Space(out, [out / DATA / name for name in SERVER_LOGS])
     space.check()
-    with space.explained(), EmbeddedServers(out / DATA) as servers:
+    is_new = not (out / DATA).exists()
+    with space.explained(), ExitStack() as running:
+        servers = EmbeddedServers(out / DATA)
+        running.callback(servers.stop)
+        servers.spawn()
         env |= servers.settings()
+        worker_env = _worker_env(env, len(folder.keys))
+
+        @cache
+        def worker() -> WorkerProcess:
+            started = WorkerProcess(worker_env, options.rem_mode, out / DATA / "worker.log")
+            running.callback(started.close)
+            return started
+
+        if is_new:  # otherwise it would begin with jobs of earlier runs, which may be cancelled
+            worker()
         services = Services(ServiceSettings.from_env(env))
-        code = _Run(services, folder, out, options, space).finish(env)
+        if not env.get("RMBG_WEIGHTS"):
+            fetch_if_missing(models.get(options.rem_mode), services.settings)
+        servers.wait_ready()
+        code = _Run(services, folder, out, options, space).finish(worker)
         servers.discard()
     shutil.rmtree(out / DATA)
     return code
+
+
+def _worker_env(env: Mapping[str, str], images: int) -> dict[str, str]:
+    """Return the environment of the worker, which starts while the servers do."""
+    measure = {} if images >= MEASURED_IMAGES else {"RMBG_MEASURE": "0"}
+    return {**measure, **env, "RMBG_CHECK_SERVICES": "0"}
 
 
 class _Run:
@@ -84,10 +110,13 @@ class _Run:
         self._space = space
         self._options = options
         self._out = out
-        self._log = out / DATA / "worker.log"
 
-    def finish(self, env: Mapping[str, str]) -> int:
-        """Submit or join the job, wait for it, download all results; return the exit code."""
+    def finish(self, start_worker: Callable[[], WorkerProcess]) -> int:
+        """Submit or join the job, wait for it, download all results; return the exit code.
+
+        Args:
+            start_worker: Starts the worker, or returns the one that runs.
+        """
         services, folder = self._services, self._folder
         click.echo(
             f"{count(len(folder.keys), 'image')} ({folder.others.describe('ignored')}), "
@@ -98,9 +127,9 @@ class _Run:
         _warn("unreadable, will fail", uploaded.unread)
         job_id = self._submit(uploaded.digest)
         collector = self._collector(job_id)
-        with closing(WorkerProcess(env, self._options.rem_mode, self._log)) as worker:
-            status = self._watch(job_id, collector, worker.keep_alive)
-            worker.discard()
+        worker = start_worker()
+        status = self._watch(job_id, collector, worker.keep_alive)
+        worker.discard()
         collector.results(records(services, job_id))
         if status.ended_without is not None:
             click.echo(f"rmbg: warning: ended without {status.ended_without}", err=True)

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from typing import Final, Self
 
@@ -18,7 +19,7 @@ from producer.local.layout import HOST, OWNER, choose_ports, make_credentials
 from producer.local.lock import locked
 from producer.local.supervise import Server, stop_all
 from shared.errors import ObjectMissing, RedisUnavailable, ServiceUnavailable, StoreUnavailable
-from shared.objects import S3Store
+from shared.objects import ObjectStore
 from shared.settings import StoreSettings
 
 SERVER_LOGS: Final = ("redis.log", "s3.log")
@@ -72,6 +73,24 @@ class EmbeddedServers:
             InvalidOption: If another run uses the folder, or the servers are not installed.
             ServiceUnavailable: If one of them does not start; the message ends with its last words.
         """
+        self.spawn()
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def wait_ready(self) -> None:
+        """Return when both are ready; see `start`."""
+        self.redis.wait_ready()
+        self.s3.wait_ready()
+
+    def spawn(self) -> None:
+        """Start both without waiting for them; `settings` is known then.
+
+        Raises:
+            InvalidOption: If another run uses the folder, or the servers are not installed.
+        """
         valkey, weed = valkey_binary(), weed_binary()
         self._folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
@@ -83,8 +102,6 @@ class EmbeddedServers:
             stack.callback(stop_all, (self.redis, self.s3))
             self.redis.spawn()
             self.s3.spawn()
-            self.redis.wait_ready()
-            self.s3.wait_ready()
             self._running = stack.pop_all()
 
     def stop(self) -> None:
@@ -139,15 +156,21 @@ class EmbeddedServers:
             access_key_id=self._credentials[OWNER].access_key_id,
             secret_access_key=self._credentials[OWNER].secret_access_key,
         )
-        # A request during the start may hang: repeat it instead of waiting long.
-        probe = S3Store(store, connect_timeout_s=1, read_timeout_s=1, attempts=1)
+
+        @cache
+        def probe() -> ObjectStore:
+            from shared.objects import S3Store  # noqa: PLC0415 - boto3; the server starts meanwhile
+
+            # A request during the start may hang: repeat it instead of waiting long.
+            return S3Store(store, connect_timeout_s=1, read_timeout_s=1, attempts=1)
+
         return Server(
             name="S3 (SeaweedFS)",
             command=weed_command(binary, self._ports, self._buckets),
             folder=self._folder / "s3",
             env=self._environment() | {"GOMEMLIMIT": _S3_MEMORY},
             lock_fd=lock_fd,
-            is_ready=lambda: _serves(probe, self._buckets),
+            is_ready=lambda: _serves(probe(), self._buckets),
             fault=StoreUnavailable,
             leftovers=weed_leftovers(self._folder, self._ports),
         )
@@ -165,7 +188,7 @@ def _answers_ping(port: int) -> bool:
     return False
 
 
-def _serves(store: S3Store, buckets: Sequence[str]) -> bool:
+def _serves(store: ObjectStore, buckets: Sequence[str]) -> bool:
     """Return whether SeaweedFS has all *buckets* and can read its data.
 
     It lists keys before it knows its volumes, and until then every read fails. So an object is

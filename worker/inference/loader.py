@@ -43,8 +43,8 @@ class Loader:
     def load(self, name: str) -> Model:
         """Return the model on its device, warmed up with one blank image.
 
-        On the first start on a CPU, it also measures the batch size, which takes some seconds,
-        unless `RMBG_MEASURE=0`.
+        On the first start on a CPU, it also measures the batch size, which takes some seconds.
+        With `RMBG_MEASURE=0` a CPU neither measures nor runs the blank image.
 
         Raises:
             UnknownModel: If the registry does not contain it.
@@ -72,7 +72,7 @@ class Loader:
             threads=allowed_cores(),
             weights_sha256=sha256,
         )
-        if self._warm_up:
+        if self._warm_up and (self._settings.measure or segmenter.device != "cpu"):
             # The first pass does one-time set-up, and fails if the device cannot be used.
             segmenter.check()
         if segmenter.device == "cpu":

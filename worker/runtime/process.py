@@ -57,7 +57,8 @@ class Worker:
             ServiceUnfit: If a service would lose or damage work.
         """
         self.monitoring.start()
-        probes.require(self.settings.services, self.objects)
+        if self.settings.check_services:
+            probes.require(self.settings.services, self.objects)
         try:
             for name in self.settings.models:
                 self.models.get(name)

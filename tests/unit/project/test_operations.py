@@ -114,6 +114,7 @@ def test_a_value_that_is_not_the_default_does_change_something(name):
         "RMBG_S3_ADDRESSING": "virtual",
         "RMBG_S3_CONDITIONAL": "off",
         "RMBG_MEASURE": "0",
+        "RMBG_CHECK_SERVICES": "0",
         "RMBG_OBJECTS": "boto3",
         "RMBG_DEVICE": "cpu",
         "RMBG_PRECISION": "fp32",

@@ -92,6 +92,15 @@ def test_an_unforeseen_error_ends_with_one_line_with_an_incident_and_exit_code_7
     assert "Traceback" in saved.read_text()
 
 
+def test_services_are_not_probed_if_they_are_known_to_be_right(tmp_path):
+    (tmp_path / "torch.py").write_text('raise RuntimeError("unusable driver")')
+
+    done = run(PYTHONPATH=str(tmp_path), TMPDIR=str(tmp_path), RMBG_CHECK_SERVICES="0")
+
+    assert done.returncode == 70
+    assert "service has a fault" not in done.stderr
+
+
 def test_a_file_that_cannot_be_read_is_named_in_one_line(tmp_path):
     (tmp_path / "torch.py").write_text('open("/dev/null/x")')
 
