@@ -2,8 +2,9 @@
 
 `python -I reaper.py LOCK_FD GRACE_S COMMAND...`; standard input is a pipe that the owner holds
 open. End of file means that the owner closed it, crashed or was killed: the server gets SIGTERM,
-and SIGKILL after the grace period. This is a script without imports from this project, so that it
-starts fast; it needs no parent-death signal, which macOS does not have.
+and SIGKILL after the grace period; after SIGUSR1 it gets SIGKILL at once.
+This is a script without imports from this project, so that it starts fast; it needs no
+parent-death signal, which macOS does not have.
 """
 
 import os
@@ -35,6 +36,7 @@ def main(lock_fd: int, grace_s: float, command: list[str]) -> int:
         stop()
 
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGUSR1, lambda *_: server.kill())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=watch, daemon=True).start()
     code = server.wait()

@@ -20,6 +20,8 @@ READY_S: Final = 30.0
 """Longest wait for a server; 2 s are usual, a slow disk or a large append-only file take more."""
 _GRACE_S: Final = 5.0
 """From SIGTERM to SIGKILL; SeaweedFS takes 2.1 s. A kill loses no acknowledged write."""
+_KILLED_S: Final = 5.0
+"""Longest wait for the end of a killed server."""
 _POLL_S: Final = 0.02
 _LOG_TAIL_BYTES: Final = 8192
 _LOG_TAIL_CHARS: Final = 500
@@ -62,9 +64,13 @@ def start_reaped(
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process of `start_reaped` and its reaper with SIGKILL, and wait for their end."""
+    """Kill a command of `start_reaped` with SIGKILL; return when it and its reaper have ended."""
     if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
+        process.send_signal(signal.SIGUSR1)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_KILLED_S)
+        with suppress(ProcessLookupError):  # if the reaper was only starting, or is stuck
+            os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
 
