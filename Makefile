@@ -13,7 +13,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 # Folders of test files for `make fuzz`; without any it clones public ones into out/fixtures.
 FIXTURES ?=
 
-.PHONY: install demo test check lint types imports wheel fmt bench presets-table chaos upgrade damage fuzz compose constraints
+.PHONY: install demo serve test check lint types imports wheel fmt bench presets-table chaos upgrade damage fuzz compose constraints
 
 install: $(VENV)/.installed
 
@@ -24,6 +24,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 demo: install
 	$(BIN)/python examples/demo.py
+
+# The HTTP API on this machine, with Redis, S3 and a worker; prints the address and an API key.
+serve: install
+	$(BIN)/rmbg serve out/serve $(SERVE_ARGS)
 
 test: install
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -24,6 +24,10 @@ _COMMANDS: Final = {
         "producer.commands.run:run",
         "Process a folder of images, or some files, on this machine.",
     ),
+    "serve": (
+        "producer.commands.serve:serve",
+        "Serve the HTTP API on this machine, with Redis, S3 and a worker.",
+    ),
     "remove": (
         "producer.commands.remove:remove",
         "Remove the background of one image, or of a few, without servers.",

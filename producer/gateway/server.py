@@ -26,6 +26,49 @@ _LEAVE_S: Final = 25
 """Longest wait for requests in progress when the process is asked to leave, in seconds."""
 
 
+class GatewayServer:
+    """The API and the probes of one gateway: bound by the constructor, served by `run`."""
+
+    def __init__(
+        self, settings: GatewaySettings, services: Services, *, port_name: str = "RMBG_GATEWAY_PORT"
+    ) -> None:
+        """Bind the addresses; requests wait until `run`.
+
+        Args:
+            settings: Settings of the gateway.
+            services: Its services.
+            port_name: Where the user chose the port, for the error.
+
+        Raises:
+            InvalidOption: If an address cannot be bound.
+            RedisUnavailable: If Redis does not answer.
+        """
+        services.jobs.ping()
+        metrics = Metrics()
+        self._own = _listen(port_name, settings.host, settings.port)
+        self._beside = _listen("RMBG_GATEWAY_PROBES_PORT", settings.host, settings.probes_port)
+        self._server = _server(build_app(Gateway.of(settings, services), metrics))
+        self._probes = _server(probes(services, metrics))
+        self._host = settings.host
+
+    @property
+    def address(self) -> str:
+        """The URL of the API."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._own.getsockname()[1]}"
+
+    def run(self) -> None:
+        """Serve until SIGTERM, SIGINT or `stop`; requests in progress are finished."""
+        serve_probes = partial(self._probes.run, sockets=[self._beside])
+        threading.Thread(target=serve_probes, name="probes", daemon=True).start()
+        logger.info("serving", extra={"address": self.address})
+        self._server.run(sockets=[self._own])
+
+    def stop(self) -> None:
+        """Let `run` return; from any thread."""
+        self._server.should_exit = True
+
+
 def serve(settings: GatewaySettings) -> None:
     """Serve until SIGTERM or SIGINT; requests in progress are finished.
 
@@ -33,24 +76,16 @@ def serve(settings: GatewaySettings) -> None:
         InvalidOption: If an address cannot be bound.
         RedisUnavailable: If Redis does not answer at the start.
     """
-    services, metrics = Services(settings.services), Metrics()
-    services.jobs.ping()
-    app = build_app(Gateway.of(settings, services), metrics)
-    own = _listen("PORT", settings.host, settings.port)
-    beside = _listen("PROBES_PORT", settings.host, settings.probes_port)
-    server = _server(probes(services, metrics))
-    serve_probes = partial(server.run, sockets=[beside])
-    threading.Thread(target=serve_probes, name="probes", daemon=True).start()
-    logger.info("serving", extra={"host": settings.host, "port": own.getsockname()[1]})
-    _server(app).run(sockets=[own])
+    GatewayServer(settings, Services(settings.services)).run()
 
 
 def _listen(name: str, host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), backlog=_BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as err:
         raise InvalidOption(
-            f"RMBG_GATEWAY_{name}: {host}:{port} cannot be bound: {err.strerror or err}; choose "
+            f"{name}: {host}:{port} cannot be bound: {err.strerror or err}; choose "
             "another port, or another RMBG_GATEWAY_HOST"
         ) from err
 

@@ -44,7 +44,8 @@ class WorkerProcess:
         """Restart the worker if it has died.
 
         Args:
-            ended: Items that have ended; if the number changed, starts are counted anew.
+            ended: Items that have ended, or another number that grows while all is well; if it
+                changed, starts are counted anew.
 
         Raises:
             InvalidOption: If the worker reports unusable settings.

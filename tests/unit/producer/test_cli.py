@@ -19,7 +19,7 @@ from producer.cli import _COMMANDS as SUMMARIES
 from producer.cli import call
 
 COMMANDS = [
-    *("run", "remove", "submit", "status", "watch", "jobs", "results"),
+    *("run", "serve", "remove", "submit", "status", "watch", "jobs", "results"),
     *("failures", "cancel", "retry", "verify", "weights", "doctor"),
 ]
 
@@ -177,7 +177,7 @@ def test_commands_that_publish_no_tickets_do_not_import_celery(name):
 def test_the_error_for_an_unknown_command_lists_all_commands():
     line = complaint(rmbg("sumbit"))
 
-    assert line.startswith("unknown command 'sumbit'; commands: run, remove, submit, status")
+    assert line.startswith("unknown command 'sumbit'; commands: run, serve, remove, submit")
 
 
 def test_the_error_for_an_unknown_option_lists_all_options():
