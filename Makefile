@@ -5,6 +5,8 @@ PYTHON ?= python3
 SEED ?= 1
 SECONDS ?= 60
 ITEMS ?= 2000
+# Device of `make gpu`.
+DEV ?= cuda
 # The last commit before the packages were reorganised.
 PREVIOUS ?= 870a4d5
 # More processes than cores: most tests wait for servers and other processes.
@@ -13,7 +15,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 # Folders of test files for `make fuzz`; without any it clones public ones into out/fixtures.
 FIXTURES ?=
 
-.PHONY: install demo serve test check lint types imports wheel fmt bench presets-table chaos upgrade damage fuzz compose constraints
+.PHONY: install demo serve test check lint types imports wheel fmt bench gpu presets-table chaos upgrade damage fuzz compose constraints
 
 install: $(VENV)/.installed
 
@@ -57,6 +59,10 @@ fmt: install
 bench: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/run.py
+
+# Check and measure a GPU; PARTS selects parts, DEV=cpu tries the code with tiny sizes.
+gpu: install
+	DEV=$(DEV) $(BIN)/python -m benchmarks.gpu $(PARTS)
 
 # Write docs/presets.md from photographs and their masks; benchmarks/presets.py says what they are.
 presets-table: install

@@ -7,9 +7,9 @@ import pytest
 import torch
 from support.outputs import soft_output
 from support.photographs import NAMES, enlarged, photograph
+from support.random_weights import write_random_weights
 
 from worker.inference.architectures.isnet.fold import build
-from worker.inference.architectures.isnet.network import Network
 from worker.inference.architectures.isnet.tensors import load_state_dict
 from worker.inference.segmenter import Segmenter
 
@@ -25,22 +25,8 @@ CUDA = torch.device("cuda", 0)
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Return random weights, scaled so that outputs range from near 0 to near 1, like real ones.
-
-    Without scaling, all outputs are within 0.01 of 0.5, and wrong ones would pass the test.
-    """
-    torch.manual_seed(0)
-    network = Network()
     path = tmp_path_factory.mktemp("weights") / "model.pth"
-    torch.save(network.state_dict(), path)
-    cpu = Segmenter.load(path, device="cpu", precision="fp32")
-    (output,) = cpu.forward([cpu.prepare(photograph(NAMES[0]))])
-    logit = torch.logit(output)
-    middle, spread = float(logit.mean()), float(logit.std())
-    with torch.no_grad():
-        network.side1.weight *= 3 / spread
-        network.side1.bias.sub_(middle).mul_(3 / spread)
-    torch.save(network.state_dict(), path)
+    write_random_weights(path)
     return path
 
 

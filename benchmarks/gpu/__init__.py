@@ -1,0 +1,1 @@
+"""Checks and measurements of a GPU: `make gpu`; docs/performance.md says how to read them."""

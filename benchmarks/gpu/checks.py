@@ -1,0 +1,38 @@
+"""Run one check in this process: `python -m benchmarks.gpu.checks NAME`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import torch
+
+from benchmarks.gpu import facts, faults, masks, pipeline
+from benchmarks.gpu.common import weights
+from benchmarks.gpu.network import network
+from benchmarks.gpu.ways import WAYS
+from worker.runtime.malloc import keep_memory
+
+CHECKS: Final[dict[str, Callable[[], object]]] = {
+    "facts": facts.facts,
+    "weights": weights,
+    "masks": masks.masks,
+    "out-of-memory": faults.out_of_memory,
+    "poisoned-image": faults.poisoned_image,
+    "lost-device": faults.lost_device,
+    "hidden-device": faults.hidden_device,
+    **{f"network-{way}": partial(network, way) for way in WAYS},
+    "launches": pipeline.launches,
+    "on-device": pipeline.on_device,
+    "engine-source": partial(pipeline.engine, "source"),
+    "engine-estimate": partial(pipeline.engine, "estimate"),
+    "profile": pipeline.profile,
+}
+
+
+if __name__ == "__main__":
+    keep_memory({})  # as in a worker
+    with torch.inference_mode():
+        CHECKS[sys.argv[1]]()
