@@ -1,5 +1,6 @@
 """Build the application of the gateway."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,11 +14,12 @@ from producer.gateway import problems
 from producer.gateway.context import Gateway
 from producer.gateway.limits import BodyLimit, ResponseHeaders
 from producer.gateway.probes import Measured, Metrics
-from producer.gateway.routes import catalogue, images, items, jobs, results, uploads
+from producer.gateway.routes import catalogue, events, images, items, jobs, results, uploads
 
 _ROUTERS: Final = (
     jobs.router,
     results.router,
+    events.router,
     items.router,
     images.router,
     uploads.router,
@@ -38,7 +40,9 @@ def build_app(gateway: Gateway, metrics: Metrics) -> FastAPI:
         threads = anyio.to_thread.current_default_thread_limiter()
         threads.total_tokens = gateway.settings.threads
         gateway.endings.start()
+        streams = asyncio.create_task(gateway.streams.run())
         yield
+        streams.cancel()
         gateway.endings.close()
 
     app = FastAPI(

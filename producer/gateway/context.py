@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from producer.gateway.fetch import Fetcher, fetcher_of
 from producer.gateway.settings import GatewaySettings
+from producer.gateway.streams import Streams
 from producer.gateway.waiting import Waiting
 from producer.services import Services
 from shared.jobstore.light import Endings
@@ -24,13 +25,16 @@ class Gateway:
     """Bounds the callers that wait for an image."""
     fetcher: Fetcher
     """Fetches the URLs that requests name."""
+    streams: Streams
+    """Tells callers how jobs go on."""
 
     @classmethod
     def of(cls, settings: GatewaySettings, services: Services) -> Self:
         """Return a gateway over *services*."""
         endings = Endings(services.jobs.connection)
         waiting = Waiting(settings.max_waiting)
-        return cls(settings, services, endings, waiting, fetcher_of(settings))
+        streams = Streams(services.jobs, most=settings.max_streams)
+        return cls(settings, services, endings, waiting, fetcher_of(settings), streams)
 
     @property
     def upload_bucket(self) -> str:

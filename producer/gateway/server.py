@@ -3,6 +3,7 @@
 import logging
 import socket
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -47,8 +48,9 @@ class GatewayServer:
         metrics = Metrics()
         self._own = _listen(port_name, settings.host, settings.port)
         self._beside = _listen("RMBG_GATEWAY_PROBES_PORT", settings.host, settings.probes_port)
-        self._server = _server(build_app(Gateway.of(settings, services), metrics))
-        self._probes = _server(probes(services, metrics))
+        gateway = Gateway.of(settings, services)
+        self._server = _Server(build_app(gateway, metrics), before_end=gateway.streams.leave)
+        self._probes = _Server(probes(services, metrics))
         self._host = settings.host
 
     @property
@@ -90,14 +92,23 @@ def _listen(name: str, host: str, port: int) -> socket.socket:
         ) from err
 
 
-def _server(app: ASGIApp) -> uvicorn.Server:
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,  # its lines would hold the queries of requests
-            server_header=False,
-            timeout_keep_alive=_IDLE_S,
-            timeout_graceful_shutdown=_LEAVE_S,
+class _Server(uvicorn.Server):
+    """Serves one application."""
+
+    def __init__(self, app: ASGIApp, before_end: Callable[[], None] = lambda: None) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,  # its lines would hold the queries of requests
+                server_header=False,
+                timeout_keep_alive=_IDLE_S,
+                timeout_graceful_shutdown=_LEAVE_S,
+            )
         )
-    )
+        self._before_end = before_end
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish the requests in progress, but for streams, which would never end."""
+        self._before_end()
+        await super().shutdown(sockets)

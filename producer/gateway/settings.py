@@ -33,6 +33,8 @@ class GatewaySettings(Settings):
     """How long a caller waits for an image, in seconds (`RMBG_GATEWAY_WAIT_S`)."""
     max_waiting: Annotated[int, Field(ge=1, le=10_000)] = 100
     """Callers that wait for an image at once (`RMBG_GATEWAY_MAX_WAITING`)."""
+    max_streams: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    """Callers that listen to jobs at once (`RMBG_GATEWAY_MAX_STREAMS`)."""
     upload_bucket: Bucket | None = None
     """Bucket for images of requests (`RMBG_GATEWAY_UPLOAD_BUCKET`), which workers must be allowed
     to read; None: the output bucket."""

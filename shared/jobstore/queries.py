@@ -24,14 +24,14 @@ class Queries(StorePart):
         Raises:
             UnknownJob: If the job is not in Redis, or no longer.
         """
-        found = self._statuses([job_id])
+        found = self.statuses([job_id])
         if not found:
             raise self.connection.unknown_job(job_id)
         return found[0]
 
     def jobs(self) -> list[JobStatus]:
         """Return the status of all jobs in Redis, newest first."""
-        return self._statuses([job_id.decode() for job_id in self.connection.run("jobs")])
+        return self.statuses([job_id.decode() for job_id in self.connection.run("jobs")])
 
     def jobs_of(self, tenant: str, *, before: int = 0, count: int) -> tuple[list[JobStatus], int]:
         """Return a page of a tenant's jobs, newest first, and where the next page begins.
@@ -47,7 +47,7 @@ class Queries(StorePart):
         flat = self.connection.run("tenant_jobs", tenant=tenant, before=before, count=count + 1)
         names, sequences = [job.decode() for job in flat[::2]], [int(each) for each in flat[1::2]]
         following = sequences[count - 1] if len(names) > count else 0
-        return self._statuses(names[:count]), following
+        return self.statuses(names[:count]), following
 
     def is_known(self, job_id: str) -> bool:
         """Return whether the job is in Redis, which forgets it some days after its end."""
@@ -121,7 +121,7 @@ class Queries(StorePart):
             raise self.connection.unknown_job(job_id)
         return value
 
-    def _statuses(self, job_ids: Sequence[str]) -> list[JobStatus]:
+    def statuses(self, job_ids: Sequence[str]) -> list[JobStatus]:
         """Return the status of each job found, all as of one moment."""
         now_ms, *answers = self.connection.run("status", [(job_id,) for job_id in job_ids])
         workers = self.workers()

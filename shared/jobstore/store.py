@@ -5,6 +5,7 @@ from typing import Self
 from shared.jobstore.api_keys import ApiKeys
 from shared.jobstore.connection import ANSWER_S, Connection
 from shared.jobstore.fleet import Fleet
+from shared.jobstore.item_events import ItemEvents
 from shared.jobstore.leases import Leases
 from shared.jobstore.light import LightJobs
 from shared.jobstore.queries import Queries
@@ -32,6 +33,7 @@ class JobStore:
         self.leases = Leases(connection, rules)
         self.submissions = Submissions(connection, rules)
         self.light = LightJobs(connection, rules)
+        self.item_events = ItemEvents(connection, rules)
         self.queries = Queries(connection, rules, self.fleet.workers)
 
     @classmethod

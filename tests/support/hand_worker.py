@@ -88,10 +88,11 @@ class HandWorker:
             self.held = claim
 
     def begin(self, items):
-        """Claim the next ticket, mark its first *items* and leave it open."""
+        """Claim the next ticket, mark its first *items* and leave it open; return the claim."""
         claim = self.claim_next()
         span = claim.lease.ticket.span[:items]
         self.jobs.leases.mark(claim.lease, [self._do(claim, index) for index in span])
+        return claim
 
     def step(self, *, finish=True):
         """Process one ticket; return False if there was none."""

@@ -11,6 +11,7 @@ local function end_as_crash(job, unit, index, record, deaths)
   note_attempts(job, index, attempts, generation)
   call('HINCRBY', job_key(job), 'failed', 1)
   call('HINCRBY', part_key(job, 'errors'), 'WorkerCrash', 1)
+  tell(job, { { index, 'failed', '', 'WorkerCrash' } })
 end
 
 -- Only in the suspect queue is it known which item a worker was trying when it died.

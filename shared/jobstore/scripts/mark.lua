@@ -16,7 +16,7 @@ if not holds(job, unit, epoch, owner) then return 'LOST' end
 
 local generation = tonumber(call('HGET', job_key(job), 'generation'))
 local has_attempts = call('EXISTS', part_key(job, 'attempts')) == 1
-local counters, errors, verdicts = { done = 0, failed = 0 }, {}, {}
+local counters, errors, verdicts, ended = { done = 0, failed = 0 }, {}, {}, {}
 
 -- One HINCRBY per counter, regardless of the number of items.
 local function add(key, counts)
@@ -25,12 +25,12 @@ local function add(key, counts)
   end
 end
 
-local function note_progress(ended)
-  if ended == 0 then return end
+local function note_progress(items)
+  if items == 0 then return end
   call('HDEL', job_key(job), 'waiting_for', 'waiting_until_ms') -- it no longer waits
   call('HDEL', ticket_key(job, unit), 'rests')
   local rate, bucket = part_key(job, 'rate'), math.floor(now() / bucket_ms)
-  if call('HINCRBY', rate, bucket, ended) > ended then return end
+  if call('HINCRBY', rate, bucket, items) > items then return end
   for _, old in ipairs(call('HKEYS', rate)) do -- a new bucket: drop those outside the window
     if tonumber(old) <= bucket - buckets_kept then call('HDEL', rate, old) end
   end
@@ -40,6 +40,7 @@ for index, state, record, class, verdict, attempts in each() do
   local failed = state == 'failed'
   if end_item(job, unit, index, failed, record) then
     counters[state] = counters[state] + 1
+    ended[#ended + 1] = { index, state, verdict, class }
     -- Also for done items: they may be opened again if their outputs are lost.
     if has_attempts or attempts ~= generation then
       note_attempts(job, index, attempts, generation)
@@ -55,6 +56,7 @@ add(job_key(job), counters)
 add(part_key(job, 'errors'), errors)
 add(part_key(job, 'verdicts'), verdicts)
 note_progress(counters.done + counters.failed)
+tell(job, ended)
 if is_light(job) and not next_item(job, 0, tonumber(call('HGET', job_key(job), 'total'))) then
   end_light(job)
   return 'DONE'

@@ -67,6 +67,20 @@ def test_it_serves_probes_and_metrics_beside_the_api_and_leaves_on_sigterm(proce
     assert "secret" not in written
 
 
+def test_streams_are_ended_in_order_when_the_process_leaves(process, new_key):
+    here, _, _, running = process
+    headers = {"Authorization": f"Bearer {new_key()}"}
+    with httpx.Client(base_url=here, headers=headers, timeout=60) as client:
+        job = client.post("/v1/jobs", json={"keys": ["a.jpg"]}).json()["job_id"]
+        with client.stream("GET", f"/v1/jobs/{job}/events") as stream:
+            lines = stream.iter_lines()
+            assert next(lines) == "id: 1.0"
+            running.send_signal(signal.SIGTERM)
+            assert "event: done" not in list(lines)  # an error if the connection is only cut
+
+    assert running.wait(30) in (0, -signal.SIGTERM)
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "reason"),
     [

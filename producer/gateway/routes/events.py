@@ -1,0 +1,72 @@
+"""`/v1/jobs/{id}/events`: how a job goes on, as server-sent events."""
+
+from http import HTTPStatus
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
+
+from producer.gateway.access import Reader
+from producer.gateway.context import Here
+from producer.gateway.routes.jobs import JobId
+from producer.gateway.streams import Stream, Streams
+from producer.gateway.tenancy import own_spec
+from shared.jobstore.item_events import Position
+
+router: Final = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+MEDIA_TYPE: Final = "text/event-stream"
+_NOWHERE: Final = Position(0, 0)
+"""A position that no job has."""
+
+
+class _Events(StreamingResponse):
+    """A stream, which is closed with the connection."""
+
+    def __init__(self, streams: Streams, job_id: str, stream: Stream) -> None:
+        super().__init__(stream.body(), media_type=MEDIA_TYPE, headers={"X-Accel-Buffering": "no"})
+        self._closing = (job_id, stream.listener)
+        self._streams = streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the stream."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._streams.close(*self._closing)
+
+
+@router.get(
+    "/{job_id}/events",
+    operation_id="listenToJob",
+    response_class=Response,
+    responses={
+        HTTPStatus.OK: {
+            "description": "The events",
+            "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+        },
+        HTTPStatus.NO_CONTENT: {"description": "The job has ended, and the caller knows it"},
+    },
+)
+async def events(
+    gateway: Here,
+    key: Reader,
+    job_id: JobId,
+    last_event_id: Annotated[
+        str | None,
+        Header(max_length=100, description="The `id` of the last event that was read"),
+    ] = None,
+) -> Response:
+    """Return the events of a job as they happen, as `text/event-stream`.
+
+    `progress` has the status of the job, at most twice a second; `item` an image that has ended;
+    `done` the last status. `reset` says that events are missing: read the results again from its
+    `cursor` on. A reader that comes back with `Last-Event-ID` misses nothing, or gets a `reset`.
+    """
+    await run_in_threadpool(own_spec, gateway.services, key, job_id)
+    after = (Position.parse(last_event_id) or _NOWHERE) if last_event_id is not None else None
+    stream = await gateway.streams.open(job_id, key, after)
+    if stream is None:
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+    return _Events(gateway.streams, job_id, stream)
