@@ -40,6 +40,10 @@ _COMMANDS: Final = {
         "producer.commands.records:results",
         "Print a job's records as JSON lines, one per image.",
     ),
+    "download": (
+        "producer.commands.download:download",
+        "Download a job's outputs to a folder; repeat it to go on after an interruption.",
+    ),
     "failures": (
         "producer.commands.records:failures",
         "List a job's failed images and the reasons.",

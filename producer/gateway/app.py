@@ -14,12 +14,22 @@ from producer.gateway import problems
 from producer.gateway.context import Gateway
 from producer.gateway.limits import BodyLimit, ResponseHeaders
 from producer.gateway.probes import Measured, Metrics
-from producer.gateway.routes import catalogue, events, images, items, jobs, results, uploads
+from producer.gateway.routes import (
+    archive,
+    catalogue,
+    events,
+    images,
+    items,
+    jobs,
+    results,
+    uploads,
+)
 
 _ROUTERS: Final = (
     jobs.router,
     results.router,
     events.router,
+    archive.router,
     items.router,
     images.router,
     uploads.router,

@@ -5,6 +5,7 @@ from typing import Annotated, Self, TypeAlias
 
 from fastapi import Depends, Request
 
+from producer.gateway.archives import Readers
 from producer.gateway.fetch import Fetcher, fetcher_of
 from producer.gateway.settings import GatewaySettings
 from producer.gateway.streams import Streams
@@ -25,6 +26,8 @@ class Gateway:
     """Bounds the callers that wait for an image."""
     fetcher: Fetcher
     """Fetches the URLs that requests name."""
+    archive_readers: Readers
+    """Bounds the archives that a key reads."""
     streams: Streams
     """Tells callers how jobs go on."""
 
@@ -34,7 +37,7 @@ class Gateway:
         endings = Endings(services.jobs.connection)
         waiting = Waiting(settings.max_waiting)
         streams = Streams(services.jobs, most=settings.max_streams)
-        return cls(settings, services, endings, waiting, fetcher_of(settings), streams)
+        return cls(settings, services, endings, waiting, fetcher_of(settings), Readers(), streams)
 
     @property
     def upload_bucket(self) -> str:

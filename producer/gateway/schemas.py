@@ -171,6 +171,36 @@ class RecordPage(BaseModel):
     """The `cursor` of the next page; null on the last one."""
 
 
+class ArchiveQuery(Body):
+    """Which part of a job's archive to return."""
+
+    output: Annotated[
+        str | None, Field(max_length=64, description="One output; by default all of them")
+    ] = None
+    part: Annotated[int, Field(ge=1, le=2**31, description="Number of the part")] = 1
+    format: Literal["zip", "links"] = "zip"
+
+
+class ArchiveLink(BaseModel):
+    """A file of an archive."""
+
+    index: int
+    """Index of its image."""
+    path: str
+    """Name of the file in the archive."""
+    size_bytes: int | None
+    url: str
+    """Signed link, valid for an hour."""
+
+
+class ArchiveLinks(BaseModel):
+    """The files of a part, in the order of the images."""
+
+    links: list[ArchiveLink]
+    parts: int
+    """Number of parts of the archive."""
+
+
 class Retried(BaseModel):
     """What a retry has started."""
 

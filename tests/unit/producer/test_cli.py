@@ -20,7 +20,7 @@ from producer.cli import call
 
 COMMANDS = [
     *("run", "serve", "remove", "submit", "status", "watch", "jobs", "results"),
-    *("failures", "cancel", "retry", "verify", "weights", "doctor"),
+    *("download", "failures", "cancel", "retry", "verify", "weights", "doctor"),
 ]
 
 
