@@ -28,6 +28,8 @@ class WorkerSettings(Settings):
     """`auto`, `cpu`, `cuda` or `cuda:N` (`RMBG_DEVICE`); a missing device is an error."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Precision of the network (`RMBG_PRECISION`)."""
+    backend: Literal["auto", "eager", "fused", "graph"] = "auto"
+    """Way to run the network (`RMBG_BACKEND`); `auto` measures on a GPU."""
     models: Annotated[tuple[str, ...], Names] = ("RMBG-1.4",)
     """Models loaded at start (`RMBG_MODELS`); others are loaded on demand."""
     weights: Location | None = None

@@ -26,7 +26,7 @@ PARTS: Final[dict[str, dict[str, float]]] = {
     "network": {"network-eager": 60, "network-benchmark": 90, "network-fused": 90,
                 "network-graph": 60, "network-fused+graph": 90},
     "faults": {"out-of-memory": 60, "poisoned-image": 60, "lost-device": 60, "hidden-device": 60},
-    "engine": {"engine-source": 90, "engine-estimate": 90},
+    "engine": {"engine-source-eager": 90, "engine-source": 90, "engine-estimate": 90},
     "device": {"on-device": 60, "launches": 60},
     "profile": {"profile": 60},
     "compile": {"network-compile": 240},

@@ -10,11 +10,14 @@ from typing import Final
 import torch
 
 from benchmarks.gpu import facts, faults, masks, pipeline
-from benchmarks.gpu.common import weights
+from benchmarks.gpu.common import DEVICE, weights
 from benchmarks.gpu.network import network
 from benchmarks.gpu.ways import WAYS
+from shared import logging as log
+from worker.inference.backends import CANDIDATES, BackendName
 from worker.runtime.malloc import keep_memory
 
+BEST: Final[BackendName] = CANDIDATES[DEVICE.type][-1]
 CHECKS: Final[dict[str, Callable[[], object]]] = {
     "facts": facts.facts,
     "weights": weights,
@@ -26,13 +29,15 @@ CHECKS: Final[dict[str, Callable[[], object]]] = {
     **{f"network-{way}": partial(network, way) for way in WAYS},
     "launches": pipeline.launches,
     "on-device": pipeline.on_device,
-    "engine-source": partial(pipeline.engine, "source"),
-    "engine-estimate": partial(pipeline.engine, "estimate"),
+    "engine-source-eager": partial(pipeline.engine, "source", "eager"),
+    "engine-source": partial(pipeline.engine, "source", BEST),
+    "engine-estimate": partial(pipeline.engine, "estimate", BEST),
     "profile": pipeline.profile,
 }
 
 
 if __name__ == "__main__":
+    log.configure(sys.stderr, json=True)
     keep_memory({})  # as in a worker
     with torch.inference_mode():
         CHECKS[sys.argv[1]]()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -22,6 +22,7 @@ from support.random_weights import write_random_weights  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from worker.imaging.types import RgbImage  # noqa: E402
+from worker.inference.backends import BackendName  # noqa: E402
 from worker.inference.segmenter import Segmenter  # noqa: E402
 
 IS_CUDA: Final = os.environ.get("DEV", "cuda") != "cpu"  # noqa: TID251 - a benchmark's own variable
@@ -49,9 +50,9 @@ def weights() -> Path:
     return path
 
 
-def segmenter(precision: str = LOW) -> Segmenter:
+def segmenter(precision: str = LOW, backend: BackendName | Literal["auto"] = "auto") -> Segmenter:
     """Return a segmenter with random weights on the device."""
-    return Segmenter.load(weights(), device=DEVICE.type, precision=precision)
+    return Segmenter.load(weights(), device=DEVICE.type, precision=precision, backend=backend)
 
 
 def images(count: int) -> list[RgbImage]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from benchmarks.gpu.common import DEVICE, DTYPES, IS_CUDA, LOW, TOLERANCE, apart, emit, weights
 from benchmarks.gpu.common import images as photographs
-from shared.errors import DeviceLost, InferenceFailed
+from shared.errors import DeviceFull, DeviceLost, InferenceFailed
 from worker.inference.architectures import load_network
 from worker.inference.segmenter import Segmenter
 from worker.inference.torch_errors import PassFailed
@@ -40,7 +40,7 @@ class Recorded(nn.Module):
 
 def recorded(*, fails_on_white: bool = False) -> tuple[Recorded, Segmenter]:
     """Return a network that notes its batches, and a segmenter over it."""
-    network = load_network("isnet", weights(), DTYPES[LOW], on_cpu=not IS_CUDA)
+    network = load_network("isnet", weights(), DTYPES[LOW], fuse_for=None)
     noting = Recorded(network, fails_on_white=fails_on_white)
     segmenter = Segmenter(
         noting, device=DEVICE, dtype=DTYPES[LOW], weights_sha256="0" * 64, batch_size=_BATCH
@@ -65,8 +65,13 @@ def out_of_memory() -> None:
             torch.cuda.set_per_process_memory_fraction(peak / 2 / whole)
         else:
             held = torch.empty(max(1, free - peak // 2), dtype=torch.uint8, device=DEVICE)
-        found = [output.cpu() for output in segmenter.forward(prepared)]
-        torch.cuda.set_per_process_memory_fraction(1.0)
+        try:
+            found = [output.cpu() for output in segmenter.forward(prepared)]
+        except DeviceFull as err:
+            emit("out of memory", how=how, tried=network.tried[:], said=str(err)[:500], ok=False)
+            continue
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
         del held
         worst = max(apart(one, other) for one, other in zip(found, expected, strict=True))
         ok = worst <= TOLERANCE[LOW] and min(network.tried) < _BATCH

@@ -66,7 +66,9 @@ def network(way: str) -> None:
 
 def plain() -> nn.Module:
     """Return the network in the precision of a worker, on the device."""
-    network = load_network("isnet", weights(), DTYPES[LOW], on_cpu=not IS_CUDA).to(DEVICE)
+    network = load_network("isnet", weights(), DTYPES[LOW], fuse_for=None if IS_CUDA else "cpu").to(
+        DEVICE
+    )
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # not in its stub
 
 

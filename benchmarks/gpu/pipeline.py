@@ -17,7 +17,7 @@ import torch
 from torch.profiler import ProfilerActivity
 from torch.profiler import profile as profiling
 
-from benchmarks.gpu.common import IS_CUDA, LOW, emit, images, segmenter, synchronize
+from benchmarks.gpu.common import DEVICE, IS_CUDA, LOW, emit, images, segmenter, synchronize
 from benchmarks.products import jpeg, product
 from shared.job.options import PictureOptions
 from shared.job.record import ItemRecord
@@ -28,10 +28,11 @@ from worker.engine import Finished, ItemRequest, ItemResult
 from worker.engine.build import build_local_engine
 from worker.engine.engine import Engine
 from worker.inference.api import Model
+from worker.inference.backends import CANDIDATES, BackendName
 from worker.settings import WorkerSettings
 
 SIDE_PX = 2000 if IS_CUDA else 300
-SECONDS = 20.0 if IS_CUDA else 1.0
+SECONDS = 15.0 if IS_CUDA else 1.0
 """Length of the steady state that is measured."""
 MODEL = "isnet-general-use"
 _CORES = os.cpu_count() or 1
@@ -89,8 +90,13 @@ class _network(AbstractContextManager[None]):  # noqa: N801 - used like a functi
 
 
 def launches() -> None:
-    """Measure the device's thread beside threads that hold Python's lock."""
-    used = segmenter()
+    """Measure the device's thread beside threads that hold Python's lock, by back end."""
+    for backend in CANDIDATES[DEVICE.type]:
+        _launches(backend)
+
+
+def _launches(backend: BackendName) -> None:
+    used = segmenter(backend=backend)
     batch = [used.prepare(each) for each in images(16 if IS_CUDA else 1)]
     used.forward(batch)
     for threads in (0, 4, 16) if IS_CUDA else (0, 2):
@@ -99,14 +105,15 @@ def launches() -> None:
         for worker in workers:
             worker.start()
         begun_s, passes = time.perf_counter(), 0
-        while not passes or time.perf_counter() - begun_s < SECONDS / 8:
+        while not passes or time.perf_counter() - begun_s < SECONDS / 16:
             used.forward(batch)
             passes += 1
         rate = passes * len(batch) / (time.perf_counter() - begun_s)
         stopped.set()
         for worker in workers:
             worker.join()
-        emit("launches", python_threads=threads, batch=len(batch), images_s=round(rate, 1))
+        facts = {"backend": backend, "python_threads": threads, "batch": len(batch)}
+        emit("launches", **facts, images_s=round(rate, 1))
 
 
 def _spin(stopped: threading.Event) -> None:
@@ -156,7 +163,7 @@ class SourcesOnly(StoreWrapper):
         return "etag"
 
 
-def engine(edges: Literal["source", "estimate"]) -> None:
+def engine(edges: Literal["source", "estimate"], backend: BackendName) -> None:
     """Run the product's stages over a store in memory, in one process."""
     settings = WorkerSettings.from_env(
         {
@@ -168,7 +175,7 @@ def engine(edges: Literal["source", "estimate"]) -> None:
         }
     )
     sources = [jpeg(product(number, SIDE_PX)) for number in range(16 if IS_CUDA else 2)]
-    used = segmenter()
+    used = segmenter(backend=backend)
     model = Model(name=MODEL, licence="", segmenter=used)
     spec = JobSpec(
         input_bucket="inbox",
@@ -181,7 +188,7 @@ def engine(edges: Literal["source", "estimate"]) -> None:
         ItemRequest(job_id="j", sequence=1, spec=spec, index=n, image_key=f"{n}.jpg", model=model)
         for n in range(10**9)
     )
-    _run_for(running, requests, seconds=SECONDS / 4)
+    _run_for(running, requests, seconds=SECONDS / 5)
     cpu_s = time.process_time()
     ends, took_s = _run_for(running, requests, seconds=SECONDS)
     cpu_s = time.process_time() - cpu_s
@@ -190,6 +197,7 @@ def engine(edges: Literal["source", "estimate"]) -> None:
     emit(
         "engine",
         edges=edges,
+        backend=backend,
         images=len(ends),
         images_s=round(len(ends) / took_s, 1),
         cpu_ms=round(1000 * cpu_s / len(ends), 1),

@@ -8,25 +8,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from benchmarks.gpu.common import DEVICE, IS_CUDA, synchronize
-from worker.inference.architectures.isnet.network import Block
+from benchmarks.gpu.common import DEVICE, IS_CUDA
+from worker.inference.architectures.isnet.fuse_cuda import fuse_cuda
+from worker.inference.architectures.isnet.network import Network
+from worker.inference.graphs import Graphs
 
 Run = Callable[[Tensor], Tensor]
-
-
-class CudnnBlock(nn.Module):
-    """A block whose convolution, bias and ReLU are one call of cuDNN."""
-
-    def __init__(self, block: Block) -> None:
-        super().__init__()
-        self._conv = block.conv_s1
-
-    def forward(self, *parts: Tensor) -> Tensor:
-        conv = self._conv
-        joined = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-        return torch.cudnn_convolution_relu(
-            joined, conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups
-        )
 
 
 def eager(network: nn.Module, _like: Tensor) -> Run:
@@ -41,39 +28,18 @@ def benchmarked(network: nn.Module, _like: Tensor) -> Run:
 
 
 def fused(network: nn.Module, _like: Tensor) -> Run:
-    """Fuse convolution, bias and ReLU; changes *network*."""
-    for parent in [network, *network.children()]:
-        for name, part in list(parent.named_children()):
-            if isinstance(part, Block):
-                setattr(parent, name, CudnnBlock(part))
-    return network
+    """Fuse convolution, bias and ReLU as the product does; changes *network*."""
+    return fuse_cuda(cast("Network", network))
 
 
-def graph(network: nn.Module, like: Tensor) -> Run:
-    """Record one pass as a CUDA graph, and replay it."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    given = like.clone(memory_format=torch.preserve_format)
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            network(given)
-    synchronize()
-    recorded = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(recorded):
-        result = network(given)
-
-    def replay(batch: Tensor) -> Tensor:
-        given.copy_(batch)
-        recorded.replay()
-        return result
-
-    return replay
+def graph(network: nn.Module, _like: Tensor) -> Run:
+    """Record passes as CUDA graphs, as the product does."""
+    return Graphs(network)
 
 
-def fused_graph(network: nn.Module, like: Tensor) -> Run:
+def fused_graph(network: nn.Module, _like: Tensor) -> Run:
     """Record the fused network."""
-    torch.backends.cudnn.benchmark = True
-    return graph(cast("nn.Module", fused(network, like)), like)
+    return Graphs(fuse_cuda(cast("Network", network)))
 
 
 def compiled(network: nn.Module, _like: Tensor) -> Run:

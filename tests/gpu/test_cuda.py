@@ -11,6 +11,8 @@ from support.random_weights import write_random_weights
 
 from worker.inference.architectures.isnet.fold import build
 from worker.inference.architectures.isnet.tensors import load_state_dict
+from worker.inference.backends import LEVELS
+from worker.inference.pixels import preprocess
 from worker.inference.segmenter import Segmenter
 
 pytestmark = [
@@ -36,7 +38,8 @@ def on_cpu(weights):
 
 
 def outputs_of(segmenter, images):
-    outputs = segmenter.forward([segmenter.prepare(image) for image in images])
+    """Return the outputs for images that a CPU prepares: devices round a few pixels otherwise."""
+    outputs = segmenter.forward([preprocess.prepare(image) for image in images])
     return [output.cpu() for output in outputs]
 
 
@@ -49,6 +52,25 @@ def test_outputs_equal_those_of_a_cpu(weights, on_cpu, precision):
     assert [output.dtype for output in found] == [torch.float32] * 4
     for one, other in zip(found, expected, strict=True):
         assert float((one - other).abs().max()) <= TOLERANCE[precision]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "fp32"])
+@pytest.mark.parametrize("backend", ["fused", "graph"])
+def test_a_back_end_has_the_outputs_of_the_plain_one(weights, backend, precision):
+    """For any batch size, and when buffers are used again."""
+    plain = Segmenter.load(weights, device="cuda", precision=precision, backend="eager")
+    other = Segmenter.load(weights, device="cuda", precision=precision, backend=backend)
+    expected = outputs_of(plain, [photograph(name) for name in NAMES[:4]])
+    kept = []
+    for size in (1, 3, 5, 8, 16):
+        for first in range(2):
+            numbers = [(first + n) % 4 for n in range(size)]
+            prepared = [preprocess.prepare(photograph(NAMES[n])) for n in numbers]
+            kept.append((numbers, other.forward(prepared)))
+    for numbers, found in kept:
+        for number, output in zip(numbers, found, strict=True):
+            levels = 255 * float((output.cpu() - expected[number]).abs().max())
+            assert levels <= LEVELS[precision]
 
 
 @pytest.mark.parametrize("size", [(1, 3000), (700, 1300), (2000, 1999), (5000, 4000)])

@@ -60,15 +60,14 @@ class BatchRunner:
         while len(outputs) < len(batch):
             part = batch[len(outputs) : len(outputs) + self._limit]
             done = self._try(part)
-            if done is None:
+            if isinstance(done, str):
+                message = "batch halved" if len(part) > 1 else "image does not fit"
+                logger.warning(message, extra={"batch_size": len(part), "cause": done})
+                self._free()
                 if len(part) == 1:
-                    self._free()
                     raise DeviceFull(f"{self._device} has no memory for one image")
                 self._limit = max(1, len(part) // 2)
                 self._good_batches = 0
-                facts = {"batch_size": len(part), "cause": f"{self._device} is out of memory"}
-                logger.warning("batch halved", extra=facts)
-                self._free()
             else:
                 self._grow(len(part))
                 outputs += done
@@ -87,14 +86,14 @@ class BatchRunner:
             self._limit += 1
             self._good_batches = 0
 
-    def _try(self, part: Sequence[Tensor]) -> list[Tensor] | None:
-        """Return the outputs, or None if *part* does not fit."""
+    def _try(self, part: Sequence[Tensor]) -> list[Tensor] | str:
+        """Return the outputs, or what the device says if *part* does not fit."""
         try:
             with translated(self._device, "in the network"):
                 outputs = self._run(part)
                 is_finite = all(math.isfinite(float(output.sum())) for output in outputs)
-        except MemoryError:
-            return None
+        except MemoryError as err:
+            return str(err)  # the error itself would keep the memory of the pass
         if not is_finite:
             raise PassFailed(
                 f"{self._device} returned a value that is not finite ({self._precision})"

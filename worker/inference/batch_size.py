@@ -4,13 +4,13 @@ On CUDA it is fixed; `batch_runner` halves it while memory is short. For a CPU, 
 to process in parallel is measured once and stored, and the batch size follows from it.
 """
 
-import json
 import logging
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
+
+from worker.inference.stored import read_results, write_results
 
 logger = logging.getLogger(__name__)
 
@@ -81,13 +81,7 @@ def fastest_batch_size(
 
 def known_batch_sizes(home: Path) -> dict[str, int]:
     """Return the stored sizes by circumstances; none if the file is missing or not valid."""
-    try:
-        known = json.loads((home / FILE_NAME).read_text())
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(known, dict):
-        return {}
-    return {name: size for name, size in known.items() if size in SIZES}
+    return read_results(home / FILE_NAME, SIZES)
 
 
 def stored_batch_size(home: Path, circumstances: str, measure: Callable[[], int | None]) -> int:
@@ -109,13 +103,7 @@ def stored_batch_size(home: Path, circumstances: str, measure: Callable[[], int 
         )
         return 1
     logger.info("batch size measured", extra={"batch_size": size, "cause": circumstances})
-    path = home / FILE_NAME
-    part = path.with_name(f".{FILE_NAME}.{os.getpid()}")
-    try:
-        part.write_text(json.dumps(known | {circumstances: size}, indent=2) + "\n")
-        part.replace(path)
-    except OSError as err:
-        logger.info("batch size not stored", extra={"cause": str(err)})
+    write_results(home / FILE_NAME, known | {circumstances: size})
     return size
 
 

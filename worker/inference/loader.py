@@ -1,5 +1,7 @@
 """Load models, and report which ones this worker cannot serve."""
 
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,8 +22,11 @@ from worker.resources import allowed_cores
 from worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
+    from worker.inference.backends import BackendName
     from worker.inference.segmenter import Segmenter
 
+NOISE_PX: Final = 1024
+"""Side of the image that back ends are compared with."""
 WARM_PX: Final = 64
 """Side of the warm-up image; the network's input always has the same size."""
 
@@ -64,7 +69,8 @@ class Loader:
                 f"{name}: its licence {model.licence} forbids commercial use, and RMBG_COMMERCIAL=1"
             )
         path, sha256 = self._weights(model)
-        segmenter = Segmenter.load(
+        load = partial(
+            Segmenter.load,
             path,
             architecture=model.architecture,
             device=self._settings.device,
@@ -72,6 +78,10 @@ class Loader:
             threads=allowed_cores(),
             weights_sha256=sha256,
         )
+        segmenter = load(backend=self._settings.backend)
+        if segmenter.device != "cpu" and self._settings.backend == "auto":
+            found = self._backend(segmenter, load)
+            segmenter = segmenter if found == segmenter.backend else load(backend=found)
         if self._warm_up and (self._settings.measure or segmenter.device != "cpu"):
             # The first pass does one-time set-up, and fails if the device cannot be used.
             segmenter.check()
@@ -94,6 +104,25 @@ class Loader:
             lambda: fastest_batch_size(
                 lambda size: segmenter.run_once([blank] * size), threads=segmenter.threads
             ),
+        )
+
+    def _backend(self, segmenter: "Segmenter", load: Callable[..., "Segmenter"]) -> "BackendName":
+        """Return the back end of a GPU: as stored, else measured if it may be."""
+        from worker.inference import backends  # noqa: PLC0415 - imports torch
+
+        def measure() -> "BackendName":
+            noise = np.random.default_rng(0).integers(0, 256, (NOISE_PX, NOISE_PX, 3), np.uint8)
+            return backends.fastest_backend(
+                backends.CANDIDATES["cuda"],
+                lambda name: load(backend=name).run_once,
+                [segmenter.prepare(noise)] * segmenter.batch_size,
+                levels=backends.LEVELS[segmenter.precision],
+            )
+
+        return backends.stored_backend(
+            self._settings.services.home,
+            f"{segmenter.circumstances}, rmbg-queue {version('rmbg-queue')}",
+            measure if self._settings.measure else None,
         )
 
     def refused(self) -> dict[str, str]:

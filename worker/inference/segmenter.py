@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, Self, TypeVar, cast
+from typing import Final, Literal, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,13 @@ from shared.models.weights import file_sha256
 from worker.imaging.types import RgbImage, Segmented
 from worker.inference.api import Output, Prepared
 from worker.inference.architectures import load_network
+from worker.inference.backends import BackendName, fuses_for, pick_backend
 from worker.inference.batch_runner import BatchRunner
 from worker.inference.batch_size import INITIAL_BATCH_SIZES, batch_size_for
 from worker.inference.devices import pick_device, pick_dtype, precision_name
 from worker.inference.diagnosis import Diagnosis
 from worker.inference.forward import Forward
+from worker.inference.graphs import Graphs
 from worker.inference.pixels import postprocess, preprocess
 from worker.inference.pixels.on_device import OnDevice
 from worker.inference.streams import Streams
@@ -45,6 +47,7 @@ class Segmenter:
         batch_size: Maximum batch size; by default 1 on a CPU, 16 on CUDA.
         threads: If not 0, `Streams` divides these threads among the images of a batch.
         on_device: Prepares and finishes on the device; if None, the CPU does.
+        backend: Back end of *network*.
         load_precise: Loads the network in fp32, for images that *network* fails on; by default
             they are run again with *network*.
     """
@@ -60,8 +63,10 @@ class Segmenter:
         threads: int = 0,
         on_device: OnDevice | None = None,
         load_precise: Callable[[], nn.Module] | None = None,
+        backend: BackendName = "eager",
     ) -> None:
         self.device = str(device)
+        self.backend = backend
         self.precision = precision_name(dtype)
         self.weights_sha256 = weights_sha256
         self.threads = threads
@@ -98,8 +103,11 @@ class Segmenter:
 
     @property
     def circumstances(self) -> str:
-        """What its speed depends on besides the processor, readable and usable as a key."""
-        return f"{self.threads} threads, {self.precision}, torch {torch.__version__}"
+        """What its speed depends on besides a CPU's name, readable and usable as a key."""
+        if self._streams is not None:
+            return f"{self.threads} threads, {self.precision}, torch {torch.__version__}"
+        name = torch.cuda.get_device_name(self.device)
+        return f"{name}, {self.batch_size} images, {self.precision}, torch {torch.__version__}"
 
     @classmethod
     def load(
@@ -111,6 +119,7 @@ class Segmenter:
         precision: str = "auto",
         threads: int | None = None,
         weights_sha256: str | None = None,
+        backend: BackendName | Literal["auto"] = "auto",
     ) -> Self:
         """Load weights onto a device.
 
@@ -121,6 +130,7 @@ class Segmenter:
             precision: See `pick_dtype`.
             threads: Maximum number of threads on a CPU; torch's own number if that is lower.
             weights_sha256: SHA-256 of the weights' source, for records; None: that of *path*.
+            backend: See `pick_backend`.
 
         Raises:
             WeightsInvalid: If the file does not hold weights of this network.
@@ -128,7 +138,8 @@ class Segmenter:
             DeviceUnsupported: If the driver or the device does not suit torch.
             DeviceLost: If the device cannot be used.
             DeviceFull: If the device has no memory for the weights.
-            InvalidOption: If the name of the device or precision is unknown.
+            InvalidOption: If the name of the device or precision is unknown, or the device does
+                not have the back end.
         """
         where = pick_device(device)
         dtype = pick_dtype(precision, where)
@@ -136,13 +147,18 @@ class Segmenter:
             # By default cuDNN computes fp32 as TF32, with the mantissa of fp16.
             torch.backends.cudnn.allow_tf32 = False
         on_cpu = where.type == "cpu"
-        network = load_network(architecture, path, dtype, on_cpu=on_cpu)
-        precise = partial(load_network, architecture, path, torch.float32, on_cpu=on_cpu)
+        backend = pick_backend(backend, where.type)
+        fuse_for = fuses_for(backend, where.type)
+        network = load_network(architecture, path, dtype, fuse_for=fuse_for)
+        precise = partial(
+            load_network, architecture, path, torch.float32, fuse_for=fuse_for if on_cpu else None
+        )
         sha256 = weights_sha256 or file_sha256(path)
         try:
             with translated(str(where), "loading the weights", fault=DeviceLost):
                 return cls(
-                    network,
+                    Graphs(network) if backend == "graph" else network,
+                    backend=backend,
                     device=where,
                     dtype=dtype,
                     weights_sha256=sha256,

@@ -118,6 +118,7 @@ def test_a_value_that_is_not_the_default_does_change_something(name):
         "RMBG_OBJECTS": "boto3",
         "RMBG_DEVICE": "cpu",
         "RMBG_PRECISION": "fp32",
+        "RMBG_BACKEND": "eager",
     }
     value = other.get(name) or next(
         value for value in ("1", "7", "elsewhere") if f"`{value}`" != DOCUMENTED[name][1]

@@ -24,7 +24,7 @@ from pathlib import Path
 sys.path[:] = sys.argv[2:]
 from worker.inference.architectures import load_network
 import torch
-load_network("isnet", Path(sys.argv[1]), torch.float32, on_cpu=True)
+load_network("isnet", Path(sys.argv[1]), torch.float32, fuse_for='cpu')
 print("onnx" in sys.modules)
 """
 
