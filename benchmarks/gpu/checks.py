@@ -9,7 +9,7 @@ from typing import Final
 
 import torch
 
-from benchmarks.gpu import facts, faults, masks, pipeline
+from benchmarks.gpu import facts, faults, masks, pipeline, pixels
 from benchmarks.gpu.common import DEVICE, weights
 from benchmarks.gpu.network import network
 from benchmarks.gpu.ways import WAYS
@@ -32,6 +32,7 @@ CHECKS: Final[dict[str, Callable[[], object]]] = {
     "engine-source-eager": partial(pipeline.engine, "source", "eager"),
     "engine-source": partial(pipeline.engine, "source", BEST),
     "engine-estimate": partial(pipeline.engine, "estimate", BEST),
+    "pixels": pixels.pixels,
     "profile": pipeline.profile,
 }
 

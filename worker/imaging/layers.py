@@ -28,7 +28,7 @@ Window: TypeAlias = tuple[slice, slice]
 _Weighted: TypeAlias = npt.NDArray[np.uint16]
 """``(pixels, 4)`` uint16: colour times weight, and the weight (0..255)."""
 
-_FEW: Final = np.float32(1e-3)
+FEW: Final = np.float32(1e-3)
 """Weight of the source's colour in every average, which decides where all weights are 0."""
 
 
@@ -82,7 +82,7 @@ class Layers:
         self._shares = self._alpha / power, self._clearness / power
         # Rounded up, so that a soft pixel always contributes to its own average.
         self._weights = np.ceil(255 * powers[0]), np.ceil(255 * powers[1])
-        self._few_of_source = _FEW * self.source
+        self._few_of_source = FEW * self.source
         self._layers = _solid(pixels, alphas)
 
     def assign(self, colours: tuple[Colours, Colours]) -> None:
@@ -131,7 +131,7 @@ class Layers:
         totals = _planes(sums)
         average: Colours = totals[:3]
         average += self._few_of_source
-        average /= totals[3] + _FEW
+        average /= totals[3] + FEW
         return average
 
 
