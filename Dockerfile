@@ -1,4 +1,5 @@
-# Builds two images from one wheel: `--target producer` (no torch) and `--target worker`.
+# Builds three images from one wheel: `--target producer` and `--target gateway` (no torch), and
+# `--target worker`.
 # TORCH_INDEX selects the torch build (CPU or a CUDA version).
 # Include weights in the image with --build-arg BAKE=isnet-general-use.
 ARG PYTHON=python:3.11-slim-bookworm
@@ -31,6 +32,21 @@ USER rmbg
 WORKDIR /work
 HEALTHCHECK NONE
 CMD ["rmbg", "--help"]
+
+FROM producer AS gateway
+USER root
+COPY constraints.txt /tmp/constraints.txt
+COPY --from=wheel /wheel /tmp/wheel
+RUN set -eu; \
+    wheel=$(ls /tmp/wheel/*.whl); \
+    pip install -c /tmp/constraints.txt "$wheel[gateway]"; \
+    rm -r /tmp/wheel /tmp/constraints.txt
+ENV RMBG_GATEWAY_HOST=0.0.0.0
+USER rmbg
+EXPOSE 8080 9102
+HEALTHCHECK --interval=15s --timeout=10s --retries=3 --start-period=15s \
+  CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:9102/readyz', timeout=8)"]
+CMD ["rmbg-gateway"]
 
 FROM base AS worker
 # Package index with CPU builds of torch. Empty: use the configured index.

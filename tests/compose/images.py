@@ -7,6 +7,7 @@ from typing import Final
 from commands import CheckFailed, docker, report, run
 
 PRODUCER: Final = "rmbg-queue-producer"
+GATEWAY: Final = "rmbg-queue-gateway"
 WORKER: Final = "rmbg-queue-worker"
 BASE: Final = "python:3.11-slim-bookworm"
 PRODUCER_LIMIT_MB: Final = 75
@@ -27,19 +28,20 @@ print(*folders)
 
 def check_images() -> None:
     """Check sizes, users and contents."""
-    megabytes = {image: _megabytes(image) for image in (BASE, PRODUCER, WORKER)}
+    megabytes = {image: _megabytes(image) for image in (BASE, PRODUCER, GATEWAY, WORKER)}
     report("images, MB", megabytes)
     if megabytes[PRODUCER] - megabytes[BASE] > PRODUCER_LIMIT_MB:
         raise CheckFailed(f"the producer adds over {PRODUCER_LIMIT_MB} MB to its base")
-    for image in (PRODUCER, WORKER):
+    for image in (PRODUCER, GATEWAY, WORKER):
         user = docker("run", "--rm", image, "id", "-u")
         if user in ("", "0"):
             raise CheckFailed(f"{image} runs as user {user!r}")
         report(image, "has the packages in", docker("run", "--rm", image, "python", "-c", ORIGIN))
     docker("run", "--rm", PRODUCER, "python", "-c", CREDENTIALS)
-    torch = run("docker", "run", "--rm", PRODUCER, "python", "-c", "import torch", accepted=(0, 1))
-    if "No module named 'torch'" not in torch.stderr:
-        raise CheckFailed("the producer's image contains torch")
+    for image in (PRODUCER, GATEWAY):
+        torch = run("docker", "run", "--rm", image, "python", "-c", "import torch", accepted=(0, 1))
+        if "No module named 'torch'" not in torch.stderr:
+            raise CheckFailed(f"{image} contains torch")
 
 
 def _megabytes(image: str) -> int:

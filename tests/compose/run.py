@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+import httpx
 import prometheus
 from commands import CheckFailed, Compose, docker, report, wait_for
 from containers import check_ports, check_worker, leases, stop, wait_healthy
@@ -28,12 +29,14 @@ from shared.objects import S3Store
 
 COPIES: Final = 3
 """Copies of each photograph in a job: enough that a worker can be killed in the middle of it."""
+GATEWAY_URL: Final = "http://127.0.0.1:8080"
+UNAUTHORIZED: Final = 401
 BUILD_S: Final = 300.0
 
 
 def check_all(compose: Compose, store: S3Store) -> None:
     """Build, run, kill, scale and stop, and check the results."""
-    compose("build", "worker", "producer", timeout_s=BUILD_S)
+    compose("build", "worker", "producer", "gateway", timeout_s=BUILD_S)
     check_images()
     prometheus.check_alerts()
     compose("up", "-d", "redis", "s3", "worker")
@@ -44,6 +47,7 @@ def check_all(compose: Compose, store: S3Store) -> None:
     prometheus.check_scraped(workers=2)
     check_ports(also=frozenset({"127.0.0.1:9090"}))
     check_stop(compose, store)
+    check_gateway(compose)
 
 
 def check_kill(compose: Compose, store: S3Store) -> None:
@@ -70,6 +74,18 @@ def check_stop(compose: Compose, store: S3Store) -> None:
     report("after the stop", status(compose, job))
     wait_for("the other worker finished the job", lambda: status(compose, job)["state"] == "done")
     check_results(compose, store, job)
+
+
+def check_gateway(compose: Compose) -> None:
+    """Start the gateway, and call it with a key."""
+    compose("up", "-d", "gateway")
+    wait_healthy(compose, {"gateway": 1})
+    key = compose.rmbg("keys", "create", "shop").split()[-1]
+    url = f"{GATEWAY_URL}/v1/models"
+    answer, unknown = httpx.get(url, headers={"Authorization": f"Bearer {key}"}), httpx.get(url)
+    report("the gateway answers", answer.status_code, unknown.status_code)
+    if MODEL not in answer.text or unknown.status_code != UNAUTHORIZED:
+        raise CheckFailed(f"the gateway answered {answer.status_code}: {answer.text}")
 
 
 def submit(compose: Compose, store: S3Store, prefix: str) -> str:
@@ -111,7 +127,7 @@ def compose_command() -> list[str]:
 def print_failure(compose: Compose, err: CheckFailed) -> None:
     """Print the error and the last lines of every service's log."""
     print(f"compose test failed: {err}")
-    for service in ("worker", "redis", "s3", "prometheus"):
+    for service in ("worker", "gateway", "redis", "s3", "prometheus"):
         logs = ("--profile", "metrics", "logs", "--tail", "30", service)
         print(compose(*logs, accepted=(0, 1))[-3000:])
 
