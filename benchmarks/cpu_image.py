@@ -69,7 +69,7 @@ def calls_of(data: bytes, output: np.ndarray) -> dict[str, Callable[[], Any]]:
         "finish mask": lambda: postprocess.finish(output, height, width, stretch="guarded").mask,
         "measure mask": lambda: imaging.measure(mask, segmented.low, segmented.high, Thresholds()),
         "compose: foreground": lambda: foreground(image, mask),
-        "compose": lambda: imaging.compose(image, mask, options),
+        "compose": lambda: imaging.compose(image, mask, options, compose),
         "encode cutout": lambda: encode_png(cutout, texts={}, level="fast"),
         "encode mask": lambda: encode_png(mask, texts={}, level="fast"),
         "colours for recipes": lambda: edge_colours(image, mask),

@@ -176,7 +176,7 @@ def engine(edges: Literal["source", "estimate"], backend: BackendName) -> None:
     )
     sources = [jpeg(product(number, SIDE_PX)) for number in range(16 if IS_CUDA else 2)]
     used = segmenter(backend=backend)
-    model = Model(name=MODEL, licence="", segmenter=used)
+    model = Model(name=MODEL, licence="", segmenter=used, compose=used.compose)
     spec = JobSpec(
         input_bucket="inbox",
         output_bucket="cutouts",

@@ -83,7 +83,7 @@ class QuickImaging:
     def measure(self, *_):
         return {"verdict": "fine"}
 
-    def compose(self, image, mask, _options):
+    def compose(self, image, mask, _options, _compose):
         return np.dstack([image, mask])
 
     def encode(self, pixels, _texts, _metadata, _options):

@@ -206,7 +206,8 @@ class _Rendering:
         options = self._spec.options
         if self.given.origin == "alpha":
             options = options.model_copy(update={"edges": "source"})
-        return self.imaging.compose(self.payload.image.pixels, self.given.mask, options)
+        image, compose = self.payload.image.pixels, self.request.model.compose
+        return self.imaging.compose(image, self.given.mask, options, compose)
 
     @cached_property
     def _source(self) -> RenderSource:

@@ -1,6 +1,6 @@
 """Combine an image and its mask into a cutout."""
 
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 import cv2
 import numpy as np
@@ -15,6 +15,13 @@ _VALUES: Final = np.arange(256, dtype=np.uint8)
 _SOLID_VALUES: Final = np.where(_VALUES <= CLEAR, 0, np.where(_VALUES >= SOLID, 255, _VALUES))
 _BAND_ROWS: Final = 32
 """Rows processed at a time, which fit the cache."""
+
+
+class Compose(Protocol):
+    """A way to make cutouts: `compose`, or one that equals it and runs elsewhere; thread-safe."""
+
+    def __call__(self, image: RgbImage, mask: Mask, *, edges: Edges) -> Cutout:
+        """Return a cutout; see `compose`."""
 
 
 def compose(image: RgbImage, mask: Mask, *, edges: Edges = "source") -> Cutout:

@@ -9,7 +9,7 @@ from shared.job.thresholds import Thresholds
 from shared.recipes import Recipe
 from shared.recipes.values import Size
 from worker.imaging.backgrounds import Backgrounds
-from worker.imaging.compose import combine, compose, solid
+from worker.imaging.compose import Compose, combine, solid
 from worker.imaging.decode import (
     FLATTENED,
     DecodedImage,
@@ -95,8 +95,13 @@ class ImageOperations:
         reasons = {"reasons": "; ".join(verdict.reasons)} if verdict.reasons else {}
         return figures.to_json() | {"verdict": verdict.verdict} | reasons
 
-    def compose(self, image: RgbImage, mask: Mask, options: PictureOptions) -> Cutout:
-        """Return the cutout of *image*, with *mask* as its alpha, made `solid` if so configured."""
+    def compose(
+        self, image: RgbImage, mask: Mask, options: PictureOptions, compose: Compose
+    ) -> Cutout:
+        """Return the cutout of *image*, with *mask* as its alpha, made `solid` if so configured.
+
+        *compose* is that of the item's model.
+        """
         alpha = solid(mask) if options.solid == "on" else mask
         return compose(image, alpha, edges=options.edges)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from worker.imaging.compose import Compose, compose
 from worker.imaging.types import RgbImage, Segmented
 
 Prepared: TypeAlias = object
@@ -58,3 +59,8 @@ class Model:
     name: str
     licence: str
     segmenter: Segmenter
+    compose: Compose = compose
+    """Makes cutouts, on the model's device where that is faster.
+
+    Raises `DeviceLost` if the device fails; the image is not the cause.
+    """

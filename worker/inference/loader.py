@@ -87,7 +87,9 @@ class Loader:
             segmenter.check()
         if segmenter.device == "cpu":
             segmenter.set_parallel_images(self._parallel_images(segmenter))
-        return Model(name=name, licence=model.licence, segmenter=segmenter)
+        return Model(
+            name=name, licence=model.licence, segmenter=segmenter, compose=segmenter.compose
+        )
 
     def _parallel_images(self, segmenter: "Segmenter") -> int:
         """Return how many images a CPU processes at once: as stored, else measured if it may be."""

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from shared.errors import DeviceFull, DeviceLost
 from shared.models.weights import file_sha256
-from worker.imaging.types import RgbImage, Segmented
+from worker.imaging.compose import Edges, compose
+from worker.imaging.types import Cutout, Mask, RgbImage, Segmented
 from worker.inference.api import Output, Prepared
 from worker.inference.architectures import load_network
 from worker.inference.backends import BackendName, fuses_for, pick_backend
@@ -38,15 +39,15 @@ the number that was set last, which may be the share of one image."""
 class Segmenter:
     """Finds the foreground of images.
 
-    `prepare` and `finish` are thread-safe; call `forward` from one thread only. On CUDA, `load`
-    returns a segmenter that prepares and finishes on the device, except for very large images and
-    when the device is out of memory.
+    `prepare`, `finish` and `compose` are thread-safe; call `forward` from one thread only. On CUDA,
+    `load` returns a segmenter that does these on the device, except for very large images and when
+    the device is out of memory.
 
     Args:
         network: See `worker.inference.forward.Forward`; also for *device* and *dtype*.
         batch_size: Maximum batch size; by default 1 on a CPU, 16 on CUDA.
         threads: If not 0, `Streams` divides these threads among the images of a batch.
-        on_device: Prepares and finishes on the device; if None, the CPU does.
+        on_device: Prepares, finishes and composes on the device; if None, the CPU does.
         backend: Back end of *network*.
         load_precise: Loads the network in fp32, for images that *network* fails on; by default
             they are run again with *network*.
@@ -221,6 +222,15 @@ class Segmenter:
         with translated(self.device, "outside the network", fault=DeviceLost):
             on_cpu = tensor.cpu()
         return postprocess.finish(on_cpu.numpy(), height, width, stretch=stretch)
+
+    def compose(self, image: RgbImage, mask: Mask, *, edges: Edges) -> Cutout:
+        """Return a cutout; see `Model.compose`. Only estimated edges are worth the transfer."""
+        composed: Cutout | None = None
+        if edges == "estimate":
+            composed = self._try_on_device(
+                mask.size, lambda device: device.compose(image, mask, edges=edges)
+            )
+        return compose(image, mask, edges=edges) if composed is None else composed
 
     def _try_on_device(self, pixels: int, call: Callable[[OnDevice], T]) -> T | None:
         """Return the result of *call* on the device, or None if the CPU is to do the work."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from support.jobs import spec
 from support.pictures import encoded, photo
 
 from shared.errors import WorkerUnfit
+from shared.job.options import PictureOptions
 from shared.job.outputs import RecipeOutput
 from shared.job.spec import ImageOutput, Naming
 from shared.objects.object_metadata import PARAMS
@@ -78,6 +80,24 @@ def test_an_item_has_the_mask_and_each_output_as_its_recipe_says(harness):
     facts = record.outputs["tile"]
     assert (facts.width, facts.height, facts.format) == (*image.size, "webp")
     assert facts.bytes == len(harness.store.get("cutouts", "ComfyUI/tile/a.jpg.webp").data)
+
+
+def test_a_cutout_is_made_by_the_way_of_its_model(harness):
+    """On CUDA that is the device's."""
+    asked = []
+
+    def compose_red(image, mask, *, edges):
+        asked.append(edges)
+        return np.dstack([np.full_like(image, (255, 0, 0)), mask])
+
+    harness.model = replace(harness.model, compose=compose_red)
+    options = PictureOptions(edges="estimate")
+    harness.record(harness.image("a.jpg"), job=job(options=options))
+
+    (key,) = (key for key in cutouts(harness) if "mask" not in key)
+    cutout = Image.open(io.BytesIO(harness.store.get("cutouts", key).data))
+    assert asked == ["estimate"]
+    assert cutout.getpixel((0, 0))[:3] == (255, 0, 0)
 
 
 def test_a_failed_check_is_in_the_record_and_holds_the_output(harness):

@@ -39,3 +39,9 @@ def test_a_worker_tries_a_blank_image(load):
 
 def test_a_cpu_without_measurements_does_not(load):
     assert load("0").segmenter.device == "cpu"
+
+
+def test_cutouts_of_a_model_are_made_where_its_segmenter_decides(load):
+    model = load("0")
+
+    assert model.compose == model.segmenter.compose

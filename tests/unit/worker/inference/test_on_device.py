@@ -1,12 +1,16 @@
 """The device's preprocessing and postprocessing, run on the CPU, gives the same results."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 from support.outputs import soft_output
 from support.photographs import NAMES, enlarged, photograph
+from support.soft_masks import soft_mask
 
 from shared.errors import DeviceLost
+from worker.imaging.compose import Edges, compose
 from worker.inference.pixels import postprocess, preprocess
 from worker.inference.pixels.on_device import OnDevice
 from worker.inference.pixels.postprocess import EMPTY_BELOW
@@ -33,6 +37,9 @@ class Broken(OnDevice):
     def finish(self, output, height, width, *, stretch):
         raise self._error
 
+    def compose(self, image, mask, *, edges):
+        raise self._error
+
 
 class Counting(OnDevice):
     """Records the sizes that it is called with."""
@@ -48,6 +55,10 @@ class Counting(OnDevice):
     def finish(self, output, height, width, *, stretch):
         self.calls.append((height, width))
         return super().finish(output, height, width, stretch=stretch)
+
+    def compose(self, image, mask, *, edges):
+        self.calls.append(edges)
+        return super().compose(image, mask, edges=edges)
 
 
 class Brightness(torch.nn.Module):
@@ -146,6 +157,37 @@ def test_a_segmenter_prepares_and_finishes_on_its_device():
     assert np.abs(mask.astype(int) - mask_of(segmenter(None), image)).max() <= 1
 
 
+def test_a_segmenter_composes_estimated_edges_on_its_device():
+    """The transfer of an image takes longer than all other ways to compose it."""
+    device = Counting()
+    image = photograph("flower")
+    mask = soft_mask(*image.shape[:2])
+    for edges in get_args(Edges):
+        found = segmenter(device).compose(image, mask, edges=edges)
+        assert np.array_equal(found, compose(image, mask, edges=edges))
+
+    assert device.calls == ["estimate"]
+
+
+def test_a_segmenter_without_a_device_composes_on_the_cpu():
+    image = photograph("flower")
+    mask = soft_mask(*image.shape[:2])
+
+    found = segmenter(None).compose(image, mask, edges="estimate")
+
+    assert np.array_equal(found, compose(image, mask, edges="estimate"))
+
+
+@pytest.mark.parametrize("error", ["CUDA out of memory. Tried to allocate 2 GiB", "odd sizes"])
+def test_the_cpu_composes_when_the_device_cannot(error):
+    image = photograph("flower")
+    mask = soft_mask(*image.shape[:2])
+
+    found = segmenter(Broken(error)).compose(image, mask, edges="estimate")
+
+    assert np.array_equal(found, compose(image, mask, edges="estimate"))
+
+
 def test_very_large_images_are_processed_on_the_cpu():
     """As floats, several at once would take gigabytes of device memory."""
     device = Counting()
@@ -175,6 +217,8 @@ def test_the_device_is_lost_if_it_fails_in_a_test_after_an_image_too():
 
     with pytest.raises(DeviceLost, match=r"failed a test after this: .* CUDA error: an ill"):
         broken.prepare(photograph("flower"))
+    with pytest.raises(DeviceLost, match="illegal"):
+        broken.compose(photograph("flower"), soft_mask(427, 640), edges="estimate")
     with pytest.raises(DeviceLost, match="illegal"):
         broken.finish(soft_output(), 9, 9, stretch="seed")
 
