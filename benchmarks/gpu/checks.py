@@ -27,7 +27,7 @@ CHECKS: Final[dict[str, Callable[[], object]]] = {
     "lost-device": faults.lost_device,
     "hidden-device": faults.hidden_device,
     **{f"network-{way}": partial(network, way) for way in WAYS},
-    "launches": pipeline.launches,
+    **{f"launches-{name}": partial(pipeline.launches, name) for name in CANDIDATES[DEVICE.type]},
     "on-device": pipeline.on_device,
     "engine-source-eager": partial(pipeline.engine, "source", "eager"),
     "engine-source": partial(pipeline.engine, "source", BEST),

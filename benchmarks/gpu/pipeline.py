@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -17,7 +18,7 @@ import torch
 from torch.profiler import ProfilerActivity
 from torch.profiler import profile as profiling
 
-from benchmarks.gpu.common import DEVICE, IS_CUDA, LOW, emit, images, segmenter, synchronize
+from benchmarks.gpu.common import IS_CUDA, LOW, emit, images, segmenter, synchronize
 from benchmarks.products import jpeg, product
 from shared.job.options import PictureOptions
 from shared.job.record import ItemRecord
@@ -28,11 +29,11 @@ from worker.engine import Finished, ItemRequest, ItemResult
 from worker.engine.build import build_local_engine
 from worker.engine.engine import Engine
 from worker.inference.api import Model
-from worker.inference.backends import CANDIDATES, BackendName
+from worker.inference.backends import BackendName
 from worker.settings import WorkerSettings
 
 SIDE_PX = 2000 if IS_CUDA else 300
-SECONDS = 15.0 if IS_CUDA else 1.0
+SECONDS = 10.0 if IS_CUDA else 1.0
 """Length of the steady state that is measured."""
 MODEL = "isnet-general-use"
 _CORES = os.cpu_count() or 1
@@ -89,17 +90,12 @@ class _network(AbstractContextManager[None]):  # noqa: N801 - used like a functi
         self._thread.join()
 
 
-def launches() -> None:
-    """Measure the device's thread beside threads that hold Python's lock, by back end."""
-    for backend in CANDIDATES[DEVICE.type]:
-        _launches(backend)
-
-
-def _launches(backend: BackendName) -> None:
+def launches(backend: BackendName) -> None:
+    """Measure the device's thread beside threads that hold Python's lock."""
     used = segmenter(backend=backend)
     batch = [used.prepare(each) for each in images(16 if IS_CUDA else 1)]
     used.forward(batch)
-    for threads in (0, 4, 16) if IS_CUDA else (0, 2):
+    for threads in (0, 4) if IS_CUDA else (0, 2):
         stopped = threading.Event()
         workers = [threading.Thread(target=_spin, args=[stopped]) for _ in range(threads)]
         for worker in workers:
@@ -113,6 +109,7 @@ def _launches(backend: BackendName) -> None:
         for worker in workers:
             worker.join()
         facts = {"backend": backend, "python_threads": threads, "batch": len(batch)}
+        facts["switch_ms"] = 1000 * sys.getswitchinterval()
         emit("launches", **facts, images_s=round(rate, 1))
 
 
@@ -167,14 +164,14 @@ def engine(edges: Literal["source", "estimate"], backend: BackendName) -> None:
     """Run the product's stages over a store in memory, in one process."""
     settings = WorkerSettings.from_env(
         {
-            "RMBG_MAX_ITEMS": "400" if IS_CUDA else "4",
+            "RMBG_MAX_ITEMS": "200" if IS_CUDA else "4",
             "RMBG_BUDGET_PX": "1600000000",
             "RMBG_BUDGET_BYTES": "4000000000",
             "RMBG_IO_THREADS": "32" if IS_CUDA else "2",
             "RMBG_CPU_THREADS": str(_CORES + 2 if IS_CUDA else 1),
         }
     )
-    sources = [jpeg(product(number, SIDE_PX)) for number in range(16 if IS_CUDA else 2)]
+    sources = [jpeg(product(number, SIDE_PX)) for number in range(4 if IS_CUDA else 2)]
     used = segmenter(backend=backend)
     model = Model(name=MODEL, licence="", segmenter=used, compose=used.compose)
     spec = JobSpec(
@@ -198,6 +195,7 @@ def engine(edges: Literal["source", "estimate"], backend: BackendName) -> None:
         "engine",
         edges=edges,
         backend=backend,
+        switch_ms=1000 * sys.getswitchinterval(),
         images=len(ends),
         images_s=round(len(ends) / took_s, 1),
         cpu_ms=round(1000 * cpu_s / len(ends), 1),

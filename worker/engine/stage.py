@@ -1,6 +1,5 @@
 """What a stage is: a function from one payload to the next, and what the engine runs it with."""
 
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
@@ -9,6 +8,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar
 
 from shared.objects import OpenObject
+from shared.tracebacks import release_frames
 from worker.engine.circuit_breaker import Direction, Target
 from worker.engine.item import Item, Rank, Resource
 from worker.engine.payloads import Finished, Payload
@@ -132,9 +132,8 @@ class Step:
         tracebacks of *error*, which ended it, and of the errors that led to that one.
         """
         del self.payload
-        while error is not None:
-            traceback.clear_frames(error.__traceback__)
-            error = error.__cause__ or error.__context__
+        if error is not None:
+            release_frames(error)
 
     @property
     def share(self) -> Hashable:

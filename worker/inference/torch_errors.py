@@ -6,6 +6,8 @@ from typing import Final
 
 import torch
 
+from shared.tracebacks import release_frames
+
 _MEMORY_SIGNS: Final = (
     "out of memory",
     "can't allocate memory",
@@ -42,5 +44,6 @@ def translated(device: str, doing: str, *, fault: type[Exception] = PassFailed) 
     except Exception as err:
         is_out_of_memory = isinstance(err, MemoryError | torch.OutOfMemoryError)
         if is_out_of_memory or any(sign in str(err) for sign in _MEMORY_SIGNS):
+            release_frames(err)  # they hold the memory of the pass, which the next try needs
             raise MemoryError(f"{device} is out of memory {doing}: {err}") from err
         raise fault(f"{device} failed {doing}: {err}") from err

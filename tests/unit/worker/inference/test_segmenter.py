@@ -1,5 +1,8 @@
 """Preprocessing, batches and postprocessing around the network, and selection of the device."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -428,3 +431,27 @@ def test_a_segmenter_is_loaded_from_a_weights_file(tmp_path):
     assert len(loaded.weights_sha256) == 64
     assert segmented.mask.shape == (512, 512)
     assert (segmented.mask.min(), segmented.mask.max()) == (0, 255)
+
+
+def test_memory_of_a_pass_that_did_not_fit_is_free_before_the_next_one():
+    """Whatever else refers to the error: here the pass itself does, in a reference cycle."""
+    maps = []
+    alive = []
+
+    class Keeping(Brightness):
+        def forward(self, x):
+            alive.append(sum(each() is not None for each in maps))
+            activations = x + 1
+            maps.append(weakref.ref(activations))
+            try:
+                return super().forward(x)
+            except RuntimeError as err:
+                kept = err  # refers to this frame, which refers to it
+                raise kept from None
+
+    gc.disable()
+    try:
+        segmenter(Keeping(fits=1)).forward(images(0, 1, 2, 3))
+    finally:
+        gc.enable()
+    assert alive[:3] == [0, 0, 0]
