@@ -56,7 +56,7 @@ def build_app(
         output=services.output_bucket,
     )
     store = JobStore.connect(services.store_url, rules=Rules(lost_after_s=settings.lost_s))
-    celery = make_app(services.broker_url, concurrency=settings.concurrency)
+    celery = make_app(services.broker_url, slots=settings.concurrency)
     loader, shutdown = Loader(settings), Shutdown()
     models = ModelCache(load or loader.load)
     built = (stages or stations or partial(default_stages, settings))(

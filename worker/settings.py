@@ -40,7 +40,9 @@ class WorkerSettings(Settings):
     check_services: Flag = True
     """Whether a start probes Redis and the buckets (`RMBG_CHECK_SERVICES`)."""
     concurrency: Whole = Field(CONCURRENCY, ge=1, le=64)
-    """Tickets processed at once (`RMBG_CONCURRENCY`)."""
+    """Tickets processed at once, besides those in `interactive_slots` (`RMBG_CONCURRENCY`)."""
+    interactive_slots: Whole | None = Field(None, ge=0, le=64)
+    """Slots for interactive tickets alone (`RMBG_INTERACTIVE_SLOTS`); None: the batch size."""
     lease_s: float = seconds(30.0, least=0.5)
     """Seconds that a lease lasts without a heartbeat (`RMBG_LEASE_S`)."""
     stall_s: float = seconds(300.0, least=1)

@@ -19,15 +19,20 @@ TASK: Final = "rmbg.ticket"
 """Name of the only task: claim a ticket and process it."""
 
 
-def make_app(redis_url: str, *, concurrency: int = CONCURRENCY) -> Celery:
+def make_app(redis_url: str, *, slots: int = CONCURRENCY) -> Celery:
     """Return a Celery app for the broker at *redis_url*; it does not connect yet.
 
     Without socket timeouts, a half-open connection would never be noticed; unlimited retries
     survive a restart of Redis of any length. Messages are acknowledged late so that the ticket of
     a lost worker returns before its lease expires; the job store decides what is done.
+
+    Args:
+        redis_url: Redis database of the queues.
+        slots: Tickets of other queues than the interactive one that a worker holds at once.
     """
     app = Celery("rmbg", broker=redis_url, amqp=Amqp, set_as_current=False)
-    app.conf.update(_BROKER, **_TASKS, **_WORKER, worker_concurrency=concurrency)
+    app.conf.update(_BROKER, **_TASKS, **_WORKER)
+    app.conf.broker_transport_options |= {"shared_slots": slots}
     return app
 
 

@@ -7,15 +7,17 @@ delivered again without end. The classes here drop such a message and log a warn
 
 import logging
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from queue import Empty
 from typing import Any, Final
 
 from celery.app.amqp import AMQP
 from kombu import Connection
 from kombu.transport import redis as kombu_redis
+from kombu.utils.scheduling import priority_cycle
 from redis.exceptions import DataError, OutOfMemoryError, RedisError, ResponseError
 
+from shared.broker.queues import INTERACTIVE
 from shared.jobstore.faults import fault_of
 
 logger = logging.getLogger(__name__)
@@ -23,13 +25,54 @@ logger = logging.getLogger(__name__)
 RECONNECT_MOST_S: Final = 5
 """Longest delay between two attempts to connect, in seconds. Celery's is fixed at 30: a worker
 would stay idle for half a minute after a long outage has ended."""
+FULL_WAIT_S: Final = 0.25
+"""Longest time for which a shared slot stays free although a ticket waits for it, in seconds. A
+worker whose shared slots are in use asks Redis that often."""
 _ROOM: Final = "rmbg:room"
 """Key that is written to check whether the broker accepts writes."""
 _CAUSE_CHARS: Final = 200
 
 
+class _OpenQueues(priority_cycle):  # type: ignore[type-arg]  # not generic when it runs
+    """The queues in the order of their priority; only the interactive one while *is_full*."""
+
+    def __init__(self, is_full: Callable[[], bool]) -> None:
+        super().__init__()
+        self._is_full = is_full
+
+    def consume(self, n: int) -> Any:  # noqa: ANN401 - as in kombu
+        """Return the first *n* queues that may be read."""
+        return [name for name in super().consume(n) if name == INTERACTIVE or not self._is_full()]
+
+
 class _Channel(kombu_redis.Channel):
-    """Channel that drops messages that are not JSON; they have already left the queue."""
+    """Channel that leaves slots to interactive tickets, and drops messages that are not JSON.
+
+    Messages of other queues than the interactive one are read up to `shared_slots` without an
+    acknowledgement, so that the other slots of a worker stay free for interactive ones. Messages
+    that are not JSON have already left their queue.
+    """
+
+    from_transport_options = (*kombu_redis.Channel.from_transport_options, "shared_slots")
+    shared_slots = 0
+    """0: any number."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as in kombu
+        super().__init__(*args, **kwargs)
+        self._queue_cycle = _OpenQueues(self._is_full)
+
+    def _is_full(self) -> bool:
+        qos: Any = self.qos
+        held = (
+            message.delivery_info["routing_key"] != INTERACTIVE
+            for tag, message in list(qos._delivered.items())  # noqa: SLF001 - not public
+            if tag not in qos._dirty  # noqa: SLF001 - acknowledged
+        )
+        return bool(0 < self.shared_slots <= sum(held))
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        # A wait for interactive tickets alone is short: it does not end when a slot gets free.
+        super()._brpop_start(FULL_WAIT_S if self._is_full() else timeout)  # type: ignore[misc]  # not in the stubs
 
     def _brpop_read(self, **options: Any) -> bool | None:  # noqa: ANN401 - as in kombu
         try:

@@ -90,15 +90,15 @@ def feeding_limits(workers: Collection[WorkerInfo], rules: Rules) -> dict[str, A
     fleet without one. The rate of a slot is the mean over the workers that have measured theirs.
     """
     slots = sum(worker.slots for worker in workers)
-    high_water = max(rules.high_water_least, rules.high_water_per_slot * slots)
+    high_water = rules.high_water_per_slot * slots
     rates = [(w.images_per_s, w.slots) for w in workers if w.images_per_s is not None]
     measured_slots = sum(slots for _, slots in rates)
     by_rate = 0
     if measured_slots:
         by_rate = max(1, int(rules.ticket_s * (sum(rate for rate, _ in rates) / measured_slots)))
     return {
-        "bulk_high_water": high_water,
-        "interactive_high_water": int(high_water * rules.interactive_share),
+        "bulk_high_water": max(rules.high_water_least, high_water),
+        "interactive_high_water": max(rules.interactive_high_water_least, high_water),
         "by_rate": by_rate,
         "wanted": rules.tickets_per_slot * slots,
         "most": rules.ticket_items_most,

@@ -38,11 +38,11 @@ class Rules:
     """Most tickets of each kind that one call of `recover` issues again."""
 
     high_water_per_slot: int = 3
-    """Queued bulk tickets per slot of the fleet."""
+    """Queued tickets of a kind per slot of the fleet."""
     high_water_least: int = 50
     """Least high-water mark of bulk tickets, also without workers."""
-    interactive_share: float = 0.5
-    """High-water mark of interactive tickets as a share of the bulk one."""
+    interactive_high_water_least: int = 256
+    """Least high-water mark of interactive tickets: many of them hold a single image."""
 
     ticket_s: float = 25.0
     """Seconds of work for a slot in one ticket: less than a lease."""

@@ -62,12 +62,12 @@ def test_three_tickets_per_slot_are_queued_with_many_slots(store):
     assert len(feed(store)) == 150
 
 
-def test_interactive_jobs_have_half_the_high_water_mark(store):
-    for n in range(30):
+def test_interactive_tickets_have_a_high_water_mark_of_their_own(store):
+    for n in range(70):
         submit(store, 64, keys=f"i{n}", priority=Priority.INTERACTIVE)
     submit(store, 10_000)
 
-    assert Counter(one.queue for one in feed(store)) == {INTERACTIVE: 25, BULK: 50}
+    assert Counter(one.queue for one in feed(store)) == {INTERACTIVE: 256, BULK: 50}
 
 
 def test_each_claimed_ticket_is_replaced_by_one(store):

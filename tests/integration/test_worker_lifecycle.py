@@ -279,6 +279,32 @@ def test_an_interactive_job_overtakes_bulk_jobs(start, client, upload):
     assert_all_done_once(client, bulk, keys[:300])
 
 
+def test_interactive_tickets_have_slots_of_their_own(
+    start, client, upload, service_settings, tmp_path
+):
+    """They are claimed although no bulk ticket moves, and no bulk ticket takes their slots."""
+    held = tmp_path / "held"
+    held.touch()
+    keys = upload(64)
+    submit(client, keys)
+    start(quick=True, hold_device=str(held), env={"RMBG_CONCURRENCY": "1"}).wait_ready()
+    jobs = redis.Redis.from_url(service_settings.store_url)
+
+    def leased():
+        return [each.partition(b"|")[0].decode() for each in jobs.zrange("rmbg:leased", 0, -1)]
+
+    until(leased)
+    [bulk] = leased()
+
+    urgent = [submit(client, [key], priority="interactive") for key in keys[:3]]
+    until(lambda: len(leased()) == 1 + len(urgent))
+
+    assert sorted(leased()) == sorted([bulk, *urgent])
+    held.unlink()
+    for job_id, key in zip(urgent, keys, strict=False):
+        assert_all_done_once(client, job_id, [key])
+
+
 def test_a_job_waits_for_a_worker_that_serves_its_model(start, client, upload):
     keys = upload(3)
     start(quick=True, refuse=["RMBG-1.4"]).wait_ready()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support.jobs import submit, worker
 from support.memory_store import MemoryStore
-from support.stand_ins import Valve
+from support.stand_ins import Valve, stand_in_model
 from support.until import until
 
 from shared.broker.app import make_app
@@ -14,6 +14,8 @@ from shared.errors import StoreUnavailable
 from worker.consumer.build import Consumer
 from worker.consumer.housekeeping import Housekeeping
 from worker.consumer.recovery import Recovery
+from worker.consumer.slots import Slots
+from worker.inference import ModelCache
 from worker.lifecycle import Phase, Shutdown
 
 pytestmark = pytest.mark.integration
@@ -29,7 +31,6 @@ class StandInRegistration:
     """The registration of a worker that has no engine."""
 
     worker_id = "w"
-    slots = 3
 
     def info(self):
         return worker()
@@ -49,6 +50,7 @@ def start(redis_server, store):
     """Start the rounds of a worker with a store in memory; return its recovery."""
     app = make_app(redis_server.url.removesuffix("1") + "0")
     shutdown = Shutdown()
+    slots = Slots(3, 1, ModelCache(stand_in_model))
 
     def start(objects):
         recovery = Recovery(
@@ -56,13 +58,14 @@ def start(redis_server, store):
             store=store,
             consumer=IdleConsumer(),
             registration=StandInRegistration(),
+            slots=slots,
             every_s=0.05,
         )
         in_a_week = datetime.now(UTC) + timedelta(days=7)
         housekeeping = Housekeeping(
             objects, "cutouts", store.queries.is_known, every_s=0.01, now=lambda: in_a_week
         )
-        Consumer(NoLeases(), recovery, housekeeping, shutdown).start()
+        Consumer(NoLeases(), recovery, slots, housekeeping, shutdown).start()
         return recovery
 
     yield start

@@ -13,6 +13,7 @@ from shared.objects import ObjectStore
 from worker.consumer.housekeeping import Housekeeping
 from worker.consumer.leases import Leases
 from worker.consumer.recovery import Recovery
+from worker.consumer.slots import Slots
 from worker.consumer.task import register
 from worker.consumer.throughput import Registration
 from worker.consumer.ticket_consumer import TicketConsumer
@@ -29,6 +30,7 @@ class Consumer:
 
     leases: Leases
     recovery: Recovery
+    slots: Slots
     housekeeping: Housekeeping
     shutdown: Shutdown
 
@@ -91,11 +93,13 @@ def build_consumer(
         models=models,
         refused=refused,
     )
+    slots = Slots(settings.concurrency, settings.interactive_slots, models)
     recovery = Recovery(
         app=celery,
         store=store,
         consumer=consumer,
         registration=registration,
+        slots=slots,
         every_s=settings.recover_s,
     )
     housekeeping = Housekeeping(
@@ -104,4 +108,4 @@ def build_consumer(
         store.queries.is_known,
         keep_previews_days=settings.keep_previews_days,
     )
-    return Consumer(leases, recovery, housekeeping, shutdown)
+    return Consumer(leases, recovery, slots, housekeeping, shutdown)

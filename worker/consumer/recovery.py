@@ -12,6 +12,7 @@ from shared.broker.app import depths, publish
 from shared.broker.queues import INTERACTIVE
 from shared.errors import RedisUnavailable
 from shared.jobstore.store import JobStore
+from worker.consumer.slots import Slots
 from worker.consumer.throughput import Registration
 from worker.consumer.ticket_consumer import TicketConsumer
 
@@ -33,12 +34,14 @@ class Recovery:
         store: JobStore,
         consumer: TicketConsumer,
         registration: Registration,
+        slots: Slots,
         every_s: float,
     ) -> None:
         self._app = app
         self._store = store
         self._consumer = consumer
         self._registration = registration
+        self._slots = slots
         self.every_s = every_s
         """Seconds between two rounds."""
         self._registered_at_s = -REGISTER_S
@@ -68,7 +71,7 @@ class Recovery:
         self._register()
         if self._store.fleet.take_turn(TURN * self.every_s):
             self._recover_fleet()
-        is_full = self._consumer.running >= self._registration.slots
+        is_full = self._consumer.running >= self._slots.total
         if is_full and depths(self._app)[INTERACTIVE]:
             self._consumer.make_room()
 

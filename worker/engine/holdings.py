@@ -33,7 +33,8 @@ class Holdings:
 
     def __init__(self, scheduler: StageScheduler, *, budget_px: int, budget_bytes: int) -> None:
         self._scheduler = scheduler
-        self.pixels, self.bytes = Permits(budget_px), Permits(budget_bytes)
+        self.pixels = Permits(budget_px, urgent_exceed=True)
+        self.bytes = Permits(budget_bytes)
         self._permits = {Resource.PIXELS: self.pixels, Resource.BYTES: self.bytes}
         self._lock = threading.Lock()
 

@@ -14,6 +14,11 @@ Rank: TypeAlias = tuple[int | bool, ...]
 """Sort key of a queue: lower goes first. No two items have the same."""
 
 
+def is_urgent(rank: Rank) -> bool:
+    """Return whether *rank* is that of an urgent item: such items go first in every queue."""
+    return not rank[0]
+
+
 class Resource(StrEnum):
     """Memory that items hold permits for."""
 

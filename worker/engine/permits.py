@@ -3,7 +3,7 @@
 import heapq
 import threading
 
-from worker.engine.item import Rank
+from worker.engine.item import Rank, is_urgent
 from worker.engine.stage import Step
 
 
@@ -13,10 +13,16 @@ class Permits:
     Memory is bounded in pixels and bytes and not in items, so that thumbnails and images of 100
     megapixels both fit. A request above the whole limit is granted when nothing else is held. Safe
     to use from several threads.
+
+    Args:
+        limit: The limit.
+        urgent_exceed: Whether an urgent request is granted while no more than the limit is held,
+            so that it waits for no other item; at most one request then exceeds the limit.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, urgent_exceed: bool = False) -> None:
         self._limit = limit
+        self._urgent_exceed = urgent_exceed
         self.held = 0
         """What is granted and not released."""
         self._waiting: list[tuple[Rank, int, Step]] = []
@@ -62,11 +68,16 @@ class Permits:
 
     def _grant(self) -> list[tuple[Step, int]]:
         granted: list[tuple[Step, int]] = []
-        while self._waiting and self._fits(self._waiting[0][1], self.held):
+        while self._waiting and self._may_grant(*self._waiting[0][:2]):
             _, amount, holder = heapq.heappop(self._waiting)
             self.held += amount
             granted.append((holder, amount))
         return granted
+
+    def _may_grant(self, rank: Rank, amount: int) -> bool:
+        is_within = self.held <= self._limit
+        exceeds = self._urgent_exceed and is_urgent(rank) and is_within
+        return exceeds or self._fits(amount, self.held)
 
     def _fits(self, amount: int, held: int) -> bool:
         return not held or held + amount <= self._limit

@@ -65,6 +65,13 @@ class ModelCache:
             return tuple(self._models)
 
     @property
+    def batch_size(self) -> int:
+        """Largest batch size of the models in memory; 1 if there are none."""
+        with self._lock:
+            sizes = [model.segmenter.batch_size for model in self._models.values()]
+        return max(sizes, default=1)
+
+    @property
     def refused(self) -> dict[str, str]:
         """Models that this worker failed to load, with reasons."""
         with self._lock:

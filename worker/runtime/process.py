@@ -78,7 +78,7 @@ class Worker:
             hostname=f"rmbg-{os.getpid()}@{socket.gethostname()}",
             queues=list(QUEUES),
             pool_cls="threads",
-            concurrency=self.settings.concurrency,
+            concurrency=self.consumer.slots.total,
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,

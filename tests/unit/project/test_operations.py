@@ -30,6 +30,7 @@ IN_WORDS = {
         "one per core available to the container",
         lambda s: s.cpu_threads == allowed_cores(),
     ),
+    "RMBG_INTERACTIVE_SLOTS": ("batch size", lambda s: s.interactive_slots is None),
     "RMBG_HTTP": ("off", lambda s: s.http is None),
     "RMBG_S3_PUBLIC_ENDPOINT": ("off", lambda s: s.services.objects.public_endpoint is None),
 }

@@ -1203,6 +1203,27 @@ def test_images_larger_than_the_pixel_limit_run_one_by_one(harnesses):
     assert harness.engine.holdings.pixels.held == 0
 
 
+def test_one_urgent_image_is_decoded_although_bulk_images_hold_all_pixels(harnesses):
+    """Otherwise it would wait until a bulk image has been through the network."""
+    harness = harnesses(imaging=QuickImaging(), budget_px=64)
+    keys = [harness.put(key) for key in ("first.jpg", "bulk", "urgent", "second")]
+    harness.image = lambda key: key
+    valve = hold_device(harness)
+    pixels = harness.engine.holdings.pixels
+    harness.offer(keys[1])
+    until(lambda: len(pixels._waiting) == 1)
+
+    harness.offer(keys[2], urgent=True)
+    until(lambda: harness.waiting_for_batch() == 1)
+    harness.offer(keys[3], urgent=True)
+    until(lambda: len(pixels._waiting) == 2)
+
+    assert pixels.held == 128
+    valve.open()
+    harness.wait()
+    assert states(harness.outcomes.values()) == ["done"] * 4
+
+
 def test_a_rendered_image_releases_its_pixels_before_the_upload(quick):
     key, held = quick.image("a"), []
 

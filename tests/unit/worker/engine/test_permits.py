@@ -135,3 +135,28 @@ def test_with_many_threads_every_request_is_granted_and_the_limit_holds(limit):
     assert len(users.done) == 400
     assert users.above == []
     assert (users.permits.held, len(users.permits._waiting)) == (0, 0)
+
+
+URGENT, BULK = (False,), (True,)
+
+
+def test_one_urgent_request_may_exceed_the_limit():
+    """It does not wait until an item that is not urgent has passed the network."""
+    permits = Permits(100, urgent_exceed=True)
+    permits.request("bulk", 90, (*BULK, 1))
+    assert permits.request("more bulk", 20, (*BULK, 2)) == []
+
+    assert names(permits.request("urgent", 50, (*URGENT, 3))) == ["urgent"]
+    assert permits.held == 140
+    assert permits.request("second", 1, (*URGENT, 4)) == []
+
+    assert names(permits.release(50)) == ["second"]
+    assert names(permits.release(1)) == []
+    assert names(permits.release(90)) == ["more bulk"]
+
+
+def test_without_that_an_urgent_request_waits():
+    permits = Permits(100)
+    permits.request("bulk", 90, (*BULK, 1))
+
+    assert permits.request("urgent", 50, (*URGENT, 2)) == []
