@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from producer.gateway import problems
 from producer.gateway.context import Gateway
+from producer.gateway.fronts import rembg, removebg
 from producer.gateway.limits import BodyLimit, ResponseHeaders
 from producer.gateway.probes import Measured, Metrics
 from producer.gateway.routes import catalogue, images, items, jobs, results, uploads
@@ -22,7 +23,14 @@ _ROUTERS: Final = (
     images.router,
     uploads.router,
     catalogue.router,
+    removebg.router,
+    rembg.router,
 )
+_FORMATS: Final = {
+    removebg.PREFIX: removebg.error_format,
+    rembg.PREFIX: rembg.error_format,
+}
+"""Formats of errors by the beginning of paths; all others are problem documents."""
 _ABOUT: Final = """Background removal for whole catalogues.
 
 Send `Authorization: Bearer KEY` with a key of `rmbg keys create`. Errors are problem documents
@@ -51,7 +59,7 @@ def build_app(gateway: Gateway, metrics: Metrics) -> FastAPI:
         responses=problems.RESPONSES,
     )
     app.state.gateway = gateway
-    problems.install(app)
+    problems.install(app, _FORMATS)
     for router in _ROUTERS:
         app.include_router(router)
     app.add_middleware(BodyLimit, max_bytes=gateway.settings.max_body_bytes)
