@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from producer.gateway import problems
 from producer.gateway.context import Gateway
-from producer.gateway.fronts import rembg, removebg
+from producer.gateway.fronts import bria, rembg, removebg, replicate
 from producer.gateway.limits import BodyLimit, ResponseHeaders
 from producer.gateway.probes import Measured, Metrics
 from producer.gateway.routes import catalogue, images, items, jobs, results, uploads
@@ -25,10 +25,13 @@ _ROUTERS: Final = (
     catalogue.router,
     removebg.router,
     rembg.router,
+    replicate.router,
+    bria.router,
 )
 _FORMATS: Final = {
     removebg.PREFIX: removebg.error_format,
     rembg.PREFIX: rembg.error_format,
+    bria.PREFIX: bria.error_format,
 }
 """Formats of errors by the beginning of paths; all others are problem documents."""
 _ABOUT: Final = """Background removal for whole catalogues.

@@ -31,6 +31,8 @@ from shared.recipes import Recipe
 from shared.recipes.background import Asset, StoredAsset
 from shared.recipes.formats import MEDIA_TYPES
 
+STILL_RUNNING: Final = "still-running"
+"""Name of the problem of an image that takes too long."""
 ASK_S: Final = 1.0
 """Time after which a caller that waits asks Redis, in case the message of the end got lost."""
 
@@ -144,8 +146,10 @@ def start(gateway: Gateway, job: LightJob, image: Upload) -> None:
     services.publish(issued)
 
 
-async def process(gateway: Gateway, job: LightJob, image: Upload) -> ItemRecord:
-    """Submit the job of *image* and wait for its record.
+async def process(
+    gateway: Gateway, job: LightJob, image: Upload, *, wait_s: float | None = None
+) -> ItemRecord:
+    """Submit the job of *image* and wait for its record, for *wait_s* or as the settings say.
 
     Raises:
         Problem: If too many callers wait (429), the job was cancelled (409), or it takes too long
@@ -154,21 +158,24 @@ async def process(gateway: Gateway, job: LightJob, image: Upload) -> ItemRecord:
     """
     with gateway.waiting, gateway.endings.expecting(job.job_id) as ended:
         await run_in_threadpool(start, gateway, job, image)
-        record = await finished(gateway, job.job_id, asyncio.wrap_future(ended))
+        longest_s = gateway.settings.wait_s if wait_s is None else wait_s
+        record = await finished(gateway, job.job_id, asyncio.wrap_future(ended), longest_s)
     if record is None:
         at = {"Location": job.location}
-        detail = f"not finished after {gateway.settings.wait_s:g} s; read {job.location} later"
-        raise Problem(HTTPStatus.GATEWAY_TIMEOUT, "still-running", detail, at)
+        detail = f"not finished after {longest_s:g} s; read {job.location} later"
+        raise Problem(HTTPStatus.GATEWAY_TIMEOUT, STILL_RUNNING, detail, at)
     return record
 
 
-async def finished(gateway: Gateway, job_id: str, ended: asyncio.Future[None]) -> ItemRecord | None:
+async def finished(
+    gateway: Gateway, job_id: str, ended: asyncio.Future[None], longest_s: float
+) -> ItemRecord | None:
     """Wait for the record of a light job's image; return None if it takes too long.
 
     Raises:
         UnknownJob: If Redis has lost the job.
     """
-    deadline_s = time.monotonic() + gateway.settings.wait_s
+    deadline_s = time.monotonic() + longest_s
     while (left_s := deadline_s - time.monotonic()) > 0:
         await asyncio.wait({ended}, timeout=min(ASK_S, left_s))
         result: LightResult = await run_in_threadpool(gateway.services.jobs.light.result, job_id)
