@@ -15,7 +15,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 # Folders of test files for `make fuzz`; without any it clones public ones into out/fixtures.
 FIXTURES ?=
 
-.PHONY: install demo serve test check lint types imports wheel fmt bench gpu presets-table chaos upgrade damage fuzz compose constraints
+.PHONY: install demo serve test check lint types imports wheel fmt bench gpu presets-table chaos upgrade damage fuzz fronts compose constraints
 
 install: $(VENV)/.installed
 
@@ -83,6 +83,11 @@ fuzz: install
 # Damage files, and count what is accepted without a note; `cjpeg` adds arithmetic coding.
 damage: install
 	$(BIN)/python tests/fuzz/damage_corpus.py
+
+# Test the APIs of other services with their published clients; the one from npm needs node.
+fronts: install
+	npm install --silent --no-audit --no-fund --prefix out/fronts remove.bg@1.3.0
+	$(BIN)/python -m pytest tests/integration/gateway/fronts
 
 # Run the compose file; without a Docker engine, print why this is skipped.
 compose: install

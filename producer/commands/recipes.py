@@ -1,10 +1,12 @@
 """`rmbg presets` and `rmbg recipes`: the presets, their recipes, and the schema of a recipe."""
 
 import json
+from urllib.parse import parse_qsl
 
 import click
 
 from producer.commands.output import echo_json, echo_row
+from producer.gateway.fronts.removebg_fields import translate
 from producer.submission.outputs import choose_outputs
 from shared.errors import InvalidOption
 from shared.recipes import Recipe, canonical, presets
@@ -51,3 +53,14 @@ def check(names: tuple[str, ...]) -> None:
         raise InvalidOption("cutout and mask have no recipe; name presets or recipe files")
     for output in found:
         echo_json({"name": output.name, **canonical(output.recipe)})
+
+
+@recipes.command("from-removebg")
+@click.argument("parameters")
+def from_removebg(parameters: str) -> None:
+    """Print the recipe that parameters of remove.bg ask for, such as 'crop=true&scale=80%'.
+
+    It is JSON: write it to a file, and name the file as an output.
+    """
+    recipe = translate(dict(parse_qsl(parameters, keep_blank_values=True))).recipe
+    echo_json(recipe.model_dump(mode="json", exclude_defaults=True))

@@ -8,7 +8,7 @@ from typing import Annotated, Final, TypeAlias
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
-from producer.gateway.context import Here
+from producer.gateway.context import Gateway, Here
 from producer.gateway.problems import Problem
 from shared.access import ApiKey, Scope, name_in
 
@@ -31,24 +31,33 @@ def allowed(scope: Scope) -> Callable[..., ApiKey]:
             Problem: Without a valid key (401), without the scope (403), or when the key has made
                 too many requests (429).
         """
-        keys = gateway.services.jobs.api_keys
-        text = bearer.credentials if bearer else header
-        name = name_in(text) if text else None
-        key = keys.find(name) if name else None
-        if text is None or key is None or not key.matches(text) or key.is_expired(_now()):
-            raise _unauthorized(is_given=text is not None)
-        request.state.quota = quota = keys.count_request(key)
-        if not quota.is_allowed:
-            raise _too_many(key, quota.reset_s)
-        if scope not in key.scopes:
-            raise Problem(
-                HTTPStatus.FORBIDDEN,
-                "forbidden",
-                f"this API key lacks the scope {scope}; use one that has it",
-            )
-        return key
+        return admit(gateway, request, bearer.credentials if bearer else header, scope)
 
     return caller
+
+
+def admit(gateway: Gateway, request: Request, text: str | None, scope: Scope) -> ApiKey:
+    """Return the API key that *text* is, and count the request.
+
+    Raises:
+        Problem: Without a valid key (401), without the scope (403), or when the key has made too
+            many requests (429).
+    """
+    keys = gateway.services.jobs.api_keys
+    name = name_in(text) if text else None
+    key = keys.find(name) if name else None
+    if text is None or key is None or not key.matches(text) or key.is_expired(_now()):
+        raise _unauthorized(is_given=text is not None)
+    request.state.quota = quota = keys.count_request(key)
+    if not quota.is_allowed:
+        raise _too_many(key, quota.reset_s)
+    if scope not in key.scopes:
+        raise Problem(
+            HTTPStatus.FORBIDDEN,
+            "forbidden",
+            f"this API key lacks the scope {scope}; use one that has it",
+        )
+    return key
 
 
 Reader: TypeAlias = Annotated[ApiKey, Depends(allowed(Scope.READ))]

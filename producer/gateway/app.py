@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from producer.gateway import problems
 from producer.gateway.context import Gateway
+from producer.gateway.fronts import bria, rembg, removebg, replicate
 from producer.gateway.limits import BodyLimit, ResponseHeaders
 from producer.gateway.probes import Measured, Metrics
 from producer.gateway.routes import (
@@ -34,7 +35,17 @@ _ROUTERS: Final = (
     images.router,
     uploads.router,
     catalogue.router,
+    removebg.router,
+    rembg.router,
+    replicate.router,
+    bria.router,
 )
+_FORMATS: Final = {
+    removebg.PREFIX: removebg.error_format,
+    rembg.PREFIX: rembg.error_format,
+    bria.PREFIX: bria.error_format,
+}
+"""Formats of errors by the beginning of paths; all others are problem documents."""
 _ABOUT: Final = """Background removal for whole catalogues.
 
 Send `Authorization: Bearer KEY` with a key of `rmbg keys create`. Errors are problem documents
@@ -65,7 +76,7 @@ def build_app(gateway: Gateway, metrics: Metrics) -> FastAPI:
         responses=problems.RESPONSES,
     )
     app.state.gateway = gateway
-    problems.install(app)
+    problems.install(app, _FORMATS)
     for router in _ROUTERS:
         app.include_router(router)
     app.add_middleware(BodyLimit, max_bytes=gateway.settings.max_body_bytes)

@@ -6,11 +6,11 @@ import io
 import secrets
 import time
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Self
 
 from starlette.concurrency import run_in_threadpool
 
@@ -18,6 +18,7 @@ from producer.gateway.context import Gateway
 from producer.gateway.problems import Problem, invalid, not_found
 from producer.gateway.schemas import RemoveRequest
 from producer.gateway.submission import job_id_of, named_outputs
+from producer.submission.copies import Copies
 from producer.submission.options import JobOptions
 from shared.access import ApiKey
 from shared.job.features import LIGHT
@@ -27,9 +28,11 @@ from shared.job.upload_keys import upload_key
 from shared.job.written import WrittenObject, written_objects
 from shared.jobstore.light import LightResult
 from shared.recipes import Recipe
-from shared.recipes.background import Asset
+from shared.recipes.background import Asset, StoredAsset
 from shared.recipes.formats import MEDIA_TYPES
 
+STILL_RUNNING: Final = "still-running"
+"""Name of the problem of an image that takes too long."""
 ASK_S: Final = 1.0
 """Time after which a caller that waits asks Redis, in case the message of the end got lost."""
 
@@ -50,6 +53,11 @@ class Picture:
     media_type: str
     file_name: str
 
+    @property
+    def extension(self) -> str:
+        """Extension of the file name, without the dot."""
+        return self.file_name.rpartition(".")[2]
+
 
 @dataclass(frozen=True)
 class LightJob:
@@ -57,10 +65,31 @@ class LightJob:
 
     job_id: str
     spec: JobSpec
+    images: Mapping[str, bytes] = field(default_factory=dict)
+    """Images that its outputs have as backgrounds, by SHA-256."""
+
+    @property
+    def location(self) -> str:
+        """Where the job's status is."""
+        return f"/v1/jobs/{self.job_id}"
+
+    def on(self, background: bytes) -> Self:
+        """Return the job with *background*, an image, as the background of all its outputs."""
+        digest = hashlib.sha256(background).hexdigest()
+        outputs = tuple(
+            each.model_copy(
+                update={
+                    "recipe": each.recipe.model_copy(update={"background": StoredAsset(digest)})
+                }
+            )
+            for each in self.spec.outputs
+        )
+        spec = self.spec.model_copy(update={"outputs": outputs})
+        return replace(self, spec=spec, images={digest: background})
 
 
 def prepare(
-    gateway: Gateway, key: ApiKey, wanted: RemoveRequest, idempotency_key: str | None
+    gateway: Gateway, key: ApiKey, wanted: RemoveRequest, idempotency_key: str | None = None
 ) -> LightJob:
     """Return the job of a request, after every check that needs no image.
 
@@ -106,6 +135,8 @@ def start(gateway: Gateway, job: LightJob, image: Upload) -> None:
     # The key follows from the job, so that a repetition writes the same object.
     source = upload_key(job.spec.tenant, job.spec.date, job.job_id, image.name)
     services = gateway.services
+    bucket = job.spec.output_bucket
+    Copies(services.objects, bucket, job.job_id, job.images).write()
     services.objects.put(
         gateway.upload_bucket, source, image.data, content_type="application/octet-stream"
     )
@@ -115,13 +146,36 @@ def start(gateway: Gateway, job: LightJob, image: Upload) -> None:
     services.publish(issued)
 
 
-async def finished(gateway: Gateway, job_id: str, ended: asyncio.Future[None]) -> ItemRecord | None:
+async def process(
+    gateway: Gateway, job: LightJob, image: Upload, *, wait_s: float | None = None
+) -> ItemRecord:
+    """Submit the job of *image* and wait for its record, for *wait_s* or as the settings say.
+
+    Raises:
+        Problem: If too many callers wait (429), the job was cancelled (409), or it takes too long
+            (504): then the work goes on.
+        JobConflict: If the job exists with another image or other parameters.
+    """
+    with gateway.waiting, gateway.endings.expecting(job.job_id) as ended:
+        await run_in_threadpool(start, gateway, job, image)
+        longest_s = gateway.settings.wait_s if wait_s is None else wait_s
+        record = await finished(gateway, job.job_id, asyncio.wrap_future(ended), longest_s)
+    if record is None:
+        at = {"Location": job.location}
+        detail = f"not finished after {longest_s:g} s; read {job.location} later"
+        raise Problem(HTTPStatus.GATEWAY_TIMEOUT, STILL_RUNNING, detail, at)
+    return record
+
+
+async def finished(
+    gateway: Gateway, job_id: str, ended: asyncio.Future[None], longest_s: float
+) -> ItemRecord | None:
     """Wait for the record of a light job's image; return None if it takes too long.
 
     Raises:
         UnknownJob: If Redis has lost the job.
     """
-    deadline_s = time.monotonic() + gateway.settings.wait_s
+    deadline_s = time.monotonic() + longest_s
     while (left_s := deadline_s - time.monotonic()) > 0:
         await asyncio.wait({ended}, timeout=min(ASK_S, left_s))
         result: LightResult = await run_in_threadpool(gateway.services.jobs.light.result, job_id)

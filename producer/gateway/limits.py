@@ -7,7 +7,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from producer.gateway.problems import Problem
+from producer.gateway.problems import Problem, formatted
 
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -32,7 +32,7 @@ class BodyLimit:
             return
         named = Headers(scope=scope).get("content-length", "0")
         if named.isdigit() and int(named) > self._max_bytes:
-            await too_large(self._max_bytes).response()(scope, receive, send)
+            await formatted(scope, too_large(self._max_bytes))(scope, receive, send)
             return
         read = 0
 

@@ -4,13 +4,14 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from shared import errors, incident
 
@@ -64,6 +65,10 @@ class Problem(Exception):
         )
 
 
+ErrorFormat: TypeAlias = Callable[[Problem], Response]
+"""Returns the response of a problem."""
+
+
 def not_found(what: str) -> Problem:
     """Return the problem of something that is not there, or not the caller's."""
     return Problem(HTTPStatus.NOT_FOUND, "not-found", f"{what} does not exist")
@@ -102,8 +107,23 @@ def problem_of(err: errors.RmbgError) -> Problem:
     return problem
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of *app* with a problem document."""
+def formatted(scope: Scope, problem: Problem) -> Response:
+    """Return the response of a problem, in the format that clients of this path read."""
+    formats: Mapping[str, ErrorFormat] = scope["app"].state.error_formats
+    for prefix, format_ in formats.items():
+        if scope["path"].startswith(prefix):
+            return format_(problem)
+    return problem.response()
+
+
+def install(app: FastAPI, formats: Mapping[str, ErrorFormat]) -> None:
+    """Answer every error of *app* with a problem document.
+
+    Args:
+        app: The application.
+        formats: Other formats, by the beginning of the paths that have them.
+    """
+    app.state.error_formats = formats
     for kind, answer in _HANDLERS.items():
         app.add_exception_handler(kind, answer)
 
@@ -130,12 +150,12 @@ def _http(err: HTTPException) -> Problem:
 
 _NAMES: Final = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "body-too-large"}
 """Names of problems whose HTTP phrase differs between versions of Python."""
-Handler = Callable[[Request, Any], Awaitable[JSONResponse]]
+Handler = Callable[[Request, Any], Awaitable[Response]]
 
 
 def _handler(to_problem: Callable[[Any], Problem]) -> Handler:
-    async def answer(_request: Request, err: Any) -> JSONResponse:  # noqa: ANN401 - Starlette's signature
-        return to_problem(err).response()
+    async def answer(request: Request, err: Any) -> Response:  # noqa: ANN401 - Starlette's signature
+        return formatted(request.scope, to_problem(err))
 
     return answer
 

@@ -1,6 +1,6 @@
 """Settings of the gateway: `RMBG_GATEWAY_*` beside those of the services."""
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import AliasGenerator, ConfigDict, Field
 
@@ -43,3 +43,6 @@ class GatewaySettings(Settings):
     allow_private: Flag = False
     """Whether URLs in requests may name private addresses (`RMBG_GATEWAY_ALLOW_PRIVATE`), as in a
     lab; otherwise they must be public."""
+    preview: Literal["small", "full"] = "small"
+    """What `size=preview`, the default of remove.bg's API, is (`RMBG_GATEWAY_PREVIEW`): 0.25
+    megapixels (`small`) or all that the image has (`full`)."""

@@ -1,6 +1,5 @@
 """`/v1/images/remove`: process one image and answer with the picture."""
 
-import asyncio
 from http import HTTPStatus
 from typing import Annotated, Final
 
@@ -10,8 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from producer.gateway.access import Submitter
 from producer.gateway.bodies import BODY, read_image
 from producer.gateway.context import Here
-from producer.gateway.light import Picture, finished, picture_of, prepare, start
-from producer.gateway.problems import Problem
+from producer.gateway.light import Picture, picture_of, prepare, process, start
 from producer.gateway.routes.jobs import IdempotencyKey
 from producer.gateway.schemas import RemoveQuery
 from shared.job.record import ItemRecord
@@ -49,17 +47,10 @@ async def remove(
     """
     image, wanted = await read_image(request, query.as_request(), gateway.fetcher)
     job = prepare(gateway, key, wanted, idempotency_key)
-    at = {"Location": f"/v1/jobs/{job.job_id}"}
     if prefer is not None and "respond-async" in prefer:
         await run_in_threadpool(start, gateway, job, image)
-        return Response(status_code=HTTPStatus.ACCEPTED, headers=at)
-    with gateway.waiting, gateway.endings.expecting(job.job_id) as ended:
-        await run_in_threadpool(start, gateway, job, image)
-        del image
-        record = await finished(gateway, job.job_id, asyncio.wrap_future(ended))
-    if record is None:
-        detail = f"not finished after {gateway.settings.wait_s:g} s; read {at['Location']} later"
-        raise Problem(HTTPStatus.GATEWAY_TIMEOUT, "still-running", detail, at)
+        return Response(status_code=HTTPStatus.ACCEPTED, headers={"Location": job.location})
+    record = await process(gateway, job, image)
     picture = await run_in_threadpool(picture_of, gateway, job, record)
     return _answer(picture, record, job.job_id)
 

@@ -57,7 +57,7 @@ async def put(
     upload_id: Annotated[str, Path(max_length=500)],
 ) -> None:
     """Write one file, once."""
-    object_key = folder_of(key.tenant) + _decoded(upload_id)
+    object_key = folder_of(key.tenant) + path_of(upload_id)
     with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as body:
         async for piece in request.stream():
             await run_in_threadpool(body.write, piece)
@@ -85,7 +85,7 @@ def _upload(gateway: Gateway, key: ApiKey, file: UploadFile) -> Upload:
     headers = {"Content-Length": str(file.bytes), "Content-Type": file.type}
     if (public := gateway.services.public) is None:
         path = object_key.removeprefix(folder_of(key.tenant))
-        return Upload(key=object_key, url=f"/v1/uploads/{_encoded(path)}", headers=headers)
+        return Upload(key=object_key, url=f"/v1/uploads/{id_of(path)}", headers=headers)
     url = public.sign_upload(
         gateway.upload_bucket,
         object_key,
@@ -96,11 +96,12 @@ def _upload(gateway: Gateway, key: ApiKey, file: UploadFile) -> Upload:
     return Upload(key=object_key, url=url, headers=headers | {"If-None-Match": "*"})
 
 
-def _encoded(path: str) -> str:
+def id_of(path: str) -> str:
+    """Return the ID of the upload at *path* below the tenant's folder."""
     return base64.urlsafe_b64encode(path.encode()).decode().rstrip("=")
 
 
-def _decoded(upload_id: str) -> str:
+def path_of(upload_id: str) -> str:
     """Return the path that an ID stands for: date, nonce and name, as `_upload` chose them.
 
     Raises:

@@ -1,0 +1,251 @@
+"""The API of Replicate: predictions and files below `/compat/replicate/v1`."""
+
+import base64
+import binascii
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.concurrency import run_in_threadpool
+
+from producer.gateway.access import Submitter
+from producer.gateway.bodies import name_in
+from producer.gateway.context import Gateway, Here
+from producer.gateway.fronts.later import Progress, address_of, begin, progress
+from producer.gateway.fronts.replicate_inputs import translate
+from producer.gateway.fronts.service import decoded, read
+from producer.gateway.light import Upload, prepare
+from producer.gateway.problems import invalid, not_found
+from producer.gateway.routes.uploads import id_of, path_of
+from shared.access import ApiKey
+from shared.job.spec import JobState
+from shared.job.ticket import JOB_ID
+from shared.job.upload_keys import folder_of, upload_key
+from shared.models import registry
+
+PREFIX: Final = "/compat/replicate"
+MOST_WAIT_S: Final = 60
+router: Final = APIRouter(prefix=f"{PREFIX}/v1", include_in_schema=False)
+_WAIT: Final = re.compile(r"\bwait(?:=([0-9]{1,3}))?\b")
+_Prefer = Annotated[str | None, Header()]
+
+
+class PredictionRequest(BaseModel):
+    """What to predict. Webhooks and streams are refused, as they are not possible here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    input: dict[str, Any] = {}
+    version: str = ""
+    stream: bool | None = None
+
+
+@router.post("/predictions")
+async def predict(
+    *,
+    gateway: Here,
+    key: Submitter,
+    request: Request,
+    wanted: PredictionRequest,
+    prefer: _Prefer = None,
+) -> Response:
+    """Process an image with a version of a model, which may be `owner/name:version`."""
+    model, _, version = wanted.version.rpartition(":")
+    named = (model or "rmbg/queue", version or "1")
+    return await _predicted(
+        gateway=gateway, key=key, request=request, wanted=wanted, named=named, prefer=prefer
+    )
+
+
+@router.post("/models/{owner}/{name}/predictions")
+async def predict_with(
+    *,
+    gateway: Here,
+    key: Submitter,
+    request: Request,
+    owner: str,
+    name: str,
+    wanted: PredictionRequest,
+    prefer: _Prefer = None,
+) -> Response:
+    """Process an image with a model."""
+    named = (f"{owner}/{name}", "1")
+    return await _predicted(
+        gateway=gateway, key=key, request=request, wanted=wanted, named=named, prefer=prefer
+    )
+
+
+@router.get("/predictions/{prediction_id}")
+async def prediction(
+    gateway: Here, key: Submitter, request: Request, prediction_id: str
+) -> Response:
+    """Return how far a prediction is."""
+    job_id, named = _names_in(prediction_id)
+    found = await run_in_threadpool(progress, gateway, key, job_id)
+    return JSONResponse(await _document(gateway, request, found, named))
+
+
+@router.post("/predictions/{prediction_id}/cancel")
+async def cancel(gateway: Here, key: Submitter, request: Request, prediction_id: str) -> Response:
+    """Cancel a prediction."""
+    job_id, named = _names_in(prediction_id)
+    await run_in_threadpool(progress, gateway, key, job_id)  # it is the caller's
+    await run_in_threadpool(gateway.services.cancel, job_id)
+    found = await run_in_threadpool(progress, gateway, key, job_id)
+    return JSONResponse(await _document(gateway, request, found, named))
+
+
+@router.get("/models/{owner}/{name}/versions/{version}")
+def version_of(_key: Submitter, owner: str, name: str, version: str) -> Response:
+    """Describe a version of a model."""
+    output = {"type": "string", "format": "uri", "title": f"{owner}/{name}"}
+    schema = {"components": {"schemas": {"Output": output}}}
+    created = "2026-01-01T00:00:00Z"
+    body = {"id": version, "created_at": created, "cog_version": "0", "openapi_schema": schema}
+    return JSONResponse(body)
+
+
+@router.post("/files")
+async def upload(gateway: Here, key: Submitter, request: Request) -> Response:
+    """Store a file that a prediction names as its input."""
+    given = await read(request, gateway.settings.max_body_bytes)
+    if "content" not in given.files:
+        raise invalid("the form has no file; call its part content")
+    file = given.files["content"]
+    date = datetime.now(UTC).date().isoformat()
+    object_key = upload_key(key.tenant, date, secrets.token_hex(16), file.name)
+    put = gateway.services.objects.put
+    media_type = "application/octet-stream"
+    await run_in_threadpool(
+        put, gateway.upload_bucket, object_key, file.data, content_type=media_type
+    )
+    file_id = id_of(object_key.removeprefix(folder_of(key.tenant)))
+    body = {
+        "id": file_id,
+        "name": file.name,
+        "content_type": media_type,
+        "size": len(file.data),
+        "etag": "",
+        "checksums": {},
+        "metadata": {},
+        "created_at": datetime.now(UTC).isoformat(),
+        "expires_at": None,
+        "urls": {"get": f"{_address(request)}/files/{file_id}"},
+    }
+    return JSONResponse(body, HTTPStatus.CREATED)
+
+
+async def _predicted(
+    *,
+    gateway: Gateway,
+    key: ApiKey,
+    request: Request,
+    wanted: PredictionRequest,
+    named: tuple[str, str],
+    prefer: str | None,
+) -> Response:
+    if wanted.stream:
+        raise invalid("stream is not possible: the output is one image")
+    values = dict(wanted.input)
+    source = values.pop("image", None)
+    if not isinstance(source, str):
+        raise invalid("input.image is missing: give a URL, a data URL or a file")
+    asked = translate(values, _model(named[0]))
+    job = prepare(gateway, key, asked)
+    image = await _image(gateway, key, request, source)
+    found = _WAIT.search(prefer or "")
+    most_s = min(MOST_WAIT_S, gateway.settings.wait_s)
+    wait_s = min(most_s, int(found[1] or MOST_WAIT_S)) if found else 0
+    begun = await begin(gateway, key, job, image, wait_s)
+    body = await _document(gateway, request, begun, named)
+    return JSONResponse(body, HTTPStatus.CREATED)
+
+
+def _model(named: str) -> str | None:
+    """Return our model of this name; None, for the gateway's, if there is none."""
+    name = named.rpartition("/")[2]
+    return name if name in registry.REGISTRY else None
+
+
+async def _image(gateway: Gateway, key: ApiKey, request: Request, source: str) -> Upload:
+    if source.startswith("data:"):
+        try:
+            return Upload("image", decoded(source))
+        except ValueError as err:
+            raise invalid("input.image is not base64") from err
+    files = f"{_address(request)}/files/"
+    if not source.startswith(files):
+        return Upload(name_in(source), await gateway.fetcher.get(source))
+    path = path_of(source.removeprefix(files))
+    read_object = gateway.services.objects.get
+    found = await run_in_threadpool(
+        read_object, gateway.upload_bucket, folder_of(key.tenant) + path
+    )
+    return Upload(path.rpartition("/")[2], found.data)
+
+
+async def _document(
+    gateway: Gateway, request: Request, found: Progress, named: tuple[str, str]
+) -> Mapping[str, Any]:
+    job_id = found.job.job_id
+    status = await run_in_threadpool(gateway.services.jobs.queries.status, job_id)
+    prediction_id = _id_of(job_id, named)
+    where = f"{_address(request)}/predictions/{prediction_id}"
+    is_done = found.record is not None and found.error is None
+    return {
+        "id": prediction_id,
+        "model": named[0],
+        "version": named[1],
+        "input": {},
+        "logs": "",
+        "status": _state(found),
+        "output": await run_in_threadpool(address_of, gateway, found) if is_done else None,
+        "error": found.error,
+        "metrics": {},
+        "created_at": _time(status.created_at),
+        "started_at": _time(status.created_at),
+        "completed_at": _time(status.finished_at),
+        "urls": {"get": where, "cancel": f"{where}/cancel"},
+    }
+
+
+def _state(found: Progress) -> str:
+    if found.state is JobState.CANCELLED:
+        return "canceled"
+    if found.record is None:
+        return "starting"
+    return "succeeded" if found.error is None else "failed"
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
+
+
+def _address(request: Request) -> str:
+    return f"{str(request.base_url).rstrip('/')}{PREFIX}/v1"
+
+
+def _id_of(job_id: str, named: tuple[str, str]) -> str:
+    """Return the ID of a prediction: it holds what only the caller knows, model and version."""
+    text = json.dumps([job_id, *named])
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _names_in(prediction_id: str) -> tuple[str, tuple[str, str]]:
+    try:
+        padded = prediction_id + "=" * (-len(prediction_id) % 4)
+        job_id, model, version = json.loads(base64.urlsafe_b64decode(padded))
+    except (binascii.Error, ValueError, TypeError) as err:
+        raise not_found("this prediction") from err
+    if not all(isinstance(each, str) for each in (job_id, model, version)):
+        raise not_found("this prediction")
+    if not JOB_ID.fullmatch(job_id):
+        raise not_found("this prediction")
+    return job_id, (model, version)
