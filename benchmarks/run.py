@@ -2,9 +2,9 @@
 
     python benchmarks/run.py [--only whole,scale,...] [--rounds 5] [--quick]
 
-(a) `whole`, (b) `stages`, (c) `network`, (d) `scale`, (f) `memory`, (g) `outputs`; with a GPU, the
-first three run on it as well (e). All of them take about an hour and a half on two cores, most of
-it for `scale`. The figures are only meaningful on an otherwise idle machine.
+(a) `whole`, (b) `stages`, (c) `network`, (d) `scale`, (f) `memory`, (g) `outputs`,
+(h) `saturation`; with a GPU, the first three run on it as well (e). All of them take about an hour
+and a half on two cores, most of it for `scale`. The figures are only meaningful on an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from benchmarks import (  # noqa: E402
     network,
     outputs,
     report,
+    saturation,
     scale,
     stages,
     whole,
@@ -94,6 +95,7 @@ def parts_anywhere(*, quick: bool, rounds: int) -> dict[str, Part]:
     return {
         "scale": measure_scale,
         "memory": lambda folder: [memory.measure(folder, items=items)],
+        "saturation": lambda _folder: [saturation.measure(seconds=2 if quick else 20)],
         "outputs": lambda folder: [
             outputs.measure(
                 isnet_weights(),

@@ -23,7 +23,7 @@ from shared.job.options import PictureOptions
 from shared.job.spec import JobSpec
 from shared.objects import ObjectStore
 from shared.objects.choice import make_worker_store
-from worker.engine.build import build_engine
+from worker.engine.build import build_engine, worker_limits
 from worker.engine.item import ItemRequest, ItemResult
 from worker.imaging.compose import compose
 from worker.imaging.decode import DecodedImage
@@ -126,7 +126,7 @@ def _calls(
 def engine_overhead_ms(settings: WorkerSettings, store: ObjectStore, *, items: int) -> float:
     """Return the CPU time per image of an engine whose image operations do nothing."""
     writer = OutputWriter(ImagesInMemory(store), max_bytes=settings.max_bytes)
-    engine = build_engine(settings, constant_stages(writer), shutdown=Shutdown())
+    engine = build_engine(worker_limits(settings), constant_stages(writer), shutdown=Shutdown())
     model = model_of(SleepingSegmenter(), MODEL)
     results: SimpleQueue[ItemResult] = SimpleQueue()
     started_s = time.process_time()

@@ -45,8 +45,12 @@ class SleepingSegmenter:
     device = "stand-in"
     weights_sha256 = "0" * 64
 
-    def __init__(self) -> None:
-        self.batch_size = BATCH_SIZE
+    def __init__(
+        self, batch_size: int = BATCH_SIZE, *, batch_s: float = BATCH_S, image_s: float = IMAGE_S
+    ) -> None:
+        self.batch_size = batch_size
+        self._batch_s = batch_s
+        self._image_s = image_s
         self.batches = 0
         self.items = 0
         self.busy_s = 0.0
@@ -61,7 +65,7 @@ class SleepingSegmenter:
 
     def forward(self, batch: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         begun_s = time.monotonic()
-        time.sleep(BATCH_S + IMAGE_S * len(batch))
+        time.sleep(self._batch_s + self._image_s * len(batch))
         self.last_s = time.monotonic()
         self.first_s = self.first_s or begun_s
         self.busy_s += self.last_s - begun_s

@@ -91,8 +91,8 @@ def group() -> Any:  # noqa: ANN401 - like `Field`, it stands for a value of any
     return Field(validation_alias="")  # or `RMBG_` and the field's name would be a variable
 
 
-def seconds(default: float, *, least: float = 0, most: float = 86_400) -> Any:  # noqa: ANN401 - likewise
-    """Return a field for a duration of *least* to *most* seconds."""
+def seconds(default: float | None, *, least: float = 0, most: float = 86_400) -> Any:  # noqa: ANN401 - likewise
+    """Return a field for a duration of *least* to *most* seconds; None: it may be absent."""
     return Field(default, ge=least, le=most, allow_inf_nan=False)
 
 

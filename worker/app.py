@@ -15,9 +15,10 @@ from shared.objects import ObjectStore
 from shared.objects.choice import make_worker_store
 from worker.consumer import build_consumer
 from worker.engine import DeviceState, Stages
-from worker.engine.build import VERSION, build_engine, default_stages
+from worker.engine.build import VERSION, build_engine, default_stages, worker_limits
 from worker.inference import Loader, Model, ModelCache
 from worker.lifecycle import Shutdown
+from worker.limits import Limits
 from worker.monitoring.build import build_monitoring, build_observers
 from worker.runtime.device_check import works_in_new_process
 from worker.runtime.process import Worker
@@ -49,9 +50,9 @@ def build_app(
     """
     if stations is not None:
         warnings.warn("build_app(stations=) is now stages=", DeprecationWarning, stacklevel=2)
-    services = settings.services
+    services, limits = settings.services, worker_limits(settings)
     guard = BucketGuard(
-        objects or _make_store(settings),
+        objects or _make_store(settings, limits),
         inputs=services.input_buckets,
         output=services.output_bucket,
     )
@@ -59,12 +60,12 @@ def build_app(
     celery = make_app(services.broker_url, slots=settings.concurrency)
     loader, shutdown = Loader(settings), Shutdown()
     models = ModelCache(load or loader.load)
-    built = (stages or stations or partial(default_stages, settings))(
+    built = (stages or stations or partial(default_stages, settings, limits))(
         OutputWriter(guard, max_bytes=settings.max_bytes)
     )
     metrics, event_log = build_observers([stage.name for stage in built])
     engine = build_engine(
-        settings,
+        limits,
         built,
         shutdown=shutdown,
         observers=(metrics, event_log),
@@ -85,6 +86,7 @@ def build_app(
     )
     monitoring = build_monitoring(
         settings,
+        limits,
         about={
             "worker_id": worker_id,
             "version": VERSION,
@@ -100,6 +102,7 @@ def build_app(
     )
     return Worker(
         settings=settings,
+        limits=limits,
         celery=celery,
         models=models,
         engine=engine,
@@ -110,11 +113,11 @@ def build_app(
     )
 
 
-def _make_store(settings: WorkerSettings) -> ObjectStore:
+def _make_store(settings: WorkerSettings, limits: Limits) -> ObjectStore:
     return make_worker_store(
         settings.services.objects,
         client=settings.store_client,
-        max_connections=4 * settings.io_threads + 4,
+        max_connections=4 * limits.io_threads + 4,
         max_bytes=settings.max_bytes,
     )
 

@@ -1,6 +1,6 @@
 """Settings of a worker: device, models, limits and timings."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
@@ -8,12 +8,14 @@ from shared.broker.queues import CONCURRENCY
 from shared.reader import Flag, Location, Names, Settings, Whole, group, seconds
 from shared.settings import ServiceSettings
 from shared.urls import parse_address
-from worker.resources import allowed_cores, allowed_memory_bytes
 
 MEGA: Final = 1_000_000
 MIB: Final = 2**20
-MEMORY_SHARE: Final = 0.75
-"""Share of the memory this process may use at which it leaves to be restarted."""
+Count: TypeAlias = Annotated[Whole, Field(ge=1)]
+
+
+def _zero_is_none(value: object) -> object:
+    return None if value in (0, "0") else value
 
 
 def _address(value: object) -> object:
@@ -21,7 +23,10 @@ def _address(value: object) -> object:
 
 
 class WorkerSettings(Settings):
-    """A worker's settings; `docs/operations.md` explains how to choose them."""
+    """A worker's settings; `docs/operations.md` explains how to choose them.
+
+    What is None has a default that depends on the device: see `worker.limits`.
+    """
 
     services: ServiceSettings = group()
     device: str = "auto"
@@ -53,35 +58,31 @@ class WorkerSettings(Settings):
     """A ticket overtaken by this many seconds counts as lost (`RMBG_LOST_S`)."""
     drain_s: float = seconds(25.0, least=1)
     """Longest time from SIGTERM to exit, in seconds (`RMBG_DRAIN_S`)."""
-    max_items: Whole = Field(48, ge=1)
+    batch_size: Annotated[Whole, Field(ge=1, le=256)] | None = None
+    """Images in a batch at most (`RMBG_BATCH_SIZE`); None: measured on a CPU, by memory on CUDA."""
+    max_items: Count | None = None
     """Items inside the engine at once (`RMBG_MAX_ITEMS`)."""
     max_pixels: Whole = Field(100 * MEGA, ge=1)
     """Largest image in pixels (`RMBG_MAX_PIXELS`)."""
     max_bytes: Whole = Field(100 * MIB, ge=1)
     """Largest source file in bytes (`RMBG_MAX_BYTES`)."""
-    budget_px: Whole = Field(150 * MEGA, ge=1)
+    budget_px: Count | None = None
     """Decoded pixels in memory at once (`RMBG_BUDGET_PX`)."""
-    budget_bytes: Whole = Field(512 * MIB, ge=1)
+    budget_bytes: Count | None = None
     """Bytes of sources and outputs in memory at once (`RMBG_BUDGET_BYTES`)."""
-    io_threads: Whole = Field(16, ge=1, le=512)
+    io_threads: Annotated[Whole, Field(ge=1, le=512)] | None = None
     """Downloads from one bucket at once, and as many uploads (`RMBG_IO_THREADS`)."""
-    cpu_threads: Whole = Field(default_factory=allowed_cores, ge=1, le=512)
-    """Threads that decode and encode (`RMBG_CPU_THREADS`); default: one per core that the
-    container allows."""
-    max_rss_bytes: Whole = Field(0, ge=0)
+    cpu_threads: Annotated[Whole, Field(ge=1, le=512)] | None = None
+    """Threads that decode and encode (`RMBG_CPU_THREADS`)."""
+    max_rss_bytes: Annotated[Count | None, BeforeValidator(_zero_is_none)] = None
     """Resident memory in bytes at which the process drains and exits to be restarted
-    (`RMBG_MAX_RSS_BYTES`); 0: three quarters of the container's or machine's memory."""
+    (`RMBG_MAX_RSS_BYTES`); 0 means the default."""
     store_client: Literal["obstore", "boto3"] = Field("obstore", validation_alias="RMBG_OBJECTS")
     """Client for the worker's reads and writes of images (`RMBG_OBJECTS`, `obstore` or `boto3`).
     boto3 also serves what obstore cannot."""
-    batch_wait_s: float = seconds(0.05, most=10)
+    batch_wait_s: float | None = seconds(None, most=10)
     """Longest time that the first item of a batch waits for others (`RMBG_BATCH_WAIT_S`)."""
     keep_previews_days: Whole = Field(90, ge=1, le=36_500)
     """Days from a job's end until its previews are deleted (`RMBG_KEEP_PREVIEWS_DAYS`)."""
     http: Annotated[tuple[str, int], BeforeValidator(_address)] | None = None
     """Address of `/metrics`, `/livez` and `/readyz` (`RMBG_HTTP`, as `host:port`)."""
-
-    @property
-    def memory_limit_bytes(self) -> int:
-        """Resident memory at which the process exits: as set, or a share of what it may use."""
-        return self.max_rss_bytes or int(MEMORY_SHARE * allowed_memory_bytes())

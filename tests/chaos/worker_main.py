@@ -8,7 +8,6 @@ sabotaged run switches protections off here; the product has no such switch.
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import json
 import os
 import signal
@@ -23,6 +22,7 @@ from shared.objects import S3Store
 from shared.objects.obstore_config import Limits
 from shared.objects.obstore_s3 import ObstoreS3
 from worker.app import build_app
+from worker.engine.build import worker_limits
 from worker.engine.stages import build_stages
 from worker.settings import WorkerSettings
 
@@ -37,7 +37,7 @@ def main(order: dict[str, Any]) -> int:
     log.configure(sys.stderr, json=True)
     settings = WorkerSettings.from_env(order["env"])
     if order["sabotage"] == "lost-ticket":
-        settings = dataclasses.replace(settings, lost_s=NEVER_S)
+        settings = settings.model_copy(update={"lost_s": NEVER_S})
     crash_point = CrashPoint(
         order["stage"],
         order["passages"],
@@ -45,7 +45,7 @@ def main(order: dict[str, Any]) -> int:
         causes=Path(order["causes"]),
         lose_device=Path(order["lose_device"]),
     )
-    connections = 4 * settings.io_threads + 4
+    connections = 4 * worker_limits(settings).io_threads + 4
     limits = Limits(
         max_bytes=settings.max_bytes,
         max_connections=connections,

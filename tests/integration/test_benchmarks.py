@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from support.weights import isnet_weights
 
-from benchmarks import memory, network, report, scale, stages, whole
+from benchmarks import memory, network, report, saturation, scale, stages, whole
 from benchmarks.baseline import seed
 from benchmarks.products import jpeg, product, write_products
 from worker.inference.architectures.isnet.tensors import load_state_dict
@@ -40,6 +40,13 @@ def test_memory_is_sampled_until_the_last_image(tmp_path):
     found = memory.measure(tmp_path, items=30)
     assert found["peak_mib"] > 20
     assert max(found["rss_mib"]) == 30
+
+
+def test_a_fast_device_behind_a_slow_store_is_measured_with_both_defaults():
+    found = saturation.measure(warm_up_s=0.2, seconds=0.5)
+    assert {kind: one["max_items"] for kind, one in found.items()} == {"cpu": 48, "cuda": 400}
+    assert all(one["images_per_s"] > 0 for one in found.values())
+    assert saturation.table(found).count("\n") == 3
 
 
 def test_the_network_needs_319_gflop_per_image():

@@ -13,45 +13,53 @@ from worker.engine.observer import Observer
 from worker.engine.shared_masks import SHARED_BYTES
 from worker.engine.stages import Stages, build_stages
 from worker.imaging.operations import ImageOperations
+from worker.inference.device_kind import device_kind
 from worker.lifecycle import Shutdown
+from worker.limits import Limits, choose_limits
 from worker.settings import WorkerSettings
 from worker.storage import OutputWriter
 
 VERSION: Final = version("rmbg-queue")
 
 
-def default_stages(settings: WorkerSettings, writer: OutputWriter) -> Stages:
-    """Return the stages of the product under the settings' limits."""
+def worker_limits(settings: WorkerSettings) -> Limits:
+    """Return the limits of a worker with these settings, and with the device that they choose."""
+    return choose_limits(settings, device_kind(settings.device))
+
+
+def default_stages(settings: WorkerSettings, limits: Limits, writer: OutputWriter) -> Stages:
+    """Return the stages of the product."""
     imaging = ImageOperations(
         max_pixels=settings.max_pixels,
         max_bytes=settings.max_bytes,
-        children=settings.cpu_threads,
+        children=limits.cpu_threads,
     )
     return build_stages(writer, imaging, version=VERSION, shared_bytes=SHARED_BYTES)
 
 
 def build_engine(
-    settings: WorkerSettings,
+    limits: Limits,
     stages: Stages,
     *,
     shutdown: Shutdown,
     observers: Sequence[Observer] = (),
     device: DeviceState | None = None,
 ) -> Engine:
-    """Return an engine over *stages* under the settings' limits."""
+    """Return an engine over *stages*."""
     cv2.setNumThreads(1)  # the engine's threads are the parallelism
-    limits = EngineLimits(
-        max_items=settings.max_items,
-        budget_px=settings.budget_px,
-        budget_bytes=settings.budget_bytes,
-        io_threads=settings.io_threads,
-        cpu_threads=settings.cpu_threads,
-        max_batch_wait_s=settings.batch_wait_s,
+    held = EngineLimits(
+        max_items=limits.max_items,
+        budget_px=limits.budget_px,
+        budget_bytes=limits.budget_bytes,
+        io_threads=limits.io_threads,
+        cpu_threads=limits.cpu_threads,
+        max_batch_wait_s=limits.batch_wait_s,
     )
-    return Engine(stages, limits=limits, shutdown=shutdown, observers=observers, device=device)
+    return Engine(stages, limits=held, shutdown=shutdown, observers=observers, device=device)
 
 
 def build_local_engine(settings: WorkerSettings, objects: ObjectStore) -> Engine:
     """Return an engine over *objects* for use without a queue."""
     writer = OutputWriter(objects, max_bytes=settings.max_bytes)
-    return build_engine(settings, default_stages(settings, writer), shutdown=Shutdown())
+    limits = worker_limits(settings)
+    return build_engine(limits, default_stages(settings, limits, writer), shutdown=Shutdown())

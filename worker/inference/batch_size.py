@@ -1,7 +1,8 @@
 """Choose the batch size of a device.
 
-On CUDA it is fixed; `batch_runner` halves it while memory is short. For a CPU, the number of images
-to process in parallel is measured once and stored, and the batch size follows from it.
+On CUDA it follows from the device's memory; `batch_runner` halves it while memory is short. For a
+CPU, the number of images to process in parallel is measured once and stored, and the batch size
+follows from it.
 """
 
 import logging
@@ -14,9 +15,8 @@ from worker.inference.stored import read_results, write_results
 
 logger = logging.getLogger(__name__)
 
-INITIAL_BATCH_SIZES: Final = {"cpu": 1, "cuda": 16}
-"""Batch sizes by type of device, until a CPU's is measured: each image in parallel takes memory of
-its own (docs/adr/0010)."""
+LARGE_DEVICE_BYTES: Final = 32 * 2**30
+"""Memory of a CUDA device from which a batch has 32 images instead of 16."""
 IMAGES_PER_STREAM: Final = 2
 """Images in a batch for each of a CPU's parallel passes. Compared with one, an image takes 1, 7 and
 8 % less time with two, most on the most uneven cores (16 jobs each, alternating)."""
@@ -30,6 +30,16 @@ GAIN: Final = 0.02
 """Minimum share of the time per image that a larger batch must save, as it takes longer to fill.
 Small, because independent passes save more where there is other work."""
 FILE_NAME: Final = "batch-sizes.json"
+
+
+def initial_batch_size(device_bytes: int | None) -> int:
+    """Return the batch size of a device with this memory; None for a CPU, until it is measured.
+
+    On a CPU each image in parallel takes memory of its own (docs/adr/0010).
+    """
+    if device_bytes is None:
+        return 1
+    return 32 if device_bytes >= LARGE_DEVICE_BYTES else 16
 
 
 def batch_size_for(parallel_images: int) -> int:

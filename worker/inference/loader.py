@@ -76,6 +76,7 @@ class Loader:
             device=self._settings.device,
             precision=self._settings.precision,
             threads=allowed_cores(),
+            batch_size=self._settings.batch_size,
             weights_sha256=sha256,
         )
         segmenter = load(backend=self._settings.backend)

@@ -17,7 +17,7 @@ from worker.inference.api import Output, Prepared
 from worker.inference.architectures import load_network
 from worker.inference.backends import BackendName, fuses_for, pick_backend
 from worker.inference.batch_runner import BatchRunner
-from worker.inference.batch_size import INITIAL_BATCH_SIZES, batch_size_for
+from worker.inference.batch_size import batch_size_for, initial_batch_size
 from worker.inference.devices import pick_device, pick_dtype, precision_name
 from worker.inference.diagnosis import Diagnosis
 from worker.inference.forward import Forward
@@ -45,7 +45,7 @@ class Segmenter:
 
     Args:
         network: See `worker.inference.forward.Forward`; also for *device* and *dtype*.
-        batch_size: Maximum batch size; by default 1 on a CPU, 16 on CUDA.
+        batch_size: Maximum batch size; None: see `initial_batch_size` and `set_parallel_images`.
         threads: If not 0, `Streams` divides these threads among the images of a batch.
         on_device: Prepares, finishes and composes on the device; if None, the CPU does.
         backend: Back end of *network*.
@@ -72,7 +72,8 @@ class Segmenter:
         self.weights_sha256 = weights_sha256
         self.threads = threads
         """Threads of a CPU that a batch uses; 0 if a batch is one pass."""
-        self.batch_size = batch_size or INITIAL_BATCH_SIZES[device.type]
+        self._given_batch_size = batch_size
+        self.batch_size = batch_size or initial_batch_size(_memory_bytes(device))
         forward = Forward(network, device=device, dtype=dtype)
         self._streams = Streams(forward, threads) if threads else None
         self.run_once: Callable[[Sequence[Tensor]], list[Tensor]] = self._streams or forward
@@ -99,7 +100,7 @@ class Segmenter:
         if self._streams is None:
             raise RuntimeError(f"{self.device} runs a batch in one pass")
         self._streams.at_once = images
-        self.batch_size = batch_size_for(images)
+        self.batch_size = self._given_batch_size or batch_size_for(images)
         self._runner.set_batch_size(self.batch_size)
 
     @property
@@ -119,6 +120,7 @@ class Segmenter:
         device: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
+        batch_size: int | None = None,
         weights_sha256: str | None = None,
         backend: BackendName | Literal["auto"] = "auto",
     ) -> Self:
@@ -130,6 +132,7 @@ class Segmenter:
             device: See `pick_device`.
             precision: See `pick_dtype`.
             threads: Maximum number of threads on a CPU; torch's own number if that is lower.
+            batch_size: Maximum batch size; by default the device's.
             weights_sha256: SHA-256 of the weights' source, for records; None: that of *path*.
             backend: See `pick_backend`.
 
@@ -162,6 +165,7 @@ class Segmenter:
                     backend=backend,
                     device=where,
                     dtype=dtype,
+                    batch_size=batch_size,
                     weights_sha256=sha256,
                     threads=min(threads or _THREADS, _THREADS) if on_cpu else 0,
                     on_device=None if on_cpu else OnDevice(where),
@@ -247,3 +251,10 @@ class Segmenter:
                 torch.ones(1, device=self.device).sum().item()
             logger.warning("image is processed on the CPU", extra={"cause": str(err)})
             return None
+
+
+def _memory_bytes(device: torch.device) -> int | None:
+    """Return the memory of a CUDA device; None for a CPU."""
+    if device.type == "cpu":
+        return None
+    return int(torch.cuda.get_device_properties(device).total_memory)

@@ -9,6 +9,7 @@ from shared.jobstore.store import JobStore
 from worker.consumer import Consumer
 from worker.engine import Engine
 from worker.lifecycle import Shutdown
+from worker.limits import Limits
 from worker.monitoring.cached_value import CachedValue
 from worker.monitoring.collector import FleetCollector
 from worker.monitoring.event_log import EventLog
@@ -44,6 +45,7 @@ def build_observers(stages: Sequence[str]) -> tuple[Metrics, EventLog]:
 
 def build_monitoring(
     settings: WorkerSettings,
+    limits: Limits,
     *,
     about: Mapping[str, str],
     celery: Celery,
@@ -65,9 +67,7 @@ def build_monitoring(
         recovery=consumer.recovery,
         health=health,
         totals=CachedValue(store.fleet.totals).get,
-        budget_px=settings.budget_px,
-        budget_bytes=settings.budget_bytes,
-        memory_limit_bytes=settings.memory_limit_bytes,
+        limits=limits,
         about=about,
     )
     metrics.registry.register(collector)

@@ -11,6 +11,7 @@ from shared.broker.queues import QUEUES
 from shared.jobstore.values import Totals
 from worker.consumer import Leases, Recovery
 from worker.engine import Engine
+from worker.limits import Limits
 from worker.monitoring.health import Health
 from worker.monitoring.liveness import LoopStamp
 
@@ -26,9 +27,7 @@ class FleetCollector(Collector):
     health: Health
     totals: Callable[[], Totals | None]
     """Totals of the fleet's jobs; None while Redis does not answer."""
-    budget_px: int
-    budget_bytes: int
-    memory_limit_bytes: int
+    limits: Limits
     about: Mapping[str, str]
     """Labels that identify this worker."""
 
@@ -53,7 +52,7 @@ class FleetCollector(Collector):
             _gauge(
                 "memory_limit_bytes",
                 "Resident memory at which the worker leaves, to be restarted.",
-                self.memory_limit_bytes,
+                self.limits.max_rss_bytes,
             ),
         ]
 
@@ -67,9 +66,9 @@ class FleetCollector(Collector):
             _gauge(
                 "decoded_pixels", "Decoded pixels held, at most 8 bytes each.", held.pixels.held
             ),
-            _gauge("decoded_pixels_limit", "Limit of decoded pixels held.", self.budget_px),
+            _gauge("decoded_pixels_limit", "Limit of decoded pixels held.", self.limits.budget_px),
             _gauge("encoded_bytes", "Bytes of sources and outputs held.", held.bytes.held),
-            _gauge("encoded_bytes_limit", "Limit of them for downloads.", self.budget_bytes),
+            _gauge("encoded_bytes_limit", "Limit of them for downloads.", self.limits.budget_bytes),
             _gauge("breaker_open", "1 while a bucket counts as down.", is_open),
         ]
 

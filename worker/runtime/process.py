@@ -21,6 +21,7 @@ from worker.consumer import Consumer
 from worker.engine import Engine
 from worker.inference import ModelCache
 from worker.lifecycle import UNFIT_EXIT, Phase, Shutdown, log_unexpected, start_loop, start_thread
+from worker.limits import Limits
 from worker.monitoring.build import Monitoring
 from worker.runtime.device_check import wait_for_device
 from worker.runtime.watchdogs import start_watchdogs
@@ -38,6 +39,7 @@ class Worker:
     """One worker process, built and not yet running."""
 
     settings: WorkerSettings
+    limits: Limits
     celery: Celery
     models: ModelCache
     engine: Engine
@@ -110,7 +112,7 @@ class Worker:
             engine=self.engine,
             loop=self.monitoring.loop,
             hung_s=self.settings.stall_s + self.settings.lease_s,
-            memory_limit_bytes=self.settings.memory_limit_bytes,
+            memory_limit_bytes=self.limits.max_rss_bytes,
         )
         self.monitoring.health.is_serving = True
         logger.info("ready", extra={"models": self.models.loaded})

@@ -12,7 +12,7 @@ from shared.job.spec import JobSpec
 from shared.job.written import WrittenObject, written_objects
 from shared.objects.memory import MemoryStore
 from worker.engine import Finished, ItemRequest, ItemResult
-from worker.engine.build import build_local_engine
+from worker.engine.build import build_local_engine, worker_limits
 from worker.inference import Model
 from worker.settings import WorkerSettings
 from worker.storage import AssetReader
@@ -49,7 +49,7 @@ def run_locally(
     settings: WorkerSettings,
     assets: Mapping[str, bytes],
 ) -> Iterator[LocalResult]:
-    """Yield the result of each image as it ends; at most `settings.max_items` are in memory.
+    """Yield the result of each image as it ends; at most `max_items` of the limits are in memory.
 
     Args:
         images: The images.
@@ -67,12 +67,13 @@ def run_locally(
         key = asset_key(job_id, sha256)
         store.put(spec.output_bucket, key, data, content_type="application/octet-stream")
     backgrounds = AssetReader(store, max_bytes=settings.max_bytes).read(job_id, spec)
+    max_items = worker_limits(settings).max_items
     engine = build_local_engine(settings, store)
     results: SimpleQueue[ItemResult] = SimpleQueue()
     waiting, inside = iter(enumerate(images)), 0
     try:
         while True:
-            while inside < settings.max_items and (found := next(waiting, None)):
+            while inside < max_items and (found := next(waiting, None)):
                 index, image = found
                 _put(store, spec.input_bucket, image)
                 request = ItemRequest(

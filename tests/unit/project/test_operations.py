@@ -10,7 +10,6 @@ from producer.gateway.settings import GatewaySettings
 from shared.broker.queues import QUEUES
 from shared.reader import Settings
 from shared.settings import ServiceSettings
-from worker.resources import allowed_cores
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[3]
@@ -26,11 +25,15 @@ IN_WORDS = {
     "RMBG_WEIGHTS_URL": ("", lambda s: s.services.weights_url is None),
     "HF_TOKEN": ("", lambda s: s.services.hf_token is None),
     "RMBG_WEIGHTS": ("", lambda s: s.weights is None),
-    "RMBG_CPU_THREADS": (
-        "one per core available to the container",
-        lambda s: s.cpu_threads == allowed_cores(),
-    ),
     "RMBG_INTERACTIVE_SLOTS": ("batch size", lambda s: s.interactive_slots is None),
+    "RMBG_BATCH_SIZE": ("by device", lambda s: s.batch_size is None),
+    "RMBG_MAX_ITEMS": ("by device", lambda s: s.max_items is None),
+    "RMBG_BUDGET_PX": ("by device", lambda s: s.budget_px is None),
+    "RMBG_BUDGET_BYTES": ("by device", lambda s: s.budget_bytes is None),
+    "RMBG_IO_THREADS": ("by device", lambda s: s.io_threads is None),
+    "RMBG_CPU_THREADS": ("by device", lambda s: s.cpu_threads is None),
+    "RMBG_BATCH_WAIT_S": ("by device", lambda s: s.batch_wait_s is None),
+    "RMBG_MAX_RSS_BYTES": ("by device", lambda s: s.max_rss_bytes is None),
     "RMBG_HTTP": ("off", lambda s: s.http is None),
     "RMBG_S3_PUBLIC_ENDPOINT": ("off", lambda s: s.services.objects.public_endpoint is None),
 }

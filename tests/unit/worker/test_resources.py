@@ -5,6 +5,7 @@ import os
 import psutil
 import pytest
 
+from worker.limits import choose_limits
 from worker.resources import allowed_cores, allowed_memory_bytes
 from worker.settings import WorkerSettings
 
@@ -58,4 +59,4 @@ def test_a_machine_without_control_groups_has_what_it_has(tmp_path):
 def test_a_worker_decodes_on_as_many_threads(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2, 5})
 
-    assert WorkerSettings.from_env({}).cpu_threads == min(3, allowed_cores())
+    assert choose_limits(WorkerSettings.from_env({}), "cpu").cpu_threads == min(3, allowed_cores())

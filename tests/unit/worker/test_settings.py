@@ -19,7 +19,9 @@ def test_defaults_are_those_of_the_design():
     assert (settings.lease_s, settings.stall_s, settings.drain_s) == (30, 300, 25)
     assert (settings.recover_s, settings.lost_s, settings.concurrency) == (1, 60, 3)
     assert (settings.max_pixels, settings.max_bytes) == (100 * MEGA, 100 * MIB)
-    assert settings.cpu_threads >= 1
+    by_device = (settings.max_items, settings.budget_px, settings.budget_bytes, settings.io_threads)
+    by_device += (settings.cpu_threads, settings.batch_wait_s, settings.batch_size)
+    assert set(by_device) == {None}
     assert settings.weights is None
 
 
@@ -35,6 +37,7 @@ def test_defaults_are_those_of_the_design():
         ("RMBG_RECOVER_S", "0.2", "recover_s", 0.2),
         ("RMBG_LOST_S", "9", "lost_s", 9.0),
         ("RMBG_DRAIN_S", "12", "drain_s", 12.0),
+        ("RMBG_BATCH_SIZE", "24", "batch_size", 24),
         ("RMBG_MAX_ITEMS", "9", "max_items", 9),
         ("RMBG_MAX_PIXELS", "1000", "max_pixels", 1000),
         ("RMBG_MAX_BYTES", "1001", "max_bytes", 1001),
@@ -67,6 +70,9 @@ def test_own_weights_are_a_path_below_the_home_that_was_given():
         ("RMBG_STALL_S", "-1"),
         ("RMBG_DRAIN_S", "inf"),
         ("RMBG_MAX_ITEMS", "0"),
+        ("RMBG_BATCH_SIZE", "0"),
+        ("RMBG_BATCH_SIZE", "257"),
+        ("RMBG_MAX_RSS_BYTES", "-1"),
         ("RMBG_BUDGET_BYTES", "0"),
         ("RMBG_IO_THREADS", "0"),
         ("RMBG_OBJECTS", "minio"),

@@ -4,7 +4,12 @@ import json
 
 import pytest
 
-from worker.inference.batch_size import FILE_NAME, fastest_batch_size, stored_batch_size
+from worker.inference.batch_size import (
+    FILE_NAME,
+    fastest_batch_size,
+    initial_batch_size,
+    stored_batch_size,
+)
 
 THREADS = 8
 
@@ -105,3 +110,10 @@ def test_every_start_measures_if_the_home_is_not_writable(tmp_path):
 
     assert stored_batch_size(home, "here", lambda: 2) == 2
     assert stored_batch_size(home, "here", lambda: 4) == 4
+
+
+@pytest.mark.parametrize(("device_gib", "size"), [(None, 1), (8, 16), (24, 16), (32, 32), (80, 32)])
+def test_before_a_measurement_the_batch_size_follows_the_memory_of_the_device(device_gib, size):
+    device_bytes = device_gib and device_gib * 2**30
+
+    assert initial_batch_size(device_bytes) == size

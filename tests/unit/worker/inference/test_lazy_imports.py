@@ -13,7 +13,7 @@ print("torch" in sys.modules)
 """
 
 
-@pytest.mark.parametrize("module", ["api", "model_cache", "loader"])
+@pytest.mark.parametrize("module", ["api", "model_cache", "loader", "device_kind"])
 def test_a_module_used_before_a_model_is_loaded_does_not_import_torch(module):
     ended = subprocess.run(
         [sys.executable, "-c", CODE, f"worker.inference.{module}", *sys.path],

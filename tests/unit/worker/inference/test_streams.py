@@ -212,6 +212,14 @@ def test_a_batch_has_two_images_per_parallel_pass(weights, images, batch_size):
     assert segmenter.batch_size == batch_size
 
 
+def test_a_given_batch_size_wins_over_what_parallel_passes_suggest(weights):
+    segmenter = Segmenter.load(weights, device="cpu", threads=2, batch_size=3)
+
+    segmenter.set_parallel_images(2)
+
+    assert segmenter.batch_size == 3
+
+
 def test_a_batch_of_parallel_passes_that_does_not_fit_is_halved():
     """Fewer concurrent passes take less memory; here only a pass with all threads fits."""
     both, failures = threading.Barrier(2), []
