@@ -4,7 +4,8 @@
 
 (a) `whole`, (b) `stages`, (c) `network`, (d) `scale`, (f) `memory`, (g) `outputs`,
 (h) `saturation`; with a GPU, the first three run on it as well (e). All of them take about an hour
-and a half on two cores, most of it for `scale`. The figures are only meaningful on an otherwise idle machine.
+and a half on two cores, most of it for `scale`. The figures are only meaningful on an otherwise
+idle machine.
 """
 
 from __future__ import annotations
