@@ -131,7 +131,9 @@ class RandomImaging:
     def measure(self, *_: object) -> dict[str, object]:
         return {"verdict": "good"}
 
-    def compose(self, _image: object, mask: np.ndarray, _options: object) -> np.ndarray:
+    def compose(
+        self, _image: object, mask: np.ndarray, _options: object, _compose: object
+    ) -> np.ndarray:
         return mask
 
     def encode(self, *_: object) -> bytes:
