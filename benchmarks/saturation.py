@@ -19,8 +19,9 @@ from shared.objects import ObjectInfo, OpenObject, PutOptions
 from shared.objects.memory import MemoryStore
 from worker.engine import ItemRequest, ItemResult
 from worker.engine.build import build_engine
+from worker.engine.limits import limits_for
+from worker.inference.device_kind import DeviceKind
 from worker.lifecycle import Shutdown
-from worker.limits import DeviceKind, limits_for
 from worker.resources import allowed_cores, allowed_memory_bytes
 from worker.storage import OutputWriter
 

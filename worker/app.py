@@ -16,9 +16,9 @@ from shared.objects.choice import make_worker_store
 from worker.consumer import build_consumer
 from worker.engine import DeviceState, Stages
 from worker.engine.build import VERSION, build_engine, default_stages, worker_limits
+from worker.engine.limits import Limits
 from worker.inference import Loader, Model, ModelCache
 from worker.lifecycle import Shutdown
-from worker.limits import Limits
 from worker.monitoring.build import build_monitoring, build_observers
 from worker.runtime.device_check import works_in_new_process
 from worker.runtime.process import Worker

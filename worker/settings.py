@@ -25,7 +25,7 @@ def _address(value: object) -> object:
 class WorkerSettings(Settings):
     """A worker's settings; `docs/operations.md` explains how to choose them.
 
-    What is None has a default that depends on the device: see `worker.limits`.
+    What is None has a default that depends on the device: see `worker.engine.limits`.
     """
 
     services: ServiceSettings = group()

@@ -9,13 +9,13 @@ import cv2
 from shared.objects import ObjectStore
 from worker.engine.device_state import DeviceState
 from worker.engine.engine import Engine, EngineLimits
+from worker.engine.limits import Limits, choose_limits
 from worker.engine.observer import Observer
 from worker.engine.shared_masks import SHARED_BYTES
 from worker.engine.stages import Stages, build_stages
 from worker.imaging.operations import ImageOperations
 from worker.inference.device_kind import device_kind
 from worker.lifecycle import Shutdown
-from worker.limits import Limits, choose_limits
 from worker.settings import WorkerSettings
 from worker.storage import OutputWriter
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
-from worker.limits import DeviceKind
+DeviceKind: TypeAlias = Literal["cpu", "cuda"]
 
 DRIVERS: Final = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))
 """What the drivers of GPUs create: NVIDIA's, that of WSL, AMD's."""

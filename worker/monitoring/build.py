@@ -8,8 +8,8 @@ from celery import Celery
 from shared.jobstore.store import JobStore
 from worker.consumer import Consumer
 from worker.engine import Engine
+from worker.engine.limits import Limits
 from worker.lifecycle import Shutdown
-from worker.limits import Limits
 from worker.monitoring.cached_value import CachedValue
 from worker.monitoring.collector import FleetCollector
 from worker.monitoring.event_log import EventLog

@@ -11,7 +11,7 @@ from shared.broker.queues import QUEUES
 from shared.jobstore.values import Totals
 from worker.consumer import Leases, Recovery
 from worker.engine import Engine
-from worker.limits import Limits
+from worker.engine.limits import Limits
 from worker.monitoring.health import Health
 from worker.monitoring.liveness import LoopStamp
 

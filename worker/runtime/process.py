@@ -19,9 +19,9 @@ from shared.errors import DeviceFull, DeviceLost
 from shared.objects import ObjectStore
 from worker.consumer import Consumer
 from worker.engine import Engine
+from worker.engine.limits import Limits
 from worker.inference import ModelCache
 from worker.lifecycle import UNFIT_EXIT, Phase, Shutdown, log_unexpected, start_loop, start_thread
-from worker.limits import Limits
 from worker.monitoring.build import Monitoring
 from worker.runtime.device_check import wait_for_device
 from worker.runtime.watchdogs import start_watchdogs

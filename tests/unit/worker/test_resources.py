@@ -5,7 +5,7 @@ import os
 import psutil
 import pytest
 
-from worker.limits import choose_limits
+from worker.engine.limits import choose_limits
 from worker.resources import allowed_cores, allowed_memory_bytes
 from worker.settings import WorkerSettings
 

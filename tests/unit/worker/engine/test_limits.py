@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.limits import Limits, choose_limits, limits_for
+from worker.engine.limits import Limits, choose_limits, limits_for
 from worker.settings import MEGA, MIB, WorkerSettings
 
 GIB = 2**30

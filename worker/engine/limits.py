@@ -1,12 +1,11 @@
 """Choose how much a worker does and holds at once: what its settings say, else by its device."""
 
 from dataclasses import dataclass, fields, replace
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
+from worker.inference.device_kind import DeviceKind
 from worker.resources import allowed_cores, allowed_memory_bytes
 from worker.settings import MEGA, MIB, WorkerSettings
-
-DeviceKind: TypeAlias = Literal["cpu", "cuda"]
 
 RSS_SHARE: Final = 0.75
 """Share of its memory at which a process leaves to be restarted."""
