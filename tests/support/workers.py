@@ -36,6 +36,10 @@ QUICK = {
 """About a tenth of the default times, so that tests are fast."""
 
 
+SHOWN_LINES = 200
+"""Last lines of a worker's log that a failing test shows."""
+
+
 class WorkerProcess:
     """One worker process, and its log."""
 
@@ -103,10 +107,15 @@ class WorkerProcess:
         return self.process.wait(within_s)
 
     def close(self):
-        """Kill the process if it still runs, and delete its log."""
+        """Kill the process if it still runs, and delete its log.
+
+        pytest shows what is printed here if the test fails.
+        """
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait(60)
+        lines = [f"log of worker {self.pid}:", *self.log[-SHOWN_LINES:], ""]
+        sys.stdout.write("\n".join(lines))
         self._log.close()
 
 
