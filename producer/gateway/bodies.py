@@ -19,6 +19,8 @@ _MULTIPART: Final = "multipart/form-data"
 _JSON: Final = "application/json"
 _REQUEST: Final = RemoveRequest.model_json_schema(ref_template="#/components/schemas/{model}")
 del _REQUEST["$defs"]  # other routes have these, and OpenAPI collects them
+_REQUEST["required"] = ["url"]  # JSON holds no image
+_REQUEST["properties"]["url"] = {"type": "string", "minLength": 1, "maxLength": 8192}
 BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -26,6 +28,7 @@ BODY: Final[dict[str, Any]] = {
             _MULTIPART: {
                 "schema": {
                     "type": "object",
+                    "oneOf": [{"required": ["file"]}, {"required": ["url"]}],
                     "properties": {
                         "file": {"type": "string", "format": "binary"},
                         "url": {"type": "string", "description": "Instead of a file"},

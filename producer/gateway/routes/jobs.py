@@ -7,7 +7,6 @@ from fastapi import APIRouter, Header, Path, Query, Response
 
 from producer.gateway.access import Reader, Submitter
 from producer.gateway.context import Here
-from producer.gateway.problems import invalid
 from producer.gateway.schemas import JobPage, JobRequest, Retried
 from producer.gateway.submission import create_job
 from producer.gateway.tenancy import own_spec
@@ -29,12 +28,18 @@ _LOCATION: Final[dict[str, Any]] = {
     "Location": {"schema": {"type": "string"}, "description": "Address of the job"}
 }
 
+_LINKS: Final[dict[str, Any]] = {
+    operation: {"operationId": operation, "parameters": {"job_id": "$response.body#/job_id"}}
+    for operation in ("getJob", "listRecords", "getItem", "getFile", "getArchive", "cancelJob")
+}
+"""What may follow with the ID of a new job."""
+
 
 @router.post(
     "",
     status_code=HTTPStatus.CREATED,
     operation_id="createJob",
-    responses={HTTPStatus.CREATED: {"headers": _LOCATION}},
+    responses={HTTPStatus.CREATED: {"headers": _LOCATION, "links": _LINKS}},
 )
 def create(
     gateway: Here,
@@ -54,12 +59,10 @@ def listed(
     gateway: Here,
     key: Reader,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    cursor: Annotated[str | None, Query(pattern="^[0-9]{1,18}$")] = None,
+    cursor: Annotated[str | None, Query(pattern="^[1-9][0-9]{0,17}$")] = None,
 ) -> JobPage:
     """List the jobs of the tenant, newest first."""
     before = int(cursor or 0)
-    if cursor is not None and not before:
-        raise invalid("cursor must be the next of an earlier page")
     found, following = gateway.services.jobs.queries.jobs_of(key.tenant, before=before, count=limit)
     return JobPage(jobs=found, next=str(following) if following else None)
 
