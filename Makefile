@@ -5,6 +5,7 @@ PYTHON ?= python3
 SEED ?= 1
 SECONDS ?= 60
 ITEMS ?= 2000
+EXAMPLES ?= 100
 # Device of `make gpu`.
 DEV ?= cuda
 # The last commit before the packages were reorganised.
@@ -15,7 +16,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 # Folders of test files for `make fuzz`; without any it clones public ones into out/fixtures.
 FIXTURES ?=
 
-.PHONY: install demo serve test check lint types imports wheel fmt bench gpu presets-table chaos upgrade damage fuzz fronts compose constraints
+.PHONY: install demo serve test check lint types imports wheel fmt bench gpu presets-table chaos upgrade damage fuzz fuzz-http fronts compose constraints
 
 install: $(VENV)/.installed
 
@@ -83,6 +84,10 @@ fuzz: install
 # Damage files, and count what is accepted without a note; `cjpeg` adds arithmetic coding.
 damage: install
 	$(BIN)/python tests/fuzz/damage_corpus.py
+
+# Test the HTTP API by its OpenAPI document with EXAMPLES requests per operation and phase.
+fuzz-http: install
+	SCHEMATHESIS_EXAMPLES=$(EXAMPLES) SCHEMATHESIS_SEED=$(SEED) $(BIN)/python -m pytest -s tests/integration/gateway/test_openapi.py
 
 # Test the APIs of other services with their published clients; the one from npm needs node.
 fronts: install

@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Final
 
 import anyio.to_thread
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 
-from producer.gateway import problems
+from producer.gateway import openapi, problems
 from producer.gateway.context import Gateway
 from producer.gateway.fronts import bria, rembg, removebg, replicate
 from producer.gateway.limits import BodyLimit, ResponseHeaders
@@ -79,7 +80,19 @@ def build_app(gateway: Gateway, metrics: Metrics) -> FastAPI:
     problems.install(app, _FORMATS)
     for router in _ROUTERS:
         app.include_router(router)
+    openapi.describe(app)
+    app.add_exception_handler(HTTPStatus.METHOD_NOT_ALLOWED, _not_allowed)
     app.add_middleware(BodyLimit, max_bytes=gateway.settings.max_body_bytes)
     app.add_middleware(ResponseHeaders)
     app.add_middleware(Measured, metrics=metrics, clock=time.monotonic)
     return app
+
+
+async def _not_allowed(request: Request, _error: Exception) -> Response:
+    """Answer a method that a path does not have; Starlette would name one route's methods only."""
+    allowed = openapi.methods_of(_ROUTERS, request.url.path)
+    detail = f"{request.method} is not possible here; methods: {allowed}"
+    problem = problems.Problem(
+        HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", detail, {"Allow": allowed}
+    )
+    return problems.formatted(request.scope, problem)

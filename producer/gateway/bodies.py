@@ -73,7 +73,7 @@ async def read_image(
     if upload is None:
         if wanted.url is None:
             raise invalid(f"there is no image; send url, or a part {' or '.join(FILE_FIELDS)}")
-        upload = Upload(name_in(wanted.url), await fetcher.get(wanted.url))
+        upload = await fetched(fetcher, wanted.url)
     elif wanted.url is not None:
         raise invalid("there are two images; send a file or url")
     if not upload.data:
@@ -91,8 +91,18 @@ async def _form(request: Request, default: RemoveRequest) -> tuple[Upload | None
     return upload, _parsed(wanted.model_dump() | {"url": url}) if url else wanted
 
 
+async def fetched(fetcher: Fetcher, url: str) -> Upload:
+    """Return the image at a URL.
+
+    Raises:
+        Problem: If the URL is refused, or cannot be fetched.
+    """
+    data = await fetcher.get(url)  # before the name is read: it checks the URL
+    return Upload(name_in(url), data)
+
+
 def name_in(url: str) -> str:
-    """Return the file name at the end of a URL.
+    """Return the file name at the end of a valid URL.
 
     >>> name_in("https://shop.example/a/shoe.jpg?w=100")
     'shoe.jpg'

@@ -181,7 +181,7 @@ def refused(detail: str) -> Problem:
 
 def failed(url: str, why: str) -> Problem:
     """Return the problem of a URL that could not be fetched."""
-    host = httpx.URL(url).host
+    host = httpx.URL(url).raw_host.decode("ascii")  # `host` fails on invalid Punycode
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "url-failed", f"the URL at {host}: {why}")
 
 

@@ -168,7 +168,7 @@ _HANDLERS: Final[Mapping[type[Exception], Handler]] = {
     Exception: _handler(_unforeseen),
 }
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    "4XX": {"model": ProblemDocument, "content": {CONTENT_TYPE: {}}, "description": "A problem"},
-    "5XX": {"model": ProblemDocument, "content": {CONTENT_TYPE: {}}, "description": "A problem"},
+    "4XX": {"model": ProblemDocument, "description": "A problem"},
+    "5XX": {"model": ProblemDocument, "description": "A problem"},
 }
 """What OpenAPI says about the errors of every route."""

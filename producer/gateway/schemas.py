@@ -1,18 +1,35 @@
 """Bodies of requests and responses."""
 
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
+from producer.gateway.openapi import one_of
 from shared.job.options import PictureOptions
+from shared.job.output_keys import BUILT_IN
 from shared.job.outputs import MAX_OUTPUTS
 from shared.job.record import ItemRecord
 from shared.job.spec import Existing, ImageOutput, Naming, Previews, Priority
 from shared.job.thresholds import Thresholds
 from shared.jobstore.values import JobStatus
-from shared.recipes import Recipe
+from shared.models import registry
+from shared.recipes import Recipe, presets
+from shared.recipes.recipe import Source
 
 ObjectKey: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+ModelName: TypeAlias = Annotated[
+    str, WithJsonSchema({"type": "string", "enum": list(registry.REGISTRY)})
+]
+OutputName: TypeAlias = Annotated[
+    str, WithJsonSchema({"type": "string", "enum": [*BUILT_IN, *presets.names()]})
+]
 MAX_UPLOAD_BYTES = 2**30
 """Largest file that is uploaded."""
 MAX_KEYS = 100_000
@@ -28,6 +45,10 @@ class Body(BaseModel):
 class JobRequest(Body):
     """A job to create; exactly one of `keys`, `prefix` and `keys_from` names its images."""
 
+    model_config = ConfigDict(
+        json_schema_extra=one_of(keys="array", prefix="string", keys_from="string")
+    )
+
     keys: Annotated[list[ObjectKey], Field(min_length=1, max_length=MAX_KEYS)] | None = None
     """Keys of images in the bucket of the API key."""
     prefix: ObjectKey | None = None
@@ -35,9 +56,9 @@ class JobRequest(Body):
     keys_from: ObjectKey | None = None
     """Key of an object that lists image keys: CSV with a column `key`, or JSON lines with a
     field `key`."""
-    model: str | None = None
+    model: ModelName | None = None
     """Model of `/v1/models`; by default the gateway's."""
-    outputs: Annotated[list[str | Recipe], Field(max_length=MAX_OUTPUTS + 2)] = []
+    outputs: Annotated[list[OutputName | Recipe], Field(max_length=MAX_OUTPUTS + 2)] = []
     """`cutout`, `mask`, names of `/v1/presets`, and recipes; by default cutout and mask."""
     save_prefix: Annotated[str, StringConstraints(min_length=1, max_length=1024)] = "ComfyUI"
     """Prefix of the outputs, below the prefix of the API key."""
@@ -64,11 +85,11 @@ class RemoveRequest(Body):
 
     url: Annotated[str, StringConstraints(min_length=1, max_length=8192)] | None = None
     """Where the image is, if it is not in the request: a public address without redirects."""
-    model: str | None = None
+    model: ModelName | None = None
     """Model of `/v1/models`; by default the gateway's."""
-    outputs: Annotated[list[str | Recipe], Field(min_length=1, max_length=MAX_OUTPUTS + 2)] = [
-        "cutout"
-    ]
+    outputs: Annotated[
+        list[OutputName | Recipe], Field(min_length=1, max_length=MAX_OUTPUTS + 2)
+    ] = ["cutout"]
     """`cutout`, `mask`, names of `/v1/presets`, and recipes."""
     options: PictureOptions = PictureOptions()
 
@@ -76,9 +97,9 @@ class RemoveRequest(Body):
 class RemoveQuery(Body):
     """The same in the query, for an image that is the whole body."""
 
-    model: Annotated[str | None, Field(description="Model of `/v1/models`")] = None
+    model: Annotated[ModelName | None, Field(description="Model of `/v1/models`")] = None
     output: Annotated[
-        list[str],
+        list[OutputName],
         Field(
             min_length=1,
             max_length=MAX_OUTPUTS,
@@ -224,8 +245,8 @@ class PresetInfo(BaseModel):
     version: int
     unverified: bool
     """Whether no official page was found for its figures."""
-    source: dict[str, Any] | None
-    """Title, address and day of reading of the page that the figures come from."""
+    source: Source | None
+    """The page that the figures come from."""
 
 
 class Health(BaseModel):

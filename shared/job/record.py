@@ -1,18 +1,56 @@
 """The record of how one image ended."""
 
 import json
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias, cast
 
 from pydantic import (
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     SerializerFunctionWrapHandler,
     ValidationError,
+    WithJsonSchema,
     model_serializer,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from shared.document import Document, Text
 from shared.job.spec import Json
+
+_NUMBER: Final = {"type": "number"}
+_COUNT: Final = {"type": "integer", "minimum": 0}
+CheckValue: TypeAlias = Annotated[
+    Json,
+    WithJsonSchema(
+        {"type": ["number", "string", "boolean", "null", "array"], "items": {"type": "string"}}
+    ),
+]
+"""What a check of an output found, or its limit."""
+Quality: TypeAlias = Annotated[
+    dict[str, Json],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {
+                "coverage": _NUMBER,
+                "box": {
+                    "anyOf": [{"type": "array", "items": {"type": "integer"}}, {"type": "null"}]
+                },
+                "touches": {"type": "array", "items": {"type": "string"}},
+                "soft": _NUMBER,
+                "parts": _COUNT,
+                "holes": _COUNT,
+                "uncertainty": _NUMBER,
+                "low": _NUMBER,
+                "high": _NUMBER,
+                "verdict": {"enum": ["ok", "review", "reject"]},
+                "reasons": {"type": "string"},
+            },
+        }
+    ),
+]
+"""Quality figures; see `worker.imaging.quality`. A later version may add some."""
 
 
 class OutputFacts(Document):
@@ -27,9 +65,9 @@ class OutputFacts(Document):
     format: str = ""
     verdict: Literal["ok", "review", "error"] = "ok"
     """`review`: a check that must pass failed; `error`: it was not made, see `reason`."""
-    failed: dict[str, tuple[Json, Json]] = Field(default_factory=dict)
+    failed: dict[str, tuple[CheckValue, CheckValue]] = Field(default_factory=dict)
     """Checks that must pass and failed, each with its value and limit."""
-    noted: dict[str, tuple[Json, Json]] = Field(default_factory=dict)
+    noted: dict[str, tuple[CheckValue, CheckValue]] = Field(default_factory=dict)
     """Checks that should pass and failed."""
     fixes: tuple[str, ...] = ()
     """What was changed so that a check passes."""
@@ -39,6 +77,15 @@ class OutputFacts(Document):
     """Size in bytes of each width, if the output is written in several."""
     existing: Literal["same", "kept", "superseded"] | None = None
     reason: Text = ""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Describe what is written as what is read: `_compact` only leaves out defaults."""
+        described = {**core_schema}
+        described.pop("serialization", None)
+        return handler(cast("CoreSchema", described))
 
     @model_serializer(mode="wrap")
     def _compact(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -73,8 +120,7 @@ class ItemRecord(Document):
     attempts: int = 1
     existing: Literal["same", "kept", "superseded"] | None = None
     """What was found at the output key, if this job did not write it itself."""
-    qc: dict[str, Json] | None = None
-    """Quality figures; see `worker.imaging.quality`."""
+    qc: Quality | None = None
     notes: tuple[Text, ...] = ()
     """Facts a user may want to know: damaged colour profile, first frame of several, ..."""
     outputs: dict[str, OutputFacts] = Field(default_factory=dict)

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from producer.gateway.access import admit
-from producer.gateway.bodies import name_in
+from producer.gateway.bodies import fetched
 from producer.gateway.context import Gateway, Here
 from producer.gateway.fronts.later import Progress, address_of, begin, progress
 from producer.gateway.fronts.service import bad_request, decoded, read, text_of
@@ -94,7 +94,7 @@ async def _image(gateway: Gateway, given: str) -> Upload:
     if not given:
         raise bad_request("missing", "image is missing: give a URL or base64")
     if given.startswith(("http://", "https://")):
-        return Upload(name_in(given), await gateway.fetcher.get(given))
+        return await fetched(gateway.fetcher, given)
     try:
         return Upload("image", await asyncio.to_thread(decoded, given))
     except ValueError as err:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from producer.gateway.access import Submitter
-from producer.gateway.bodies import name_in
+from producer.gateway.bodies import fetched
 from producer.gateway.context import Gateway, Here
 from producer.gateway.fronts.service import Given, bad_request, make, mask_in, read
 from producer.gateway.light import Upload
@@ -45,7 +45,7 @@ async def remove_url(gateway: Here, key: Submitter, request: Request) -> Respons
         raise bad_request("missing_url", "give url, the address of an image")
     wanted, has_mask_only = _translated(values)
     url = values["url"]
-    image = Upload(name_in(url), await gateway.fetcher.get(url))
+    image = await fetched(gateway.fetcher, url)
     return await _made(gateway, key, image, wanted, has_mask_only=has_mask_only)
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 
 from producer.gateway.access import Submitter
-from producer.gateway.bodies import name_in
+from producer.gateway.bodies import fetched
 from producer.gateway.context import Gateway, Here
 from producer.gateway.fronts.later import Progress, address_of, begin, progress
 from producer.gateway.fronts.replicate_inputs import translate
@@ -182,7 +182,7 @@ async def _image(gateway: Gateway, key: ApiKey, request: Request, source: str) -
             raise invalid("input.image is not base64") from err
     files = f"{_address(request)}/files/"
     if not source.startswith(files):
-        return Upload(name_in(source), await gateway.fetcher.get(source))
+        return await fetched(gateway.fetcher, source)
     path = path_of(source.removeprefix(files))
     read_object = gateway.services.objects.get
     found = await run_in_threadpool(

@@ -33,7 +33,7 @@ def all_presets(_key: Reader) -> list[PresetInfo]:
             name=name,
             version=preset.version,
             unverified=preset.unverified,
-            source=preset.source.model_dump(mode="json") if preset.source else None,
+            source=preset.source,
         )
         for name, preset in found
     ]

@@ -1,7 +1,7 @@
 """`/v1/jobs/{id}/events`: how a job goes on, as server-sent events."""
 
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
@@ -16,6 +16,16 @@ from producer.gateway.tenancy import own_spec
 from shared.jobstore.item_events import Position
 
 router: Final = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+_EVENT: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"enum": ["progress", "item", "reset", "done", "gone"]},
+        "id": {"type": "string", "pattern": r"^[0-9]+\.[0-9]+$"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+"""Schema of one event."""
 MEDIA_TYPE: Final = "text/event-stream"
 _NOWHERE: Final = Position(0, 0)
 """A position that no job has."""
@@ -44,7 +54,7 @@ class _Events(StreamingResponse):
     responses={
         HTTPStatus.OK: {
             "description": "The events",
-            "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+            "content": {MEDIA_TYPE: {"schema": _EVENT}},
         },
         HTTPStatus.NO_CONTENT: {"description": "The job has ended, and the caller knows it"},
     },

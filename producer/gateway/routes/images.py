@@ -10,11 +10,13 @@ from producer.gateway.access import Submitter
 from producer.gateway.bodies import BODY, read_image
 from producer.gateway.context import Here
 from producer.gateway.light import Picture, picture_of, prepare, process, start
+from producer.gateway.openapi import job_links
 from producer.gateway.routes.jobs import IdempotencyKey
 from producer.gateway.schemas import RemoveQuery
 from shared.job.record import ItemRecord
 
 router: Final = APIRouter(prefix="/v1/images", tags=["images"])
+JOB: Final = "X-Rmbg-Job"
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -27,6 +29,8 @@ _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
         HTTPStatus.OK: {
             "description": "The picture; a ZIP if there are several",
             "content": {"image/*": _BINARY, "application/zip": _BINARY},
+            "headers": {JOB: {"schema": {"type": "string"}, "description": "ID of the job"}},
+            "links": job_links(f"$response.header.{JOB}"),
         },
         HTTPStatus.ACCEPTED: {"description": "Accepted; `Location` names the job"},
     },
@@ -59,7 +63,7 @@ def _answer(picture: Picture, record: ItemRecord, job_id: str) -> Response:
     headers = {
         "Content-Disposition": f'inline; filename="{picture.file_name}"',
         "Content-Security-Policy": "sandbox",
-        "X-Rmbg-Job": job_id,
+        JOB: job_id,
         "X-Rmbg-Verdict": record.verdict or "",
     }
     return Response(picture.data, media_type=picture.media_type, headers=headers)

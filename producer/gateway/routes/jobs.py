@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Path, Query, Response
 
 from producer.gateway.access import Reader, Submitter
 from producer.gateway.context import Here
+from producer.gateway.openapi import job_links
 from producer.gateway.schemas import JobPage, JobRequest, Retried
 from producer.gateway.submission import create_job
 from producer.gateway.tenancy import own_spec
@@ -28,18 +29,14 @@ _LOCATION: Final[dict[str, Any]] = {
     "Location": {"schema": {"type": "string"}, "description": "Address of the job"}
 }
 
-_LINKS: Final[dict[str, Any]] = {
-    operation: {"operationId": operation, "parameters": {"job_id": "$response.body#/job_id"}}
-    for operation in ("getJob", "listRecords", "getItem", "getFile", "getArchive", "cancelJob")
-}
-"""What may follow with the ID of a new job."""
-
 
 @router.post(
     "",
     status_code=HTTPStatus.CREATED,
     operation_id="createJob",
-    responses={HTTPStatus.CREATED: {"headers": _LOCATION, "links": _LINKS}},
+    responses={
+        HTTPStatus.CREATED: {"headers": _LOCATION, "links": job_links("$response.body#/job_id")}
+    },
 )
 def create(
     gateway: Here,

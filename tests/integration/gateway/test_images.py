@@ -104,6 +104,7 @@ def test_a_file_that_is_no_image_is_the_callers_fault(shop, worker):
         ({"files": {"picture": b"x"}}, "file or image"),
         ({"json": {}}, "url"),
         ({"json": {"url": "ftp://shop.example/a.jpg"}}, "http://"),
+        ({"json": {"url": "http://shop.example/\u0005.jpg"}}, "complete one"),
         ({"files": {"file": b"x"}, "data": {"url": "http://shop.example/"}}, "two images"),
         ({"files": {"file": b"x"}, "data": {"request": '{"outputs": ["nothing"]}'}}, "not known"),
         ({"files": {"file": b"x"}, "data": {"request": '{"colour": 1}'}}, "colour"),
