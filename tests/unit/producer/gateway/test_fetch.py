@@ -167,6 +167,12 @@ def test_a_server_that_fails(path, reason, server):
     assert "secret" not in problem.detail
 
 
+def test_a_host_of_invalid_punycode_fails():
+    found = problem_of(fetcher([]), "http://xn--a/")
+
+    assert (found.name, "xn--a" in found.detail) == ("url-failed", True)
+
+
 def test_a_host_without_an_address_fails():
     async def unknown(_host, _port):
         raise OSError("no such name")
