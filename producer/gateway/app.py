@@ -24,11 +24,13 @@ from producer.gateway.routes import (
     items,
     jobs,
     results,
+    submissions,
     uploads,
 )
 
 _ROUTERS: Final = (
     jobs.router,
+    submissions.router,
     results.router,
     events.router,
     archive.router,
@@ -62,9 +64,11 @@ def build_app(gateway: Gateway, metrics: Metrics) -> FastAPI:
         threads = anyio.to_thread.current_default_thread_limiter()
         threads.total_tokens = gateway.settings.threads
         gateway.endings.start()
+        gateway.accepting.start()
         streams = asyncio.create_task(gateway.streams.run())
         yield
         streams.cancel()
+        gateway.accepting.close()
         gateway.endings.close()
 
     app = FastAPI(

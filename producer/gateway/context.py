@@ -5,6 +5,7 @@ from typing import Annotated, Self, TypeAlias
 
 from fastapi import Depends, Request
 
+from producer.gateway.accepting import Accepting
 from producer.gateway.archives import Readers
 from producer.gateway.fetch import Fetcher, fetcher_of
 from producer.gateway.settings import GatewaySettings
@@ -30,14 +31,24 @@ class Gateway:
     """Bounds the archives that a key reads."""
     streams: Streams
     """Tells callers how jobs go on."""
+    accepting: Accepting
+    """Makes long lists into jobs."""
 
     @classmethod
     def of(cls, settings: GatewaySettings, services: Services) -> Self:
         """Return a gateway over *services*."""
         endings = Endings(services.jobs.connection)
         waiting = Waiting(settings.max_waiting)
-        streams = Streams(services.jobs, most=settings.max_streams)
-        return cls(settings, services, endings, waiting, fetcher_of(settings), Readers(), streams)
+        return cls(
+            settings=settings,
+            services=services,
+            endings=endings,
+            waiting=waiting,
+            fetcher=fetcher_of(settings),
+            archive_readers=Readers(),
+            streams=Streams(services.jobs, most=settings.max_streams),
+            accepting=Accepting(services),
+        )
 
     @property
     def upload_bucket(self) -> str:

@@ -48,17 +48,20 @@ class Problem(Exception):
     headers: Mapping[str, str] = field(default_factory=dict)
     errors: list[str] | None = None
 
-    def response(self) -> JSONResponse:
-        """Return the response."""
-        body = ProblemDocument(
+    def document(self) -> ProblemDocument:
+        """Return the document."""
+        return ProblemDocument(
             type=f"{TYPE_PREFIX}{self.name}",
             title=self.name.replace("-", " ").capitalize(),
             status=self.status,
             detail=self.detail,
             errors=self.errors,
         )
+
+    def response(self) -> JSONResponse:
+        """Return the response."""
         return JSONResponse(
-            body.model_dump(exclude_none=True),
+            self.document().model_dump(exclude_none=True),
             self.status,
             dict(self.headers),
             media_type=CONTENT_TYPE,
@@ -103,7 +106,7 @@ def problem_of(err: errors.RmbgError) -> Problem:
             first, *rest = text.splitlines()
             problem = invalid(first, rest or None)
         case _:
-            problem = _unforeseen(err)
+            problem = unforeseen(err)
     return problem
 
 
@@ -128,7 +131,8 @@ def install(app: FastAPI, formats: Mapping[str, ErrorFormat]) -> None:
         app.add_exception_handler(kind, answer)
 
 
-def _unforeseen(err: Exception) -> Problem:
+def unforeseen(err: Exception) -> Problem:
+    """Return the problem of an error that nobody expects; its traceback is in the log."""
     logger.error("a request failed", extra={"cause": incident.record(err)})
     return Problem(
         HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -165,7 +169,7 @@ _HANDLERS: Final[Mapping[type[Exception], Handler]] = {
     errors.RmbgError: _handler(problem_of),
     RequestValidationError: _handler(_rejected),
     HTTPException: _handler(_http),
-    Exception: _handler(_unforeseen),
+    Exception: _handler(unforeseen),
 }
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     "4XX": {"model": ProblemDocument, "description": "A problem"},

@@ -1,32 +1,28 @@
 """Create a job from the body of a request."""
 
-import csv
 import hashlib
-import io
 import json
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, Final
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
+from producer.gateway.accepted import Accepted, SubmissionStatus
 from producer.gateway.context import Gateway
+from producer.gateway.lists import source_of
 from producer.gateway.problems import invalid
 from producer.gateway.schemas import JobRequest
-from producer.gateway.tenancy import check_spec, is_below, is_upload, own_keys, save_prefix
-from producer.services import Services
+from producer.gateway.tenancy import check_spec, is_below, is_upload, save_prefix
 from producer.submission.options import JobOptions
-from producer.submission.sources import KeySource, Source, object_key
-from producer.submission.submit import list_prefix, plan, submit
+from producer.submission.sources import object_key
+from producer.submission.submit import plan, submit
 from shared.access import ApiKey
-from shared.errors import InvalidOption, ObjectMissing
+from shared.errors import JobConflict
+from shared.job.keys import results_key
 from shared.job.output_keys import BUILT_IN
 from shared.job.spec import JobSpec
 from shared.jobstore.submissions import Submitted
 from shared.recipes import Recipe, presets
 from shared.recipes.background import Asset
-
-MAX_LIST_BYTES: Final = 512 * 2**20
-"""Largest object that lists image keys."""
-_SPOOL_BYTES: Final = 8 * 2**20
 
 
 def create_job(
@@ -44,7 +40,83 @@ def create_job(
         ConfigError: If the request is not valid; nothing is created.
         ServiceUnavailable: If Redis or the object store is unavailable.
     """
+    spec = planned(gateway, key, wanted)
+    return submit(
+        gateway.services,
+        source_of(gateway.services, key, wanted, spec),
+        spec,
+        job_id=None if idempotency_key is None else job_id_of(key.tenant, "jobs", idempotency_key),
+        weight=key.weight,
+        most_open=key.max_open_images,
+    )
+
+
+def accept_job(
+    gateway: Gateway, key: ApiKey, wanted: JobRequest, idempotency_key: str | None
+) -> SubmissionStatus:
+    """Accept the job that *wanted* describes; this or another gateway creates it.
+
+    A repetition with the same `idempotency_key` returns the same submission. It starts again if it
+    has failed, or if Redis lost its job before the end.
+
+    Raises:
+        ConfigError: If the request is not valid, or the `idempotency_key` is that of another.
+        ServiceUnavailable: If the object store is unavailable.
+    """
+    spec = planned(gateway, key, wanted)
+    job_id = None if idempotency_key is None else job_id_of(key.tenant, "jobs", idempotency_key)
+    accepted = Accepted(
+        submission_id=job_id or f"sub-{secrets.token_hex(12)}",
+        job_id=job_id,
+        body_sha256=hashlib.sha256(wanted.model_dump_json().encode()).hexdigest(),
+        key=key.model_copy(update={"sha256": ""}),
+        wanted=wanted,
+        spec=spec,
+        created_at=datetime.now(UTC),
+    )
+    known = None if job_id is None else _same_as(gateway, accepted)
+    if known is not None and (known.state == "accepted" or _has_job(gateway, known)):
+        return known
+    gateway.accepting.submissions.add(accepted)
+    gateway.accepting.wake()
+    return accepted.status
+
+
+def _same_as(gateway: Gateway, accepted: Accepted) -> SubmissionStatus | None:
+    """Return the status of the submission that *accepted* repeats, or None.
+
+    Raises:
+        JobConflict: If its ID was used for another body.
+    """
+    known = gateway.accepting.submissions.find(accepted.submission_id)
+    is_other = known is not None and known.body_sha256 != accepted.body_sha256
+    if is_other or (known is None and _is_job(gateway, accepted.submission_id)):
+        raise JobConflict(f"job {accepted.submission_id} was submitted with another body")
+    return None if known is None else known.status
+
+
+def _has_job(gateway: Gateway, known: SubmissionStatus) -> bool:
+    """Return whether the job of a submission is in Redis, or has left its results."""
+    if known.job_id is None:
+        return False
     services = gateway.services
+    results = results_key(known.job_id)
+    return (
+        _is_job(gateway, known.job_id)
+        or services.objects.head(services.settings.output_bucket, results) is not None
+    )
+
+
+def _is_job(gateway: Gateway, job_id: str) -> bool:
+    return gateway.services.jobs.queries.is_known(job_id)
+
+
+def planned(gateway: Gateway, key: ApiKey, wanted: JobRequest) -> JobSpec:
+    """Return the document of the job that *wanted* describes.
+
+    Raises:
+        ConfigError: If the request is not valid.
+    """
     options = JobOptions.of(
         rem_mode=wanted.model or gateway.settings.model,
         save_prefix=save_prefix(key, wanted.save_prefix),
@@ -59,19 +131,11 @@ def create_job(
         keep_mask=wanted.keep_mask,
         reuse_masks=wanted.reuse_masks,
     )
-    spec = plan(services, options, key.bucket)
+    spec = plan(gateway.services, options, key.bucket)
     if wanted.keys is not None and is_upload(key, wanted.keys[0]):
         spec = spec.model_copy(update={"input_bucket": gateway.upload_bucket})
     check_spec(key, spec)
-    spec = spec.model_copy(update={"tenant": key.tenant})
-    return submit(
-        services,
-        _source(services, key, wanted, spec, options.save_prefix),
-        spec,
-        job_id=None if idempotency_key is None else job_id_of(key.tenant, "jobs", idempotency_key),
-        weight=key.weight,
-        most_open=key.max_open_images,
-    )
+    return spec.model_copy(update={"tenant": key.tenant})
 
 
 def job_id_of(tenant: str, route: str, idempotency_key: str) -> str:
@@ -100,77 +164,3 @@ def named_outputs(key: ApiKey, outputs: Sequence[str | Recipe]) -> list[str | Re
             if not is_below(key, image) and not is_upload(key, image):
                 raise invalid(f"background {image!r} is not below {key.prefix}/")
     return list(outputs)
-
-
-def _source(
-    services: Services, key: ApiKey, wanted: JobRequest, spec: JobSpec, prefix: str
-) -> Source:
-    if wanted.keys is not None:
-        return KeySource(own_keys(key, wanted.keys))
-    if wanted.prefix is not None:
-        if not is_below(key, wanted.prefix):
-            raise InvalidOption(f"prefix {wanted.prefix!r} is not below {key.prefix}/")
-        return list_prefix(services, f"s3://{key.bucket}/{wanted.prefix}", spec, prefix)
-    listed = _listed(services, key, wanted.keys_from or "")
-    return KeySource(own_keys(key, listed))
-
-
-def _listed(services: Services, key: ApiKey, object_key: str) -> Iterator[str]:
-    """Yield the image keys that an object in the bucket lists."""
-    if not is_below(key, object_key):
-        raise InvalidOption(f"keys_from {object_key!r} is not below {key.prefix}/")
-    with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spool:
-        try:
-            services.objects.download(key.bucket, object_key, spool)
-        except ObjectMissing as err:
-            raise InvalidOption(f"keys_from {object_key!r} does not exist") from err
-        spool.seek(0)
-        yield from keys_in(spool)
-
-
-def keys_in(file: IO[bytes]) -> Iterator[str]:
-    """Yield the image keys in CSV with a column `key`, or in JSON lines with a field `key`.
-
-    Raises:
-        InvalidOption: If the text is not UTF-8, or a row has no key; names the line.
-    """
-    lines = io.TextIOWrapper(file, "utf-8-sig", newline="")
-    try:
-        first = lines.readline()
-        rest = iter(lines)
-        yield from _json_keys(first, rest) if first.startswith("{") else _csv_keys(first, rest)
-    except UnicodeDecodeError as err:
-        raise InvalidOption("keys_from is not UTF-8 text") from err
-    finally:
-        lines.detach()
-
-
-def _json_keys(first: str, rest: Iterable[str]) -> Iterator[str]:
-    for number, line in enumerate((first, *()), 1):
-        yield _json_key(number, line)
-    for number, line in enumerate(rest, 2):
-        if line.strip():
-            yield _json_key(number, line)
-
-
-def _json_key(number: int, line: str) -> str:
-    try:
-        key = json.loads(line)["key"]
-    except (ValueError, KeyError, TypeError) as err:
-        raise InvalidOption(f"keys_from, line {number}: not an object with a field key") from err
-    if not isinstance(key, str):
-        raise InvalidOption(f"keys_from, line {number}: key is not a text")
-    return key
-
-
-def _csv_keys(first: str, rest: Iterable[str]) -> Iterator[str]:
-    columns = next(csv.reader([first]), [])
-    if "key" not in columns:
-        raise InvalidOption("keys_from has no column key; its first line must name the columns")
-    place = columns.index("key")
-    for number, row in enumerate(csv.reader(rest), 2):
-        if not row:
-            continue
-        if len(row) <= place or not row[place]:
-            raise InvalidOption(f"keys_from, row {number}: the column key is empty")
-        yield row[place]

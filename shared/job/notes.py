@@ -13,6 +13,11 @@ ENDED: Final = f"{JOBS}/.ended"
 MERGED: Final = f"{JOBS}/.merged"
 """Folder of the notes of jobs whose `results.jsonl` holds all records."""
 
+SUBMITTING: Final = f"{JOBS}/.submitting"
+"""Folder of the submissions that gateways have accepted and that are not jobs yet."""
+SUBMITTED: Final = f"{JOBS}/.submitted"
+"""Folder of what became of them."""
+
 
 def ended_key(job_id: str, day: date) -> str:
     """Return the key of the note that a job ended on *day*, in UTC, or that it was to begin."""

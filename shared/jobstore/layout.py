@@ -24,6 +24,7 @@ milliseconds. `job|unit` identifies a ticket.
 | `rmbg:sequence` | string | sequence number of the latest job |
 | `rmbg:derived:{fingerprint}` | string | latest job without a given id with these keys and parameters |
 | `rmbg:staged:{nonce}` | hash | chunk number -> packed keys, before submission |
+| `rmbg:submitting:{submission}` | string | gateway that makes a long list into a job; expires |
 | `rmbg:numbers:{bucket}/{stem}` | string | highest reserved file number |
 | `rmbg:feeding:{queue}`, `rmbg:feeding:{queue}:{tenant}` | list | jobs with items to feed, without a tenant and of each tenant; the head is next |
 | `rmbg:turns:{queue}` | sorted set | tenant with such a job -> its served time: items issued, divided by its weight |
@@ -62,6 +63,11 @@ def job(job_id: str, *part: str) -> str:
 def staged(nonce: str) -> str:
     """Return the key of the chunks staged under *nonce*."""
     return f"rmbg:staged:{nonce}"
+
+
+def submitting(submission_id: str) -> str:
+    """Return the key that says who makes a submission into a job."""
+    return f"rmbg:submitting:{submission_id}"
 
 
 def numbers(bucket: str, stem: str) -> str:

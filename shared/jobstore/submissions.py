@@ -186,6 +186,21 @@ class Submissions(StorePart):
             raise JobNotDone(f"job {job_id} is {state}; only a done job can be reopened")
         return int(answer[1])
 
+    def hold(self, submission_id: str, owner: str, ttl_s: float, *, is_held: bool) -> bool:
+        """Hold a submission that is made into a job, for *ttl_s*; return whether *owner* has it.
+
+        It only saves work: two that made the same job would create one.
+
+        Args:
+            submission_id: The submission.
+            owner: Who makes it into a job.
+            ttl_s: After this time another may do it.
+            is_held: Whether *owner* has it already, and wants to keep it.
+        """
+        key = layout.submitting(submission_id)
+        with self.connection.commands() as client:
+            return bool(client.set(key, owner, px=to_ms(ttl_s), nx=not is_held))
+
     def reserve_numbers(self, bucket: str, stem: str, *, listed_highest: int, count: int) -> int:
         """Reserve *count* file numbers for *bucket* and *stem*; return the first of them.
 

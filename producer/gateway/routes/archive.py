@@ -11,10 +11,10 @@ from starlette.types import Receive, Scope, Send
 from producer.gateway.access import Reader
 from producer.gateway.archives import Archive, Readers
 from producer.gateway.context import Gateway, Here
+from producer.gateway.file_schemas import ArchiveLink, ArchiveLinks, ArchiveQuery
 from producer.gateway.files import LINK_S
 from producer.gateway.problems import invalid, not_found
 from producer.gateway.routes.jobs import JobId
-from producer.gateway.schemas import ArchiveLink, ArchiveLinks, ArchiveQuery
 from producer.gateway.tenancy import own_spec
 from producer.results import archive, reader
 from producer.results.archive import Part

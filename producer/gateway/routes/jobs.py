@@ -4,12 +4,15 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final, TypeAlias
 
 from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi.responses import JSONResponse
 
+from producer.gateway.accepted import SubmissionStatus
 from producer.gateway.access import Reader, Submitter
 from producer.gateway.context import Here
+from producer.gateway.lists import is_long
 from producer.gateway.openapi import job_links
 from producer.gateway.schemas import JobPage, JobRequest, Retried
-from producer.gateway.submission import create_job
+from producer.gateway.submission import accept_job, create_job
 from producer.gateway.tenancy import own_spec
 from shared.job.ticket import JOB_ID
 from shared.jobstore.values import JobStatus
@@ -34,8 +37,14 @@ _LOCATION: Final[dict[str, Any]] = {
     "",
     status_code=HTTPStatus.CREATED,
     operation_id="createJob",
+    response_model=JobStatus,
     responses={
-        HTTPStatus.CREATED: {"headers": _LOCATION, "links": job_links("$response.body#/job_id")}
+        HTTPStatus.CREATED: {"headers": _LOCATION, "links": job_links("$response.body#/job_id")},
+        HTTPStatus.ACCEPTED: {
+            "description": "A long list; `Location` names the submission",
+            "model": SubmissionStatus,
+            "headers": _LOCATION,
+        },
     },
 )
 def create(
@@ -44,8 +53,16 @@ def create(
     wanted: JobRequest,
     response: Response,
     idempotency_key: IdempotencyKey = None,
-) -> JobStatus:
-    """Create a job; the same request again while it runs joins it."""
+) -> JobStatus | Response:
+    """Create a job; the same request again while it runs joins it.
+
+    A list of over 10,000 images is accepted (202) and becomes a job afterwards.
+    """
+    if is_long(gateway.services.objects, key, wanted):
+        accepted = accept_job(gateway, key, wanted, idempotency_key)
+        headers = {"Location": f"/v1/submissions/{accepted.submission_id}"}
+        body = accepted.model_dump(mode="json")
+        return JSONResponse(body, HTTPStatus.ACCEPTED, headers)
     submitted = create_job(gateway, key, wanted, idempotency_key)
     response.headers["Location"] = f"/v1/jobs/{submitted.job_id}"
     return gateway.services.jobs.queries.status(submitted.job_id)

@@ -14,8 +14,8 @@ from starlette.concurrency import run_in_threadpool
 
 from producer.gateway.access import Submitter
 from producer.gateway.context import Gateway, Here
+from producer.gateway.file_schemas import Upload, UploadFile, UploadRequest, Uploads
 from producer.gateway.problems import Problem, not_found
-from producer.gateway.schemas import Upload, UploadFile, UploadRequest, Uploads
 from shared.access import ApiKey
 from shared.job.upload_keys import folder_of, upload_key
 from shared.objects import PreconditionFailed
