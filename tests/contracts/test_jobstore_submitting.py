@@ -346,3 +346,15 @@ def test_an_error_names_the_server_without_its_password():
 def test_identical_parameters_identify_the_same_job(store):
     assert submit(store, 3) == store.submissions.submit(submission(3)).job_id
     assert spec() == store.queries.spec(submit(store, 3))
+
+
+def test_one_gateway_holds_a_submission_until_its_time_is_over(store, redis_client):
+    hold = store.submissions.hold
+
+    assert hold("sub-1", "a", 60, is_held=False)
+    assert not hold("sub-1", "b", 60, is_held=False)
+    assert hold("sub-2", "b", 60, is_held=False)
+    assert hold("sub-1", "a", 30, is_held=True)
+    assert 0 < redis_client.pttl("rmbg:submitting:sub-1") <= 30_000
+    hold("sub-1", "a", 0.001, is_held=True)
+    until(lambda: hold("sub-1", "b", 60, is_held=False))
