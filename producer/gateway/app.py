@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request, Response
 
 from producer.gateway import openapi, problems
 from producer.gateway.context import Gateway
-from producer.gateway.fronts import bria, rembg, removebg, replicate
+from producer.gateway.fronts import bria, rembg, removebg, removebg_improve, replicate
 from producer.gateway.limits import BodyLimit, ResponseHeaders
 from producer.gateway.probes import Measured, Metrics
 from producer.gateway.routes import (
@@ -39,6 +39,7 @@ _ROUTERS: Final = (
     uploads.router,
     catalogue.router,
     removebg.router,
+    removebg_improve.router,
     rembg.router,
     replicate.router,
     bria.router,
@@ -65,9 +66,11 @@ def build_app(gateway: Gateway, metrics: Metrics) -> FastAPI:
         threads.total_tokens = gateway.settings.threads
         gateway.endings.start()
         gateway.accepting.start()
+        gateway.housekeeping.start()
         streams = asyncio.create_task(gateway.streams.run())
         yield
         streams.cancel()
+        gateway.housekeeping.close()
         gateway.accepting.close()
         gateway.endings.close()
 

@@ -8,8 +8,10 @@ from fastapi import Depends, Request
 from producer.gateway.accepting import Accepting
 from producer.gateway.archives import Readers
 from producer.gateway.fetch import Fetcher, fetcher_of
+from producer.gateway.housekeeping import HousekeepingThread
 from producer.gateway.settings import GatewaySettings
 from producer.gateway.streams import Streams
+from producer.gateway.uploads import Uploads
 from producer.gateway.waiting import Waiting
 from producer.services import Services
 from shared.jobstore.light import Endings
@@ -33,12 +35,17 @@ class Gateway:
     """Tells callers how jobs go on."""
     accepting: Accepting
     """Makes long lists into jobs."""
+    uploads: Uploads
+    """Images that callers upload."""
+    housekeeping: HousekeepingThread
+    """Deletes old uploads."""
 
     @classmethod
     def of(cls, settings: GatewaySettings, services: Services) -> Self:
         """Return a gateway over *services*."""
         endings = Endings(services.jobs.connection)
         waiting = Waiting(settings.max_waiting)
+        bucket = settings.upload_bucket or services.settings.output_bucket
         return cls(
             settings=settings,
             services=services,
@@ -48,12 +55,14 @@ class Gateway:
             archive_readers=Readers(),
             streams=Streams(services.jobs, most=settings.max_streams),
             accepting=Accepting(services),
+            uploads=Uploads(services, bucket),
+            housekeeping=HousekeepingThread(services, bucket),
         )
 
     @property
     def upload_bucket(self) -> str:
         """Bucket that images of requests are written to."""
-        return self.settings.upload_bucket or self.services.settings.output_bucket
+        return self.uploads.bucket
 
 
 def gateway_of(request: Request) -> Gateway:

@@ -24,7 +24,6 @@ from shared.access import ApiKey
 from shared.job.features import LIGHT
 from shared.job.record import ItemRecord
 from shared.job.spec import ImageOutput, JobSpec, Previews, Priority
-from shared.job.upload_keys import upload_key
 from shared.job.written import WrittenObject, written_objects
 from shared.jobstore.light import LightResult
 from shared.recipes import Recipe
@@ -133,13 +132,11 @@ def start(gateway: Gateway, job: LightJob, image: Upload) -> None:
     """
     digest = hashlib.sha256(image.data).hexdigest()
     # The key follows from the job, so that a repetition writes the same object.
-    source = upload_key(job.spec.tenant, job.spec.date, job.job_id, image.name)
+    source = gateway.uploads.key(job.spec.tenant, job.spec.date, job.job_id, image.name)
     services = gateway.services
     bucket = job.spec.output_bucket
     Copies(services.objects, bucket, job.job_id, job.images).write()
-    services.objects.put(
-        gateway.upload_bucket, source, image.data, content_type="application/octet-stream"
-    )
+    gateway.uploads.put(source, image.data)
     issued = services.jobs.light.submit(
         job.job_id, job.spec, [source], identity=digest, channel=gateway.endings.channel
     )

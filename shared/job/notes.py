@@ -18,6 +18,14 @@ SUBMITTING: Final = f"{JOBS}/.submitting"
 SUBMITTED: Final = f"{JOBS}/.submitted"
 """Folder of what became of them."""
 
+UPLOADED: Final = f"{JOBS}/.uploaded"
+"""Folder of the notes of tenants that have uploaded images."""
+
+
+def uploaded_key(tenant: str, day: str) -> str:
+    """Return the key of the note that a tenant uploaded images on *day*, `YYYY-MM-DD` in UTC."""
+    return f"{UPLOADED}/{day}/{tenant}"
+
 
 def ended_key(job_id: str, day: date) -> str:
     """Return the key of the note that a job ended on *day*, in UTC, or that it was to begin."""

@@ -30,7 +30,7 @@ from shared.recipes.values import Roi
 PREFIX: Final = "/v1.0/"
 router: Final = APIRouter(prefix="/v1.0", include_in_schema=False)
 
-_SOURCES: Final = ("image_file", "image_file_b64", "image_url")
+SOURCES: Final = ("image_file", "image_file_b64", "image_url")
 _BACKGROUNDS: Final = ("bg_image_file", "bg_image_url")
 _CREDITS: Final = 1_000_000
 """Credits that every account has: calls cost none, and some clients ask before they call."""
@@ -70,14 +70,13 @@ def account(_gateway: Here, key: Submitter, request: Request) -> Response:
 async def removebg(gateway: Here, key: Submitter, request: Request) -> Response:
     """Remove the background of an image."""
     given = await read(request, gateway.settings.max_body_bytes)
+    given = Given({**request.query_params, **given.values}, given.files)
     try:
         wanted = _wanted(gateway, given)
     except InvalidField as err:
         raise bad_request(err.code, str(err)) from err
     background = await _background(gateway, given)
-    image = await _image(gateway, given)
-    if not image.data:
-        raise bad_request("failed_to_read_image", "The image is empty")
+    image = await image_in(gateway, given)
     asked = RemoveRequest(outputs=[wanted.recipe])
     try:
         made = await make(gateway, key, image, asked, background)
@@ -89,7 +88,7 @@ async def removebg(gateway: Here, key: Submitter, request: Request) -> Response:
 
 def _wanted(gateway: Gateway, given: Given) -> Wanted:
     """Return what a request asks for; refuse parameters that we do not know."""
-    images = {*_SOURCES, *_BACKGROUNDS}
+    images = {*SOURCES, *_BACKGROUNDS}
     values = {name: value for name, value in given.values.items() if name not in images}
     backgrounds = _named(given, _BACKGROUNDS)
     if len(backgrounds) > 1:
@@ -105,13 +104,24 @@ def _named(given: Given, names: tuple[str, ...]) -> list[str]:
     return [name for name in names if name in given.files or given.values.get(name, "").strip()]
 
 
-async def _image(gateway: Gateway, given: Given) -> Upload:
-    sources = _named(given, _SOURCES)
+async def image_in(gateway: Gateway, given: Given) -> Upload:
+    """Return the image of a request.
+
+    Raises:
+        Problem: If there is none or several, or it cannot be read.
+    """
+    sources = _named(given, SOURCES)
     if not sources:
         raise bad_request("missing_source", "No image given")
     if len(sources) > 1:
         raise bad_request("multiple_sources", f"Multiple image sources given: {sources}")
-    [name] = sources
+    image = await _read_source(gateway, given, sources[0])
+    if not image.data:
+        raise bad_request("failed_to_read_image", "The image is empty")
+    return image
+
+
+async def _read_source(gateway: Gateway, given: Given, name: str) -> Upload:
     if name in given.files:
         return given.files[name]
     text = given.values[name].strip()

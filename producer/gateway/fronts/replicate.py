@@ -4,7 +4,6 @@ import base64
 import binascii
 import json
 import re
-import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -24,10 +23,11 @@ from producer.gateway.fronts.service import decoded, read
 from producer.gateway.light import Upload, prepare
 from producer.gateway.problems import invalid, not_found
 from producer.gateway.routes.uploads import id_of, path_of
+from producer.gateway.uploads import MEDIA_TYPE
 from shared.access import ApiKey
 from shared.job.spec import JobState
 from shared.job.ticket import JOB_ID
-from shared.job.upload_keys import folder_of, upload_key
+from shared.job.upload_keys import folder_of
 from shared.models import registry
 
 PREFIX: Final = "/compat/replicate"
@@ -119,18 +119,13 @@ async def upload(gateway: Here, key: Submitter, request: Request) -> Response:
     if "content" not in given.files:
         raise invalid("the form has no file; call its part content")
     file = given.files["content"]
-    date = datetime.now(UTC).date().isoformat()
-    object_key = upload_key(key.tenant, date, secrets.token_hex(16), file.name)
-    put = gateway.services.objects.put
-    media_type = "application/octet-stream"
-    await run_in_threadpool(
-        put, gateway.upload_bucket, object_key, file.data, content_type=media_type
-    )
+    object_key = await run_in_threadpool(gateway.uploads.new_key, key.tenant, file.name)
+    await run_in_threadpool(gateway.uploads.put, object_key, file.data)
     file_id = id_of(object_key.removeprefix(folder_of(key.tenant)))
     body = {
         "id": file_id,
         "name": file.name,
-        "content_type": media_type,
+        "content_type": MEDIA_TYPE,
         "size": len(file.data),
         "etag": "",
         "checksums": {},

@@ -3,9 +3,8 @@
 import base64
 import binascii
 import re
-import secrets
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import IO, Annotated, Final
 
@@ -16,8 +15,9 @@ from producer.gateway.access import Submitter
 from producer.gateway.context import Gateway, Here
 from producer.gateway.file_schemas import Upload, UploadFile, UploadRequest, Uploads
 from producer.gateway.problems import Problem, not_found
+from producer.gateway.uploads import MEDIA_TYPE
 from shared.access import ApiKey
-from shared.job.upload_keys import folder_of, upload_key
+from shared.job.upload_keys import folder_of
 from shared.objects import PreconditionFailed
 
 router: Final = APIRouter(prefix="/v1/uploads", tags=["uploads"])
@@ -56,8 +56,11 @@ async def put(
     request: Request,
     upload_id: Annotated[str, Path(max_length=500)],
 ) -> None:
-    """Write one file, once."""
-    object_key = folder_of(key.tenant) + path_of(upload_id)
+    """Write one file, once, on the day of its ID or the day after."""
+    path = path_of(upload_id)
+    if not _is_new(path):  # nothing would delete it
+        raise not_found("this upload")
+    object_key = folder_of(key.tenant) + path
     with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as body:
         async for piece in request.stream():
             await run_in_threadpool(body.write, piece)
@@ -71,7 +74,7 @@ def _write(gateway: Gateway, key: str, body: IO[bytes]) -> None:
             gateway.upload_bucket,
             key,
             body,
-            content_type="application/octet-stream",
+            content_type=MEDIA_TYPE,
             if_absent=True,
         )
     except PreconditionFailed as err:
@@ -80,8 +83,7 @@ def _write(gateway: Gateway, key: str, body: IO[bytes]) -> None:
 
 
 def _upload(gateway: Gateway, key: ApiKey, file: UploadFile) -> Upload:
-    date = datetime.now(UTC).date().isoformat()
-    object_key = upload_key(key.tenant, date, secrets.token_hex(16), file.name)
+    object_key = gateway.uploads.new_key(key.tenant, file.name)
     headers = {"Content-Length": str(file.bytes), "Content-Type": file.type}
     if (public := gateway.services.public) is None:
         path = object_key.removeprefix(folder_of(key.tenant))
@@ -96,13 +98,20 @@ def _upload(gateway: Gateway, key: ApiKey, file: UploadFile) -> Upload:
     return Upload(key=object_key, url=url, headers=headers | {"If-None-Match": "*"})
 
 
+def _is_new(path: str) -> bool:
+    """Return whether *path* is of today or of yesterday."""
+    today = datetime.now(UTC).date()
+    days = (today, today - timedelta(days=1))
+    return path.partition("/")[0] in {each.isoformat() for each in days}
+
+
 def id_of(path: str) -> str:
     """Return the ID of the upload at *path* below the tenant's folder."""
     return base64.urlsafe_b64encode(path.encode()).decode().rstrip("=")
 
 
 def path_of(upload_id: str) -> str:
-    """Return the path that an ID stands for: date, nonce and name, as `_upload` chose them.
+    """Return the path that an ID stands for: date, nonce and name, as `Uploads` chose them.
 
     Raises:
         Problem: If it is no such ID.

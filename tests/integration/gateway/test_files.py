@@ -2,6 +2,7 @@
 
 import base64
 import io
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -13,8 +14,12 @@ from support.workers import WorkerProcess
 
 from producer.gateway.app import build_app
 from producer.gateway.context import Gateway
+from producer.gateway.housekeeping import Housekeeping
 from producer.gateway.probes import Metrics
+from producer.gateway.routes.uploads import id_of
 from producer.services import Services
+from shared.job.notes import uploaded_key
+from shared.job.upload_keys import upload_key
 
 pytestmark = pytest.mark.integration
 
@@ -154,3 +159,31 @@ def test_files_are_read_from_the_public_address(public, gateway, hand, object_st
     link = answer.headers["location"]
     key = public.get(f"/v1/jobs/{job}/items/0").json()["cutout_key"]
     assert httpx.get(link).content == object_store.get(bucket, key).data
+
+
+def test_old_uploads_are_deleted_unless_an_open_job_names_them(
+    gateway, shop, object_store, bucket, hand
+):
+    old = upload_key("shop", "2026-01-01", "0" * 32, "a.jpg")
+    object_store.put(bucket, old, b"1", content_type="image/jpeg")
+    object_store.put(bucket, uploaded_key("shop", "2026-01-01"), b"", content_type="text/plain")
+    wanted = {"keys": [old], "model": "RMBG-1.4"}
+    job = shop.post("/v1/jobs", json=wanted).json()["job_id"]
+
+    housekeeping = Housekeeping(
+        gateway.services.objects, bucket, bucket, gateway.housekeeping.is_needed
+    )
+    housekeeping.round()
+    assert object_store.head(bucket, old)
+    hand.run(job)
+    housekeeping.round()
+    assert object_store.head(bucket, old) is None
+
+
+def test_an_upload_is_sent_on_its_day_or_the_next(shop):
+    """Nothing would delete a file of another day."""
+    days = [datetime.now(UTC).date() + timedelta(days=days) for days in (-2, -1, 0, 1)]
+    ids = [id_of(f"{day.isoformat()}/{'0' * 32}/a.jpg") for day in days]
+    answers = [shop.put(f"/v1/uploads/{each}", content=b"1").status_code for each in ids]
+
+    assert answers == [404, 204, 204, 404]

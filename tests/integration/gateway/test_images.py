@@ -270,8 +270,8 @@ def test_uploads_are_below_the_tenants_folder(shop, worker, image, object_store,
     keys = [found.key for found in object_store.list(bucket, "")]
     today = datetime.now(UTC).date().isoformat()
     assert any(key.startswith(f"shop/_uploads/{today}/") for key in keys)
-    assert all(key.startswith(("shop/_uploads/", "_preview/")) for key in keys), keys
-    assert len(keys) == 2
+    assert all(key.startswith(("shop/_uploads/", "_preview/", "_jobs/.")) for key in keys), keys
+    assert len(keys) == 3  # with the note that there are uploads of today
 
 
 def test_services_stay_usable_without_the_message_of_the_end(gateway, new_key, image, service_env):

@@ -11,6 +11,7 @@ from PIL import Image
 from support.file_server import File
 from support.gateway import serving
 from support.pictures import encoded, photo
+from support.until import until
 
 from producer.gateway.app import build_app
 from producer.gateway.context import Gateway
@@ -223,3 +224,35 @@ def test_a_jpeg_without_transparency_is_white(client, worker):
     )
 
     assert opened(answer).mode == "RGB"
+
+
+def test_parameters_in_the_address_count(client, worker, image):
+    answer = client.post(PATH, params={"size": "full"}, files={"image_file": image})
+
+    assert opened(answer).size == (1200, 900)
+    refused = client.post(PATH, params={"colour": "red"}, files={"image_file": image})
+    assert code_of(refused) == "unknown_parameter"
+
+
+def test_an_image_to_improve_becomes_a_job_that_needs_a_person(client, worker, image):
+    files = {"image_file": ("shoe.jpg", image)}
+    answer = client.post("/v1.0/improve", files=files, data={"tag": "Red shoes!"})
+
+    assert answer.status_code == 200, answer.text
+    where = f"/v1/jobs/{answer.json()['id']}"
+    until(lambda: client.get(where).json()["state"] == "done")
+    [record] = client.get(f"{where}/results", params={"verdict": "review"}).json()["records"]
+    assert record["image_key"].endswith("/shoe.jpg")
+    assert record["cutout_key"].startswith("improve/Red-shoes/")
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        ({"data": {"tag": "a"}}, "missing_source"),
+        ({"files": {"image_file": b""}}, "failed_to_read_image"),
+        ({"files": {"image_file": b"x"}, "data": {"size": "full"}}, "unknown_parameter"),
+    ],
+)
+def test_an_image_to_improve_with_problems(sent, code, client):
+    assert code_of(client.post("/v1.0/improve", **sent)) == code
