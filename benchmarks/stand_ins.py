@@ -22,7 +22,7 @@ from shared.objects import ObjectInfo, OpenObject, PutOptions, StoreWrapper
 from worker.engine.stages import Stages, build_stages
 from worker.imaging.decode import DecodedImage
 from worker.imaging.types import Segmented
-from worker.inference.api import Model
+from worker.inference.api import Done, Model, Pass
 from worker.storage.output_writer import OutputWriter
 
 BATCH_S: Final = 0.020
@@ -44,6 +44,7 @@ class SleepingSegmenter:
 
     device = "stand-in"
     weights_sha256 = "0" * 64
+    in_flight = 1
 
     def __init__(
         self, batch_size: int = BATCH_SIZE, *, batch_s: float = BATCH_S, image_s: float = IMAGE_S
@@ -63,7 +64,7 @@ class SleepingSegmenter:
     def prepare(self, image: np.ndarray) -> np.ndarray:
         return image
 
-    def forward(self, batch: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    def launch(self, batch: Sequence[np.ndarray]) -> Pass[np.ndarray]:
         begun_s = time.monotonic()
         time.sleep(self._batch_s + self._image_s * len(batch))
         self.last_s = time.monotonic()
@@ -71,7 +72,7 @@ class SleepingSegmenter:
         self.busy_s += self.last_s - begun_s
         self.batches += 1
         self.items += len(batch)
-        return batch
+        return Done(batch, self.last_s - begun_s)
 
     def finish(self, _output: np.ndarray, _height: int, _width: int, *, stretch: str) -> Segmented:
         del stretch

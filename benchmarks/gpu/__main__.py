@@ -27,6 +27,7 @@ PARTS: Final[dict[str, dict[str, float]]] = {
                 "network-graph": 60, "network-fused+graph": 90},
     "faults": {"out-of-memory": 60, "poisoned-image": 60, "lost-device": 60, "hidden-device": 60},
     "engine": {"engine-source-eager": 90, "engine-source": 90, "engine-estimate": 90},
+    "in-flight": {"in-flight": 60},
     "device": {"on-device": 60, "pixels": 90, "launches-eager": 60,
                "launches-fused": 60, "launches-graph": 60},
     "profile": {"profile": 60},
@@ -35,7 +36,7 @@ PARTS: Final[dict[str, dict[str, float]]] = {
 """Checks by part, with their time limits in seconds; the most valuable parts come first."""
 WITHOUT_GPU: Final = frozenset({
     "facts", "weights", "masks", "network-eager", "poisoned-image", "hidden-device",
-    "engine-source", "engine-estimate", "on-device", "pixels", "launches-eager", "launches-fused",
+    "engine-source", "engine-estimate", "in-flight", "on-device", "pixels", "launches-eager", "launches-fused",
     "profile",
 })  # fmt: skip
 """Checks that `DEV=cpu` can run."""

@@ -28,6 +28,7 @@ CHECKS: Final[dict[str, Callable[[], object]]] = {
     "hidden-device": faults.hidden_device,
     **{f"network-{way}": partial(network, way) for way in WAYS},
     **{f"launches-{name}": partial(pipeline.launches, name) for name in CANDIDATES[DEVICE.type]},
+    "in-flight": pipeline.in_flight,
     "on-device": pipeline.on_device,
     "engine-source-eager": partial(pipeline.engine, "source", "eager"),
     "engine-source": partial(pipeline.engine, "source", BEST),

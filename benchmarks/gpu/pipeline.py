@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -28,7 +29,7 @@ from shared.objects.memory import MemoryStore
 from worker.engine import Finished, ItemRequest, ItemResult
 from worker.engine.build import build_local_engine
 from worker.engine.engine import Engine
-from worker.inference.api import Model
+from worker.inference.api import Model, Pass
 from worker.inference.backends import BackendName
 from worker.settings import WorkerSettings
 
@@ -116,6 +117,35 @@ def launches(backend: BackendName) -> None:
 def _spin(stopped: threading.Event) -> None:
     while not stopped.is_set():
         json.dumps({str(n): n for n in range(50)})
+
+
+def in_flight() -> None:
+    """Measure one and two batches in flight with 6 ms of Python between two launches."""
+    used = segmenter()
+    batch = [used.prepare(each) for each in images(16 if IS_CUDA else 1)]
+    expected = used.forward(batch)
+    for most in (1, 2):
+        waiting, device_s, passes = deque[Pass[torch.Tensor]](), 0.0, 0
+        begun_s = time.perf_counter()
+        while not passes or time.perf_counter() - begun_s < SECONDS / 2:
+            while len(waiting) < most:
+                waiting.append(used.launch(batch))
+            first = waiting.popleft()
+            outputs = first.collect()
+            device_s += first.device_s
+            passes += 1
+            _work(0.006)
+        took_s = time.perf_counter() - begun_s
+        ok = all(map(torch.equal, outputs, expected))
+        rate = round(passes * len(batch) / took_s, 1)
+        emit("in flight", batches=most, images_s=rate, busy=round(device_s / took_s, 4), ok=ok)
+
+
+def _work(duration_s: float) -> None:
+    """Keep this thread busy."""
+    end_s = time.perf_counter() + duration_s
+    while time.perf_counter() < end_s:
+        pass
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,29 @@ def test_preparing_and_finishing_during_the_network_changes_no_mask(weights):
         assert np.array_equal(mask.result(), alone[number % 4])
 
 
+@pytest.mark.parametrize("backend", ["eager", "graph"])
+def test_two_batches_in_flight_have_the_outputs_of_one_after_the_other(weights, backend):
+    """The fallback to the CPU is among them: its images are copied while a batch runs."""
+    cuda = Segmenter.load(weights, device="cuda", backend=backend)
+    photographs = [photograph(name) for name in NAMES[:4]]
+    batches = [
+        [cuda.prepare(image) for image in photographs],
+        [preprocess.prepare(image) for image in photographs[::-1]],
+    ] * 3
+    expected = [[output.clone() for output in cuda.forward(batch)] for batch in batches[:2]]
+
+    found, launched = [], None
+    for batch in [*batches, None]:
+        following = cuda.launch(batch) if batch else None
+        if launched is not None:
+            found.append(launched.collect())
+            assert launched.device_s > 0
+        launched = following
+
+    for number, outputs in enumerate(found):
+        assert all(map(torch.equal, outputs, expected[number % 2]))
+
+
 def test_a_batch_that_does_not_fit_is_halved_and_no_image_is_lost(weights):
     """The memory limit is half of what a batch takes."""
 

@@ -45,6 +45,7 @@ class EngineHarness:
         device=None,
         store=None,
         shared_bytes=0,
+        clock=None,
         **limits,
     ):
         self.store = store or MemoryStore()
@@ -73,6 +74,7 @@ class EngineHarness:
             breakers=breakers or patient_breakers(),
             device=device,
             rng=random.Random(1),
+            **({"clock": clock, "condition": clock.condition} if clock else {}),
         )
 
     @property

@@ -24,15 +24,18 @@ class StandInSegmenter:
     """Takes dark pixels for foreground. A batch takes *batch_s*, and *image_s* for each image.
 
     `batches` holds the size of each forward pass. `before` is called with each batch first: a
-    test may wait or raise there.
+    test may wait or raise there. A batch runs when it is launched; with *in_flight* above 1 when it
+    is collected, as errors of a GPU show there. `calls` are these two, with the size of the batch.
     """
 
     device = "stand-in"
     weights_sha256 = "5" * 64
 
-    def __init__(self, *, batch_size=16, batch_s=0.0, image_s=0.0):
+    def __init__(self, *, batch_size=16, batch_s=0.0, image_s=0.0, in_flight=1):
         self.batch_size = batch_size
+        self.in_flight = in_flight
         self.batches = []
+        self.calls = []
         self.before = lambda batch: None
         self._batch_s = batch_s
         self._image_s = image_s
@@ -48,10 +51,33 @@ class StandInSegmenter:
             time.sleep(wait_s)  # the device that it stands in for is busy for so long
         return [1 - prepared for prepared in batch]
 
+    def launch(self, batch):
+        self.calls.append(("launch", len(batch)))
+        return StandInPass(self, batch)
+
     def finish(self, output, height, width, *, stretch):
         rows, columns = (np.arange(side) * GRID // side for side in (height, width))
         mask = (255 * output[rows][:, columns]).astype(np.uint8)
         return Segmented(mask, float(output.min()), float(output.max()))
+
+
+class StandInPass:
+    """A batch that a stand-in has launched."""
+
+    def __init__(self, segmenter, batch):
+        self.device_s = 0.0
+        self._segmenter, self._batch = segmenter, batch
+        self._outputs = self._run() if segmenter.in_flight == 1 else None
+
+    def collect(self):
+        self._segmenter.calls.append(("collect", len(self._batch)))
+        return self._run() if self._outputs is None else self._outputs
+
+    def _run(self):
+        started_s = time.perf_counter()
+        outputs = self._segmenter.forward(self._batch)
+        self.device_s = time.perf_counter() - started_s
+        return outputs
 
 
 def stand_in_model(name="isnet-general-use", **options):

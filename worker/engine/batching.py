@@ -43,18 +43,18 @@ class Batcher(Generic[T]):
         gathering.max_items = max_items
         heapq.heappush(gathering.items, (rank, item))
 
-    def take(self, now_s: float, *, hurry: bool = False) -> list[T]:
+    def take(self, now_s: float, *, hurry: bool = False, only_full: bool = False) -> list[T]:
         """Remove and return the batch that should run now, or an empty list.
 
-        With *hurry* (nothing more is coming) an unfilled batch does not wait. Of several batches
-        that are ready, the one with the most urgent, then the oldest, item goes first.
+        With *hurry* (nothing more is coming) an unfilled batch does not wait; with *only_full* it
+        does, however long. Of several batches that are ready, the one with the most urgent, then
+        the oldest, item goes first.
         """
         ready = [
             (gathering.items[0][0], key)
             for key, gathering in self._gathering.items()
-            if hurry
-            or len(gathering.items) >= gathering.max_items
-            or now_s - gathering.since_s >= self._max_wait_s
+            if len(gathering.items) >= gathering.max_items
+            or (not only_full and (hurry or now_s - gathering.since_s >= self._max_wait_s))
         ]
         if not ready:
             return []

@@ -10,13 +10,14 @@ from typing import Final
 
 from worker.engine.circuit_breaker import CircuitBreakers
 from worker.engine.device_state import DeviceState
+from worker.engine.device_thread import DeviceThread
 from worker.engine.failure_policy import RetryLimits
 from worker.engine.holdings import Holdings
 from worker.engine.inflight import InFlight
 from worker.engine.item import ItemRequest, ItemResult
 from worker.engine.item_loop import ItemLoop
 from worker.engine.observer import Observer
-from worker.engine.scheduler import StageScheduler
+from worker.engine.scheduler import Clock, NewCondition, StageScheduler
 from worker.engine.stage import Executor
 from worker.engine.stages import Stages, first_step
 from worker.engine.store_access import StoreAccess
@@ -62,10 +63,12 @@ class Engine:
         breakers: CircuitBreakers | None = None,
         device: DeviceState | None = None,
         rng: random.Random | None = None,
+        clock: Clock = time.monotonic,
+        condition: NewCondition = threading.Condition,
     ) -> None:
         self.inflight = InFlight(limits.max_items)
         self.access = StoreAccess(
-            breakers or CircuitBreakers(), FailureCounter("probe of a bucket", shutdown)
+            breakers or CircuitBreakers(), FailureCounter("probe of a bucket", shutdown), clock
         )
         self.device = device or DeviceState(lambda: True)
         threads = {
@@ -75,7 +78,11 @@ class Engine:
             Executor.UPLOAD: 2 * limits.io_threads,
         }
         self.scheduler = StageScheduler(
-            self.inflight, max_batch_wait_s=limits.max_batch_wait_s, threads=threads
+            self.inflight,
+            max_batch_wait_s=limits.max_batch_wait_s,
+            threads=threads,
+            clock=clock,
+            condition=condition,
         )
         self.holdings = Holdings(
             self.scheduler, budget_px=limits.budget_px, budget_bytes=limits.budget_bytes
@@ -92,6 +99,7 @@ class Engine:
             observers=observers,
             rng=rng or random.Random(),  # noqa: S311 - spreads retries, protects nothing
         )
+        device_thread = DeviceThread(self.scheduler.batches, self._loop, clock=clock)
         self._stages = stages
         self._is_closed = False
         self._cpu_since_s: dict[int, float] = {}
@@ -99,7 +107,7 @@ class Engine:
             thread
             for executor, count in threads.items()
             for thread in start_pool(executor, count, self._serve_step, executor, shutdown=shutdown)
-        ] + [start_loop("device", self._serve_batch, shutdown=shutdown)]
+        ] + [start_loop("device", device_thread.serve, shutdown=shutdown)]
         start_loop("stores", self._watch_stores, shutdown=shutdown, every_s=WATCH_S)
 
     def offer(
@@ -174,11 +182,3 @@ class Engine:
             if reason := self.access.fault_of(step):
                 self._loop.defer_all(self.scheduler.withdraw(step), reason, is_outage=True)
         return not self._is_closed
-
-    def _serve_batch(self) -> bool:
-        """Run one batch; return False once no more will come."""
-        batch = self.scheduler.batches.take()
-        if batch is None:
-            return False
-        self._loop.run_batch(batch)
-        return True

@@ -14,7 +14,6 @@ from shared.errors import DeviceFull, DeviceLost, RmbgError, WorkerUnfit
 from shared.objects.protocol import WAITING_FOR
 from worker.engine.circuit_breaker import BreakerState
 from worker.engine.device_state import Blame, DeviceState
-from worker.engine.device_thread import run_batch
 from worker.engine.failure_policy import (
     Defer,
     End,
@@ -37,7 +36,7 @@ from worker.engine.payloads import (
     has_run,
 )
 from worker.engine.records import failed_record
-from worker.engine.scheduler import Batch, StageScheduler
+from worker.engine.scheduler import StageScheduler
 from worker.engine.stage import BatchStage, Step, StoreStage
 from worker.engine.stages import Stages, stage_after
 from worker.engine.store_access import StoreAccess
@@ -70,25 +69,24 @@ class ItemLoop:
             self._leave(step.item, Deferred(died=True))
             raise
 
-    def run_batch(self, batch: Batch) -> None:
-        """Run one stage for the items of a batch, and move each of them on."""
-        steps = [step for step in batch.steps if not self._must_defer(step)]
-        if not steps:
-            return
-        requests = [step.item.request for step in steps]
-        started_s = time.monotonic()
-        try:
-            for step, result in run_batch(steps):
-                if not isinstance(result, BaseException) and has_run(result):
-                    self.device.ran()
-                self._advance(step, result)
-        except BaseException:
-            for step in steps:
-                self._leave(step.item, Deferred(died=True))
-            raise
-        took_s = time.monotonic() - started_s
-        for each in self.observers:
-            each.batch(steps[0].stage.name, requests, wait_s=batch.waited_s, took_s=took_s)
+    def advance_each(self, results: Iterable[tuple[Step, Payload | BaseException]]) -> None:
+        """Move the items of a batch on."""
+        for step, result in results:
+            if not isinstance(result, BaseException) and has_run(result):
+                self.device.ran()
+            self._advance(step, result)
+
+    def abandon(self, steps: Iterable[Step]) -> None:
+        """Let the items of *steps* that are still inside leave as after a crash."""
+        for step in steps:
+            self._leave(step.item, Deferred(died=True))
+
+    def must_defer(self, step: Step) -> bool:
+        """Defer the item if the process is leaving; return whether it did."""
+        if not (self.shutdown.is_draining and isinstance(step.payload, BEFORE_NETWORK)):
+            return False
+        self.defer(step.item)
+        return True
 
     def defer(self, item: Item, waiting_for: str | None = None, *, is_outage: bool = False) -> None:
         """Let an item leave without a record."""
@@ -106,7 +104,7 @@ class ItemLoop:
                 log_unexpected("observer failed", err)
 
     def _process(self, step: Step) -> None:
-        if self._must_defer(step):
+        if self.must_defer(step):
             return
         if isinstance(step.stage, StoreStage) and not self._may_ask_store(step.stage, step):
             return
@@ -214,13 +212,6 @@ class ItemLoop:
         for each in self.observers:
             each.retried(step.item.request, step.stage.name, error)
         self.scheduler.put(step, delay_s=delay_s)
-
-    def _must_defer(self, step: Step) -> bool:
-        """Defer the item if the process is leaving; return whether it did."""
-        if not (self.shutdown.is_draining and isinstance(step.payload, BEFORE_NETWORK)):
-            return False
-        self.defer(step.item)
-        return True
 
     def _observe_stage(self, step: Step, started_s: float) -> None:
         for each in self.observers:

@@ -16,9 +16,23 @@ class Observer:
         """Note that a stage other than a batch has run for one item, or has failed."""
 
     def batch(
-        self, name: str, requests: Sequence[ItemRequest], *, wait_s: float, took_s: float
+        self,
+        name: str,
+        requests: Sequence[ItemRequest],
+        *,
+        wait_s: float,
+        took_s: float,
+        device_s: float,
     ) -> None:
-        """Note that a stage has run a batch, and how long the first item waited for it."""
+        """Note that a stage has run a batch, or has failed.
+
+        Args:
+            name: Name of the stage.
+            requests: The items of the batch.
+            wait_s: How long the first of them waited for it, in seconds.
+            took_s: How long it took, in seconds, since its launch or the end of the one before.
+            device_s: How long the device was busy with it, in seconds, by its own clock.
+        """
 
     def retried(self, request: ItemRequest, stage: str, err: BaseException) -> None:
         """Note that an item goes through a stage again because of a transient error."""

@@ -9,7 +9,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +23,8 @@ IDLE_CHECK_S: Final = 0.5
 """Longest wait of the device thread, as a safeguard: every arrival wakes it."""
 
 Clock = Callable[[], float]
+NewCondition = Callable[[], threading.Condition]
+"""Makes what threads wait for in a queue; tests pass one whose waits end by the test's clock."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,9 @@ class Batch:
 class _DelayingQueue(ABC):
     """What both kinds of queue have in common: delays, and an end."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, condition: NewCondition) -> None:
         self._clock = clock
-        self._changed = threading.Condition()
+        self._changed = condition()
         self._closed = False
         self._delayed = DelayQueue()
 
@@ -79,8 +81,8 @@ class StepQueue(_DelayingQueue):
     so that one of them that never ends cannot take them all.
     """
 
-    def __init__(self, clock: Clock, threads: int) -> None:
-        super().__init__(clock)
+    def __init__(self, clock: Clock, condition: NewCondition, threads: int) -> None:
+        super().__init__(clock, condition)
         self._threads = threads
         self._ready: dict[Hashable, list[tuple[Rank, Step]]] = {}
         self._running: Counter[Hashable] = Counter()
@@ -138,8 +140,10 @@ class StepQueue(_DelayingQueue):
 class BatchQueue(_DelayingQueue):
     """Steps for the device, which takes them in batches of one model."""
 
-    def __init__(self, inflight: InFlight, *, max_wait_s: float, clock: Clock) -> None:
-        super().__init__(clock)
+    def __init__(
+        self, inflight: InFlight, *, max_wait_s: float, clock: Clock, condition: NewCondition
+    ) -> None:
+        super().__init__(clock, condition)
         self._inflight = inflight
         self._batcher: Batcher[tuple[float, Step]] = Batcher(max_wait_s)
 
@@ -154,12 +158,19 @@ class BatchQueue(_DelayingQueue):
                 self._add_due(now_s)
                 hurry = self._closed or self._inflight.upstream <= len(self._batcher)
                 if taken := self._batcher.take(now_s, hurry=hurry):
-                    first_s = min(since_s for since_s, _ in taken)
-                    return Batch(tuple(step for _, step in taken), now_s - first_s)
+                    return _batch(taken, now_s)
                 if self._closed:
                     return None
                 waits_s = (self._batcher.wait_s(now_s), self._delayed.wait_s(now_s), IDLE_CHECK_S)
                 self._changed.wait(min(wait_s for wait_s in waits_s if wait_s is not None))
+
+    def take_full(self) -> Batch | None:
+        """Remove a full batch; None if there is none now."""
+        with self._changed:
+            now_s = self._clock()
+            self._add_due(now_s)
+            taken = self._batcher.take(now_s, only_full=True)
+            return _batch(taken, now_s) if taken else None
 
     def nudge(self) -> None:
         """Check again: an item has ended, or passed, without coming to the device."""
@@ -186,6 +197,11 @@ class BatchQueue(_DelayingQueue):
         )
 
 
+def _batch(taken: Sequence[tuple[float, Step]], now_s: float) -> Batch:
+    first_s = min(since_s for since_s, _ in taken)
+    return Batch(tuple(step for _, step in taken), now_s - first_s)
+
+
 class StageScheduler:
     """One queue per executor; *threads* says how many threads each of them has."""
 
@@ -196,10 +212,13 @@ class StageScheduler:
         max_batch_wait_s: float,
         threads: Mapping[Executor, int],
         clock: Clock = time.monotonic,
+        condition: NewCondition = threading.Condition,
     ) -> None:
-        self.batches = BatchQueue(inflight, max_wait_s=max_batch_wait_s, clock=clock)
+        self.batches = BatchQueue(
+            inflight, max_wait_s=max_batch_wait_s, clock=clock, condition=condition
+        )
         self._steps: dict[Executor, StepQueue] = {
-            executor: StepQueue(clock, count) for executor, count in threads.items()
+            executor: StepQueue(clock, condition, count) for executor, count in threads.items()
         }
         self._queues: dict[Executor, _DelayingQueue] = {
             **self._steps,

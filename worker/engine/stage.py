@@ -5,7 +5,7 @@ from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from shared.objects import OpenObject
 from shared.tracebacks import release_frames
@@ -102,18 +102,29 @@ class ReadingStage(StoreStage[P]):
             return self.read(item, opened, payload)
 
 
+class BatchRun(Protocol):
+    """A batch that a stage has launched."""
+
+    @property
+    def device_s(self) -> float:
+        """How long the device took, in seconds; known once `collect` has returned."""
+
+    def collect(self) -> Sequence[Payload]:
+        """Wait for the device; return what the payloads become, in their order. Call it once."""
+
+
 class BatchStage(Stage[P]):
     """A stage that takes many items of one model at once, in the thread of the device."""
 
     executor = Executor.DEVICE
 
     @abstractmethod
-    def run_batch(self, items: Sequence[Item], payloads: Sequence[P]) -> Sequence[Payload]:
-        """Return what the payloads of items of one model become, in their order."""
+    def launch(self, items: Sequence[Item], payloads: Sequence[P]) -> BatchRun:
+        """Start the stage for items of one model."""
 
     def run(self, item: Item, payload: P) -> Payload:
         """See `Stage.run`: a batch of one."""
-        return self.run_batch([item], [payload])[0]
+        return self.launch([item], [payload]).collect()[0]
 
 
 @dataclass(eq=False)

@@ -7,7 +7,7 @@ An item goes to the first stage after its last one that accepts its payload. So 
 others by returning a later payload, and a stage is added by putting it into `build_stages`.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,6 +15,7 @@ from shared.job.output_keys import MASK
 from shared.job.record import OutputFacts
 from shared.job.spec import ImageOutput, JobSpec
 from worker.engine.circuit_breaker import Direction
+from worker.engine.forward import Forward
 from worker.engine.item import Item, ItemRequest
 from worker.engine.payloads import (
     Decoded,
@@ -23,7 +24,6 @@ from worker.engine.payloads import (
     Finished,
     GivenMask,
     Inferred,
-    NetworkOutput,
     Payload,
     Queued,
     Redo,
@@ -33,12 +33,11 @@ from worker.engine.reading_stages import Download, FindMask, Recall, RecallSized
 from worker.engine.records import record_of
 from worker.engine.render import Render
 from worker.engine.shared_masks import SharedMasks
-from worker.engine.stage import BatchStage, Executor, Stage, Step, StoreStage
+from worker.engine.stage import Executor, Stage, Step, StoreStage
 from worker.imaging.decode import DecodedImage
 from worker.imaging.operations import ImageOperations, own_mask
 from worker.imaging.stored_mask import read_mask
 from worker.imaging.types import SourceImage
-from worker.inference import Segmenter
 from worker.storage import OutputWriter, PresentOutput, depend_on_size
 
 Stages: TypeAlias = Sequence[Stage[Any]]
@@ -134,43 +133,6 @@ def _with_stored_mask(
         given = GivenMask(mask, "reused", found.low, found.high)
         return Inferred(present, source, notes, given)
     return None
-
-
-@dataclass(frozen=True)
-class Forward(BatchStage[Decoded]):
-    """Run the network over a batch, once for images of equal bytes."""
-
-    shared: SharedMasks
-    name = "forward"
-    accepts = Decoded
-
-    def run_batch(self, items: Sequence[Item], payloads: Sequence[Decoded]) -> list[Payload]:
-        """See `BatchStage.run_batch`."""
-        known = {each.key: found for each in payloads if (found := self.shared.find(each))}
-        first = {each.key: each for each in reversed(payloads) if each.key not in known}
-        known |= self._infer(items[0].request.model.segmenter, list(first.values()))
-        return [
-            Inferred(
-                each.present,
-                each.image,
-                each.notes,
-                known[each.key],
-                is_shared=first.get(each.key) is not each,
-            )
-            for each in payloads
-        ]
-
-    def _infer(
-        self, segmenter: Segmenter, payloads: Sequence[Decoded]
-    ) -> dict[Hashable, NetworkOutput]:
-        """Return the outputs of the network by key, and share them."""
-        if not payloads:
-            return {}
-        outputs = segmenter.forward([each.prepared for each in payloads])
-        return {
-            each.key: self.shared.note(each.key, output)
-            for each, output in zip(payloads, outputs, strict=True)
-        }
 
 
 @dataclass(frozen=True)

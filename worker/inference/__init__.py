@@ -1,6 +1,6 @@
 """Models and the devices they run on."""
 
-from worker.inference.api import Model, Output, Prepared, Segmenter
+from worker.inference.api import Model, Output, Pass, Prepared, Segmenter
 from worker.inference.loader import Loader
 from worker.inference.model_cache import ModelCache, ModelRefused
 
@@ -10,6 +10,7 @@ __all__ = [
     "ModelCache",
     "ModelRefused",
     "Output",
+    "Pass",
     "Prepared",
     "Segmenter",
 ]

@@ -1,13 +1,13 @@
 """Run batches in parts that fit into device memory."""
 
 import logging
-import math
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from torch import Tensor
 
 from shared.errors import DeviceFull
+from worker.inference.api import Pass
 from worker.inference.torch_errors import PassFailed, translated
 
 logger = logging.getLogger(__name__)
@@ -16,31 +16,33 @@ GOOD_BATCHES: Final = 32
 """Consecutive full batches after which the limit grows by one: other processes may have released
 memory, and one failed attempt in 32 batches costs about 3 %."""
 
+Launch: TypeAlias = Callable[[Sequence[Tensor]], Pass[Tensor]]
+"""Starts one batch, or a part of it; see `worker.inference.forward.Forward.launch`."""
+
+_COLLECTED: Final = RuntimeError("a pass is collected twice")
+
 
 class BatchRunner:
     """Runs a network over batches; halves the batch when out of memory, and recovers slowly.
 
     Args:
-        run: Runs one batch, or a part of it.
+        launch: See `Launch`.
         free_cached_memory: Called after a batch that did not fit.
         device: Name of the device, for errors.
-        precision: Name of the precision, for errors.
         batch_size: Maximum batch size, at least 1.
     """
 
     def __init__(
         self,
-        run: Callable[[Sequence[Tensor]], list[Tensor]],
+        launch: Launch,
         free_cached_memory: Callable[[], None],
         *,
         device: str,
-        precision: str,
         batch_size: int,
     ) -> None:
-        self._run = run
+        self._launch = launch
         self._free_cached_memory = free_cached_memory
         self._device = device
-        self._precision = precision
         self.set_batch_size(batch_size)
 
     def set_batch_size(self, batch_size: int) -> None:
@@ -49,33 +51,43 @@ class BatchRunner:
         self._good_batches = 0
 
     def __call__(self, batch: Sequence[Tensor]) -> list[Tensor]:
-        """Return the outputs for *batch*, in order.
+        """Return the outputs for *batch*, in order; see `BatchPass.collect` for the errors."""
+        return self.launch(batch).collect()
 
-        Raises:
-            PassFailed: If the network fails or returns a value that is not finite; an image or the
-                device may be the cause.
-            DeviceFull: If the device has no memory for a single image; the image is not the cause.
-        """
-        outputs: list[Tensor] = []
-        while len(outputs) < len(batch):
-            part = batch[len(outputs) : len(outputs) + self._limit]
-            done = self._try(part)
-            if isinstance(done, str):
-                message = "batch halved" if len(part) > 1 else "image does not fit"
-                logger.warning(message, extra={"batch_size": len(part), "cause": done})
-                self._free()
-                if len(part) == 1:
-                    raise DeviceFull(f"{self._device} has no memory for one image")
-                self._limit = max(1, len(part) // 2)
-                self._good_batches = 0
-            else:
-                self._grow(len(part))
-                outputs += done
-        return outputs
+    def launch(self, batch: Sequence[Tensor]) -> "BatchPass":
+        """Start the first part of *batch*; collecting raises the errors."""
+        return BatchPass(self, batch)
 
-    def _free(self) -> None:
+    def start(self, images: Sequence[Tensor]) -> "Part":
+        """Start as many of *images* as fit."""
+        part = images[: self._limit]
+        try:
+            with translated(self._device, "in the network"):
+                return Part(part, self._launch(part))
+        except MemoryError as err:
+            return Part(part, MemoryError(str(err)))  # the error itself would keep the memory
+        except PassFailed as err:
+            return Part(part, err)
+
+    def finish(self, part: "Part") -> list[Tensor]:
+        """Return the outputs of *part*; none if it did not fit, so that a smaller one may."""
+        try:
+            outputs = part.collect(self._device)
+        except MemoryError as err:
+            cause = str(err)
+        else:
+            self._grow(len(outputs))
+            return outputs
+        count = len(part.images)
+        message = "batch halved" if count > 1 else "image does not fit"
+        logger.warning(message, extra={"batch_size": count, "cause": cause})
         with translated(self._device, "outside the network"):
             self._free_cached_memory()
+        if count == 1:
+            raise DeviceFull(f"{self._device} has no memory for one image")
+        self._limit = max(1, count // 2)
+        self._good_batches = 0
+        return []
 
     def _grow(self, fitted: int) -> None:
         """Raise the limit after enough batches that reached it; *fitted* images fitted."""
@@ -86,16 +98,62 @@ class BatchRunner:
             self._limit += 1
             self._good_batches = 0
 
-    def _try(self, part: Sequence[Tensor]) -> list[Tensor] | str:
-        """Return the outputs, or what the device says if *part* does not fit."""
+
+class BatchPass:
+    """A batch of which the first part is launched; see `worker.inference.api.Pass`.
+
+    The first part is the whole batch, unless memory has been short. Parts that follow, also after
+    one that did not fit, are run when the batch is collected: then the batches before it have ended
+    and given back their memory.
+    """
+
+    def __init__(self, runner: BatchRunner, batch: Sequence[Tensor]) -> None:
+        self.device_s = 0.0
+        self._runner = runner
+        self._batch = batch
+        self._first: Part | None = runner.start(batch)
+
+    def collect(self) -> list[Tensor]:
+        """Return the outputs, in order.
+
+        Raises:
+            PassFailed: If the network fails or returns a value that is not finite; an image or the
+                device may be the cause.
+            DeviceFull: If the device has no memory for a single image; the image is not the cause.
+        """
+        outputs: list[Tensor] = []
+        part, self._first = self._first, None
+        while True:
+            part = part or self._runner.start(self._batch[len(outputs) :])
+            outputs += self._runner.finish(part)
+            self.device_s += part.device_s
+            if len(outputs) >= len(self._batch):
+                return outputs
+            part = None
+
+
+class Part:
+    """Images that were launched together, and what that returned or raised; collect it once."""
+
+    def __init__(self, images: Sequence[Tensor], launched: Pass[Tensor] | Exception) -> None:
+        self.images = images
+        self.device_s = 0.0
+        self._launched = launched
+
+    def collect(self, device: str) -> list[Tensor]:
+        """Return the outputs; *device* is its name for errors.
+
+        Raises:
+            MemoryError: If out of memory.
+            PassFailed: If the network failed.
+        """
+        launched, self._launched = self._launched, _COLLECTED
         try:
-            with translated(self._device, "in the network"):
-                outputs = self._run(part)
-                is_finite = all(math.isfinite(float(output.sum())) for output in outputs)
-        except MemoryError as err:
-            return str(err)  # the error itself would keep the memory of the pass
-        if not is_finite:
-            raise PassFailed(
-                f"{self._device} returned a value that is not finite ({self._precision})"
-            )
-        return outputs
+            if isinstance(launched, Exception):
+                raise launched
+            with translated(device, "in the network"):
+                outputs = list(launched.collect())
+            self.device_s = launched.device_s
+            return outputs
+        finally:
+            del launched  # an error and the frame that raised it would keep each other

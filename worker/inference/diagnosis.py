@@ -1,14 +1,14 @@
 """Find out whether a failure of the network is due to the image or to the device."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from shared.errors import DeviceFull, DeviceLost, InferenceFailed
 from worker.inference.architectures.isnet.network import SIDE_PX
-from worker.inference.batch_runner import BatchRunner
+from worker.inference.batch_runner import BatchPass, BatchRunner
 from worker.inference.torch_errors import PassFailed, translated
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,10 @@ class Diagnosis:
         self._load_precise = load_precise
         self._precise: BatchRunner | None = None
         self._device = device
+
+    def launch(self, images: Sequence[Tensor]) -> "DiagnosedPass":
+        """Launch a batch."""
+        return DiagnosedPass(self, images, self._runner.launch(images))
 
     def run_again(self, image: Tensor, cause: PassFailed) -> list[Tensor]:
         """Return the output for the *image* that the network failed on with *cause*.
@@ -61,3 +65,29 @@ class Diagnosis:
             self._runner([torch.zeros((3, SIDE_PX, SIDE_PX), dtype=torch.uint8)])
         except PassFailed as err:
             raise DeviceLost(f"a blank image fails, too: {err}") from err
+
+
+class DiagnosedPass:
+    """A launched batch, whose failure is looked into if it is one of a single image.
+
+    See `worker.inference.api.Pass`.
+    """
+
+    def __init__(self, diagnosis: Diagnosis, images: Sequence[Tensor], launched: BatchPass) -> None:
+        self._diagnosis = diagnosis
+        self._images = images
+        self._launched = launched
+
+    @property
+    def device_s(self) -> float:
+        """See `Pass.device_s`; without the passes of a diagnosis."""
+        return self._launched.device_s
+
+    def collect(self) -> list[Tensor]:
+        """Return the outputs, in order; see `worker.inference.segmenter.Segmenter.launch`."""
+        try:
+            return self._launched.collect()
+        except PassFailed as err:
+            if len(self._images) > 1:
+                raise
+            return self._diagnosis.run_again(self._images[0], err)

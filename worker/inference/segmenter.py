@@ -13,7 +13,7 @@ from shared.errors import DeviceFull, DeviceLost
 from shared.models.weights import file_sha256
 from worker.imaging.compose import Edges, compose
 from worker.imaging.types import Cutout, Mask, RgbImage, Segmented
-from worker.inference.api import Output, Prepared
+from worker.inference.api import Output, Pass, Prepared
 from worker.inference.architectures import load_network
 from worker.inference.backends import BackendName, fuses_for, pick_backend
 from worker.inference.batch_runner import BatchRunner
@@ -39,7 +39,7 @@ the number that was set last, which may be the share of one image."""
 class Segmenter:
     """Finds the foreground of images.
 
-    `prepare`, `finish` and `compose` are thread-safe; call `forward` from one thread only. On CUDA,
+    `prepare`, `finish` and `compose` are thread-safe; call `launch` from one thread only. On CUDA,
     `load` returns a segmenter that does these on the device, except for very large images and when
     the device is out of memory.
 
@@ -75,22 +75,19 @@ class Segmenter:
         self._given_batch_size = batch_size
         self.batch_size = batch_size or initial_batch_size(_memory_bytes(device))
         forward = Forward(network, device=device, dtype=dtype)
+        self.in_flight = 2 if device.type == "cuda" else 1
         self._streams = Streams(forward, threads) if threads else None
         self.run_once: Callable[[Sequence[Tensor]], list[Tensor]] = self._streams or forward
         """Run a whole batch at once, regardless of the batch size; raises torch's own errors."""
+        launch = (self._streams or forward).launch
         runner = partial(BatchRunner, device=self.device)
-        self._runner = runner(
-            self.run_once,
-            forward.free_cached_memory,
-            precision=self.precision,
-            batch_size=self.batch_size,
-        )
+        self._runner = runner(launch, forward.free_cached_memory, batch_size=self.batch_size)
 
         def load_precise_runner() -> BatchRunner:
             if load_precise is None:
                 return self._runner
             precise = Forward(load_precise(), device=device, dtype=torch.float32)
-            return runner(precise, precise.free_cached_memory, precision="fp32", batch_size=1)
+            return runner(precise.launch, precise.free_cached_memory, batch_size=1)
 
         self._diagnosis = Diagnosis(self._runner, load_precise_runner, device=self.device)
         self._on_device = on_device
@@ -186,25 +183,23 @@ class Segmenter:
         prepared = self._try_on_device(height * width, lambda device: device.prepare(image))
         return preprocess.prepare(image) if prepared is None else prepared
 
-    def forward(self, batch: Sequence[Prepared]) -> list[Tensor]:
-        """Run the network over *batch*, which may be empty, in as many parts as memory requires.
+    def launch(self, batch: Sequence[Prepared]) -> Pass[Tensor]:
+        """Start the network over *batch*, which may be empty; on a CPU, run it.
 
         Returns:
-            For each image `(1024, 1024)` float32 from 0 to 1, on the device, in order.
+            Its outputs are `(1024, 1024)` float32 from 0 to 1 for each image, on the device, made
+            in as many parts as memory requires. Collecting it raises:
 
-        Raises:
-            PassFailed: If a batch of several images fails: run each of them alone.
-            InferenceFailed: If a single image fails, also in fp32, and a blank one does not.
-            DeviceLost: If a single image fails, and a blank one too.
-            DeviceFull: If the device has no memory for one image.
+            * `PassFailed` if a batch of several images fails: run each of them alone;
+            * `InferenceFailed` if a single image fails, also in fp32, and a blank one does not;
+            * `DeviceLost` if a single image fails, and a blank one too;
+            * `DeviceFull` if the device has no memory for one image.
         """
-        images = cast("Sequence[Tensor]", batch)  # no other segmenter made them
-        try:
-            return self._runner(images)
-        except PassFailed as err:
-            if len(images) > 1:
-                raise
-            return self._diagnosis.run_again(images[0], err)
+        return self._diagnosis.launch(cast("Sequence[Tensor]", batch))  # no other one made them
+
+    def forward(self, batch: Sequence[Prepared]) -> list[Tensor]:
+        """Launch *batch* and collect its outputs; see `launch`."""
+        return list(self.launch(batch).collect())
 
     def check(self) -> None:
         """Run the network over a blank image; see `Diagnosis.check`."""

@@ -16,7 +16,13 @@ class EventLog(Observer):
     """Logs batches and items, not single stages; `shared/logging.py` explains the fields."""
 
     def batch(
-        self, name: str, requests: Sequence[ItemRequest], *, wait_s: float, took_s: float
+        self,
+        name: str,
+        requests: Sequence[ItemRequest],
+        *,
+        wait_s: float,
+        took_s: float,
+        device_s: float,
     ) -> None:
         """See `Observer.batch`."""
         facts = {
@@ -25,6 +31,7 @@ class EventLog(Observer):
             "batch_size": len(requests),
             "wait_s": round(wait_s, DIGITS),
             f"{name}_s": round(took_s, DIGITS),
+            "device_s": round(device_s, DIGITS),
         }
         logger.info("batch done", extra=facts)
 

@@ -95,13 +95,19 @@ class Metrics(Observer):
         self._stages.labels(name).observe(took_s)
 
     def batch(
-        self, name: str, requests: Sequence[ItemRequest], *, wait_s: float, took_s: float
+        self,
+        name: str,
+        requests: Sequence[ItemRequest],
+        *,
+        wait_s: float,
+        took_s: float,
+        device_s: float,
     ) -> None:
         """See `Observer.batch`."""
         self._sizes.observe(len(requests))
         self._waits.observe(wait_s)
         self._stages.labels(name).observe(took_s)
-        self._busy.inc(took_s)
+        self._busy.inc(device_s)
 
     def retried(self, request: ItemRequest, stage: str, err: BaseException) -> None:  # noqa: ARG002 - which item and why is for the log
         """See `Observer.retried`."""

@@ -5,13 +5,13 @@ from support.jobs import spec
 from support.stand_ins import stand_in_model
 
 from shared.errors import DeviceLost
-from worker.engine.device_thread import run_batch
+from worker.engine.device_thread import collect, launch
+from worker.engine.forward import Forward
 from worker.engine.inflight import InFlight
 from worker.engine.item import ItemRequest
 from worker.engine.payloads import Decoded
 from worker.engine.shared_masks import SharedMasks
 from worker.engine.stage import Step
-from worker.engine.stages import Forward
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def steps(model, count):
 
 def run(batch):
     """Return what each item became, by index."""
-    return {step.item.request.index: result for step, result in run_batch(batch)}
+    return {step.item.request.index: result for step, result in collect(launch(batch))}
 
 
 def fail_for(bad, error):

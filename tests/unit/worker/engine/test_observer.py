@@ -22,9 +22,9 @@ class Notes:
         assert took_s >= 0
         self.stages.append(name)
 
-    def batch(self, name, requests, *, wait_s, took_s):
+    def batch(self, name, requests, *, wait_s, took_s, device_s):
         assert wait_s >= 0
-        assert took_s >= 0
+        assert took_s >= device_s >= 0
         self.batches.append((name, [request.image_key for request in requests]))
 
     def retried(self, request, stage, err):
@@ -121,8 +121,8 @@ def test_a_batch_counts_its_images_its_wait_and_the_time_of_the_device(harness):
     metrics = Metrics(STAGES)
     request = harness.request("a")
 
-    metrics.batch("forward", [request] * 3, wait_s=0.02, took_s=0.5)
-    metrics.batch("forward", [request], wait_s=0.0, took_s=0.25)
+    metrics.batch("forward", [request] * 3, wait_s=0.02, took_s=0.6, device_s=0.5)
+    metrics.batch("forward", [request], wait_s=0.0, took_s=0.25, device_s=0.25)
 
     value = metrics.registry.get_sample_value
     assert value("rmbg_device_busy_seconds_total") == 0.75

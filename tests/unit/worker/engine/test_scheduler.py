@@ -57,7 +57,7 @@ class OnDevice(BatchStage):
     name = "on-device"
     accepts = Queued
 
-    def run_batch(self, items, payloads):
+    def launch(self, items, payloads):
         raise NotImplementedError
 
 
