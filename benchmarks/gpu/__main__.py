@@ -36,8 +36,8 @@ PARTS: Final[dict[str, dict[str, float]]] = {
 """Checks by part, with their time limits in seconds; the most valuable parts come first."""
 WITHOUT_GPU: Final = frozenset({
     "facts", "weights", "masks", "network-eager", "poisoned-image", "hidden-device",
-    "engine-source", "engine-estimate", "in-flight", "on-device", "pixels", "launches-eager", "launches-fused",
-    "profile",
+    "engine-source", "engine-estimate", "in-flight", "on-device", "pixels", "launches-eager",
+    "launches-fused", "profile",
 })  # fmt: skip
 """Checks that `DEV=cpu` can run."""
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from shared.errors import WorkerUnfit
 from worker.engine.item_loop import ItemLoop
+from worker.engine.pass_watch import PassWatch
 from worker.engine.payloads import Payload
 from worker.engine.scheduler import Batch, BatchQueue, Clock
 from worker.engine.stage import BatchRun, BatchStage, Step
@@ -36,6 +37,8 @@ class DeviceThread:
         self._batches = batches
         self._loop = loop
         self._clock = clock
+        self.passes = PassWatch(clock)
+        """Times the batch that is on the device."""
         self._launched: deque[tuple[Launched, float, float]] = deque()
         """Each with how long it waited, and the time of its launch, in seconds."""
         self._collected_at_s = 0.0
@@ -65,9 +68,15 @@ class DeviceThread:
 
     def _launch(self, batch: Batch) -> None:
         steps = [step for step in batch.steps if not self._loop.must_defer(step)]
-        if steps:
-            at_s = self._clock()
-            self._launched.append((launch(steps), batch.waited_s, at_s))
+        if not steps:
+            return
+        if not self._launched:
+            self._begin(steps)  # before the launch, which runs the batch on a CPU
+        at_s = self._clock()
+        self._launched.append((launch(steps), batch.waited_s, at_s))
+
+    def _begin(self, steps: Sequence[Step]) -> None:
+        self.passes.begin(steps[0].item.request.model.name, len(steps))
 
     def _collect(self, launched: Launched, waited_s: float, launched_at_s: float) -> None:
         """Move the items of a batch on."""
@@ -80,6 +89,10 @@ class DeviceThread:
             # As after a crash: the item that triggers a bug here must not go through the fleet.
             self._loop.abandon(steps)
             raise
+        finally:
+            self.passes.end(0 if isinstance(run, BaseException) else run.images)
+            if self._launched:
+                self._begin(self._launched[0][0].steps)
         self._collected_at_s = self._clock()
         took_s = self._collected_at_s - began_s
         device_s = took_s if isinstance(run, BaseException) else run.device_s

@@ -99,7 +99,7 @@ class Engine:
             observers=observers,
             rng=rng or random.Random(),  # noqa: S311 - spreads retries, protects nothing
         )
-        device_thread = DeviceThread(self.scheduler.batches, self._loop, clock=clock)
+        self._device_thread = DeviceThread(self.scheduler.batches, self._loop, clock=clock)
         self._stages = stages
         self._is_closed = False
         self._cpu_since_s: dict[int, float] = {}
@@ -107,7 +107,7 @@ class Engine:
             thread
             for executor, count in threads.items()
             for thread in start_pool(executor, count, self._serve_step, executor, shutdown=shutdown)
-        ] + [start_loop("device", device_thread.serve, shutdown=shutdown)]
+        ] + [start_loop("device", self._device_thread.serve, shutdown=shutdown)]
         start_loop("stores", self._watch_stores, shutdown=shutdown, every_s=WATCH_S)
 
     def offer(
@@ -136,6 +136,10 @@ class Engine:
         """Return how long the oldest image has been decoding or rendering, in seconds."""
         since_s = list(self._cpu_since_s.values())
         return time.monotonic() - min(since_s) if since_s else 0.0
+
+    def overdue_pass(self) -> str | None:
+        """Return a reason if the batch on the device takes much longer than usual."""
+        return self._device_thread.passes.overdue()
 
     def drain(self) -> None:
         """Defer every item that has not been through the network; finish the others.

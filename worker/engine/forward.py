@@ -33,7 +33,7 @@ class Forward(BatchStage[Decoded]):
         prepared = [each.prepared for each in first.values()]
         running: Pass[Output] = segmenter.launch(prepared) if prepared else Done(())
         self.launched.update(first)
-        return ForwardRun(self, segmenter, payloads, known, first, running)
+        return ForwardRun(self, segmenter, payloads, known, first, running, len(first))
 
 
 @dataclass(eq=False)
@@ -48,6 +48,8 @@ class ForwardRun:
     first: dict[Hashable, Decoded]
     """The images that run, by key."""
     running: Pass[Output]
+    images: int
+    """See `BatchRun.images`."""
 
     @property
     def device_s(self) -> float:

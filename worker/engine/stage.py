@@ -106,6 +106,10 @@ class BatchRun(Protocol):
     """A batch that a stage has launched."""
 
     @property
+    def images(self) -> int:
+        """How many images the device runs; equal ones may run once."""
+
+    @property
     def device_s(self) -> float:
         """How long the device took, in seconds; known once `collect` has returned."""
 

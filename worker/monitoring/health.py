@@ -29,6 +29,7 @@ class Health:
         return (
             blocked(self.loop)
             or stuck(self.engine, self.decode_s)
+            or self.engine.overdue_pass()
             or hung(self.engine, self.stall_s)
         )
 

@@ -25,16 +25,19 @@ def start_watchdogs(
 
     def check() -> bool:
         """Leave if anything is wrong; return whether to go on."""
+        # Of a batch that hangs, the items cannot be released: only they are blamed, when the leases
+        # of their tickets expire.
         findings = (
-            (blocked(loop), UNFIT_EXIT),
-            (stuck(engine), UNFIT_EXIT),
-            (hung(engine, hung_s), UNFIT_EXIT),
-            (too_large(memory_limit_bytes), 0),
+            (blocked(loop), UNFIT_EXIT, True),
+            (stuck(engine), UNFIT_EXIT, True),
+            (engine.overdue_pass(), UNFIT_EXIT, False),
+            (hung(engine, hung_s), UNFIT_EXIT, True),
+            (too_large(memory_limit_bytes), 0, True),
         )
-        for reason, exit_code in findings:
+        for reason, exit_code, blames_items in findings:
             if reason is not None:
                 logger.critical("leaving", extra={"cause": reason, "exit": exit_code})
-                shutdown.drain(reason, exit_code)
+                shutdown.drain(reason, exit_code, blames_items=blames_items)
                 return False
         return True
 

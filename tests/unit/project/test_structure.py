@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 WORKER = ROOT / "worker"
 THREADS = WORKER / "lifecycle" / "threads.py"
-FUNCTION_PARAMETERS = {"clock", "rng"}
+FUNCTION_PARAMETERS = {"clock", "condition", "rng"}
 """Parameters of the engine's constructors that may be functions."""
 MAX_ENTRIES = 14
 NOT_COUNTED = {"__init__.py", "py.typed", "__pycache__"}
