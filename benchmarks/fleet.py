@@ -13,6 +13,7 @@ from typing import Final, Self
 import psutil
 import redis
 
+from benchmarks.stand_ins import IMAGE_S
 from shared.jobstore.store import JobStore
 
 MAIN: Final = Path(__file__).with_name("worker_main.py")
@@ -23,12 +24,19 @@ class Workers:
     """A number of worker processes with stand-ins that run while the context is open."""
 
     def __init__(
-        self, count: int, env: Mapping[str, str], folder: Path, *, codecs: bool = False
+        self,
+        count: int,
+        env: Mapping[str, str],
+        folder: Path,
+        *,
+        codecs: bool = False,
+        stored: bool = False,
+        image_s: float = IMAGE_S,
     ) -> None:
         self._count = count
         self._env = dict(env)
         self._folder = folder
-        self._codecs = codecs
+        self._order = {"codecs": codecs, "stored": stored, "image_s": image_s}
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
@@ -70,7 +78,7 @@ class Workers:
         return self._folder / f"device-{n}.json"
 
     def _start(self, n: int) -> subprocess.Popen[bytes]:
-        order = {"env": self._env, "notes": str(self._notes(n)), "codecs": self._codecs}
+        order = {"env": self._env, "notes": str(self._notes(n)), **self._order}
         with (self._folder / f"worker-{n}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, str(MAIN)], stdin=subprocess.PIPE, stdout=log, stderr=log

@@ -1,7 +1,8 @@
 """Run one worker of a benchmark: the product's worker, with stand-ins for what is not measured.
 
 Reads its order as JSON from standard input: `env`, the `RMBG_*` variables; `notes`, the file for
-the device's figures; `codecs`, whether images are really decoded, encoded and stored.
+the device's figures; `codecs`, whether images are really decoded, encoded and stored; `stored`,
+whether constant images are really stored; `image_s`, the time of the device for an image.
 """
 
 from __future__ import annotations
@@ -38,8 +39,12 @@ def build(order: dict[str, Any]) -> Worker:
     settings = WorkerSettings.from_env(order["env"])
     if order["codecs"]:
         return build_app(settings, load=lambda name: model_of(DiscSegmenter(), name))
-    segmenter = SleepingSegmenter()
+    segmenter = SleepingSegmenter(image_s=order["image_s"])
     segmenter.note(Path(order["notes"]))
+    if order["stored"]:
+        return build_app(
+            settings, load=lambda name: model_of(segmenter, name), stages=constant_stages
+        )
     return build_app(
         settings,
         load=lambda name: model_of(segmenter, name),

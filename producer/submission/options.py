@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Final, TypedDict, Unpack
 
@@ -145,7 +146,7 @@ class JobOptions:
             needs=() if self.outputs.is_default else (OUTPUTS,),
             prompt=self.prompt,
             extra_pnginfo=self.extra_pnginfo,
-            version=version("rmbg-queue"),
+            version=_version(),
         )
 
     @property
@@ -178,3 +179,9 @@ def _choose(way: type[StrEnum], name: str, value: str) -> StrEnum:
         return way(value)
     except ValueError as err:
         raise InvalidOption(f"invalid {name} {value!r}; choices: {', '.join(way)}") from err
+
+
+@cache
+def _version() -> str:
+    """Return this version; reading it takes longer than all else that a document needs."""
+    return version("rmbg-queue")
