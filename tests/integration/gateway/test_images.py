@@ -5,6 +5,7 @@ import json
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -14,12 +15,14 @@ from PIL import Image
 from support.file_server import File, FileServer
 from support.gateway import serving
 from support.pictures import encoded, photo
+from support.s3_recorder import S3Recorder
 from support.until import until
 from support.workers import WorkerProcess
 
 from producer.gateway.app import build_app
 from producer.gateway.context import Gateway
 from producer.gateway.probes import Metrics
+from producer.gateway.settings import GatewaySettings
 from producer.services import Services
 
 pytestmark = pytest.mark.integration
@@ -228,7 +231,30 @@ def light_jobs(gateway):
     return gateway.services.jobs.connection.client.keys("rmbg:job:light-*")
 
 
-def test_a_light_job_costs_two_puts_and_few_commands(shop, worker, image, gateway, service_env):
+def test_a_light_job_costs_two_puts(service_env, new_key, image):
+    with S3Recorder(urlsplit(service_env["RMBG_S3_ENDPOINT"]).port) as recorder:
+        env = {**service_env, "RMBG_S3_ENDPOINT": recorder.endpoint}
+        settings = GatewaySettings.from_env(env)
+        app = build_app(Gateway.of(settings, Services(settings.services)), Metrics())
+        worker = WorkerProcess(env).wait_ready()
+        headers = {"Authorization": f"Bearer {new_key()}"}
+        with serving(app) as url:
+            for params in ({}, {}, {"output": ["mask", "cutout"]}):
+                recorder.requests.clear()
+                answer = httpx.post(
+                    url + PATH, content=image, params=params, headers=headers, timeout=60
+                )
+                assert answer.status_code == 200
+                puts = recorder.paths("PUT")
+                if not params:
+                    one_output = puts
+        worker.close()
+
+    assert len(one_output) == 2, one_output  # the first request also notes the day of uploads
+    assert len(puts) == 3, puts
+
+
+def test_a_light_job_costs_few_commands(shop, worker, image, gateway, service_env):
     shop.post(PATH, content=image)  # opens the connections
     store = gateway.services.jobs.connection.client
     queues = redis.Redis.from_url(service_env["RMBG_REDIS_URL"])
