@@ -174,6 +174,8 @@ class ServiceSettings(Settings):
     (`RMBG_ALLOW_EVICTION`)."""
     commercial: Flag = False
     """Whether models with a non-commercial licence are refused (`RMBG_COMMERCIAL`)."""
+    models_strict: Flag = False
+    """Whether models whose weights are known by an MD5 only are refused (`RMBG_MODELS_STRICT`)."""
     weights_url: HttpUrl | None = Field(default=None, repr=False)
     """Base URL of a mirror to download weights from (`RMBG_WEIGHTS_URL`)."""
     hf_token: Token | None = Field(default=None, validation_alias="HF_TOKEN", repr=False)

@@ -29,7 +29,7 @@ def check(settings: WorkerSettings) -> int:
         input_bucket="in",
         output_bucket="out",
         rem_mode=model.name,
-        weights_sha256=get(model.name).sha256,
+        weights_sha256=get(model.name).identity,
     )
     store = MemoryStore()
     file = BytesIO()

@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from shared.models import weights
-from shared.models.registry import Model
+from shared.models.card import Card
 from shared.settings import ServiceSettings
 
 
-def fetch(model: Model, settings: ServiceSettings, *, home: Path | None = None) -> Path:
+def fetch(model: Card, settings: ServiceSettings, *, home: Path | None = None) -> Path:
     """Return the path of *model*'s verified weights; see `shared.models.weights.pull`.
 
     Shows a bar on standard error if that is a terminal.
@@ -39,7 +39,7 @@ def fetch(model: Model, settings: ServiceSettings, *, home: Path | None = None) 
         )
 
 
-def fetch_if_missing(model: Model, settings: ServiceSettings) -> None:
+def fetch_if_missing(model: Card, settings: ServiceSettings) -> None:
     """Download *model*'s weights with a message, unless the cache has a file for them.
 
     Raises:

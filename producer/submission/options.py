@@ -129,7 +129,7 @@ class JobOptions:
             output_bucket=output_bucket,
             save_prefix=prefix,
             rem_mode=model.name,
-            weights_sha256=model.sha256,
+            weights_sha256=model.identity,
             image_output=self.image_output,
             naming=self.naming,
             existing=self.existing,

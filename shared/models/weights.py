@@ -6,31 +6,36 @@ from pathlib import Path
 from typing import Final
 
 from shared.errors import WeightsInvalid
+from shared.models.card import HUGGINGFACE, Card, Source
 from shared.models.download import DownloadFailed, Progress, fetch_npm, fetch_url
-from shared.models.registry import HUGGINGFACE, REGISTRY, Model, Source
+from shared.models.registry import REGISTRY
 
 logger = logging.getLogger(__name__)
 
 
-def locate(model: Model, home: Path) -> Path | None:
+def locate(model: Card, home: Path) -> Path | None:
     """Return the path of *model*'s weights in the cache, or None; the content is not checked."""
     places = (_place(source, home) for source in model.sources)
     return next(filter(Path.is_file, places), None)
 
 
-def registered_sha256(model: Model, path: Path) -> str:
-    """Return the SHA-256 that the registry has for *path*, one of *model*'s files in the cache."""
+def registered_sha256(model: Card, path: Path) -> str:
+    """Return the SHA-256 of *path*, one of *model*'s files in the cache.
+
+    It is that of the registry; a file of which the registry has an MD5 only is read.
+    """
     home = path.parent.parent
-    return next(source.sha256 for source in model.sources if _place(source, home) == path)
+    source = next(source for source in model.sources if _place(source, home) == path)
+    return file_sha256(path) if source.algorithm == "md5" else source.digits
 
 
-def known(home: Path) -> list[tuple[Model, Path | None]]:
+def known(home: Path) -> list[tuple[Card, Path | None]]:
     """Return every registered model with its path in the cache, or None."""
     return [(model, locate(model, home)) for model in REGISTRY.values()]
 
 
 def pull(
-    model: Model,
+    model: Card,
     home: Path,
     *,
     base_url: str | None = None,
@@ -83,35 +88,40 @@ def pull(
     raise _unavailable(model, folder, faults)
 
 
-def verify(path: Path, sha256: str) -> Path:
-    """Return *path* if its SHA-256 is *sha256*.
+def verify(path: Path, source: Source) -> Path:
+    """Return *path* if it has the checksum of *source*.
 
     Raises:
-        WeightsInvalid: If the file is missing or has another hash; names both hashes and the fix.
+        WeightsInvalid: If the file is missing or has another one; names both and the fix.
     """
     try:
-        found = file_sha256(path)
+        found = _file_digits(path, source.algorithm)
     except OSError as err:
         raise WeightsInvalid(f"{path}: cannot be read ({err.strerror}); {_REMEDY}") from err
-    if found != sha256:
+    if found != source.digits:
         raise WeightsInvalid(
-            f"{path}: SHA-256 is {found}, expected {sha256} ({path.stat().st_size} bytes);"
-            f" {_REMEDY}"
+            f"{path}: {_NAMES[source.algorithm]} is {found}, expected {source.digits}"
+            f" ({path.stat().st_size} bytes); {_REMEDY}"
         )
     return path
 
 
+_NAMES: Final = {"sha256": "SHA-256", "md5": "MD5"}
 _REMEDY: Final = "run `rmbg weights pull MODEL` to download it again"
 
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of *path* in hexadecimal digits; raise `OSError` if it is unreadable."""
+    return _file_digits(path, "sha256")
+
+
+def _file_digits(path: Path, algorithm: str) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _place(source: Source, home: Path) -> Path:
-    return home / "weights" / f"{source.sha256[:16]}-{source.file_name}"
+    return home / "weights" / f"{source.digits[:16]}-{source.file_name}"
 
 
 def _part(source: Source, home: Path) -> Path:
@@ -120,14 +130,14 @@ def _part(source: Source, home: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-def _kept(model: Model, home: Path) -> tuple[Path | None, list[str]]:
+def _kept(model: Card, home: Path) -> tuple[Path | None, list[str]]:
     """Return the verified file in the cache, or None and what is wrong with the files there."""
     faults = []
     for source in model.sources:
         path = _place(source, home)
         if path.is_file():
             try:
-                return verify(path, source.sha256), []
+                return verify(path, source), []
             except WeightsInvalid as err:
                 faults.append(str(err))
     return None, faults
@@ -151,7 +161,7 @@ def _fetch(
         tokens = {HUGGINGFACE: hf_token} if hf_token else {}
         fetch_url(url, part, tokens=tokens, progress=progress)
     try:
-        verify(part, source.sha256)
+        verify(part, source)
     except WeightsInvalid:
         part.unlink()
         if not is_resumed:
@@ -161,7 +171,7 @@ def _fetch(
     return part.replace(path)
 
 
-def _unavailable(model: Model, folder: Path, faults: list[str]) -> WeightsInvalid:
+def _unavailable(model: Card, folder: Path, faults: list[str]) -> WeightsInvalid:
     return WeightsInvalid(
         f"weights of {model.name} not found in {folder}: {'; '.join(faults)}. Run `rmbg weights"
         f" pull {model.name}` with network access, or set RMBG_WEIGHTS_URL to a mirror"

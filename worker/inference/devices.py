@@ -92,6 +92,13 @@ def cpu_multiplies_bf16() -> bool:
     return any(check() for name in names if (check := getattr(torch.cpu, name, None)))
 
 
+def memory_bytes(device: torch.device) -> int | None:
+    """Return the memory of a CUDA device; None for a CPU."""
+    if device.type == "cpu":
+        return None
+    return int(torch.cuda.get_device_properties(device).total_memory)
+
+
 def wait_for(device: torch.device) -> None:
     """Wait until *device* has completed this thread's current stream.
 

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from shared.errors import DeviceFull, DeviceLost, InferenceFailed
-from worker.inference.architectures.isnet.network import SIDE_PX
 from worker.inference.batch_runner import BatchPass, BatchRunner
 from worker.inference.torch_errors import PassFailed, translated
 
@@ -21,15 +20,22 @@ class Diagnosis:
         runner: Runs the network.
         load_precise: Returns a runner of the network in fp32; called once, when it is needed.
         device: Name of the device, for errors.
+        side_px: Width and height of the network's input.
     """
 
     def __init__(
-        self, runner: BatchRunner, load_precise: Callable[[], BatchRunner], *, device: str
+        self,
+        runner: BatchRunner,
+        load_precise: Callable[[], BatchRunner],
+        *,
+        device: str,
+        side_px: int,
     ) -> None:
         self._runner = runner
         self._load_precise = load_precise
         self._precise: BatchRunner | None = None
         self._device = device
+        self._side_px = side_px
 
     def launch(self, images: Sequence[Tensor]) -> "DiagnosedPass":
         """Launch a batch."""
@@ -62,7 +68,7 @@ class Diagnosis:
             DeviceFull: If the device has no memory for one image.
         """
         try:
-            self._runner([torch.zeros((3, SIDE_PX, SIDE_PX), dtype=torch.uint8)])
+            self._runner([torch.zeros((3, self._side_px, self._side_px), dtype=torch.uint8)])
         except PassFailed as err:
             raise DeviceLost(f"a blank image fails, too: {err}") from err
 

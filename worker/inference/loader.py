@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,7 @@ import numpy as np
 from shared.errors import LicenceRefused, WeightsInvalid
 from shared.models import registry as models
 from shared.models import weights
+from shared.models.card import Card
 from worker.inference.api import Model
 from worker.inference.batch_size import (
     fastest_batch_size,
@@ -22,6 +24,7 @@ from worker.resources import allowed_cores
 from worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
+    from worker.inference.architectures.onnx.segmenter import OnnxSegmenter
     from worker.inference.backends import BackendName
     from worker.inference.segmenter import Segmenter
 
@@ -53,26 +56,43 @@ class Loader:
 
         Raises:
             UnknownModel: If the registry does not contain it.
-            LicenceRefused: If its licence is non-commercial and `RMBG_COMMERCIAL=1`.
+            LicenceRefused: If the settings forbid it: `RMBG_COMMERCIAL`, `RMBG_MODELS_STRICT`.
             WeightsInvalid: If its weights are missing or not the registered ones.
             DeviceMissing: If the configured device does not exist.
             DeviceUnsupported: If the driver or the device does not suit torch.
             DeviceLost: If the device cannot be used.
             DeviceFull: If the device has no memory for the model.
         """
-        # Importing torch takes 2 s, and callers that pass a model of their own do not need it.
-        from worker.inference.segmenter import Segmenter  # noqa: PLC0415
+        card = models.get(name)
+        if reason := self._forbidden(card):
+            raise LicenceRefused(f"{card.name}: {reason}")
+        return self._load_onnx(card) if card.architecture == "onnx" else self._load_torch(card)
 
-        model = models.get(name)
-        if self._settings.services.commercial and not model.commercial:
-            raise LicenceRefused(
-                f"{name}: its licence {model.licence} forbids commercial use, and RMBG_COMMERCIAL=1"
-            )
-        path, sha256 = self._weights(model)
+    def _load_onnx(self, card: Card) -> Model:
+        from worker.inference.architectures.onnx.segmenter import (  # noqa: PLC0415 - imports torch
+            OnnxSegmenter,
+        )
+
+        path = self._own(card) or self._pull(card)
+        segmenter = OnnxSegmenter.load(
+            path,
+            card,
+            device=self._settings.device,
+            threads=allowed_cores(),
+            batch_size=self._settings.batch_size,
+            weights_sha256=weights.file_sha256(path),
+        )
+        self._try(segmenter)
+        return Model(name=card.name, licence=card.licence, segmenter=segmenter)
+
+    def _load_torch(self, card: Card) -> Model:
+        from worker.inference.segmenter import Segmenter  # noqa: PLC0415 - imports torch
+
+        path, sha256 = self._weights(card)
         load = partial(
             Segmenter.load,
             path,
-            architecture=model.architecture,
+            architecture=card.architecture,
             device=self._settings.device,
             precision=self._settings.precision,
             threads=allowed_cores(),
@@ -83,14 +103,17 @@ class Loader:
         if segmenter.device != "cpu" and self._settings.backend == "auto":
             found = self._backend(segmenter, load)
             segmenter = segmenter if found == segmenter.backend else load(backend=found)
-        if self._warm_up and (self._settings.measure or segmenter.device != "cpu"):
-            # The first pass does one-time set-up, and fails if the device cannot be used.
-            segmenter.check()
+        self._try(segmenter)
         if segmenter.device == "cpu":
             segmenter.set_parallel_images(self._parallel_images(segmenter))
         return Model(
-            name=name, licence=model.licence, segmenter=segmenter, compose=segmenter.compose
+            name=card.name, licence=card.licence, segmenter=segmenter, compose=segmenter.compose
         )
+
+    def _try(self, segmenter: "Segmenter | OnnxSegmenter") -> None:
+        """Run the network once: that does one-time set-up, and fails if the device is unusable."""
+        if self._warm_up and (self._settings.measure or segmenter.device != "cpu"):
+            segmenter.check()
 
     def _parallel_images(self, segmenter: "Segmenter") -> int:
         """Return how many images a CPU processes at once: as stored, else measured if it may be."""
@@ -130,48 +153,58 @@ class Loader:
 
     def refused(self) -> dict[str, str]:
         """Return the registered models that this worker cannot serve, with reasons; load none."""
-        services = self._settings.services
         found: dict[str, str] = {}
-        for name, model in models.REGISTRY.items():
-            if services.commercial and not model.commercial:
-                found[name] = (
-                    f"its licence {model.licence} forbids commercial use, and RMBG_COMMERCIAL=1"
-                )
-            elif services.offline and not self._has(model):
-                found[name] = "its weights are not in RMBG_HOME, and RMBG_OFFLINE=1"
+        for name, card in models.REGISTRY.items():
+            reason = self._forbidden(card)
+            if reason is None and card.architecture == "onnx" and not find_spec("onnxruntime"):
+                reason = "ONNX Runtime is not installed: install rmbg-queue[onnx]"
+            if reason is None and self._settings.services.offline and not self._has(card):
+                reason = "its weights are not in RMBG_HOME, and RMBG_OFFLINE=1"
+            if reason is not None:
+                found[name] = reason
         return found
 
-    def _has(self, model: models.Model) -> bool:
+    def _forbidden(self, card: Card) -> str | None:
+        """Return why the settings forbid a model, or None."""
+        services = self._settings.services
+        if services.commercial and not card.commercial:
+            return f"its licence {card.licence} forbids commercial use, and RMBG_COMMERCIAL=1"
+        if services.models_strict and card.is_weak:
+            return "its weights are known by an MD5 only, and RMBG_MODELS_STRICT=1"
+        return None
+
+    def _has(self, card: Card) -> bool:
         return (
-            self._own(model) is not None
-            or weights.locate(model, self._settings.services.home) is not None
+            self._own(card) is not None
+            or weights.locate(card, self._settings.services.home) is not None
         )
 
-    def _own(self, model: models.Model) -> Path | None:
-        return self._settings.weights if model.name == self._settings.models[0] else None
+    def _own(self, card: Card) -> Path | None:
+        is_first = card is models.get(self._settings.models[0])
+        return self._settings.weights if is_first else None
 
-    def _weights(self, model: models.Model) -> tuple[Path, str]:
+    def _weights(self, card: Card) -> tuple[Path, str]:
         """Return the file to load, converted if possible, and the SHA-256 of its source."""
         from worker.inference import converted  # noqa: PLC0415 - imports torch
 
-        home, own = self._settings.services.home, self._own(model)
+        home, own = self._settings.services.home, self._own(card)
         if own is not None:
             sha256 = _own_sha256(own)
-            return converted.make(own, sha256, model.architecture, home), sha256
-        download = weights.locate(model, home)
+            return converted.make(own, sha256, card.architecture, home), sha256
+        download = weights.locate(card, home)
         if download is not None:
-            sha256 = weights.registered_sha256(model, download)
-            if path := converted.find(sha256, model.architecture, home):
+            sha256 = weights.registered_sha256(card, download)
+            if path := converted.find(sha256, card.architecture, home):
                 return path, sha256
-        download = self._pull(model)
-        sha256 = weights.registered_sha256(model, download)
-        return converted.make(download, sha256, model.architecture, home), sha256
+        download = self._pull(card)
+        sha256 = weights.registered_sha256(card, download)
+        return converted.make(download, sha256, card.architecture, home), sha256
 
-    def _pull(self, model: models.Model) -> Path:
+    def _pull(self, card: Card) -> Path:
         services = self._settings.services
         try:
             return weights.pull(
-                model,
+                card,
                 services.home,
                 base_url=services.weights_url,
                 hf_token=services.hf_token,
@@ -179,7 +212,7 @@ class Loader:
             )
         except OSError as err:
             raise WeightsInvalid(
-                f"cannot store the weights of {model.name} in RMBG_HOME={services.home}: {err}"
+                f"cannot store the weights of {card.name} in RMBG_HOME={services.home}: {err}"
             ) from err
 
 

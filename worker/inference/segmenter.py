@@ -15,10 +15,11 @@ from worker.imaging.compose import Edges, compose
 from worker.imaging.types import Cutout, Mask, RgbImage, Segmented
 from worker.inference.api import Output, Pass, Prepared
 from worker.inference.architectures import load_network
+from worker.inference.architectures.isnet.network import SIDE_PX
 from worker.inference.backends import BackendName, fuses_for, pick_backend
 from worker.inference.batch_runner import BatchRunner
 from worker.inference.batch_size import batch_size_for, initial_batch_size
-from worker.inference.devices import pick_device, pick_dtype, precision_name
+from worker.inference.devices import memory_bytes, pick_device, pick_dtype, precision_name
 from worker.inference.diagnosis import Diagnosis
 from worker.inference.forward import Forward
 from worker.inference.graphs import Graphs
@@ -73,7 +74,7 @@ class Segmenter:
         self.threads = threads
         """Threads of a CPU that a batch uses; 0 if a batch is one pass."""
         self._given_batch_size = batch_size
-        self.batch_size = batch_size or initial_batch_size(_memory_bytes(device))
+        self.batch_size = batch_size or initial_batch_size(memory_bytes(device))
         forward = Forward(network, device=device, dtype=dtype)
         self.in_flight = 2 if device.type == "cuda" else 1
         self._streams = Streams(forward, threads) if threads else None
@@ -89,7 +90,9 @@ class Segmenter:
             precise = Forward(load_precise(), device=device, dtype=torch.float32)
             return runner(precise.launch, precise.free_cached_memory, batch_size=1)
 
-        self._diagnosis = Diagnosis(self._runner, load_precise_runner, device=self.device)
+        self._diagnosis = Diagnosis(
+            self._runner, load_precise_runner, device=self.device, side_px=SIDE_PX
+        )
         self._on_device = on_device
 
     def set_parallel_images(self, images: int) -> None:
@@ -246,10 +249,3 @@ class Segmenter:
                 torch.ones(1, device=self.device).sum().item()
             logger.warning("image is processed on the CPU", extra={"cause": str(err)})
             return None
-
-
-def _memory_bytes(device: torch.device) -> int | None:
-    """Return the memory of a CUDA device; None for a CPU."""
-    if device.type == "cpu":
-        return None
-    return int(torch.cuda.get_device_properties(device).total_memory)

@@ -1,4 +1,4 @@
-"""Translate errors of torch into `MemoryError`, `PassFailed` and `DeviceLost`."""
+"""Translate errors of torch and ONNX Runtime into `MemoryError`, `PassFailed` and `DeviceLost`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +16,12 @@ _MEMORY_SIGNS: Final = (
     "ALLOCATION_FAILED",
     "CUDNN_STATUS_NOT_INITIALIZED",
     "unable to find an engine",
+    "Failed to allocate memory",
+    "smaller than requested bytes",
 )
-"""Parts of torch's `RuntimeError` texts, from CUDA, the CPU allocator and libraries. The last two
-come from cuDNN when it has no memory for itself. A false match costs a minute of smaller attempts
-before it ends as `DeviceFull`."""
+"""Parts of torch's `RuntimeError` texts, from CUDA, the CPU allocator and libraries, and of ONNX
+Runtime's, the last two. The two before come from cuDNN when it has no memory for itself. A false
+match costs a minute of smaller attempts before it ends as `DeviceFull`."""
 
 
 class PassFailed(Exception):

@@ -72,7 +72,7 @@ def _processed(asked: PreviewRequest, source: Path, settings: WorkerSettings) ->
         output_bucket="out",
         save_prefix="preview",
         rem_mode=asked.rem_mode,
-        weights_sha256=get(asked.rem_mode).sha256,
+        weights_sha256=get(asked.rem_mode).identity,
         outputs=asked.outputs,
         needs=(OUTPUTS,),
     )

@@ -20,18 +20,26 @@ _BAND_ROWS: Final = 32
 """Rows stretched at a time, which fit the cache."""
 
 
-def finish(output: npt.NDArray[np.float32], height: int, width: int, *, stretch: str) -> Segmented:
+def finish(
+    output: npt.NDArray[np.float32],
+    height: int,
+    width: int,
+    *,
+    stretch: str,
+    empty_below: float = EMPTY_BELOW,
+) -> Segmented:
     """Resize *output* to the image's size and stretch its range to 0..255.
 
     The range is that of this image after resizing, as in the original node; the range of a batch
     would let one image change another's mask.
 
     Args:
-        output: `(1024, 1024)` float32 from 0 to 1.
+        output: `(side, side)` float32, for IS-Net `(1024, 1024)` from 0 to 1.
         height: Rows of the image, in pixels.
         width: Columns of the image, in pixels.
         stretch: `guarded`: an image without a subject (see `EMPTY_BELOW`) gives an empty mask;
             `seed`: it is stretched like any other.
+        empty_below: See `EMPTY_BELOW`, which is for IS-Net.
 
     Returns:
         A mask `(height, width)`, values truncated, all 0 if *output* is constant; and the range at
@@ -41,7 +49,7 @@ def finish(output: npt.NDArray[np.float32], height: int, width: int, *, stretch:
         cv2.resize(output, (width, height), interpolation=cv2.INTER_LINEAR), np.float32
     )
     low, high = float(resized.min()), float(resized.max())
-    if is_empty(low, high, stretch):
+    if is_empty(low, high, stretch, empty_below):
         return Segmented(np.zeros((height, width), np.uint8), low, high)
     return Segmented(_stretched(resized, np.float32(low), np.float32(high)), low, high)
 
@@ -59,6 +67,6 @@ def _stretched(values: npt.NDArray[np.float32], low: np.float32, high: np.float3
     return mask
 
 
-def is_empty(low: float, high: float, stretch: str) -> bool:
+def is_empty(low: float, high: float, stretch: str, empty_below: float = EMPTY_BELOW) -> bool:
     """Return whether an output of this range gives an empty mask; see `finish`."""
-    return high <= low or (stretch == "guarded" and high < EMPTY_BELOW)
+    return high <= low or (stretch == "guarded" and high < empty_below)

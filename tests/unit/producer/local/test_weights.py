@@ -3,10 +3,11 @@
 import hashlib
 
 import pytest
+from support.cards import card
 from support.file_server import File, FileServer
 
 from producer.local.weights import fetch
-from shared.models.registry import Model, Source
+from shared.models.card import Source
 from shared.settings import ServiceSettings
 
 BODY = b"weights" * 1000
@@ -14,9 +15,9 @@ SOURCE = Source(
     kind="github",
     location="http://127.0.0.1:1/never",
     file_name="net.onnx",
-    sha256=hashlib.sha256(BODY).hexdigest(),
+    checksum=f"sha256:{hashlib.sha256(BODY).hexdigest()}",
 )
-MODEL = Model(name="net", licence="none", commercial=True, sources=(SOURCE,))
+MODEL = card(SOURCE)
 
 
 @pytest.fixture

