@@ -100,3 +100,4 @@ compose: install
 
 constraints:
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+	echo onnxruntime-gpu==1.31.1 >> constraints.txt # never installed beside onnxruntime

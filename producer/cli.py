@@ -66,6 +66,10 @@ _COMMANDS: Final = {
         "producer.commands.tools:check",
         "Check finished images against the rules of a marketplace.",
     ),
+    "models": (
+        "producer.commands.models:models",
+        "List the models, with licences and what is on this machine.",
+    ),
     "presets": (
         "producer.commands.recipes:list_presets",
         "List the presets for marketplaces, with the sources of their figures.",

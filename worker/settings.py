@@ -2,9 +2,10 @@
 
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from shared.broker.queues import CONCURRENCY
+from shared.models.registry import DEFAULT, resolve
 from shared.reader import Flag, Location, Names, Settings, Whole, group, seconds
 from shared.settings import ServiceSettings
 from shared.urls import parse_address
@@ -16,6 +17,10 @@ Count: TypeAlias = Annotated[Whole, Field(ge=1)]
 
 def _zero_is_none(value: object) -> object:
     return None if value in (0, "0") else value
+
+
+def _resolved(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(resolve, names))
 
 
 def _address(value: object) -> object:
@@ -35,7 +40,7 @@ class WorkerSettings(Settings):
     """Precision of the network (`RMBG_PRECISION`)."""
     backend: Literal["auto", "eager", "fused", "graph"] = "auto"
     """Way to run the network (`RMBG_BACKEND`); `auto` measures on a GPU."""
-    models: Annotated[tuple[str, ...], Names] = ("RMBG-1.4",)
+    models: Annotated[tuple[str, ...], Names, AfterValidator(_resolved)] = (DEFAULT,)
     """Models loaded at start (`RMBG_MODELS`); others are loaded on demand."""
     weights: Location | None = None
     """A weights file of the worker's own, for the first of `models` (`RMBG_WEIGHTS`)."""

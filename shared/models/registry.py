@@ -41,13 +41,19 @@ REGISTRY: Final[Mapping[str, Card]] = MappingProxyType(_cards())
 _BY_ALIAS: Final = {alias: card for card in REGISTRY.values() for alias in card.aliases}
 
 
+def resolve(name: str) -> str:
+    """Return the name of the model that *name* or alias means; an unknown one as it is."""
+    card = _BY_ALIAS.get(name)
+    return card.name if card else name
+
+
 def get(name: str) -> Card:
     """Return the model of this name or alias.
 
     Raises:
         UnknownModel: If no model has this name; says why, or lists the known names.
     """
-    if card := REGISTRY.get(name) or _BY_ALIAS.get(name):
+    if card := REGISTRY.get(resolve(name)):
         return card
     if reason := REFUSED.get(name):
         raise UnknownModel(f"model {name!r} is not served: {reason}")

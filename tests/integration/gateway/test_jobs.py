@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from shared.models.registry import REGISTRY
+
 pytestmark = pytest.mark.integration
 
 
@@ -185,7 +187,7 @@ def test_models_and_presets_are_listed(client):
     names = [each["name"] for each in client.get("/v1/models").json()]
     presets = {each["name"]: each for each in client.get("/v1/presets").json()}
 
-    assert names == ["RMBG-1.4", "isnet-general-use"]
+    assert names == list(REGISTRY)
     assert presets["amazon-main"]["source"]["address"]
 
 

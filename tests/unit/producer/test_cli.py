@@ -17,6 +17,7 @@ from support.command import RMBG, complaint, environment, rmbg
 
 from producer.cli import _COMMANDS as SUMMARIES
 from producer.cli import call
+from shared.models.registry import REGISTRY, get
 
 COMMANDS = [
     *("run", "serve", "remove", "submit", "status", "watch", "jobs", "results"),
@@ -214,14 +215,15 @@ def test_the_error_for_an_unknown_model_lists_all_models():
     line = complaint(rmbg("submit", "--rem-mode", "RMBG-9", stdin=b"a.jpg\n"))
 
     assert "'RMBG-9'" in line
-    assert line.endswith("RMBG-1.4, isnet-general-use")
+    assert line.endswith(f"use one of {', '.join(REGISTRY)}")
 
 
 def test_commercial_use_refuses_a_non_commercial_model():
     line = complaint(rmbg("submit", stdin=b"a.jpg\n", env={"RMBG_COMMERCIAL": "1"}))
 
     assert "RMBG-1.4 is licensed for non-commercial use only" in line
-    assert line.endswith("models for commercial use: isnet-general-use")
+    allowed = line.partition("models for commercial use: ")[2].split(", ")
+    assert set(REGISTRY) - set(allowed) == {"RMBG-1.4", "bria-rmbg"}
 
 
 @pytest.mark.parametrize("prefix", ["../up", "/abs", "a//b", "_jobs", "_preview/x", "", "a\nb"])
@@ -375,14 +377,33 @@ def test_weights_list_shows_permitted_use_and_missing_files(tmp_path):
     done = rmbg("weights", "list", "--dir", tmp_path)
 
     rows = [line.split("\t") for line in done.stdout.decode().splitlines()]
-    assert [(row[0], row[2], row[3]) for row in rows] == [
-        ("RMBG-1.4", "non-commercial use only", "-"),
-        ("isnet-general-use", "commercial use allowed", "-"),
-    ]
+    found = {row[0]: tuple(row[2:]) for row in rows}
+    assert list(found) == list(REGISTRY)
+    assert found["RMBG-1.4"] == ("non-commercial use only", "-")
+    assert found["isnet-general-use"] == ("commercial use allowed", "-")
+
+
+def test_models_lists_other_names_use_and_weak_checksums(tmp_path):
+    done = rmbg("models", env={"RMBG_HOME": str(tmp_path)})
+
+    rows = {(row := line.split("\t"))[0]: row[1:] for line in done.stdout.decode().splitlines()}
+    assert list(rows) == list(REGISTRY)
+    licence = "CC-BY-NC-4.0 (BRIA RMBG-2.0, huggingface.co/briaai/RMBG-2.0)"
+    assert rows["bria-rmbg"] == ["RMBG-2.0", "onnx", "non-commercial", licence, "-", "-"]
+    assert rows["silueta"][4] == "weak"
+
+
+def test_models_prints_whole_cards_as_json(tmp_path):
+    done = rmbg("models", "--json", env={"RMBG_HOME": str(tmp_path)})
+
+    cards = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    found = {card["name"]: card for card in cards}["u2net"]
+    assert (found["input"]["side_px"], found["weak"], found["file"]) == (320, False, None)
+    assert found["identity"] == get("u2net").identity
 
 
 def test_weights_pull_of_an_unknown_model_lists_all_models():
-    assert "RMBG-1.4, isnet-general-use" in complaint(rmbg("weights", "pull", "nix"))
+    assert ", ".join(REGISTRY) in complaint(rmbg("weights", "pull", "nix"))
 
 
 def test_weights_pull_fails_offline_if_the_weights_are_missing(tmp_path):
