@@ -11,7 +11,9 @@ from shared.models.registry import get
 from support.cards import card
 
 
-def made_model(path, side_px, *, images="images", planes=1, inputs=("input",), is_mixed=False):
+def made_model(
+    path, side_px, *, images="images", planes=1, inputs=("input",), is_mixed=False, red=0.9
+):
     """Write a network to *path*, and return it: a sum of channels, blurred and bent.
 
     Args:
@@ -20,10 +22,11 @@ def made_model(path, side_px, *, images="images", planes=1, inputs=("input",), i
         images: Size or name of the first dimension.
         planes: Size of the second dimension of the output.
         inputs: Names of the inputs; only the first one is used.
+        red: Weight of the red channel.
         is_mixed: Whether an image changes the outputs of others in its batch.
     """
     kernel = np.zeros((planes, 3, 5, 5), np.float32)
-    kernel[:] = np.array([0.9, -0.4, 0.3], np.float32)[:, None, None] / 25
+    kernel[:] = np.array([red, -0.4, 0.3], np.float32)[:, None, None] / 25
     constants = {"kernel": kernel, "axis": np.array([0]), "share": np.float32(is_mixed / 2)}
     nodes = [
         helper.make_node("Conv", [inputs[0], "kernel"], ["sums"], pads=[2, 2, 2, 2]),

@@ -1,5 +1,7 @@
 """A model in ONNX as a function from prepared images to outputs."""
 
+import math
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -9,7 +11,9 @@ from torch import Tensor
 
 from shared.errors import WeightsInvalid
 from shared.models.card import Card
+from worker.inference.api import Done
 from worker.inference.architectures.onnx.pixels import Floats, normalise
+from worker.inference.forward import NotFinite
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -44,6 +48,18 @@ class Network:
     def is_fixed_to_one(self) -> bool:
         """Whether the model itself says that it takes one image at a time."""
         return bool(self._input.shape[0] == 1)
+
+    def launch(self, images: Sequence[Tensor], *, is_batched: bool) -> Done[Tensor]:
+        """Run the network over *images*, in one pass if *is_batched*; see `together`.
+
+        Raises:
+            NotFinite: If an output is not finite.
+        """
+        started_s = time.perf_counter()
+        outputs = self.together(images) if is_batched and images else self.one_by_one(images)
+        if not all(math.isfinite(float(output.sum())) for output in outputs):
+            raise NotFinite("a value is not finite (onnx)")
+        return Done(outputs, time.perf_counter() - started_s)
 
     def one_by_one(self, images: Sequence[Tensor]) -> list[Tensor]:
         """Run the network over each of *images*; see `together`."""

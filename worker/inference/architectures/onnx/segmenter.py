@@ -1,6 +1,7 @@
 """The segmenter of a model in ONNX."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self, cast
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from shared.models.card import Card
 from worker.imaging.types import RgbImage, Segmented
-from worker.inference.api import Output, Prepared
+from worker.inference.api import Output, Pass, Prepared
 from worker.inference.architectures.onnx import pixels
 from worker.inference.architectures.onnx.network import Network, takes_batches
 from worker.inference.architectures.onnx.session import open_session
@@ -16,7 +17,6 @@ from worker.inference.batch_runner import BatchRunner
 from worker.inference.batch_size import initial_batch_size
 from worker.inference.devices import memory_bytes, pick_device
 from worker.inference.diagnosis import Diagnosis
-from worker.inference.torch_errors import PassFailed
 
 
 class OnnxSegmenter:
@@ -30,7 +30,7 @@ class OnnxSegmenter:
         batch_size: Maximum batch size; with 1 the network runs for one image at a time.
     """
 
-    backend = "onnx"
+    in_flight = 1
 
     def __init__(
         self, network: Network, card: Card, *, device: str, weights_sha256: str, batch_size: int
@@ -39,9 +39,11 @@ class OnnxSegmenter:
         self.weights_sha256 = weights_sha256
         self.batch_size = batch_size
         self._card = card
-        run = network.together if batch_size > 1 else network.one_by_one
         self._runner = BatchRunner(
-            run, lambda: None, device=device, precision="fp32", batch_size=batch_size
+            partial(network.launch, is_batched=batch_size > 1),
+            lambda: None,
+            device=device,
+            batch_size=batch_size,
         )
         self._diagnosis = Diagnosis(
             self._runner, lambda: self._runner, device=device, side_px=card.input.side_px
@@ -91,25 +93,18 @@ class OnnxSegmenter:
         """Return `(3, side_px, side_px)` uint8; thread-safe."""
         return pixels.prepare(image, self._card.input)
 
-    def forward(self, batch: Sequence[Prepared]) -> list[Tensor]:
+    def launch(self, batch: Sequence[Prepared]) -> Pass[Tensor]:
         """Run the network over *batch*, which may be empty.
 
         Returns:
-            For each image `(side, side)` float32, in order.
-
-        Raises:
-            PassFailed: If a batch of several images fails: run each of them alone.
-            InferenceFailed: If a single image fails, and a blank one does not.
-            DeviceLost: If a single image fails, and a blank one too.
-            DeviceFull: If the device has no memory for one image.
+            Its outputs are `(side, side)` float32 for each image. Collecting it raises the errors
+            of `worker.inference.segmenter.Segmenter.launch`.
         """
-        images = cast("Sequence[Tensor]", batch)  # no other segmenter made them
-        try:
-            return self._runner(images)
-        except PassFailed as err:
-            if len(images) > 1:
-                raise
-            return self._diagnosis.run_again(images[0], err)
+        return self._diagnosis.launch(cast("Sequence[Tensor]", batch))  # no other one made them
+
+    def forward(self, batch: Sequence[Prepared]) -> list[Tensor]:
+        """Launch *batch* and collect its outputs; see `launch`."""
+        return list(self.launch(batch).collect())
 
     def check(self) -> None:
         """Run the network over a blank image; see `Diagnosis.check`."""

@@ -10,6 +10,7 @@ from support.pictures import photo
 
 from shared.errors import DeviceLost, DeviceUnsupported, InferenceFailed, WeightsInvalid
 from shared.models.registry import get
+from worker.inference.api import Done
 from worker.inference.architectures.onnx.network import Network, takes_batches
 from worker.inference.architectures.onnx.segmenter import OnnxSegmenter
 from worker.inference.architectures.onnx.session import (
@@ -18,6 +19,7 @@ from worker.inference.architectures.onnx.session import (
     heavy_operators_elsewhere,
     open_session,
 )
+from worker.inference.forward import NotFinite
 from worker.inference.torch_errors import PassFailed
 
 CPU = torch.device("cpu")
@@ -147,10 +149,11 @@ class Stub:
     def __init__(self, *, always=False):
         self._always = always
 
-    def one_by_one(self, given):
+    def launch(self, given, *, is_batched):
+        assert not is_batched
         if self._always or any(image[0, 0, 0] == 255 for image in given):
             raise RuntimeError("Non-zero status code returned while running Conv node")
-        return [torch.zeros(SIDE_PX, SIDE_PX) for _ in given]
+        return Done([torch.zeros(SIDE_PX, SIDE_PX) for _ in given])
 
 
 def segmenter(network):
@@ -188,3 +191,10 @@ def test_a_loaded_model_makes_masks_of_the_size_of_the_image(tmp_path):
     assert [mask.shape for mask in found] == [(48, 64)] * 3
     assert found[0].max() > 200
     assert (loaded.device, loaded.batch_size, loaded.weights_sha256) == ("cpu", 1, "0a")
+
+
+def test_outputs_that_are_not_finite_are_a_failure_of_the_image(tmp_path):
+    network = network_of(tmp_path, red=np.nan)
+
+    with pytest.raises(NotFinite):
+        network.launch(images(1), is_batched=False)
