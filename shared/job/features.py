@@ -12,7 +12,9 @@ OUTPUTS: Final = "outputs"
 """Other outputs than cutout and mask."""
 LIGHT: Final = "light"
 """Jobs that end with their last image: without shards, results and report."""
-FEATURES: Final[frozenset[str]] = frozenset({OUTPUTS, LIGHT})
+WEBHOOKS: Final = "webhooks"
+"""Jobs whose end somebody is told of."""
+FEATURES: Final[frozenset[str]] = frozenset({OUTPUTS, LIGHT, WEBHOOKS})
 """Features that this version knows: names of lower case letters, digits and `-`."""
 
 

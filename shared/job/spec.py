@@ -14,6 +14,7 @@ from shared.job.hashes import Hashes, digest
 from shared.job.options import PictureOptions
 from shared.job.outputs import RecipeOutput
 from shared.job.thresholds import Thresholds
+from shared.job.webhook import Webhook
 
 SCHEMA: Final = 1
 """Version of the job document; a reader accepts its own version and the one before."""
@@ -132,6 +133,8 @@ class JobSpec(Document):
     """Features that a worker must know to process the job; see `shared.job.features`."""
     version: str = ""
     """Version that submitted the job; it knows all of them."""
+    webhook: Webhook | None = None
+    """Whom the job tells of its end; it then needs the feature of this name."""
 
     @model_validator(mode="after")
     def _with_hashes(self) -> Self:
@@ -189,6 +192,8 @@ class JobSpec(Document):
             chosen["numbers"] = self.counter_base  # of the job that is rendered again
         if self.tenant:  # two tenants with the same keys must not share a job
             chosen["tenant"] = self.tenant
+        if self.webhook is not None:  # a job that is joined would not tell the second receiver
+            chosen["webhook"] = self.webhook.model_dump(mode="json")
         return digest(same | multiplied | chosen | {"keys": keys_sha256})
 
     @property
@@ -291,6 +296,7 @@ _ADDED: Final = (
     "reuse_masks",
     "tenant",
     "light",
+    "webhook",
 )
 """Fields that version 0.1 refuses."""
 _HASHED: Final = frozenset(

@@ -53,6 +53,16 @@ class Queries(StorePart):
         """Return whether the job is in Redis, which forgets it some days after its end."""
         return self._fields(job_id, "state") != [None]
 
+    def is_cancelled(self, job_id: str) -> bool:
+        """Return whether the job has been cancelled, before or after its last items ended.
+
+        Raises:
+            UnknownJob: If the job is not in Redis, or no longer.
+        """
+        state, cancelled = self._fields(job_id, "state", "cancelled")
+        self._known(job_id, state)
+        return cancelled == b"1"
+
     def spec(self, job_id: str) -> JobSpec:
         """Return the job document.
 

@@ -17,7 +17,9 @@ from shared.job import manifest
 from shared.job.keys import report_key, results_key, shard_key
 from shared.job.notes import ENDED, MERGED
 from shared.job.spec import JobState, Previews
+from shared.job.webhook import Webhook
 from shared.objects import PreconditionFailed
+from shared.webhooks import DeliveryState, Outbox
 from worker.imaging.operations import ImageOperations
 
 pytestmark = pytest.mark.integration
@@ -511,3 +513,37 @@ def test_a_heartbeat_while_the_merge_is_committed_is_no_loss(consumers):
 
     assert consumer.store.queries.status(job_id).state is JobState.DONE
     assert consumer.leases.lost == 0
+
+
+@pytest.mark.parametrize("repeat", [1, 2])
+def test_what_a_webhook_is_told_is_written_before_the_end_is_committed(consumer, repeat):
+    """Also if the commit fails and the merge is repeated, it is one event."""
+    job_id = consumer.submit(3, webhook=Webhook(url="https://shop.example/"))
+    consumer.connection.failing = ["merge_commit"] * (repeat - 1)
+    seen = []
+    consumer.objects.before = lambda call, _, key: seen.append(
+        (call, key, consumer.store.queries.status(job_id).state)
+    )
+    consumer.run()
+    if repeat > 1:
+        end_parking(consumer)
+        consumer.run()
+
+    outbox = Outbox(consumer.objects, "cutouts")
+    [stored] = outbox.of_job(job_id)
+    assert (stored.delivery.event, stored.delivery.state) == ("job.done", DeliveryState.PENDING)
+    assert len(list(outbox.notes(DeliveryState.PENDING))) == 1
+    writes = [state for call, key, state in seen if call == "put" and "webhooks" in key]
+    assert set(writes) == {JobState.FINISHING}
+    assert consumer.store.queries.status(job_id).state is JobState.DONE
+
+
+def test_a_cancelled_job_tells_its_webhook_that_it_is_cancelled(consumer):
+    job_id = consumer.submit(3, webhook=Webhook(url="https://shop.example/"))
+    consumer.store.submissions.cancel(job_id)
+    consumer.published += feed(consumer.store)
+    consumer.run()
+
+    assert consumer.store.queries.status(job_id).state is JobState.CANCELLED
+    [stored] = Outbox(consumer.objects, "cutouts").of_job(job_id)
+    assert stored.delivery.event == "job.cancelled"

@@ -6,9 +6,11 @@ test can stop it anywhere.
 
 import os
 import time
+from datetime import UTC, datetime
 
 from shared.broker.app import make_app, publish
 from shared.broker.queues import QUEUES
+from shared.job.features import FEATURES
 from shared.job.keys import results_key, shard_key
 from shared.job.manifest import CHUNK_KEYS, chunks_of, unpack
 from shared.job.output_keys import Slot, output_key
@@ -19,6 +21,7 @@ from shared.job.ticket import Ticket
 from shared.jobstore.store import JobStore
 from shared.jobstore.values import Granted, WorkerInfo
 from shared.objects import S3Store
+from shared.webhooks import announce
 
 TTL_S = 30.0
 
@@ -43,6 +46,7 @@ class HandWorker:
             version="0",
             host="localhost",
             pid=os.getpid(),
+            features=tuple(sorted(FEATURES)),
         )
         self.jobs.fleet.register(self.info, ttl_s=600)
 
@@ -167,11 +171,15 @@ class HandWorker:
     def _merge(self, claim):
         job_id = claim.lease.ticket.job_id
         bucket = claim.spec.output_bucket
+        status = self.jobs.queries.status(job_id)
         lines = sweep(
             self.jobs.queries.accepted_shards(job_id),
             lambda shard: self.objects.get(bucket, shard_key(job_id, *shard)).data,
         )
         self._put(claim, results_key(job_id), "".join(f"{line}\n" for line in lines).encode())
+        is_cancelled = self.jobs.queries.is_cancelled(job_id)
+        now = datetime.now(UTC)
+        announce(self.objects, claim.spec, status, now, is_cancelled=is_cancelled)
         self.jobs.leases.merge_commit(claim.lease)
 
     def _put(self, claim, key, body):

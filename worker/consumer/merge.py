@@ -18,6 +18,7 @@ from shared.jobstore.store import JobStore
 from shared.jobstore.values import Granted, JobStatus
 from shared.objects import ObjectStore
 from shared.objects.object_metadata import MERGED
+from shared.webhooks import announce
 from worker.consumer.leases import HeldTicket, Leases
 from worker.consumer.merge_attempts import (
     INDEX,
@@ -89,6 +90,7 @@ class Merge:
             file.seek(0)
             attempts.write(REPORT, partial(self._put_report, report, found[report], status, file))
         self._note(status, has_records=has_records)
+        self._announce(status)
         with self.leases.giving_up(self.held):
             self.store.leases.merge_commit(
                 self.held.lease, ended_without=", ".join(attempts.ended_without)
@@ -108,6 +110,14 @@ class Merge:
             notes.append(ended_key(job_id, today))
         for note in notes:
             self.objects.put(spec.output_bucket, note, b"", content_type="text/plain")
+
+    def _announce(self, status: JobStatus) -> None:
+        """Write that somebody is to be told of the end."""
+        self._check()
+        spec = self.granted.spec
+        if spec.webhook is not None:
+            is_cancelled = self.store.queries.is_cancelled(status.job_id)
+            announce(self.objects, spec, status, datetime.now(UTC), is_cancelled=is_cancelled)
 
     def _etag(self, key: str) -> str | None:
         found = self.objects.head(self.granted.spec.output_bucket, key)
