@@ -25,8 +25,12 @@ source=$(json "['uploads'][0]['key']" < uploads.json)
 to=$(json "['uploads'][0]['url']" < uploads.json)
 api --upload-file "$image" --header "Content-Type: image/jpeg" "$url$to"
 
+say "GET /v1/webhooks/secret: what verifies webhooks"
+api "$url/v1/webhooks/secret"
+
 say "POST /v1/jobs: a job; repeated with the same Idempotency-Key it is the same job"
-wanted="{\"keys\": [\"$source\"], \"outputs\": [\"cutout\", \"amazon-main\"]}"
+wanted="{\"keys\": [\"$source\"], \"outputs\": [\"cutout\", \"amazon-main\"],
+  \"webhook\": {\"url\": \"https://shop.example/rmbg\"}}"
 for _ in 1 2; do
   job=$(api --header "Content-Type: application/json" --header "Idempotency-Key: $source" \
     --data "$wanted" "$url/v1/jobs" | json "['job_id']")
@@ -47,6 +51,10 @@ say "GET /v1/jobs/{id}/items/{index} and its files"
 api "$url/v1/jobs/$job/items/0"
 api --location "$url/v1/jobs/$job/items/0/files/cutout" > job-cutout.png
 api --location --range 0-99 "$url/v1/jobs/$job/items/0/files/source" > begin-of-source
+
+say "GET /v1/jobs/{id}/webhooks: who was told of the end; tell again"
+hook=$(api "$url/v1/jobs/$job/webhooks" | json "['webhooks'][0]['webhook_id']")
+api --request POST "$url/v1/jobs/$job/webhooks/$hook/resend"
 
 say "GET /v1/jobs/{id}/archive: all files as ZIP, or their links"
 api "$url/v1/jobs/$job/archive" > job.zip

@@ -26,6 +26,7 @@ from producer.gateway.routes import (
     results,
     submissions,
     uploads,
+    webhooks,
 )
 
 _ROUTERS: Final = (
@@ -37,6 +38,7 @@ _ROUTERS: Final = (
     items.router,
     images.router,
     uploads.router,
+    webhooks.router,
     catalogue.router,
     removebg.router,
     removebg_improve.router,
@@ -67,9 +69,11 @@ def build_app(gateway: Gateway, metrics: Metrics) -> FastAPI:
         gateway.endings.start()
         gateway.accepting.start()
         gateway.housekeeping.start()
-        streams = asyncio.create_task(gateway.streams.run())
+        running = [gateway.streams.run(), gateway.webhooks.run()]
+        tasks = [asyncio.create_task(each) for each in running]
         yield
-        streams.cancel()
+        for task in tasks:
+            task.cancel()
         gateway.housekeeping.close()
         gateway.accepting.close()
         gateway.endings.close()

@@ -13,6 +13,7 @@ from producer.gateway.settings import GatewaySettings
 from producer.gateway.streams import Streams
 from producer.gateway.uploads import Uploads
 from producer.gateway.waiting import Waiting
+from producer.gateway.webhooks.webhooks import Webhooks
 from producer.services import Services
 from shared.jobstore.light import Endings
 
@@ -39,6 +40,8 @@ class Gateway:
     """Images that callers upload."""
     housekeeping: HousekeepingThread
     """Deletes old uploads."""
+    webhooks: Webhooks
+    """Tells receivers that jobs have ended."""
 
     @classmethod
     def of(cls, settings: GatewaySettings, services: Services) -> Self:
@@ -57,6 +60,7 @@ class Gateway:
             accepting=Accepting(services),
             uploads=Uploads(services, bucket),
             housekeeping=HousekeepingThread(services, bucket),
+            webhooks=Webhooks.of(settings, services),
         )
 
     @property

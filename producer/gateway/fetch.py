@@ -7,6 +7,8 @@ bytes and time are limited.
 """
 
 import asyncio
+import contextlib
+import ipaddress
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -65,6 +67,19 @@ class Fetcher:
     """Whether an address may be connected to."""
     resolve: Resolver = system_resolver
     tls: ssl.SSLContext = field(default_factory=httpx.create_ssl_context)
+    is_cut: bool = False
+    """Whether a longer body is cut off in place of being refused."""
+
+    def check(self, url: str) -> None:
+        """Check what can be known of *url* before a request: its form, and an address in it.
+
+        Raises:
+            Problem: If it would be refused.
+        """
+        host = _parsed(url).host.decode().strip("[]")
+        with contextlib.suppress(ValueError):
+            if not self.is_allowed(str(ipaddress.ip_address(host))):
+                raise refused(f"{host} is not a public address")
 
     async def get(self, url: str) -> bytes:
         """Return the body that *url* has.
@@ -126,21 +141,26 @@ class Fetcher:
         return Response(response.status, received, body)
 
     async def _read(self, response: httpcore.Response, named: str) -> bytes:
-        if named.isdecimal() and int(named) > self.max_bytes:
+        if named.isdecimal() and int(named) > self.max_bytes and not self.is_cut:
             raise too_large(self.max_bytes)
         body = bytearray()
         async for piece in response.aiter_stream():
             body += piece
             if len(body) > self.max_bytes:
+                if self.is_cut:
+                    return bytes(body[: self.max_bytes])
                 raise too_large(self.max_bytes)
         return bytes(body)
 
 
 def fetcher_of(settings: GatewaySettings) -> Fetcher:
     """Return what fetches the images that requests name."""
-    if settings.allow_private:
-        return Fetcher(settings.max_body_bytes, is_allowed=lambda _address: True)
-    return Fetcher(settings.max_body_bytes)
+    return Fetcher(settings.max_body_bytes, is_allowed=allowed_by(settings))
+
+
+def allowed_by(settings: GatewaySettings) -> Callable[[str], bool]:
+    """Return what says whether an address may be connected to."""
+    return (lambda _address: True) if settings.allow_private else is_public
 
 
 class _Pinned(httpcore.AsyncNetworkBackend):

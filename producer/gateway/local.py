@@ -1,6 +1,7 @@
 """`rmbg serve`: the whole system on one machine, with the HTTP API."""
 
 import os
+import secrets
 import signal
 import sys
 import threading
@@ -30,6 +31,9 @@ from shared.settings import ServiceSettings, without_services
 KEY_NAME: Final = "local"
 KEY_FILE: Final = "api-key"
 """File in the data folder that holds the API key."""
+WEBHOOK_FILE: Final = "webhook-secret"
+"""File in the data folder that holds what secrets of webhooks are derived from."""
+_WEBHOOK_SECRETS: Final = "RMBG_GATEWAY_WEBHOOK_SECRETS"
 INPUT_BUCKET: Final = "inbox"
 _REQUESTS_PER_MINUTE: Final = 60_000
 _KEEP_ALIVE_S: Final = 1.0
@@ -71,6 +75,7 @@ def serve_locally(
             "RMBG_GATEWAY_MODEL": model,
             "RMBG_GATEWAY_UPLOAD_BUCKET": INPUT_BUCKET,
         }
+        env = {_WEBHOOK_SECRETS: webhook_secret(folder / WEBHOOK_FILE)} | env
         settings = GatewaySettings.from_env(env)
         services = Services(settings.services)
         server = GatewayServer(settings, services, port_name="--port")
@@ -109,6 +114,13 @@ def local_key(services: Services, files: list[Path]) -> str:
     for path in files:
         _write_secret(path, text)
     return text
+
+
+def webhook_secret(path: Path) -> str:
+    """Return the secret for webhooks that *path* holds; create it there at the first start."""
+    if not path.exists():
+        _write_secret(path, secrets.token_urlsafe(32))
+    return path.read_text().strip()
 
 
 def _write_secret(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ JSON: Final = "application/json"
 ERRORS: Final = ("4XX", "5XX")
 JOB_FOLLOWERS: Final = (
     *("getJob", "listRecords", "getItem", "getFile", "getArchive"),
-    *("listenToJob", "cancelJob", "retryJob"),
+    *("listenToJob", "cancelJob", "retryJob", "listWebhooks"),
 )
 """Operations that take the ID of a job."""
 

@@ -18,6 +18,7 @@ from shared.job.outputs import MAX_OUTPUTS
 from shared.job.record import ItemRecord
 from shared.job.spec import Existing, ImageOutput, Naming, Previews, Priority
 from shared.job.thresholds import Thresholds
+from shared.job.webhook import Webhook
 from shared.jobstore.values import JobStatus
 from shared.models import registry
 from shared.recipes import Recipe, presets
@@ -69,6 +70,8 @@ class JobRequest(Body):
     thresholds: Thresholds = Thresholds()
     keep_mask: bool = True
     reuse_masks: bool = True
+    webhook: Webhook | None = None
+    """Whom to tell of the end of the job."""
 
     @model_validator(mode="after")
     def _has_one_source(self) -> Self:

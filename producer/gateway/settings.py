@@ -1,13 +1,14 @@
 """Settings of the gateway: `RMBG_GATEWAY_*` beside those of the services."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import AliasGenerator, ConfigDict, Field
+from pydantic import AliasGenerator, ConfigDict, Field, StringConstraints
 
-from shared.reader import Flag, Settings, group, seconds
-from shared.settings import Bucket, ServiceSettings
+from shared.reader import Flag, Names, Settings, group, seconds
+from shared.settings import Bucket, ServiceSettings, Token
 
 MIB: Final = 2**20
+WebhookSecret: TypeAlias = Annotated[Token, StringConstraints(min_length=32)]
 
 
 class GatewaySettings(Settings):
@@ -43,6 +44,9 @@ class GatewaySettings(Settings):
     allow_private: Flag = False
     """Whether URLs in requests may name private addresses (`RMBG_GATEWAY_ALLOW_PRIVATE`), as in a
     lab; otherwise they must be public."""
+    webhook_secrets: Annotated[tuple[WebhookSecret, ...], Names] = Field(default=(), repr=False)
+    """What the secrets that sign webhooks are derived from (`RMBG_GATEWAY_WEBHOOK_SECRETS`,
+    comma-separated), the newest first; without any, jobs cannot have webhooks."""
     preview: Literal["small", "full"] = "small"
     """What `size=preview`, the default of remove.bg's API, is (`RMBG_GATEWAY_PREVIEW`): 0.25
     megapixels (`small`) or all that the image has (`full`)."""

@@ -17,6 +17,7 @@ from producer.submission.sources import object_key
 from producer.submission.submit import plan, submit
 from shared.access import ApiKey
 from shared.errors import JobConflict
+from shared.job.features import WEBHOOKS
 from shared.job.keys import results_key
 from shared.job.output_keys import BUILT_IN
 from shared.job.spec import JobSpec
@@ -135,7 +136,11 @@ def planned(gateway: Gateway, key: ApiKey, wanted: JobRequest) -> JobSpec:
     if wanted.keys is not None and is_upload(key, wanted.keys[0]):
         spec = spec.model_copy(update={"input_bucket": gateway.upload_bucket})
     check_spec(key, spec)
-    return spec.model_copy(update={"tenant": key.tenant})
+    spec = spec.model_copy(update={"tenant": key.tenant})
+    if wanted.webhook is None:
+        return spec
+    gateway.webhooks.check(key.tenant, wanted.webhook.url)
+    return spec.model_copy(update={"webhook": wanted.webhook, "needs": (*spec.needs, WEBHOOKS)})
 
 
 def job_id_of(tenant: str, route: str, idempotency_key: str) -> str:

@@ -43,7 +43,11 @@ def serving(app) -> Iterator[str]:
 @pytest.fixture
 def gateway_settings(service_env):
     """Settings of a gateway over the test's services."""
-    return GatewaySettings.from_env({**service_env, "RMBG_GATEWAY_MAX_BODY_BYTES": str(2**20)})
+    own = {
+        "RMBG_GATEWAY_MAX_BODY_BYTES": str(2**20),
+        "RMBG_GATEWAY_WEBHOOK_SECRETS": "a-secret-of-at-least-32-characters",
+    }
+    return GatewaySettings.from_env({**service_env, **own})
 
 
 @pytest.fixture

@@ -53,6 +53,6 @@ def test_each_route_is_called(address, new_key, worker, tmp_path):
 def test_no_route_is_left_out(address):
     script = SCRIPT.read_text()
     for path in httpx.get(f"{address}/openapi.json").json()["paths"]:
-        called = re.sub(r"\{(job_id|submission_id|upload_id|index|name)\}", "[^/ ]+", path)
+        called = re.sub(r"\{(\w+_id|index|name)\}", "[^/ ]+", path)
         is_upload = path == "/v1/uploads/{upload_id}"  # its address is in the answer
         assert is_upload or re.search(rf"\$url{called}[\"? ]", script), path

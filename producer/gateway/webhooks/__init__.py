@@ -1,0 +1,1 @@
+"""Deliver the events of jobs to the addresses that callers name."""
