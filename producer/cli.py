@@ -82,6 +82,10 @@ _COMMANDS: Final = {
         "producer.commands.keys:keys",
         "Create, list, rotate and revoke API keys of the gateway.",
     ),
+    "webhooks": (
+        "producer.commands.webhooks:webhooks",
+        "List webhooks that were not delivered, and send them again.",
+    ),
     "weights": (
         "producer.commands.weights:weights",
         "Download, verify and list model weights.",

@@ -31,11 +31,16 @@ def read_background(ctx: click.Context, key: str) -> bytes:
     return read_object(services, services.settings.input_buckets[0], key)
 
 
-def _job_id(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+def checked_job_id(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """Return the ID of a job; as the callback of an argument or option.
+
+    Raises:
+        UnknownJob: If it cannot be one.
+    """
     if not JOB_ID.fullmatch(value):
         raise UnknownJob(f"{value!r} is not a valid job ID; `rmbg jobs` lists all jobs")
     return value
 
 
-job_argument: Final = click.argument("job", callback=_job_id)
+job_argument: Final = click.argument("job", callback=checked_job_id)
 """The argument JOB; an invalid ID is refused before it becomes part of a key."""
