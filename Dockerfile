@@ -56,7 +56,7 @@ RUN pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -c /tmp/constra
 COPY --from=wheel /wheel /tmp/wheel
 RUN set -eu; \
     wheel=$(ls /tmp/wheel/*.whl); \
-    pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -c /tmp/constraints.txt "$wheel[worker,heif]"; \
+    pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -c /tmp/constraints.txt "$wheel[worker,heif,gpu]"; \
     rm -r /tmp/wheel /tmp/constraints.txt
 ENV RMBG_HOME=/weights RMBG_HTTP=0.0.0.0:9464
 LABEL rmbg.weights.licence="RMBG-1.4: Bria, non-commercial; isnet-general-use: Apache-2.0"

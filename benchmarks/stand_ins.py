@@ -22,7 +22,7 @@ from shared.objects import ObjectInfo, OpenObject, PutOptions, StoreWrapper
 from worker.engine.stages import Stages, build_stages
 from worker.imaging.decode import DecodedImage
 from worker.imaging.types import Segmented
-from worker.inference.api import Done, Model, Pass
+from worker.inference.api import Done, Hardware, Model, Pass
 from worker.storage.output_writer import OutputWriter
 
 BATCH_S: Final = 0.020
@@ -43,6 +43,7 @@ class SleepingSegmenter:
     """Sleeps for as long as a GPU computes, and measures how long it really slept."""
 
     device = "stand-in"
+    hardware = Hardware("stand-in device")
     weights_sha256 = "0" * 64
     in_flight = 1
 

@@ -63,7 +63,8 @@ def build_app(
     built = (stages or stations or partial(default_stages, settings, limits))(
         OutputWriter(guard, max_bytes=settings.max_bytes)
     )
-    metrics, event_log = build_observers([stage.name for stage in built])
+    names = [stage.name for stage in built]
+    metrics, event_log = build_observers(names)
     engine = build_engine(
         limits,
         built,
@@ -98,6 +99,8 @@ def build_app(
         engine=engine,
         consumer=consumer,
         metrics=metrics,
+        models=models,
+        stages=names,
         shutdown=shutdown,
     )
     return Worker(

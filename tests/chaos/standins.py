@@ -23,7 +23,7 @@ from shared.recipes import Recipe
 from worker.imaging.decode import DecodedImage
 from worker.imaging.outputs import MadeOutput
 from worker.imaging.types import Segmented
-from worker.inference.api import Model, Pass
+from worker.inference.api import Hardware, Model, Pass
 
 KILLER: Final = b"killer"
 """First bytes of an image whose decoding ends the process."""
@@ -87,6 +87,7 @@ class Segmenter:
     """
 
     device = "cpu"
+    hardware = Hardware("stand-in device")
     weights_sha256 = "0" * 64
     batch_size = 16
     in_flight = 2

@@ -14,6 +14,7 @@ from worker.inference.architectures.isnet.tensors import load_state_dict
 from worker.inference.backends import LEVELS
 from worker.inference.pixels import preprocess
 from worker.inference.segmenter import Segmenter
+from worker.monitoring.gpu import GpuFigures, load_nvml
 
 pytestmark = [
     pytest.mark.gpu,
@@ -137,6 +138,18 @@ def test_two_batches_in_flight_have_the_outputs_of_one_after_the_other(weights, 
 
     for number, outputs in enumerate(found):
         assert all(map(torch.equal, outputs, expected[number % 2]))
+
+
+def test_the_driver_reports_the_figures_of_the_device(weights):
+    nvml = load_nvml()
+    if nvml is None:
+        pytest.skip("no nvidia-ml-py")
+    cuda = Segmenter.load(weights, device="cuda")
+
+    figures = GpuFigures(nvml).read(cuda.hardware.uuid)
+
+    assert cuda.hardware.name == torch.cuda.get_device_name(0)
+    assert 0 < figures["memory_used_bytes"] < figures["memory_bytes"]
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_no_image_is_lost(weights):

@@ -14,7 +14,7 @@ import numpy as np
 from shared.errors import UndecodableImage
 from worker.imaging.decode import DecodedImage
 from worker.imaging.types import Segmented
-from worker.inference.api import Model
+from worker.inference.api import Hardware, Model
 
 GRID = 16
 """Points a side that the stand-in sees of an image."""
@@ -29,6 +29,7 @@ class StandInSegmenter:
     """
 
     device = "stand-in"
+    hardware = Hardware("stand-in device")
     weights_sha256 = "5" * 64
 
     def __init__(self, *, batch_size=16, batch_s=0.0, image_s=0.0, in_flight=1):

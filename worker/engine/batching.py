@@ -1,7 +1,7 @@
 """Gather items into batches by count and wait. A plain data structure: its owner locks."""
 
 import heapq
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -34,6 +34,11 @@ class Batcher(Generic[T]):
     def __len__(self) -> int:
         """Return how many items wait."""
         return sum(len(gathering.items) for gathering in self._gathering.values())
+
+    def __iter__(self) -> Iterator[T]:
+        """Return the items that wait, in no particular order."""
+        for gathering in self._gathering.values():
+            yield from (item for _, item in gathering.items)
 
     def add(self, key: Hashable, item: T, *, rank: Rank, max_items: int, now_s: float) -> None:
         """Add one item, whose *rank* is its own; *max_items* is the batch size of its model."""

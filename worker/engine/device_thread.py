@@ -73,6 +73,8 @@ class DeviceThread:
         if not self._launched:
             self._begin(steps)  # before the launch, which runs the batch on a CPU
         at_s = self._clock()
+        for step in steps:
+            self._loop.starts(step)
         self._launched.append((launch(steps), batch.waited_s, at_s))
 
     def _begin(self, steps: Sequence[Step]) -> None:

@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -98,6 +99,7 @@ class Engine:
             shutdown=shutdown,
             observers=observers,
             rng=rng or random.Random(),  # noqa: S311 - spreads retries, protects nothing
+            clock=clock,
         )
         self._device_thread = DeviceThread(self.scheduler.batches, self._loop, clock=clock)
         self._stages = stages
@@ -136,6 +138,11 @@ class Engine:
         """Return how long the oldest image has been decoding or rendering, in seconds."""
         since_s = list(self._cpu_since_s.values())
         return time.monotonic() - min(since_s) if since_s else 0.0
+
+    def waiting(self) -> Counter[str]:
+        """Return how many items wait for each stage: for memory, a thread or a batch."""
+        steps = (*self.scheduler.waiting(), *self.holdings.waiting())
+        return Counter(step.stage.name for step in steps)
 
     def overdue_pass(self) -> str | None:
         """Return a reason if the batch on the device takes much longer than usual."""

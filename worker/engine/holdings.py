@@ -79,6 +79,10 @@ class Holdings:
         for resource in Resource:
             self._set(item, resource, 0)
 
+    def waiting(self) -> list[Step]:
+        """Return the steps that wait for memory."""
+        return [step for permits in self._permits.values() for step in permits.waiting()]
+
     def withdraw(self) -> list[Step]:
         """Remove and return all steps that wait for memory."""
         return [step for permits in self._permits.values() for step in permits.withdraw()]
@@ -94,6 +98,7 @@ class Holdings:
         return True
 
     def _request(self, step: Step, amount: int) -> None:
+        """Ask for memory: the step waits on."""
         resource = step.stage.resource
         self._queue(resource, self._permits[resource].request(step, amount, step.rank))
 

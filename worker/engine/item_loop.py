@@ -36,7 +36,7 @@ from worker.engine.payloads import (
     has_run,
 )
 from worker.engine.records import failed_record
-from worker.engine.scheduler import StageScheduler
+from worker.engine.scheduler import Clock, StageScheduler
 from worker.engine.stage import BatchStage, Step, StoreStage
 from worker.engine.stages import Stages, stage_after
 from worker.engine.store_access import StoreAccess
@@ -59,6 +59,7 @@ class ItemLoop:
     shutdown: Shutdown
     observers: Sequence[Observer]
     rng: random.Random
+    clock: Clock = time.monotonic
 
     def run_step(self, step: Step) -> None:
         """Run one stage for one item, and move the item on."""
@@ -116,7 +117,15 @@ class ItemLoop:
         if is_covered:
             self._run(step)
 
+    def starts(self, step: Step) -> None:
+        """Note that the stage of a step starts now, perhaps to wait again after a failure."""
+        since_s, step.waits_since_s = step.waits_since_s, None
+        now_s = self.clock()
+        for each in self.observers:
+            each.started(step.stage.name, now_s - (now_s if since_s is None else since_s))
+
     def _run(self, step: Step) -> None:
+        self.starts(step)
         started_s = time.monotonic()
         try:
             with self.access.asking(step):
@@ -128,6 +137,7 @@ class ItemLoop:
         if breaker := self.access.breaker_of(step):
             breaker.answered()
         if isinstance(result, Unread):
+            step.waits_since_s = self.clock()
             self.holdings.read_later(step, result)
             return
         self._observe_stage(step, started_s)

@@ -12,6 +12,9 @@ class Observer:
     A method that a subclass does not override does nothing.
     """
 
+    def started(self, name: str, waited_s: float) -> None:
+        """Note that a stage starts for one item, which has waited for memory, thread or batch."""
+
     def stage(self, name: str, took_s: float) -> None:
         """Note that a stage other than a batch has run for one item, or has failed."""
 

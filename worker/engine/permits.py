@@ -60,6 +60,11 @@ class Permits:
             self.held -= amount
             return self._grant()
 
+    def waiting(self) -> list[Step]:
+        """Return the holders of all requests that wait."""
+        with self._lock:
+            return [holder for *_, holder in self._waiting]
+
     def withdraw(self) -> list[Step]:
         """Remove and return the holders of all requests that wait."""
         with self._lock:

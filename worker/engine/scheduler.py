@@ -9,7 +9,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,9 +49,10 @@ class _DelayingQueue(ABC):
         """Add a step; threads see it after *delay_s*."""
         with self._changed:
             if delay_s:
+                step.waits_since_s = None
                 self._delayed.push(step, self._clock() + delay_s)
             else:
-                self._add(step)
+                self._note(step)
             self._changed.notify()
 
     def hurry(self) -> None:
@@ -67,7 +68,17 @@ class _DelayingQueue(ABC):
 
     def _add_due(self, now_s: float) -> None:
         for step in self._delayed.pop_due(now_s):
-            self._add(step)
+            self._note(step)
+
+    def _note(self, step: Step) -> None:
+        """Add a step that waits from now on, unless it has waited before: for memory."""
+        if step.waits_since_s is None:
+            step.waits_since_s = self._clock()
+        self._add(step)
+
+    @abstractmethod
+    def waiting(self) -> Iterable[Step]:
+        """Return the steps that wait only for a thread."""
 
     @abstractmethod
     def _add(self, step: Step) -> None:
@@ -108,6 +119,11 @@ class StepQueue(_DelayingQueue):
         with self._changed:
             self._running[step.share] -= 1
             self._changed.notify()
+
+    def waiting(self) -> list[Step]:
+        """See `_DelayingQueue.waiting`."""
+        with self._changed:
+            return [step for steps in self._ready.values() for _, step in steps]
 
     def withdraw(self, share: Hashable) -> list[Step]:
         """Remove and return all steps of *share* that wait for a thread."""
@@ -177,6 +193,11 @@ class BatchQueue(_DelayingQueue):
         with self._changed:
             self._changed.notify()
 
+    def waiting(self) -> list[Step]:
+        """See `_DelayingQueue.waiting`."""
+        with self._changed:
+            return [step for _, step in self._batcher]
+
     def withdraw(self) -> list[Step]:
         """Remove and return all steps that wait; the batch that runs goes on."""
         with self._changed:
@@ -239,6 +260,10 @@ class StageScheduler:
     def done(self, step: Step) -> None:
         """Note that a step from `take` has run."""
         self._steps[step.stage.executor].done(step)
+
+    def waiting(self) -> list[Step]:
+        """Return the steps that wait for a thread or a batch."""
+        return [step for queue in self._queues.values() for step in queue.waiting()]
 
     def withdraw(self, step: Step) -> list[Step]:
         """Remove and return the steps that wait for a thread, and share something with *step*."""

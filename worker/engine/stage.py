@@ -139,6 +139,8 @@ class Step:
     stage: Stage[Any]
     payload: Payload
     """Gone once the step has ended: see `forget_payload`."""
+    waits_since_s: float | None = None
+    """Since when it has waited for memory, a thread or a batch; None while it is delayed."""
 
     def forget_payload(self, error: BaseException | None = None) -> None:
         """Free the payload of a step that has ended, before its memory is granted to others.

@@ -42,11 +42,22 @@ class Done(Generic[T_co]):
         return self.outputs
 
 
+@dataclass(frozen=True)
+class Hardware:
+    """What a model runs on, for people and for monitoring."""
+
+    name: str
+    """As its maker calls it: `NVIDIA H100 80GB HBM3`, or a processor's name."""
+    uuid: str = ""
+    """UUID of a GPU, as the driver knows it; empty for a CPU."""
+
+
 class Segmenter(Protocol):
     """A loaded model on its device, from images to masks."""
 
     device: str
     """Name of the device as in records: `cpu`, `cuda:0`."""
+    hardware: Hardware
     weights_sha256: str
     """SHA-256 of the weights file."""
     batch_size: int

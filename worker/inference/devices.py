@@ -7,6 +7,8 @@ from typing import Final
 import torch
 
 from shared.errors import DeviceFull, DeviceLost, DeviceMissing, DeviceUnsupported, InvalidOption
+from worker.inference.api import Hardware
+from worker.inference.batch_size import processor
 from worker.inference.cuda_support import CudaFacts
 from worker.inference.torch_errors import translated
 
@@ -97,6 +99,15 @@ def memory_bytes(device: torch.device) -> int | None:
     if device.type == "cpu":
         return None
     return int(torch.cuda.get_device_properties(device).total_memory)
+
+
+def hardware_of(device: torch.device) -> Hardware:
+    """Return what *device* is."""
+    if device.type == "cpu":
+        return Hardware(processor() or "CPU")
+    properties = torch.cuda.get_device_properties(device)
+    uuid = getattr(properties, "uuid", "")  # torch has it for NVIDIA's devices
+    return Hardware(properties.name, f"GPU-{uuid}" if uuid else "")
 
 
 def wait_for(device: torch.device) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from shared.errors import ConfigError, DeviceFull, DeviceLost
-from worker.inference.api import Model
+from worker.inference.api import Hardware, Model
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,13 @@ class ModelCache:
         """Names of the models in memory."""
         with self._lock:
             return tuple(self._models)
+
+    @property
+    def hardware(self) -> tuple[str, Hardware] | None:
+        """Name of the device as in records, and what it is; None while no model is loaded."""
+        with self._lock:
+            model = next(iter(self._models.values()), None)
+        return None if model is None else (model.segmenter.device, model.segmenter.hardware)
 
     @property
     def batch_size(self) -> int:

@@ -19,7 +19,13 @@ from worker.inference.architectures.isnet.network import SIDE_PX
 from worker.inference.backends import BackendName, fuses_for, pick_backend
 from worker.inference.batch_runner import BatchRunner
 from worker.inference.batch_size import batch_size_for, initial_batch_size
-from worker.inference.devices import memory_bytes, pick_device, pick_dtype, precision_name
+from worker.inference.devices import (
+    hardware_of,
+    memory_bytes,
+    pick_device,
+    pick_dtype,
+    precision_name,
+)
 from worker.inference.diagnosis import Diagnosis
 from worker.inference.forward import Forward
 from worker.inference.graphs import Graphs
@@ -68,6 +74,7 @@ class Segmenter:
         backend: BackendName = "eager",
     ) -> None:
         self.device = str(device)
+        self.hardware = hardware_of(device)
         self.backend = backend
         self.precision = precision_name(dtype)
         self.weights_sha256 = weights_sha256
@@ -108,7 +115,7 @@ class Segmenter:
         """What its speed depends on besides a CPU's name, readable and usable as a key."""
         if self._streams is not None:
             return f"{self.threads} threads, {self.precision}, torch {torch.__version__}"
-        name = torch.cuda.get_device_name(self.device)
+        name = self.hardware.name
         return f"{name}, {self.batch_size} images, {self.precision}, torch {torch.__version__}"
 
     @classmethod

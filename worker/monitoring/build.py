@@ -9,10 +9,13 @@ from shared.jobstore.store import JobStore
 from worker.consumer import Consumer
 from worker.engine import Engine
 from worker.engine.limits import Limits
+from worker.inference import ModelCache
 from worker.lifecycle import Shutdown
 from worker.monitoring.cached_value import CachedValue
 from worker.monitoring.collector import FleetCollector
+from worker.monitoring.device_collector import DeviceCollector
 from worker.monitoring.event_log import EventLog
+from worker.monitoring.gpu import GpuFigures, load_nvml
 from worker.monitoring.health import Health
 from worker.monitoring.http_server import HttpServer
 from worker.monitoring.liveness import LoopStamp
@@ -53,6 +56,8 @@ def build_monitoring(
     engine: Engine,
     consumer: Consumer,
     metrics: Metrics,
+    models: ModelCache,
+    stages: Sequence[str],
     shutdown: Shutdown,
 ) -> Monitoring:
     """Return the monitoring of a worker; *about* are the labels that identify it."""
@@ -68,8 +73,11 @@ def build_monitoring(
         health=health,
         totals=CachedValue(store.fleet.totals).get,
         limits=limits,
-        about=about,
+        stages=stages,
     )
+    nvml = load_nvml()
+    device = DeviceCollector(about=about, models=models, gpu=GpuFigures(nvml) if nvml else None)
     metrics.registry.register(collector)
+    metrics.registry.register(device)
     server = HttpServer(settings.http, registry=metrics.registry, health=health)
     return Monitoring(loop, health, server)

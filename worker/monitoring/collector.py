@@ -1,7 +1,7 @@
 """Report the state of this worker and of the fleet when Prometheus asks."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -28,8 +28,8 @@ class FleetCollector(Collector):
     totals: Callable[[], Totals | None]
     """Totals of the fleet's jobs; None while Redis does not answer."""
     limits: Limits
-    about: Mapping[str, str]
-    """Labels that identify this worker."""
+    stages: Sequence[str]
+    """Names of the stages."""
 
     def collect(self) -> Iterator[Metric]:
         """See `Collector.collect`."""
@@ -37,11 +37,7 @@ class FleetCollector(Collector):
 
     def _process(self) -> list[Metric]:
         ready, alive = self.health.ready() is None, self.health.alive() is None
-        text = "Identity of this worker."
-        info = GaugeMetricFamily("rmbg_worker_info", text, labels=[*self.about])
-        info.add_metric([*self.about.values()], 1)
         return [
-            info,
             _gauge("ready", "1 if the worker takes tickets.", ready),
             _gauge("alive", "1 if the event loop and the engine make progress.", alive),
             _gauge(
@@ -70,6 +66,13 @@ class FleetCollector(Collector):
             _gauge("encoded_bytes", "Bytes of sources and outputs held.", held.bytes.held),
             _gauge("encoded_bytes_limit", "Limit of them for downloads.", self.limits.budget_bytes),
             _gauge("breaker_open", "1 while a bucket counts as down.", is_open),
+            _by_label(
+                GaugeMetricFamily,
+                "stage_queued",
+                "Items that wait for a stage: for memory, a thread or a batch.",
+                "stage",
+                dict.fromkeys(self.stages, 0) | engine.waiting(),
+            ),
         ]
 
     def _tickets(self) -> list[Metric]:

@@ -60,6 +60,13 @@ class Metrics(Observer):
             buckets=SECONDS,
             registry=self.registry,
         )
+        self._stage_waits = Histogram(
+            "rmbg_stage_wait_seconds",
+            "Time an item waits until a stage starts: for memory, a thread or a batch.",
+            labelnames=("stage",),
+            buckets=WAIT_SECONDS,
+            registry=self.registry,
+        )
         self._retries = Counter(
             "rmbg_retries",
             "Retries of a stage after a transient error.",
@@ -77,7 +84,13 @@ class Metrics(Observer):
         )
         self._busy = Counter(
             "rmbg_device_busy_seconds",
-            "Seconds that batches spent in the network; its rate is the busy share of the device.",
+            "Seconds that the device ran batches; its rate is the busy share of the device.",
+            registry=self.registry,
+        )
+        self._device = Histogram(
+            "rmbg_device_batch_seconds",
+            "Time the device takes for a batch, between two events of its own clock.",
+            buckets=SECONDS,
             registry=self.registry,
         )
         self._images.labels("done", "")
@@ -88,7 +101,12 @@ class Metrics(Observer):
             self._masks.labels(origin)
         for stage in stages:
             self._stages.labels(stage)
+            self._stage_waits.labels(stage)
             self._retries.labels(stage)
+
+    def started(self, name: str, waited_s: float) -> None:
+        """See `Observer.started`."""
+        self._stage_waits.labels(name).observe(waited_s)
 
     def stage(self, name: str, took_s: float) -> None:
         """See `Observer.stage`."""
@@ -108,6 +126,7 @@ class Metrics(Observer):
         self._waits.observe(wait_s)
         self._stages.labels(name).observe(took_s)
         self._busy.inc(device_s)
+        self._device.observe(device_s)
 
     def retried(self, request: ItemRequest, stage: str, err: BaseException) -> None:  # noqa: ARG002 - which item and why is for the log
         """See `Observer.retried`."""

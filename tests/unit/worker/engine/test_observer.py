@@ -16,7 +16,10 @@ class Notes:
     """An observer that records its calls."""
 
     def __init__(self):
-        self.stages, self.batches, self.retries, self.ends = [], [], [], []
+        self.waits, self.stages, self.batches, self.retries, self.ends = [], [], [], [], []
+
+    def started(self, name, waited_s):
+        self.waits.append((name, waited_s))
 
     def stage(self, name, took_s):
         assert took_s >= 0

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self, cast
 
+import torch
 from torch import Tensor
 
 from shared.models.card import Card
@@ -15,7 +16,7 @@ from worker.inference.architectures.onnx.network import Network, takes_batches
 from worker.inference.architectures.onnx.session import open_session
 from worker.inference.batch_runner import BatchRunner
 from worker.inference.batch_size import initial_batch_size
-from worker.inference.devices import memory_bytes, pick_device
+from worker.inference.devices import hardware_of, memory_bytes, pick_device
 from worker.inference.diagnosis import Diagnosis
 
 
@@ -36,6 +37,7 @@ class OnnxSegmenter:
         self, network: Network, card: Card, *, device: str, weights_sha256: str, batch_size: int
     ) -> None:
         self.device = device
+        self.hardware = hardware_of(torch.device(device))
         self.weights_sha256 = weights_sha256
         self.batch_size = batch_size
         self._card = card
