@@ -9,6 +9,8 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,50 +27,59 @@ LARGE: Final = 100_000
 SMALL: Final = 10
 TIMES: Final = 9
 WEIGHTS: Final = {"one": 1, "two": 2, "four": 4}
-WINDOW_S: Final = 60.0
-WARM_S: Final = 30.0
+WINDOW_S: Final = 120.0
+WARM_S: Final = 20.0
+SETTLED: Final = 500
+"""Images of a job after which tickets of all jobs are queued."""
 
 
-def measure(window_s: float = WINDOW_S) -> dict[str, Any]:
-    """Return the figures."""
+@contextmanager
+def _system() -> Iterator[tuple[Services, str]]:
+    """Run servers, a gateway and a worker; yield the services and the URL."""
     with tempfile.TemporaryDirectory() as name, EmbeddedServers(Path(name) / "s") as servers:
         env = {"PATH": os.defpath, **servers.settings(), "RMBG_MODELS": MODEL}
         services = Services(ServiceSettings.from_env(env))
-        with (
-            gateway_process(env) as (url, _),
-            Workers(1, env, Path(name)) as workers,
-            new_client(services, url, "large") as large,
-            new_client(services, url, "small") as small,
-        ):
+        with gateway_process(env) as (url, _), Workers(1, env, Path(name)) as workers:
             workers.wait_ready(services.jobs)
-            _small_s(small, "warm")
-            alone_s = _median_s(small, "alone")
-            job = _created(large, "large", LARGE)
-            _wait_for(large, job, 1)
-            time.sleep(WARM_S)
-            rate = _rates({"large": (large, job)}, window_s)["large"]
-            beside_s = _median_s(small, "beside")
-            large.post(f"/v1/jobs/{job}/cancel").raise_for_status()
-            clients = {
-                tenant: new_client(services, url, tenant, weight=weight)
-                for tenant, weight in WEIGHTS.items()
-            }
-            jobs = {
-                tenant: (client, _created(client, tenant, LARGE))
-                for tenant, client in clients.items()
-            }
-            for client, each in jobs.values():
-                _wait_for(client, each, 1)
-            time.sleep(WARM_S)
-            rates = _rates(jobs, window_s)
-    total = sum(rates.values())
+            yield services, url
+
+
+def measure_small() -> dict[str, Any]:
+    """Return what jobs of ten images take, one after another, alone and beside a large job."""
+    with _system() as (services, url):
+        large = new_client(services, url, "large")
+        small = new_client(services, url, "small")
+        _small_s(small, "warm")
+        alone_s = _median_s(small, "alone")
+        job = _created(large, "large", LARGE)
+        _wait_for(large, job, 1)
+        time.sleep(WARM_S)
+        beside_s = _median_s(small, "beside")
     return {
         "small_alone_s": round(alone_s, 2),
         "small_beside_s": round(beside_s, 2),
         "ratio": round(beside_s / alone_s, 2),
-        "shares": {tenant: round(each / total, 4) for tenant, each in rates.items()},
-        "wanted": {tenant: round(each / 7, 4) for tenant, each in WEIGHTS.items()},
-        "images_per_s_of_one_tenant": round(rate, 1),
+        "load": os.getloadavg()[0],
+    }
+
+
+def measure_weights() -> dict[str, Any]:
+    """Return how three tenants with a large job each share a worker, and what one gets alone."""
+    with _system() as (services, url):
+        clients = {name: new_client(services, url, name, weight=n) for name, n in WEIGHTS.items()}
+        alone = _created(clients["one"], "alone", LARGE)
+        _wait_for(clients["one"], alone, SETTLED)
+        rate = sum(_rates({"one": (clients["one"], alone)}).values())
+        clients["one"].post(f"/v1/jobs/{alone}/cancel").raise_for_status()
+        jobs = {name: (client, _created(client, name, LARGE)) for name, client in clients.items()}
+        for client, each in jobs.values():
+            _wait_for(client, each, SETTLED)
+        rates = _rates(jobs)
+    total = sum(rates.values())
+    return {
+        "shares": {name: round(each / total, 4) for name, each in rates.items()},
+        "of_weight": {name: round(rates[name] / total * 7 / n, 3) for name, n in WEIGHTS.items()},
+        "images_per_s_of_one": round(rate, 1),
         "images_per_s_of_three": round(total, 1),
         "throughput": round(total / rate, 3),
         "load": os.getloadavg()[0],
@@ -110,13 +121,13 @@ def _median_s(client: httpx.Client, name: str) -> float:
     return statistics.median(times)
 
 
-def _rates(jobs: dict[str, tuple[httpx.Client, str]], window_s: float) -> dict[str, float]:
+def _rates(jobs: dict[str, tuple[httpx.Client, str]]) -> dict[str, float]:
     """Return how many images of each job end in a second."""
 
     def done() -> dict[str, int]:
         return {name: _status(*each)["done"] for name, each in jobs.items()}
 
     before, begin = done(), time.perf_counter()
-    time.sleep(window_s)
+    time.sleep(WINDOW_S)
     after, took_s = done(), time.perf_counter() - begin
     return {name: (after[name] - before[name]) / took_s for name in jobs}

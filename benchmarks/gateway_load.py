@@ -1,7 +1,7 @@
 """(g) The gateway under load; `python -m benchmarks.gateway_load PART ...` prints JSON, by part.
 
 `images`: callers that wait for an image; `slow`: the same with a slower device. `streams`: idle
-streams of events. `fairness`: tenants that share a fleet.
+streams of events. `small`: a small job beside a large one. `weights`: tenants that share a worker.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ PARTS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "images": light_callers.measure,
     "slow": lambda: light_callers.measure(SLOW_IMAGE_S),
     "streams": lambda: idle_streams.measure(STREAMS),
-    "fairness": fairness.measure,
+    "small": fairness.measure_small,
+    "weights": fairness.measure_weights,
 }
 
 

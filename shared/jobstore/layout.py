@@ -30,6 +30,7 @@ milliseconds. `job|unit` identifies a ticket.
 | `rmbg:turns:{queue}` | sorted set | tenant with such a job -> its served time: items issued, divided by its weight |
 | `rmbg:served:{queue}` | string | served time of the tenant that was fed last |
 | `rmbg:weights` | hash | tenant -> its weight |
+| `rmbg:credits` | hash | tenant -> items that it may overtake with later, and the served time since which more are added |
 | `rmbg:bursts` | hash | tenant -> items that may still overtake queued bulk tickets |
 | `rmbg:unserved` | list | jobs with items to feed whose needs no registered worker has |
 | `rmbg:queued:{queue}` | sorted set | ticket -> time of issue; its message is on its way |

@@ -182,3 +182,35 @@ def test_a_tenant_with_one_small_job_after_another_gets_only_its_share(one_at_a_
         grant(store, one)
 
     assert items["parts"] == pytest.approx(items["large"], rel=0.15)
+
+
+def test_small_jobs_overtake_one_after_another_within_their_share(store):
+    large = submit(store, LARGE, keys="large", tenant="large")
+    waiting = feed(store)
+    queues = Counter()
+    for n in range(40):  # 400 images, of 640 that the large job gets meanwhile
+        small = submit(store, 10, keys=f"small {n}", tenant="small")
+        issued = feed(store)
+        queues.update(one.queue for one in issued if one.ticket.job_id == small)
+        process(store, waiting.pop(0))
+        waiting += [one for one in issued if one.ticket.job_id == large]
+
+    assert queues == {INTERACTIVE: 40}
+
+
+def test_small_jobs_do_not_overtake_beyond_their_share(store):
+    large = submit(store, LARGE, keys="large", tenant="large")
+    waiting = feed(store)
+    early = 0
+    for n in range(40):  # 2,400 images
+        small = submit(store, 60, keys=f"small {n}", tenant="small")
+        issued = feed(store)
+        early += sum(
+            len(one.ticket.span)
+            for one in issued
+            if one.ticket.job_id == small and one.queue == INTERACTIVE
+        )
+        process(store, waiting.pop(0))
+        waiting += [one for one in issued if one.ticket.job_id == large]
+
+    assert early <= 64 + 40 * 16  # what the large job gets meanwhile

@@ -20,20 +20,37 @@ local function served_now(queue)
   return first[2] or call('GET', served_key(queue)) or '0'
 end
 
--- Lets a tenant take turns. One that has been idle may have its first items overtake bulk tickets
--- that are queued already: without them it would have had its turn before.
 local function take_turns(queue, tenant)
   if call('ZSCORE', turns_key(queue), tenant) then return end
-  if queue == BULK and call('ZCARD', queued_key(BULK)) > 0 then
-    call('HSET', BURSTS, tenant, BURST)
-  end
   call('ZADD', turns_key(queue), served_now(queue), tenant)
+end
+
+-- Lets the first items of a tenant that had no job overtake bulk tickets that are queued already:
+-- without them it would have had its turn before. It may overtake with as many as it was entitled
+-- to since it last did, at most BURST: what all got since then, times its weight, and what it left.
+local function grant_burst(tenant)
+  local served = math.max(tonumber(call('GET', served_key(BULK)) or '0'), served_now(BULK))
+  local credit = BURST
+  local kept = call('HGET', CREDITS, tenant)
+  if kept then
+    local left, since = string.match(kept, '^(%S+) (%S+)$')
+    credit = left + math.max(0, served - since) * weight_of(tenant)
+  end
+  call('HSET', BURSTS, tenant, math.floor(math.min(BURST, credit)))
+  call('HSET', CREDITS, tenant, '0 ' .. served)
+end
+
+-- Keeps what a tenant did not use of its burst.
+local function keep_credit(tenant, left)
+  local since = string.match(call('HGET', CREDITS, tenant) or '0 0', ' (%S+)$')
+  call('HSET', CREDITS, tenant, left .. ' ' .. since)
 end
 
 -- Appends a job that a worker can process to those of its tenant.
 local function append_to_turns(job, queue)
   local tenant = tenant_of(job)
-  call('RPUSH', feeding_key(queue, tenant), job)
+  local jobs = call('RPUSH', feeding_key(queue, tenant), job)
+  if queue == BULK and jobs == 1 and call('ZCARD', queued_key(BULK)) > 0 then grant_burst(tenant) end
   take_turns(queue, tenant)
 end
 

@@ -19,7 +19,7 @@ local JOBS, SEQUENCE = 'rmbg:jobs', 'rmbg:sequence'
 local LEASED, PARKED, CLAIMED = 'rmbg:leased', 'rmbg:parked', 'rmbg:claimed'
 local WORKERS, WORKER_INFOS, EVENTS = 'rmbg:workers', 'rmbg:worker_infos', 'rmbg:events'
 local UNSERVED = 'rmbg:unserved'
-local WEIGHTS, BURSTS = 'rmbg:weights', 'rmbg:bursts'
+local WEIGHTS, BURSTS, CREDITS = 'rmbg:weights', 'rmbg:bursts', 'rmbg:credits'
 local TOTALS, LONGEST, TURN = 'rmbg:totals', 'rmbg:longest', 'rmbg:turn'
 local JOB_PARTS = { -- what remains of a job when no ticket is open
   'ended', 'failed', 'manifest', 'shards', 'errors', 'verdicts', 'attempts', 'rate',

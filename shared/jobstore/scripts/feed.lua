@@ -77,8 +77,8 @@ for _, queue in ipairs({ INTERACTIVE, BULK }) do
 end
 
 -- Issues a ticket of the tenant's next job to the queue *to*. Returns its items; 0 if that job has
--- none or must wait, and nil if the tenant has no job.
-local function feed_one(queue, tenant, to)
+-- none or must wait, and nil if the tenant has no job, or the ticket more items than *most_items*.
+local function feed_one(queue, tenant, to, most_items)
   local feeding = feeding_key(queue, tenant)
   local job = call('LINDEX', feeding, 0)
   if not job then return end
@@ -88,6 +88,7 @@ local function feed_one(queue, tenant, to)
     return 0
   end
   local items = first and left_to_do(job, first, stop) or 0
+  if items > most_items then return end
   if first then
     charge(queue, tenant, items)
     issue(job, string.format('%d-%d', first, stop), to, issued)
@@ -105,7 +106,7 @@ end
 local function feed_in_turn(queue)
   local tenant = next_tenant(queue)
   while room[queue] > 0 and tenant do
-    if not feed_one(queue, tenant, queue) then call('ZREM', turns_key(queue), tenant) end
+    if not feed_one(queue, tenant, queue, math.huge) then call('ZREM', turns_key(queue), tenant) end
     tenant = next_tenant(queue)
   end
 end
@@ -116,7 +117,10 @@ local function feed_bursts()
   for i = 1, #found, 2 do
     local tenant, left = found[i], tonumber(found[i + 1])
     while left > 0 and room[INTERACTIVE] > 0 do
-      left = left - (feed_one(BULK, tenant, INTERACTIVE) or left)
+      -- A whole burst lets any ticket pass: it may have more items.
+      local items = feed_one(BULK, tenant, INTERACTIVE, left < BURST and left or math.huge)
+      if not items then keep_credit(tenant, left) end
+      left = left - (items or left)
     end
     if left > 0 then
       call('HSET', BURSTS, tenant, left)
