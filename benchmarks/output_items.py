@@ -28,6 +28,7 @@ from shared.recipes import Recipe, presets
 from worker.engine.item import Item, ItemRequest
 from worker.engine.payloads import GivenMask, Inferred
 from worker.engine.render import Render
+from worker.engine.shared_masks import SharedMasks
 from worker.imaging.decode import DecodedImage
 from worker.imaging.operations import ImageOperations
 from worker.imaging.render import RenderSource
@@ -62,7 +63,7 @@ class Items:
 
     def __init__(self) -> None:
         self.imaging = ImageOperations(max_pixels=10**8, max_bytes=10**8, children=1)
-        self._stage = Render(self.imaging, "0")
+        self._stage = Render(self.imaging, "0", SharedMasks(0))
         self._model = model_of(SleepingSegmenter(), "isnet-general-use")
 
     def decode(self, data: bytes) -> DecodedImage:

@@ -26,6 +26,7 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
+import torch
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests")]
@@ -70,6 +71,7 @@ def measure(
         parts: Which of `PARTS`.
     """
     cv2.setNumThreads(1)  # as in a worker
+    torch.set_num_threads(1)  # whose time spent waiting would count as that of the stage
     files = [_image(number, side_px) for number in range(images)]
     result: dict[str, Any] = {"side_px": side_px, "images": images, "rounds": rounds}
     if "items" in parts or "memory" in parts:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from support.weights import isnet_weights
 
-from benchmarks import memory, network, report, saturation, scale, stages, whole
+from benchmarks import memory, network, output_items, report, saturation, scale, stages, whole
 from benchmarks.baseline import seed
 from benchmarks.products import jpeg, product, write_products
 from worker.inference.architectures.isnet.tensors import load_state_dict
@@ -47,6 +47,19 @@ def test_a_fast_device_behind_a_slow_store_is_measured_with_both_defaults():
     assert {kind: one["max_items"] for kind, one in found.items()} == {"cpu": 48, "cuda": 400}
     assert all(one["images_per_s"] > 0 for one in found.values())
     assert saturation.table(found).count("\n") == 3
+
+
+def test_each_case_of_outputs_is_measured():
+    mask = np.zeros((256, 256), np.uint8)
+    mask[64:192, 64:192] = 255
+
+    found = output_items.cpu_ms([(jpeg(product(1, 256)), mask)], 1)
+
+    assert set(found["one_more_output_ms"]) == {each.name for each in output_items.FIVE} | {
+        "shadow"
+    }
+    assert set(found["render_stage_ms"]) == set(output_items.CASES)
+    assert all(ms > 0 for ms in found["render_stage_ms"].values())
 
 
 def test_the_network_needs_319_gflop_per_image():
