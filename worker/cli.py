@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
 import click
@@ -35,18 +36,34 @@ class _Worker(QuietCompletion, click.Group):
 @click.option(
     "--devices",
     type=click.Choice(["all"]),
-    help="Start and supervise one process for each GPU.",
+    help="Start and supervise processes for each GPU; see --per-device.",
+)
+@click.option(
+    "--per-device",
+    type=click.IntRange(1, 8),
+    help="With --devices all: processes of each GPU, 1 by default (RMBG_PER_DEVICE).",
 )
 @click.option("--probe", is_flag=True, help="Check that the worker at RMBG_HTTP is ready.")
 @click.version_option(package_name="rmbg-queue")
 @click.pass_context
-def main(ctx: click.Context, /, *, check: bool, devices: str | None, probe: bool) -> None:
+def main(
+    ctx: click.Context,
+    /,
+    *,
+    check: bool,
+    devices: str | None,
+    per_device: int | None,
+    probe: bool,
+) -> None:
     """Process tickets from Redis: compute cutouts and masks and write them to the bucket.
 
     Settings come from RMBG_* variables; see docs/operations.md.
     """
+    if per_device is not None and devices is None:
+        raise click.UsageError("--per-device needs --devices all")
     if ctx.invoked_subcommand is None:
-        _exit_with(lambda: _probe() if probe else _run(check=check, devices=devices))
+        run = partial(_run, check=check, devices=devices, per_device=per_device)
+        _exit_with(lambda: _probe() if probe else run())
 
 
 @main.command(hidden=True)
@@ -107,12 +124,14 @@ def _probe() -> int:
     return 0 if is_ready else 1
 
 
-def _run(*, check: bool, devices: str | None) -> int:
+def _run(*, check: bool, devices: str | None, per_device: int | None) -> int:
     keep_memory(os.environ)
+    given = {} if per_device is None else {"RMBG_PER_DEVICE": str(per_device)}
+    env = {**os.environ, **given}
     # Imported here because torch takes seconds to import, and `--help` does not need it.
     from worker.settings import WorkerSettings  # noqa: PLC0415
 
-    settings = WorkerSettings.from_env(os.environ)
+    settings = WorkerSettings.from_env(env)
     if check:
         from worker.self_check import check as run_check  # noqa: PLC0415
 
@@ -120,7 +139,7 @@ def _run(*, check: bool, devices: str | None) -> int:
     if devices == "all":
         from worker.runtime.supervisor import supervise  # noqa: PLC0415
 
-        return supervise(settings, os.environ)
+        return supervise(settings, env)
     # Without a handler, PID 1 of a container ignores SIGTERM while models load; Celery installs
     # its own handlers later.
     for number in LEAVE_SIGNALS:

@@ -49,6 +49,11 @@ class WorkerSettings(Settings):
     (`RMBG_MEASURE`)."""
     check_services: Flag = True
     """Whether a start probes Redis and the buckets (`RMBG_CHECK_SERVICES`)."""
+    per_device: Whole = Field(1, ge=1, le=8)
+    """Processes of each GPU with `--devices all` (`RMBG_PER_DEVICE`)."""
+    processes: Whole = Field(1, ge=1)
+    """Equal workers that share this machine's cores and memory (`RMBG_PROCESSES`); `--devices all`
+    sets it for the processes that it starts."""
     concurrency: Whole = Field(CONCURRENCY, ge=1, le=64)
     """Tickets processed at once, besides those in `interactive_slots` (`RMBG_CONCURRENCY`)."""
     interactive_slots: Whole | None = Field(None, ge=0, le=64)

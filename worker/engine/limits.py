@@ -76,14 +76,15 @@ def limits_for(kind: DeviceKind, *, cores: int, memory_bytes: int, children: int
 
 
 def choose_limits(settings: WorkerSettings, kind: DeviceKind) -> Limits:
-    """Return the limits of the only worker of this machine; a setting wins over the default.
+    """Return the limits of one of the `processes` of this machine; a setting wins over the default.
 
     Other defaults follow the memory at which the process leaves, if that is set.
     """
+    children = settings.processes
     memory_bytes = allowed_memory_bytes()
     if settings.max_rss_bytes is not None:
-        memory_bytes = min(memory_bytes, int(settings.max_rss_bytes / RSS_SHARE))
-    limits = limits_for(kind, cores=allowed_cores(), memory_bytes=memory_bytes)
+        memory_bytes = min(memory_bytes, children * int(settings.max_rss_bytes / RSS_SHARE))
+    limits = limits_for(kind, cores=allowed_cores(), memory_bytes=memory_bytes, children=children)
     given = {field.name: getattr(settings, field.name) for field in fields(Limits)}
     return replace(limits, **{name: value for name, value in given.items() if value is not None})
 

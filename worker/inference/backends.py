@@ -11,7 +11,7 @@ from torch import Tensor
 
 from shared.errors import InvalidOption
 from worker.inference.architectures import FuseFor
-from worker.inference.stored import read_results, write_results
+from worker.inference.stored import one_at_a_time, read_results, write_results
 
 logger = logging.getLogger(__name__)
 
@@ -72,13 +72,16 @@ def stored_backend(
         measure: Called only if nothing is stored; None: the result is `UNMEASURED` then.
     """
     names: tuple[BackendName, ...] = get_args(BackendName)
-    known = read_results(home / FILE_NAME, names)
+    path = home / FILE_NAME
+    known = read_results(path, names)
     if circumstances in known:
         return known[circumstances]
     if measure is None:
         return UNMEASURED
-    found = measure()
-    write_results(home / FILE_NAME, known | {circumstances: found})
+    with one_at_a_time(path):
+        known = read_results(path, names)
+        found = known.get(circumstances) or measure()
+        write_results(path, known | {circumstances: found})
     return found
 
 

@@ -3,13 +3,34 @@
 import json
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
+
+from filelock import FileLock
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=int | str)
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Hold the lock of the measurements in *path*, so that no two processes measure at once.
+
+    They would disturb each other, and the second one needs only the result of the first. Without a
+    writable folder there is no lock.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire()
+    except OSError as err:
+        logger.info("measurement not locked", extra={"cause": str(err)})
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def read_results(path: Path, valid: Collection[T]) -> dict[str, T]:

@@ -1,4 +1,4 @@
-"""`rmbg-worker --devices all`: one supervised process for each GPU of this machine."""
+"""`rmbg-worker --devices all`: supervised processes for each GPU of this machine."""
 
 import logging
 import signal
@@ -25,7 +25,10 @@ Process: TypeAlias = subprocess.Popen[bytes]
 
 
 def supervise(settings: WorkerSettings, env: Mapping[str, str]) -> int:
-    """Run `rmbg-worker` once for each CUDA device until SIGTERM; return the exit code.
+    """Run `rmbg-worker` for each CUDA device until SIGTERM; return the exit code.
+
+    Each device has `per_device` processes. Devices are those that CUDA shows this process: as in
+    `CUDA_VISIBLE_DEVICES`, which the processes inherit, whether it names numbers, GPUs or slices.
 
     Raises:
         DeviceMissing: If this machine has no CUDA device.
@@ -36,16 +39,18 @@ def supervise(settings: WorkerSettings, env: Mapping[str, str]) -> int:
             "--devices all: this machine has no CUDA device; use RMBG_DEVICE=cpu without --devices"
         )
 
-    def start(device: int) -> Process:
-        return start_child([sys.argv[0]], child_env(device, settings, env))
+    processes = count * settings.per_device
 
-    supervisor = Supervisor(start, count, drain_s=settings.drain_s)
+    def start(number: int) -> Process:
+        return start_child([sys.argv[0]], child_env(number, processes, settings, env))
+
+    supervisor = Supervisor(start, processes, drain_s=settings.drain_s)
     leave_on_signals(supervisor.request)
     return supervisor.run()
 
 
 class Supervisor:
-    """Keeps one process for each device running until a signal asks it to leave.
+    """Keeps numbered processes running until a signal asks it to leave.
 
     A process that ends is started again, unless its exit code says that its settings are unusable.
     """
@@ -61,8 +66,8 @@ class Supervisor:
         """Supervise *count* processes.
 
         Args:
-            start: Starts the process of a device; the process must die with this one.
-            count: Number of devices.
+            start: Starts the process of a number; the process must die with this one.
+            count: How many there are.
             drain_s: How long a process may take to leave after SIGTERM.
             restart_s: Pause before a process is started again.
         """
@@ -71,14 +76,14 @@ class Supervisor:
         self._restart_s = restart_s
         self._children: dict[int, Process] = {}
         self._due_s = dict.fromkeys(range(count), 0.0)
-        """Devices without a process, and when it is to be started."""
+        """Numbers without a process, and when it is to be started."""
         self._signals: SimpleQueue[int] = SimpleQueue()
         self._code = 0
 
     def run(self) -> int:
         """Return the exit code once a signal has arrived and all processes have ended.
 
-        Also returns when no device is left, because the settings of all are unusable.
+        Also returns when no process is left, because the settings of all are unusable.
         """
         while self._children or self._due_s:
             self._start_due()
@@ -102,28 +107,28 @@ class Supervisor:
 
     def _collect(self) -> None:
         """Take note of the processes that have ended."""
-        for device, child in list(self._children.items()):
+        for number, child in list(self._children.items()):
             if child.poll() is None:
                 continue
-            logger.warning("worker ended", extra={"device": device, "exit": child.returncode})
-            del self._children[device]
+            logger.warning("worker ended", extra={"number": number, "exit": child.returncode})
+            del self._children[number]
             if child.returncode == CONFIG_EXIT:
                 self._code = CONFIG_EXIT
             else:
-                self._due_s[device] = time.monotonic() + self._restart_s
+                self._due_s[number] = time.monotonic() + self._restart_s
 
     def _start_due(self) -> None:
         """Start the processes that are due, and none once a signal has arrived."""
-        for device, due_s in list(self._due_s.items()):
+        for number, due_s in list(self._due_s.items()):
             if time.monotonic() < due_s or not self._signals.empty():
                 continue
             try:
-                self._children[device] = self._start(device)
+                self._children[number] = self._start(number)
             except OSError as err:
-                logger.error("worker not started", extra={"device": device, "cause": str(err)})  # noqa: TRY400
-                self._due_s[device] = time.monotonic() + self._restart_s
+                logger.error("worker not started", extra={"number": number, "cause": str(err)})  # noqa: TRY400
+                self._due_s[number] = time.monotonic() + self._restart_s
             else:
-                del self._due_s[device]
+                del self._due_s[number]
 
     def _stop(self) -> None:
         """Ask all processes to leave, and kill those that are late."""
@@ -150,12 +155,14 @@ def start_child(command: Sequence[str], env: Mapping[str, str]) -> Process:
     return subprocess.Popen(command, env=env, preexec_fn=dies_with_parent())  # noqa: S603, PLW1509 - it only calls the kernel
 
 
-def child_env(device: int, settings: WorkerSettings, env: Mapping[str, str]) -> dict[str, str]:
-    """Return *env* for the process of one device: its device, and a port of its own."""
-    own = {"RMBG_DEVICE": f"cuda:{device}"}
+def child_env(
+    number: int, processes: int, settings: WorkerSettings, env: Mapping[str, str]
+) -> dict[str, str]:
+    """Return *env* for one of *processes*: its device, its share, and a port of its own."""
+    own = {"RMBG_DEVICE": f"cuda:{number // settings.per_device}", "RMBG_PROCESSES": f"{processes}"}
     if settings.http is not None:
         host, port = settings.http
-        own["RMBG_HTTP"] = f"[{host}]:{port + device}" if ":" in host else f"{host}:{port + device}"
+        own["RMBG_HTTP"] = f"[{host}]:{port + number}" if ":" in host else f"{host}:{port + number}"
     return {**env, **own}
 
 

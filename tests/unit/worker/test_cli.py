@@ -50,9 +50,16 @@ def test_the_version_is_the_distributions():
     assert "0.1.0" in done.stdout
 
 
-@pytest.mark.parametrize("args", [["--no-such-option"], ["--devices", "some"], ["extra"]])
+@pytest.mark.parametrize(
+    "args", [["--no-such-option"], ["--devices", "some"], ["extra"], ["--per-device", "2"]]
+)
 def test_what_it_does_not_know_is_a_usage_error(args):
     assert run(*args).returncode == 2
+
+
+def test_processes_of_a_gpu_need_all_devices():
+    assert "--per-device needs --devices all" in run("--per-device", "2").stderr
+    assert "0 is not in the range" in run("--devices", "all", "--per-device", "0").stderr
 
 
 @pytest.mark.parametrize("args", [[], ["--check"], ["--devices", "all"]])

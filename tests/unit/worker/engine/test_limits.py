@@ -129,3 +129,22 @@ def test_a_lower_limit_of_memory_lowers_what_is_held_in_it():
 
     assert (limits.budget_px, limits.budget_bytes) == (GIB // 8, GIB // 2)
     assert limits.max_rss_bytes == 3 * GIB
+
+
+def test_processes_share_the_machine():
+    alone = choose_limits(WorkerSettings.from_env({}), "cuda")
+    shared = choose_limits(WorkerSettings.from_env({"RMBG_PROCESSES": "4"}), "cuda")
+
+    assert (alone.io_threads, shared.io_threads) == (128, 32)
+    assert (alone.max_items, shared.max_items) == (400, 100)
+    assert shared.max_rss_bytes == alone.max_rss_bytes // 4
+    assert shared.cpu_threads == max(1, alone.cpu_threads // 4)
+
+
+def test_a_limit_of_memory_is_that_of_one_process():
+    variables = {"RMBG_MAX_RSS_BYTES": str(GIB)}
+    alone = choose_limits(WorkerSettings.from_env(variables), "cuda")
+    shared = choose_limits(WorkerSettings.from_env(variables | {"RMBG_PROCESSES": "2"}), "cuda")
+
+    assert (shared.budget_px, shared.budget_bytes) == (alone.budget_px, alone.budget_bytes)
+    assert shared.max_rss_bytes == GIB

@@ -1,7 +1,11 @@
 """Back ends: the fastest one with the same masks is chosen, and stored for the next start."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
+from support.until import until
 
 from shared.errors import InvalidOption
 from worker.inference.backends import (
@@ -118,3 +122,29 @@ def test_a_back_end_that_the_device_lacks_is_refused():
 )
 def test_all_back_ends_but_the_plain_one_fuse_operators(backend, device, fused):
     assert fuses_for(backend, device) == fused
+
+
+def test_processes_that_start_together_measure_once(tmp_path):
+    """They would slow each other, and the results would be wrong."""
+    entered, go_on = threading.Event(), threading.Event()
+    calls = []
+
+    def measure():
+        calls.append(threading.get_ident())
+        entered.set()
+        assert go_on.wait(30)
+        return "graph"
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(stored_backend, tmp_path, "H100", measure)
+        assert entered.wait(30)
+        second = pool.submit(stored_backend, tmp_path, "H100", measure)
+        until(second.running)
+        go_on.set()
+
+    assert (first.result(), second.result()) == ("graph", "graph")
+    assert len(calls) == 1
+
+
+def test_a_folder_that_cannot_be_written_measures_without_a_lock(tmp_path):
+    assert stored_backend(tmp_path / "missing", "H100", lambda: "graph") == "graph"

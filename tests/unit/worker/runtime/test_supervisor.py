@@ -83,22 +83,31 @@ def supervise(tmp_path):
 
 def test_the_process_of_each_gpu_gets_its_own_port():
     env = HOME | {"RMBG_HTTP": "0.0.0.0:9464", "RMBG_MODELS": "m"}
-    children = [child_env(n, WorkerSettings.from_env(env), env) for n in range(3)]
+    children = [child_env(n, 3, WorkerSettings.from_env(env), env) for n in range(3)]
 
     assert [child["RMBG_HTTP"] for child in children] == [f"0.0.0.0:{9464 + n}" for n in range(3)]
     assert [child["RMBG_DEVICE"] for child in children] == ["cuda:0", "cuda:1", "cuda:2"]
     assert {child["RMBG_MODELS"] for child in children} == {"m"}
 
 
+def test_each_gpu_has_as_many_processes_as_the_settings_say():
+    env = HOME | {"RMBG_HTTP": "127.0.0.1:9464", "RMBG_PER_DEVICE": "2"}
+    children = [child_env(n, 4, WorkerSettings.from_env(env), env) for n in range(4)]
+
+    assert [each["RMBG_DEVICE"] for each in children] == ["cuda:0", "cuda:0", "cuda:1", "cuda:1"]
+    assert [each["RMBG_HTTP"] for each in children] == [f"127.0.0.1:{9464 + n}" for n in range(4)]
+    assert {WorkerSettings.from_env(each).processes for each in children} == {4}
+
+
 def test_an_ipv6_address_keeps_its_brackets():
     env = HOME | {"RMBG_HTTP": "[::1]:9464"}
-    child = child_env(1, WorkerSettings.from_env(env), env)
+    child = child_env(1, 2, WorkerSettings.from_env(env), env)
 
     assert parse_address(child["RMBG_HTTP"]) == ("::1", 9465)
 
 
 def test_without_an_address_no_process_gets_one():
-    assert "RMBG_HTTP" not in child_env(1, WorkerSettings.from_env(HOME), HOME)
+    assert "RMBG_HTTP" not in child_env(1, 2, WorkerSettings.from_env(HOME), HOME)
 
 
 # --- how they end
