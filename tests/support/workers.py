@@ -107,10 +107,12 @@ class WorkerProcess:
         return self.process.wait(within_s)
 
     def close(self):
-        """Kill the process if it still runs, and delete its log.
+        """Kill the process if it still runs, and delete its log; a second call does nothing.
 
         pytest shows what is printed here if the test fails.
         """
+        if self._log.closed:
+            return
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait(60)
