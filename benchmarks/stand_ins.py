@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Unpack
 
@@ -22,7 +23,7 @@ from shared.objects import ObjectInfo, OpenObject, PutOptions, StoreWrapper
 from worker.engine.stages import Stages, build_stages
 from worker.imaging.decode import DecodedImage
 from worker.imaging.types import Segmented
-from worker.inference.api import Done, Hardware, Model, Pass
+from worker.inference.api import Hardware, Model, Pass
 from worker.storage.output_writer import OutputWriter
 
 BATCH_S: Final = 0.020
@@ -40,17 +41,26 @@ _SOURCE: Final = b"image"
 
 
 class SleepingSegmenter:
-    """Sleeps for as long as a GPU computes, and measures how long it really slept."""
+    """Ends batches when a GPU would, one after the other, and adds up how long that took.
+
+    As on a GPU, a launch returns at once and two batches are in flight. *in_flight* may be 1.
+    """
 
     device = "stand-in"
     hardware = Hardware("stand-in device")
     weights_sha256 = "0" * 64
-    in_flight = 1
 
     def __init__(
-        self, batch_size: int = BATCH_SIZE, *, batch_s: float = BATCH_S, image_s: float = IMAGE_S
+        self,
+        batch_size: int = BATCH_SIZE,
+        *,
+        batch_s: float = BATCH_S,
+        image_s: float = IMAGE_S,
+        in_flight: int = 2,
     ) -> None:
         self.batch_size = batch_size
+        self.in_flight = in_flight
+        self._free_at_s = 0.0
         self._batch_s = batch_s
         self._image_s = image_s
         self.batches = 0
@@ -66,14 +76,17 @@ class SleepingSegmenter:
         return image
 
     def launch(self, batch: Sequence[np.ndarray]) -> Pass[np.ndarray]:
-        begun_s = time.monotonic()
-        time.sleep(self._batch_s + self._image_s * len(batch))
-        self.last_s = time.monotonic()
+        begins_s = max(time.monotonic(), self._free_at_s)
+        self._free_at_s = begins_s + self._batch_s + self._image_s * len(batch)
+        return _Pass(self, batch, begins_s, self._free_at_s)
+
+    def end(self, batch: Sequence[np.ndarray], begun_s: float, ended_s: float) -> None:
+        """Note a batch that has run."""
+        self.last_s = ended_s
         self.first_s = self.first_s or begun_s
-        self.busy_s += self.last_s - begun_s
+        self.busy_s += ended_s - begun_s
         self.batches += 1
         self.items += len(batch)
-        return Done(batch, self.last_s - begun_s)
 
     def finish(self, _output: np.ndarray, _height: int, _width: int, *, stretch: str) -> Segmented:
         del stretch
@@ -92,6 +105,25 @@ class SleepingSegmenter:
                 time.sleep(NOTE_S)
 
         threading.Thread(target=serve, name="notes", daemon=True).start()
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """A launched batch."""
+
+    segmenter: SleepingSegmenter
+    batch: Sequence[np.ndarray]
+    begins_s: float
+    ends_s: float
+
+    @property
+    def device_s(self) -> float:
+        return self.ends_s - self.begins_s
+
+    def collect(self) -> Sequence[np.ndarray]:
+        time.sleep(max(0.0, self.ends_s - time.monotonic()))
+        self.segmenter.end(self.batch, self.begins_s, self.ends_s)
+        return self.batch
 
 
 class DiscSegmenter(SleepingSegmenter):
