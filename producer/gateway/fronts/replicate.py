@@ -1,33 +1,32 @@
 """The API of Replicate: predictions and files below `/compat/replicate/v1`."""
 
-import base64
-import binascii
-import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.concurrency import run_in_threadpool
 
 from producer.gateway.access import Submitter
 from producer.gateway.bodies import fetched
 from producer.gateway.context import Gateway, Here
 from producer.gateway.fronts.later import Progress, address_of, begin, progress
+from producer.gateway.fronts.replicate_documents import Prediction, document, status_of
 from producer.gateway.fronts.replicate_inputs import translate
+from producer.gateway.fronts.replicate_webhooks import awaited, told
 from producer.gateway.fronts.service import decoded, read
 from producer.gateway.light import Upload, prepare
-from producer.gateway.problems import invalid, not_found
+from producer.gateway.problems import invalid
 from producer.gateway.routes.uploads import id_of, path_of
 from producer.gateway.uploads import MEDIA_TYPE
+from producer.gateway.webhooks.awaited import Awaited
 from shared.access import ApiKey
-from shared.job.spec import JobState
-from shared.job.ticket import JOB_ID
 from shared.job.upload_keys import folder_of
+from shared.jobstore.light import LightResult
 from shared.models import registry
 
 PREFIX: Final = "/compat/replicate"
@@ -38,13 +37,23 @@ _Prefer = Annotated[str | None, Header()]
 
 
 class PredictionRequest(BaseModel):
-    """What to predict. Webhooks and streams are refused, as they are not possible here."""
+    """What to predict. Streams are refused, as they are not possible here."""
 
     model_config = ConfigDict(extra="forbid")
 
     input: dict[str, Any] = {}
     version: str = ""
     stream: bool | None = None
+    webhook: Annotated[str, Field(max_length=2048)] | None = None
+    webhook_events_filter: list[Literal["start", "output", "logs", "completed"]] | None = None
+    """Must hold `completed`: the other events do not exist here."""
+
+    @field_validator("webhook_events_filter")
+    @classmethod
+    def _has_completed(cls, events: list[str] | None) -> list[str] | None:
+        if events is not None and "completed" not in events:
+            raise ValueError("webhook_events_filter must hold completed, the only event here")
+        return events
 
 
 @router.post("/predictions")
@@ -87,18 +96,18 @@ async def prediction(
     gateway: Here, key: Submitter, request: Request, prediction_id: str
 ) -> Response:
     """Return how far a prediction is."""
-    job_id, named = _names_in(prediction_id)
-    found = await run_in_threadpool(progress, gateway, key, job_id)
+    named = Prediction.of(prediction_id)
+    found = await run_in_threadpool(progress, gateway, key, named.job_id)
     return JSONResponse(await _document(gateway, request, found, named))
 
 
 @router.post("/predictions/{prediction_id}/cancel")
 async def cancel(gateway: Here, key: Submitter, request: Request, prediction_id: str) -> Response:
     """Cancel a prediction."""
-    job_id, named = _names_in(prediction_id)
-    await run_in_threadpool(progress, gateway, key, job_id)  # it is the caller's
-    await run_in_threadpool(gateway.services.cancel, job_id)
-    found = await run_in_threadpool(progress, gateway, key, job_id)
+    named = Prediction.of(prediction_id)
+    await run_in_threadpool(progress, gateway, key, named.job_id)  # it is the caller's
+    await run_in_threadpool(gateway.services.cancel, named.job_id)
+    found = await run_in_threadpool(progress, gateway, key, named.job_id)
     return JSONResponse(await _document(gateway, request, found, named))
 
 
@@ -110,6 +119,12 @@ def version_of(_key: Submitter, owner: str, name: str, version: str) -> Response
     created = "2026-01-01T00:00:00Z"
     body = {"id": version, "created_at": created, "cog_version": "0", "openapi_schema": schema}
     return JSONResponse(body)
+
+
+@router.get("/webhooks/default/secret")
+def webhook_secret(gateway: Here, key: Submitter) -> Response:
+    """Return the secret that verifies webhooks."""
+    return JSONResponse({"key": gateway.webhooks.secret_of(key.tenant)})
 
 
 @router.post("/files")
@@ -148,6 +163,8 @@ async def _predicted(
 ) -> Response:
     if wanted.stream:
         raise invalid("stream is not possible: the output is one image")
+    if wanted.webhook is not None:
+        gateway.webhooks.check(key.tenant, wanted.webhook)
     values = dict(wanted.input)
     source = values.pop("image", None)
     if not isinstance(source, str):
@@ -158,9 +175,20 @@ async def _predicted(
     found = _WAIT.search(prefer or "")
     most_s = min(MOST_WAIT_S, gateway.settings.wait_s)
     wait_s = min(most_s, int(found[1] or MOST_WAIT_S)) if found else 0
-    begun = await begin(gateway, key, job, image, wait_s)
-    body = await _document(gateway, request, begun, named)
+    prediction = Prediction(job.job_id, *named)
+    webhook = _webhook(wanted, key, request, prediction)
+    async with told(gateway.webhooks.awaited, webhook):
+        begun = await begin(gateway, key, job, image, wait_s)
+    body = await _document(gateway, request, begun, prediction)
     return JSONResponse(body, HTTPStatus.CREATED)
+
+
+def _webhook(
+    wanted: PredictionRequest, key: ApiKey, request: Request, prediction: Prediction
+) -> Awaited | None:
+    if wanted.webhook is None:
+        return None
+    return awaited(key.tenant, wanted.webhook, _address(request), prediction)
 
 
 def _model(named: str) -> str | None:
@@ -187,60 +215,21 @@ async def _image(gateway: Gateway, key: ApiKey, request: Request, source: str) -
 
 
 async def _document(
-    gateway: Gateway, request: Request, found: Progress, named: tuple[str, str]
+    gateway: Gateway, request: Request, found: Progress, prediction: Prediction
 ) -> Mapping[str, Any]:
-    job_id = found.job.job_id
-    status = await run_in_threadpool(gateway.services.jobs.queries.status, job_id)
-    prediction_id = _id_of(job_id, named)
-    where = f"{_address(request)}/predictions/{prediction_id}"
+    status = await run_in_threadpool(gateway.services.jobs.queries.status, prediction.job_id)
     is_done = found.record is not None and found.error is None
-    return {
-        "id": prediction_id,
-        "model": named[0],
-        "version": named[1],
-        "input": {},
-        "logs": "",
-        "status": _state(found),
-        "output": await run_in_threadpool(address_of, gateway, found) if is_done else None,
-        "error": found.error,
-        "metrics": {},
-        "created_at": _time(status.created_at),
-        "started_at": _time(status.created_at),
-        "completed_at": _time(status.finished_at),
-        "urls": {"get": where, "cancel": f"{where}/cancel"},
-    }
-
-
-def _state(found: Progress) -> str:
-    if found.state is JobState.CANCELLED:
-        return "canceled"
-    if found.record is None:
-        return "starting"
-    return "succeeded" if found.error is None else "failed"
-
-
-def _time(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()
+    result = LightResult(found.state, () if found.record is None else (found.record,))
+    return document(
+        prediction,
+        _address(request),
+        status=status_of(result),
+        output=await run_in_threadpool(address_of, gateway, found) if is_done else None,
+        error=found.error,
+        created_at=status.created_at,
+        finished_at=status.finished_at,
+    )
 
 
 def _address(request: Request) -> str:
     return f"{str(request.base_url).rstrip('/')}{PREFIX}/v1"
-
-
-def _id_of(job_id: str, named: tuple[str, str]) -> str:
-    """Return the ID of a prediction: it holds what only the caller knows, model and version."""
-    text = json.dumps([job_id, *named])
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _names_in(prediction_id: str) -> tuple[str, tuple[str, str]]:
-    try:
-        padded = prediction_id + "=" * (-len(prediction_id) % 4)
-        job_id, model, version = json.loads(base64.urlsafe_b64decode(padded))
-    except (binascii.Error, ValueError, TypeError) as err:
-        raise not_found("this prediction") from err
-    if not all(isinstance(each, str) for each in (job_id, model, version)):
-        raise not_found("this prediction")
-    if not JOB_ID.fullmatch(job_id):
-        raise not_found("this prediction")
-    return job_id, (model, version)

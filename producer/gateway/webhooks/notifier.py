@@ -58,7 +58,8 @@ class Notifier:
     """Delivers pending events; any number of gateways do it side by side.
 
     The bucket alone says what is to be delivered, so nothing is missed after a restart or a loss
-    of Redis. Used from the event loop only.
+    of Redis. Each round begins with *collect*, which writes what only gateways can write. Used from
+    the event loop only.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class Notifier:
         jobs: JobStore,
         sender: Sender,
         *,
+        collect: Callable[[datetime], None] = lambda _now: None,
         clock: Callable[[], datetime] = _now,
         rng: random.Random | None = None,
     ) -> None:
         self._outbox = outbox
         self._jobs = jobs
         self._sender = sender
+        self._collect = collect
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - only spreads load
         self._known: dict[str, _Known] = {}
@@ -103,6 +106,7 @@ class Notifier:
         Raises:
             RmbgError: If the bucket or Redis cannot be asked.
         """
+        await run_in_threadpool(self._collect, self._clock())
         notes = await run_in_threadpool(self._notes)
         self._known = {name: each for name, each in self._known.items() if name in notes}
         unknown = [note for name, note in notes.items() if self._is_unknown(name, note)]

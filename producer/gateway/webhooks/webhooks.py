@@ -2,11 +2,14 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 from producer.gateway.fetch import Fetcher, allowed_by
+from producer.gateway.fronts import replicate_webhooks
 from producer.gateway.problems import invalid
 from producer.gateway.settings import GatewaySettings
+from producer.gateway.webhooks.awaited import AwaitedEnds
 from producer.gateway.webhooks.notifier import Notifier
 from producer.gateway.webhooks.sender import ANSWER_BYTES, TIMEOUT_S, Sender
 from producer.gateway.webhooks.signing import Signer
@@ -36,6 +39,12 @@ class Webhooks:
         """The deliveries."""
         return Outbox(self.services.objects, self.services.settings.output_bucket)
 
+    @property
+    def awaited(self) -> AwaitedEnds:
+        """The light jobs whose end somebody is to be told of."""
+        writers = {replicate_webhooks.API: partial(replicate_webhooks.body_of, self.services)}
+        return AwaitedEnds(self.outbox, self.services.jobs.light, writers)
+
     def secret_of(self, tenant: str) -> str:
         """Return the secret by which a tenant verifies what it receives.
 
@@ -63,4 +72,5 @@ class Webhooks:
             await asyncio.Event().wait()
             return
         sender = Sender(self.fetcher, self.signer)
-        await Notifier(self.outbox, self.services.jobs, sender).run()
+        collect = self.awaited.collect
+        await Notifier(self.outbox, self.services.jobs, sender, collect=collect).run()
