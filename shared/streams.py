@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
-from typing import Final
+from typing import Final, TextIO
 
 _OUTPUTS: Final = {"stdout": "standard output", "stderr": "standard error"}
 """Name in `sys` and name in messages."""
@@ -22,10 +22,16 @@ def prepare() -> None:
         _open_null(0)
     for descriptor, (name, title) in enumerate(_OUTPUTS.items(), 1):
         given = getattr(sys, name)
-        if given is None:
+        is_closed = given is None
+        if is_closed:
             _open_null(descriptor)
             given = open(descriptor, "w", closefd=False)  # noqa: SIM115 - stays open
-        setattr(sys, name, _Output(given, title))
+        setattr(sys, name, _Output(given, title, is_closed=is_closed))
+
+
+def was_closed(stream: TextIO) -> bool:
+    """Return whether *stream* was closed when the process began, so that nobody reads it."""
+    return isinstance(stream, _Output) and stream.is_closed
 
 
 def release() -> bool:
@@ -64,7 +70,7 @@ def printable(text: str) -> str:
 class _Output(TextIOWrapper):
     """An output stream whose errors name it, as those of files do."""
 
-    def __init__(self, given: TextIOWrapper, title: str) -> None:
+    def __init__(self, given: TextIOWrapper, title: str, *, is_closed: bool) -> None:
         encoding, is_line_buffered = given.encoding, given.line_buffering
         super().__init__(
             given.detach(),
@@ -73,6 +79,7 @@ class _Output(TextIOWrapper):
             line_buffering=is_line_buffered,
         )
         self._title = title
+        self.is_closed = is_closed
 
     def write(self, text: str) -> int:
         with self._named():

@@ -22,7 +22,7 @@ from shared.job.spec import JobSpec
 from shared.models import registry as models
 from shared.models.weights import locate
 from shared.settings import ServiceSettings, without_services
-from shared.streams import printable
+from shared.streams import printable, was_closed
 from shared.tool_requests import STREAM, RemoveImage, RemoveRequest, quoted
 
 STDIN_KEY: Final = "stdin"
@@ -165,6 +165,8 @@ class _Target:
             raise InvalidOption("several images do not fit into standard output; name a folder")
         if self.out == STREAM and sys.stdout.isatty():
             raise InvalidOption("standard output is a terminal; name a file or folder as OUT")
+        if self.out == STREAM and was_closed(sys.stdout):
+            raise InvalidOption("standard output is closed; name a file or folder as OUT")
         names = [*spec.output_names, HELD] if self.is_folder else [""]
         targets = [Path(self.out, name) for name in names] if self.out != STREAM else []
         for path in [*targets, *([Path(self.records)] if self.records else [])]:

@@ -114,3 +114,16 @@ def test_a_terminal_gets_no_image(photo, offline):
 
     assert done.returncode == 2
     assert b"standard output is a terminal" in done.stderr
+
+
+def test_a_closed_output_gets_no_image(photo, offline):
+    """It would be lost, and the exit code would say that all is well."""
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" remove "$1" - >&-', RMBG, photo],
+        env=environment(offline),
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert b"standard output is closed" in done.stderr
