@@ -8,13 +8,14 @@ from torch import Tensor
 
 from shared.errors import DeviceFull
 from worker.inference.api import Pass
+from worker.inference.graphs import SIZES
 from worker.inference.torch_errors import PassFailed, translated
 
 logger = logging.getLogger(__name__)
 
 GOOD_BATCHES: Final = 32
-"""Consecutive full batches after which the limit grows by one: other processes may have released
-memory, and one failed attempt in 32 batches costs about 3 %."""
+"""Consecutive full batches after which the limit grows by one size: other processes may have
+released memory, and one failed attempt in 32 batches costs about 3 %."""
 
 Launch: TypeAlias = Callable[[Sequence[Tensor]], Pass[Tensor]]
 """Starts one batch, or a part of it; see `worker.inference.forward.Forward.launch`."""
@@ -85,7 +86,8 @@ class BatchRunner:
             self._free_cached_memory()
         if count == 1:
             raise DeviceFull(f"{self._device} has no memory for one image")
-        self._limit = max(1, count // 2)
+        # A graph pads other sizes to the next of these, and takes the memory of that one.
+        self._limit = max(size for size in SIZES if size <= max(1, count // 2))
         self._good_batches = 0
         return []
 
@@ -95,7 +97,8 @@ class BatchRunner:
             return
         self._good_batches += 1
         if self._good_batches == GOOD_BATCHES:
-            self._limit += 1
+            larger = next((size for size in SIZES if size > self._limit), self._batch_size)
+            self._limit = min(larger, self._batch_size)
             self._good_batches = 0
 
 

@@ -17,7 +17,8 @@ Run: TypeAlias = Callable[[Tensor], Tensor]
 Record: TypeAlias = Callable[[Run, Tensor], Run]
 """Records a pass over a batch of the given size; what it returns runs batches up to that size."""
 SIZES: Final = (1, 2, 4, 8, 16, 32)
-"""Batch sizes that are recorded when they are first needed; other batches are padded."""
+"""Batch sizes that are recorded when they are first needed; other batches are padded. `BatchRunner`
+halves batches to these sizes."""
 WARM_UPS: Final = 2
 """Passes before the recording: the first ones choose algorithms and allocate work space."""
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from shared.errors import DeviceFull
-from worker.inference.batch_runner import BatchRunner
+from worker.inference.batch_runner import GOOD_BATCHES, BatchRunner
 from worker.inference.torch_errors import PassFailed
 
 
@@ -41,8 +41,8 @@ class Launched:
         return [10 * image for image in self.images]
 
 
-def runner(device, *, launch=None):
-    return BatchRunner(launch or device.launch, device.free, device="cuda:0", batch_size=4)
+def runner(device, *, launch=None, batch_size=4):
+    return BatchRunner(launch or device.launch, device.free, device="cuda:0", batch_size=batch_size)
 
 
 def test_a_batch_that_does_not_fit_beside_another_one_waits_for_it_and_is_halved(caplog):
@@ -101,3 +101,19 @@ def test_the_time_of_the_device_is_that_of_all_parts():
 
     assert launched.collect() == [10, 20, 30, 40]
     assert launched.device_s == 1.0
+
+
+def test_batches_shrink_to_sizes_of_graphs_and_grow_to_the_next_one():
+    """A graph pads 12 images to 16, so that 12 take as much memory as 16."""
+    device = Device(room=9)
+    running = runner(device, batch_size=24)
+    running(range(24))
+    assert device.calls[:3] == ["launch 24", "free", "launch 8"]
+
+    device.room = 99
+    sizes = []
+    for _ in range(3 * GOOD_BATCHES):
+        device.calls.clear()
+        running(range(24))
+        sizes.append(device.calls[0])
+    assert list(dict.fromkeys(sizes)) == ["launch 8", "launch 16", "launch 24"]

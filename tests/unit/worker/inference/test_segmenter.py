@@ -182,7 +182,7 @@ def test_out_of_memory_is_also_recognised_by_its_class(error):
 
 
 def test_the_batch_size_recovers_slowly():
-    """It grows by one after `GOOD_BATCHES` full batches, up to its initial value."""
+    """It grows by one size after `GOOD_BATCHES` full batches, up to its initial value."""
     network = Brightness(fits=1)
     tight = segmenter(network, batch_size=3)
     tight.forward(images(1, 2, 3))
