@@ -117,10 +117,15 @@ def local_key(services: Services, files: list[Path]) -> str:
 
 
 def webhook_secret(path: Path) -> str:
-    """Return the secret for webhooks that *path* holds; create it there at the first start."""
-    if not path.exists():
-        _write_secret(path, secrets.token_urlsafe(32))
-    return path.read_text().strip()
+    """Return the secret for webhooks that *path* holds; create it there if it holds none.
+
+    The file is readable by its owner only.
+    """
+    text = path.read_text().strip() if path.exists() else ""
+    if not text:
+        text = secrets.token_urlsafe(32)
+        _write_secret(path, text)
+    return text
 
 
 def _write_secret(path: Path, text: str) -> None:

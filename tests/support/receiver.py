@@ -21,6 +21,11 @@ class Received:
     body: bytes
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Print nothing: a gateway that leaves cuts its attempts off."""
+
+
 class Receiver:
     """Answer requests with `answers`, one after the other, and record them; the last one stays."""
 
@@ -32,7 +37,7 @@ class Receiver:
         self.may_answer = threading.Event()
         self.may_answer.set()
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self.url = f"http://127.0.0.1:{self._server.server_port}/events?token=hidden"
 
