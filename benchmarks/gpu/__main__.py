@@ -35,7 +35,7 @@ PARTS: Final[dict[str, dict[str, float]]] = {
 }  # fmt: skip
 """Checks by part, with their time limits in seconds; the most valuable parts come first."""
 CPU_TIMES: Final = 5
-"""With `DEV=cpu`, limits are this many times as long: they are for a GPU, and nobody pays for it."""
+"""With `DEV=cpu`, limits are this many times as long: they are meant for a GPU, which is rented."""
 WITHOUT_GPU: Final = frozenset({
     "facts", "weights", "masks", "network-eager", "poisoned-image", "hidden-device",
     "engine-source", "engine-estimate", "in-flight", "on-device", "pixels", "launches-eager",
