@@ -134,7 +134,9 @@ def _whole(document: Mapping[str, Any]) -> str:
         closing.append(f"{found['closing_s']:.1f} s per job of {found['images']} {name}")
     note = (
         f"The time of rmbg-queue includes {' and '.join(closing)} for merging the shards and "
-        "rendering up to 24 image pairs for the report: once per job, whatever its size."
+        "rendering up to 24 image pairs for the report: once per job, whatever its size. (Since "
+        "then previews are drawn with each image, in 8 ms of CPU for 2000 x 2000, and the merge "
+        "decodes none.)"
     )
     return "\n".join((*rows, "", note))
 
