@@ -1,4 +1,4 @@
-"""(g) The gateway under load; `python -m benchmarks.gateway_load PART ...` prints JSON, by part.
+"""(h) The gateway under load; `python -m benchmarks.gateway_load PART ...` prints JSON, by part.
 
 `images`: callers that wait for an image; `slow`: the same with a slower device. `streams`: idle
 streams of events. `small`: a small job beside a large one. `weights`: tenants that share a worker.
