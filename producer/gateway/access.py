@@ -21,7 +21,8 @@ _Header: TypeAlias = Annotated[str | None, Security(_HEADER)]
 def allowed(scope: Scope) -> Callable[..., ApiKey]:
     """Return a dependency: the API key of a request, which must have *scope*.
 
-    It counts the request. Its quota is then in `request.state.quota`, for the headers.
+    It counts the request. Its quota is then in `request.state.quota`, for the headers, and the name
+    of the key in `request.state.key_name`, for the log.
     """
 
     def caller(gateway: Here, request: Request, bearer: _Bearer, header: _Header) -> ApiKey:
@@ -48,6 +49,7 @@ def admit(gateway: Gateway, request: Request, text: str | None, scope: Scope) ->
     key = keys.find(name) if name else None
     if text is None or key is None or not key.matches(text) or key.is_expired(_now()):
         raise _unauthorized(is_given=text is not None)
+    request.state.key_name = key.name
     request.state.quota = quota = keys.count_request(key)
     if not quota.is_allowed:
         raise _too_many(key, quota.reset_s)

@@ -12,6 +12,7 @@ import anyio.to_thread
 from fastapi import FastAPI, Request, Response
 
 from producer.gateway import openapi, problems
+from producer.gateway.access_log import AccessLog
 from producer.gateway.context import Gateway
 from producer.gateway.fronts import bria, rembg, removebg, removebg_improve, replicate
 from producer.gateway.limits import BodyLimit, ResponseHeaders
@@ -96,6 +97,7 @@ def build_app(gateway: Gateway, metrics: Metrics) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=gateway.settings.max_body_bytes)
     app.add_middleware(ResponseHeaders)
     app.add_middleware(Measured, metrics=metrics, clock=time.monotonic)
+    app.add_middleware(AccessLog)
     return app
 
 

@@ -1,5 +1,6 @@
 """API keys: who gets in, what a key allows, and what tenants see of each other."""
 
+import logging
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -53,6 +54,18 @@ def test_the_key_may_be_in_either_header(new_key, client_of):
 
     assert client_of(text).get("/v1/jobs").status_code == 200
     assert client_of(None).get("/v1/jobs", headers={"X-Api-Key": text}).status_code == 200
+
+
+def test_a_request_is_logged_with_the_name_of_its_key_only(new_key, client_of, caplog):
+    caplog.set_level(logging.INFO, "producer.gateway.access_log")
+    text = new_key("shop")
+
+    client_of(text).get("/v1/jobs", params={"note": text})
+
+    [record] = [each for each in caplog.records if each.message == "request"]
+    assert (record.method, record.path, record.key) == ("GET", "/v1/jobs", "shop")
+    assert record.status == 200
+    assert text not in str(vars(record))
 
 
 def test_an_expired_key_is_refused(new_key, client_of):
