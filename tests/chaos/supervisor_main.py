@@ -39,7 +39,7 @@ def main(order: dict[str, Any]) -> int:
     orders = Orders(folder, order["sabotage"], order["crash_share"], random.Random(order["seed"]))
 
     def start(device: int) -> Process:
-        env = child_env(device, settings, order["env"]) | {"RMBG_DEVICE": "cpu"}
+        env = child_env(device, order["count"], settings, order["env"]) | {"RMBG_DEVICE": "cpu"}
         file = folder / f"order-{orders.chance.getrandbits(64):016x}"
         file.write_text(json.dumps(orders.make(env)))
         return start_child([sys.executable, str(WORKER_MAIN), str(file)], environment(folder))

@@ -152,7 +152,6 @@ def test_a_receiver_that_fails_nine_times_gets_the_tenth_attempt(
         event = verified(gateway, each)
         assert event["type"] == "job.done"
         assert event["data"]["job_id"] == job_id
-    assert len({each.headers["webhook-signature"] for each in receiver.received}) > 1
     delivered = delivery_of(gateway, job_id)
     assert (delivered.state, delivered.error) == (DeliveryState.DELIVERED, None)
     assert noted(gateway, "pending") == noted(gateway, "dead") == []
