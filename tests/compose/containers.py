@@ -9,8 +9,8 @@ from typing import Final
 from commands import PROJECT, CheckFailed, Compose, docker, report, run, wait_for
 
 HEALTHY_S: Final = 240.0
-STOP_S: Final = 25.0
-"""`RMBG_DRAIN_S`: longest time from SIGTERM to the exit of a worker."""
+STOP_S: Final = 35.0
+"""`RMBG_DRAIN_S`, the 25 s from SIGTERM to the exit of a worker, and Docker's own time."""
 PAGE: Final = """
 import sys, urllib.request
 print(urllib.request.urlopen("http://127.0.0.1:9464" + sys.argv[1], timeout=5).read().decode())
