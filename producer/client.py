@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Self, TypeVar, Unpack
 
 from producer.patience import Patience
-from producer.results import reader
+from producer.results import reader, reviewed
 from producer.results.repair import Repair
 from producer.results.rerender import rerender
+from producer.results.reviewed import Reviewed
 from producer.results.verify import Finding, Verifier
 from producer.services import Services
 from producer.submission.options import JobOptions, OptionArguments
@@ -132,6 +133,17 @@ class Client:
         if follow:
             return reader.follow(services, job_id, patience=Patience())
         return reader.records(services, job_id)
+
+    def reviewed(self, job_id: str) -> Iterator[Reviewed]:
+        """Iterate over a job's records in item order, each with what people decided about it.
+
+        A decision is stale if the output has been replaced since. This costs a request for each
+        image that somebody has decided about.
+
+        Raises:
+            UnknownJob: At the first step, if neither Redis nor the bucket knows the job.
+        """
+        return reviewed.joined(self._services, job_id, self.results(job_id))
 
     def failures(self, job_id: str) -> Iterator[ItemRecord]:
         """Iterate over the records of failed items, each with error class and reason."""

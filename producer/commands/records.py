@@ -1,6 +1,8 @@
 """`rmbg results | failures`: the records of a job's images."""
 
 import functools
+import json
+from collections.abc import Callable
 
 import click
 
@@ -11,6 +13,9 @@ from producer.patience import Patience
 from producer.results import reader
 from producer.results.failed_checks import failed_checks
 from producer.results.links import linker
+from producer.results.reviewed import Reviewed, joined
+from shared.job.record import ItemRecord
+from shared.job.spec import Json
 from shared.tool_requests import RecheckRequest
 
 
@@ -32,20 +37,36 @@ def results(ctx: click.Context, job: str, checks: str, *, follow: bool, links: b
 
     Records come in the order of the job's images. For a running job, the records known so far
     are printed. Records stay readable after Redis has deleted the job, 7 days after its end.
+    Without --follow, a record has the decision about its image under `review`, if there is one.
     """
     services = services_of(ctx)
     patience = Patience(functools.partial(click.echo, err=True))
     found = (
-        reader.follow(services, job, patience=patience) if follow else reader.records(services, job)
+        (Reviewed(each) for each in reader.follow(services, job, patience=patience))
+        if follow
+        else joined(services, job, reader.records(services, job))
     )
     link = linker(services, job) if links else None
-    lines = (record.to_json() if link is None else to_json(link(record)) for record in found)
+    lines = (_line(reviewed, link) for reviewed in found)
     if checks == "all":
         request = RecheckRequest(job_id=job, spec=services.jobs.queries.spec(job))
         return pipe_through_tool(request, lines, ctx.obj)
     for line in lines:
         click.echo(line)
     return 0
+
+
+def _line(reviewed: Reviewed, link: Callable[[ItemRecord], dict[str, Json]] | None) -> str:
+    record, stored = reviewed.record, reviewed.stored
+    if link is None and stored is None:
+        return record.to_json()
+    fields = json.loads(record.to_json()) if link is None else link(record)
+    if stored is not None:
+        latest, standing = stored.review.latest, stored.review.standing
+        decision = None if standing is None else standing.decision
+        shown = latest.model_dump(mode="json") | {"decision": decision, "stale": reviewed.is_stale}
+        fields["review"] = shown
+    return to_json(fields)
 
 
 @click.command

@@ -120,7 +120,7 @@ def _latest_first(services: Services, job_id: str, index: int) -> Iterator[ItemR
     yield from (each for each in _wanted(held, index) if each.index == index)
     accepted = services.jobs.queries.accepted_shards(job_id)
     covering = [shard for shard in accepted if index in span(shard)]
-    bucket = _output_bucket(services, job_id) if covering else ""
+    bucket = output_bucket(services, job_id) if covering else ""
     for shard in reversed(covering):
         lines = services.objects.get(bucket, shard_key(job_id, *shard)).data.splitlines()
         yield from (each for each in _wanted(lines, index) if each.index == index)
@@ -151,7 +151,7 @@ def _final(services: Services, job_id: str, start: int) -> Iterator[ItemRecord]:
 
     Shards are read only if there are no results: the results outlive them.
     """
-    bucket = _output_bucket(services, job_id)
+    bucket = output_bucket(services, job_id)
     with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as lines:
         try:
             services.objects.download(bucket, results_key(job_id), lines)
@@ -188,7 +188,7 @@ def _so_far(services: Services, job_id: str, start: int) -> Iterator[ItemRecord]
     """
     held = sorted(_wanted(services.jobs.queries.open_records(job_id), start), key=_index)
     accepted = services.jobs.queries.accepted_shards(job_id)
-    bucket = _output_bucket(services, job_id)
+    bucket = output_bucket(services, job_id)
     shards = _from_shards(services, bucket, job_id, accepted, start)
     # Of two records with the same index, the open one comes first: it is newer.
     for _, same in groupby(heapq.merge(held, shards, key=_index), key=_index):
@@ -210,7 +210,8 @@ def _missing_shard(job_id: str, err: ObjectMissing) -> StoreUnavailable:
     return StoreUnavailable(f"a shard of job {job_id} is missing from the bucket: {err}")
 
 
-def _output_bucket(services: Services, job_id: str) -> str:
+def output_bucket(services: Services, job_id: str) -> str:
+    """Return the output bucket of a job; that of the settings once Redis has deleted the job."""
     try:
         return services.jobs.queries.spec(job_id).output_bucket
     except UnknownJob:

@@ -18,6 +18,7 @@ milliseconds. `job|unit` identifies a ticket.
 | `rmbg:job:{job}:attempts` | hash | item index -> attempts, if they differed from the generation when it ended |
 | `rmbg:job:{job}:listened` | string | no meaning: while it exists, ends of items are told |
 | `rmbg:job:{job}:told` | stream | generation-number of an item that has ended -> index, state, verdict, error; expires |
+| `rmbg:job:{job}:reviews` | hash | item index -> number of decisions:review (JSON with the ETag of its object), copies of what is in the bucket; `complete`, no meaning; expires |
 | `rmbg:job:{job}:wanted`, `:scratch` | bitmap | items to open again; exist only while `reopen` runs |
 | `rmbg:job:{job}:rate` | hash | time bucket -> items that ended in it |
 | `rmbg:jobs` | sorted set | job -> its sequence number; for a while also of expired jobs |

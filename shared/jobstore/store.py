@@ -9,6 +9,7 @@ from shared.jobstore.item_events import ItemEvents
 from shared.jobstore.leases import Leases
 from shared.jobstore.light import LightJobs
 from shared.jobstore.queries import Queries
+from shared.jobstore.reviews import Reviews
 from shared.jobstore.rules import Rules
 from shared.jobstore.submissions import Submissions
 
@@ -34,6 +35,7 @@ class JobStore:
         self.submissions = Submissions(connection, rules)
         self.light = LightJobs(connection, rules)
         self.item_events = ItemEvents(connection, rules)
+        self.reviews = Reviews(connection, rules)
         self.queries = Queries(connection, rules, self.fleet.workers)
 
     @classmethod

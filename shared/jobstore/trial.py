@@ -53,6 +53,7 @@ _VALUES: Final[Mapping[str, loader.Arg]] = {
     "state": "failed",
     "class": "probe",
     "bits": "",
+    "complete": 1,
     **dict.fromkeys(("bulk_high_water", "interactive_high_water", "suspect_deaths"), 9),
     **dict.fromkeys(("ttl_ms", "keep_ms", "kept_ms", "bucket_ms", "item_deaths"), 1000),
 }
@@ -139,7 +140,17 @@ def _errors(replies: Sequence[object]) -> list[redis.RedisError]:
 
 def _keys() -> list[str]:
     """Return every key that the scripts may have written."""
-    parts = ("ended", "failed", "manifest", "shards", "errors", "verdicts", "attempts", "rate")
+    parts = (
+        "ended",
+        "failed",
+        "manifest",
+        "shards",
+        "errors",
+        "verdicts",
+        "attempts",
+        "rate",
+        "reviews",
+    )
     units = [(kind, unit) for kind in ("ticket", "records") for unit in (_UNIT, "merge")]
     named: list[tuple[str, ...]] = [(), ("tickets",), *units, *((part,) for part in parts)]
     own = [layout.job(_JOB, *part).replace("rmbg:", _PREFIX, 1) for part in named]

@@ -1,0 +1,23 @@
+#!lua flags=no-cluster
+-- Keeps copies of reviews of a job's items; the reviews themselves are in the bucket.
+--
+-- ARGS  job keep_ms:int complete:int
+--       complete: 1 if the rows are all reviews of the job; the copies then count for keep_ms
+-- EACH  index:int revision:int review
+--       revision: number of decisions in the review
+-- Returns   nothing
+-- Repeated: the same.
+--
+-- The copies count once the hash has the field `complete`. One of a decision that is made while
+-- another gateway lists the bucket is kept before, else the listing would hide it. A copy is never
+-- replaced by an older one, so two gateways may write in any order.
+
+local key = part_key(job, 'reviews')
+for index, revision, review in each() do
+  local held = call('HGET', key, index)
+  if not held or tonumber(string.match(held, '^%d+')) < revision then
+    call('HSET', key, index, string.format('%d:', revision) .. review)
+  end
+end
+if complete == 1 then call('HSET', key, 'complete', '0:') end
+if complete == 1 or call('PTTL', key) < 0 then call('PEXPIRE', key, keep_ms) end
