@@ -52,6 +52,10 @@ api "$url/v1/jobs/$job/items/0"
 api --location "$url/v1/jobs/$job/items/0/files/cutout" > job-cutout.png
 api --location --range 0-99 "$url/v1/jobs/$job/items/0/files/source" > begin-of-source
 
+say "POST /v1/jobs/{id}/items/{index}/review: decide about it"
+api --header "Content-Type: application/json" --data '{"decision": "accept", "note": "checked"}' \
+  "$url/v1/jobs/$job/items/0/review"
+
 say "GET /v1/jobs/{id}/webhooks: who was told of the end; tell again"
 hook=$(api "$url/v1/jobs/$job/webhooks" | json "['webhooks'][0]['webhook_id']")
 api --request POST "$url/v1/jobs/$job/webhooks/$hook/resend"

@@ -9,9 +9,10 @@ from fastapi.routing import APIRoute
 from producer.gateway.problems import CONTENT_TYPE
 
 JSON: Final = "application/json"
-ERRORS: Final = ("4XX", "5XX")
+ERRORS: Final = "45"
+"""First digits of the statuses of errors."""
 JOB_FOLLOWERS: Final = (
-    *("getJob", "listRecords", "getItem", "getFile", "getArchive"),
+    *("getJob", "listRecords", "getItem", "reviewItem", "getFile", "getArchive"),
     *("listenToJob", "cancelJob", "retryJob", "listWebhooks"),
 )
 """Operations that take the ID of a job."""
@@ -51,9 +52,9 @@ def describe(app: FastAPI) -> None:
     document = app.openapi()
     for path in document["paths"].values():
         for operation in path.values():
-            for status in ERRORS:
-                content = operation["responses"][status]["content"]
-                content[CONTENT_TYPE] = content.pop(JSON)
+            for status, answer in operation["responses"].items():
+                if status[0] in ERRORS:
+                    answer["content"][CONTENT_TYPE] = answer["content"].pop(JSON)
 
 
 def methods_of(routers: Iterable[APIRouter], path: str) -> str:

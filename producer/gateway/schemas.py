@@ -151,14 +151,6 @@ class LinkedRecord(ItemRecord):
     output_urls: dict[str, list[str | None]] | None = None
 
 
-class RecordPage(BaseModel):
-    """A page of records in the order of the job's images."""
-
-    records: list[LinkedRecord]
-    next: int | None
-    """The `cursor` of the next page; null on the last one."""
-
-
 class Retried(BaseModel):
     """What a retry has started."""
 

@@ -7,12 +7,14 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import FileResponse, RedirectResponse
 from starlette.background import BackgroundTask
 
-from producer.gateway.access import Reader
+from producer.gateway import reviews
+from producer.gateway.access import Reader, Reviewer
 from producer.gateway.context import Here
 from producer.gateway.files import LINK_S, downloaded, find, record_of
+from producer.gateway.review_schemas import ItemView, ReviewProblem, ReviewRequest, ReviewView
 from producer.gateway.routes.jobs import JobId
 from producer.gateway.tenancy import own_spec
-from shared.job.record import ItemRecord
+from producer.results.reviews import ReviewConflict
 
 router: Final = APIRouter(prefix="/v1/jobs/{job_id}/items/{index}", tags=["items"])
 Index: TypeAlias = Annotated[int, Path(ge=0, le=2**31, description="Index of the image")]
@@ -20,10 +22,36 @@ _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 
 
 @router.get("", operation_id="getItem")
-def item(gateway: Here, key: Reader, job_id: JobId, index: Index) -> ItemRecord:
-    """Return the record of an image that has ended."""
-    own_spec(gateway.services, key, job_id)
-    return record_of(gateway.services, job_id, index)
+def item(gateway: Here, key: Reader, job_id: JobId, index: Index) -> ItemView:
+    """Return the record of an image that has ended, its files, and the decision about it."""
+    spec = own_spec(gateway.services, key, job_id)
+    return reviews.view(gateway.services, spec, job_id, index)
+
+
+@router.post(
+    "/review",
+    operation_id="reviewItem",
+    response_model=ReviewView,
+    responses={
+        HTTPStatus.CONFLICT: {
+            "model": ReviewProblem,
+            "description": "Another decision stands, or the image has been replaced",
+        }
+    },
+)
+def review(
+    gateway: Here, key: Reviewer, job_id: JobId, index: Index, wanted: ReviewRequest
+) -> ReviewView | Response:
+    """Decide about an image; the decision is durable when this answers.
+
+    The first decision needs no `if_match`; a later one names the `etag` of the review that it
+    follows. Otherwise the answer is 409 and shows the decision that stands.
+    """
+    spec = own_spec(gateway.services, key, job_id)
+    try:
+        return reviews.decide(gateway.services, key.name, spec, (job_id, index), wanted)
+    except ReviewConflict as err:
+        return reviews.conflict(err)
 
 
 @router.get(

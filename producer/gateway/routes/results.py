@@ -9,12 +9,15 @@ from fastapi.responses import StreamingResponse
 
 from producer.gateway.access import Reader
 from producer.gateway.context import Gateway, Here
+from producer.gateway.review_schemas import ReviewedPage, ReviewedRecord
 from producer.gateway.routes.jobs import JobId
-from producer.gateway.schemas import LinkedRecord, RecordPage, RecordQuery
+from producer.gateway.schemas import LinkedRecord, RecordQuery
 from producer.gateway.tenancy import own_spec
 from producer.results import reader
 from producer.results.links import linker
+from producer.results.reviewed import joined
 from shared.access import ApiKey
+from shared.job.record import ItemRecord
 
 router: Final = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 NDJSON: Final = "application/x-ndjson"
@@ -23,7 +26,7 @@ NDJSON: Final = "application/x-ndjson"
 @router.get(
     "/{job_id}/results",
     operation_id="listRecords",
-    response_model=RecordPage,
+    response_model=ReviewedPage,
     responses={200: {"content": {NDJSON: {"schema": {"type": "string"}}}}},
 )
 def results(
@@ -38,23 +41,29 @@ def results(
     A page of JSON, or with `Accept: application/x-ndjson` all records from `cursor` on as JSON
     lines.
     """
-    found = filter(wanted.includes, _found(gateway, key, job_id, wanted))
+    found = _found(gateway, key, job_id, wanted)
     if accept is not None and NDJSON in accept:
         lines = (record.model_dump_json(exclude_unset=True) + "\n" for record in found)
         return StreamingResponse(lines, media_type=NDJSON)
     page = list(islice(found, wanted.limit + 1))
     following = page[wanted.limit].index if len(page) > wanted.limit else None
-    return RecordPage(records=page[: wanted.limit], next=following)
+    return ReviewedPage(records=page[: wanted.limit], next=following)
 
 
 def _found(
     gateway: Gateway, key: ApiKey, job_id: str, wanted: RecordQuery
-) -> Iterator[LinkedRecord]:
+) -> Iterator[ReviewedRecord]:
     """Return an iterator over the records; raise before it if the job is not the tenant's."""
     services = gateway.services
     own_spec(services, key, job_id)
     link = linker(services, job_id) if wanted.links else None
-    records = reader.records(services, job_id, start=wanted.cursor)
-    if link is None:
-        return (LinkedRecord.from_json(record.to_json()) for record in records)
-    return (LinkedRecord.model_validate(link(record)) for record in records)
+    records = filter(wanted.includes, reader.records(services, job_id, start=wanted.cursor))
+
+    def linked(record: ItemRecord) -> LinkedRecord:
+        if link is None:
+            return LinkedRecord.from_json(record.to_json())
+        return LinkedRecord.model_validate(link(record))
+
+    return (
+        ReviewedRecord.of(linked(each.record), each) for each in joined(services, job_id, records)
+    )
