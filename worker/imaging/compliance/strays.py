@@ -55,7 +55,7 @@ def find_strays(
         share: Of dark pixels near the mask, up to which it need not be measured exactly.
     """
     grid = _Grid.of(pixels, mask, block_px)
-    edges = grid.tiles(grid.covered & ~grid.inside & ~grid.white)
+    edges = grid.tiles(grid.covered & ~grid.opaque & ~grid.white)
     values = edges.least[edges.mask == 0]
     dark_px = int(np.count_nonzero(values < DARK_BELOW))
     near_px = max(1, grid.count_near())
@@ -92,22 +92,21 @@ class _Grid:
     block_px: int
     white: Blocks
     """All of the block's pixels are white."""
-    inside: Blocks
-    """All of the block's pixels are in the mask."""
+    opaque: Blocks
+    """All of the block's pixels are opaque in the mask."""
     covered: Blocks
     """Some of the block's pixels are in the mask."""
 
     @classmethod
     def of(cls, pixels: RgbImage, mask: Mask, block_px: int) -> "_Grid":
         pixels, mask = _whole_blocks(pixels, mask, block_px)
-        in_mask = np.asarray(cv2.inRange(mask, 1, 255), np.uint8)
         return cls(
             pixels,
             mask,
             block_px,
             white=_reduced(np.bitwise_and, pixels, block_px) == _ALL_ONES,
-            inside=_reduced(np.bitwise_and, in_mask, block_px) == _ALL_ONES,
-            covered=_covered(mask, in_mask, block_px),
+            opaque=_reduced(np.bitwise_and, mask, block_px) == _ALL_ONES,
+            covered=_covered(mask, block_px),
         )
 
     def tiles(self, chosen: Blocks) -> _Tiles:
@@ -165,9 +164,9 @@ class _Grid:
         )
 
 
-def _covered(mask: Mask, in_mask: Mask, block_px: int) -> Blocks:
+def _covered(mask: Mask, block_px: int) -> Blocks:
     """Return the blocks that hold some of the mask, without haze if that is widespread."""
-    covered: Blocks = _reduced(np.bitwise_or, in_mask, block_px) != 0
+    covered: Blocks = _reduced(np.bitwise_or, mask, block_px) != 0
     subject = np.asarray(cv2.inRange(mask, SUBJECT_ABOVE + 1, 255), np.uint8)
     has_subject = _reduced(np.bitwise_or, subject, block_px) != 0
     beside = cv2.dilate(has_subject.astype(np.uint8), _NEIGHBOURS).astype(np.bool_)

@@ -17,8 +17,10 @@ from shared.recipes.background import (
     StoredAsset,
 )
 from shared.recipes.values import Size
-from worker.imaging.render.light import resized, times, to_alpha, to_light, to_srgb
+from worker.imaging.render.light import Light, resized, times, to_alpha, to_light, to_srgb
 from worker.imaging.render.soften import softened
+from worker.imaging.render.tiles import TILE_PX
+from worker.imaging.render.types import Region
 from worker.imaging.types import Mask, RgbImage
 
 Cover: TypeAlias = Callable[[Size], RgbImage]
@@ -36,6 +38,15 @@ class Backdrop:
     """Of the canvas's size."""
     opacity: int
     """0 to 255, of all pixels."""
+    band: Light | None = None
+    """Rows of a tile in linear light, if the background has one colour: converted only once."""
+
+    def light_at(self, at: Region) -> Light:
+        """Return the linear light of *at*, a tile or a part of one."""
+        if self.band is None:
+            return to_light(self.pixels[at])
+        rows, columns = at
+        return self.band[: rows.stop - rows.start, columns]
 
 
 def backdrop(
@@ -56,7 +67,8 @@ def backdrop(
         case NoBackground():
             return Backdrop(np.zeros((canvas.height_px, canvas.width_px, 3), np.uint8), 0)
         case Colour() as colour:
-            return Backdrop(plain(colour, canvas), colour.alpha)
+            pixels = plain(colour, canvas)
+            return Backdrop(pixels, colour.alpha, to_light(pixels[:TILE_PX]))
         case Blur():
             longest_px = max(canvas.width_px, canvas.height_px)
             return Backdrop(softened(covering(source, canvas), BLUR_SHARE * longest_px), OPAQUE)

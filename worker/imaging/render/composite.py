@@ -5,19 +5,19 @@ import numpy as np
 
 from shared.recipes.background import OPAQUE
 from worker.imaging.render.background import Backdrop
-from worker.imaging.render.layer import Layer, Region, Scaled
+from worker.imaging.render.layer import Layer, Scaled
 from worker.imaging.render.light import (
     WHITE,
     Alpha,
     Light,
     divided,
     times,
-    to_light,
     to_mask,
     to_srgb,
 )
 from worker.imaging.render.sharpen import sharpened
 from worker.imaging.render.tiles import Kind, tiles
+from worker.imaging.render.types import Region
 from worker.imaging.types import Cutout, RgbImage
 
 
@@ -37,13 +37,13 @@ def composite(
     if isinstance(layer, Scaled) and layer.has_ground:
         to_srgb(layer.light, out=part)
     else:
-        under = behind.pixels[layer.region]
         for kind, at in tiles(layer.alpha):
             if kind is Kind.SOLID:
                 _solid(layer, at, part[at])
-            elif kind is Kind.SOFT or lit is not None:
+            elif kind is Kind.SOFT or _is_shaded(behind, lit, at):
                 passing = _passing(layer.alpha_at(at), None if lit is None else lit[at])
-                part[at] = _mixed(layer.light_at(at), under[at], passing, behind.opacity)
+                under = behind.light_at(_moved(at, layer))
+                part[at] = _mixed(layer.light_at(at), under, passing, behind.opacity)
     if sharpen:
         most = int(np.iinfo(layer.alpha.dtype).max)
         is_solid = np.asarray(cv2.inRange(layer.alpha, most, most), np.uint8)
@@ -69,6 +69,23 @@ def _solid(layer: Layer, at: Region, out: RgbImage | Cutout) -> None:
         cv2.cvtColor(layer.srgb_at(at), cv2.COLOR_RGB2RGBA, dst=out)
 
 
+def _is_shaded(behind: Backdrop, lit: Alpha | None, at: Region) -> bool:
+    """Return whether *at*, where nothing of the subject is, differs from the background alone."""
+    if lit is None:
+        return False
+    # Mixing rounds the colours of a translucent background.
+    return 0 < behind.opacity < OPAQUE or int(lit[at].min()) < WHITE
+
+
+def _moved(at: Region, layer: Layer) -> Region:
+    """Return the rows and columns of the canvas at which *at* of *layer* lies."""
+    rows, columns = at
+    return (
+        slice(rows.start + layer.top, rows.stop + layer.top),
+        slice(columns.start + layer.left, columns.stop + layer.left),
+    )
+
+
 def _passing(alpha: Alpha, lit: Alpha | None) -> Alpha:
     """Return the share of the background's light that is neither hidden nor in shadow."""
     shown = cv2.bitwise_not(alpha)
@@ -77,9 +94,9 @@ def _passing(alpha: Alpha, lit: Alpha | None) -> Alpha:
     return np.asarray(shown, np.uint16)
 
 
-def _mixed(light: Light, under: RgbImage, passing: Alpha, opacity: int) -> RgbImage | Cutout:
+def _mixed(light: Light, under: Light, passing: Alpha, opacity: int) -> RgbImage | Cutout:
     """Return premultiplied *light* over *under*, of which the share *passing* is seen."""
-    base = times(to_light(under), passing)
+    base = times(under, passing)
     if opacity == OPAQUE:
         return to_srgb(np.asarray(cv2.add(light, base), np.uint16))
     share = opacity / OPAQUE

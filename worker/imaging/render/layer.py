@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,9 @@ from worker.imaging.render.light import (
     to_mask,
     to_srgb,
 )
+from worker.imaging.render.types import Region
 from worker.imaging.types import Mask, RgbImage
 
-Region: TypeAlias = tuple[slice, slice]
-"""Rows and columns."""
 _Pixels = TypeVar("_Pixels", npt.NDArray[np.uint8], npt.NDArray[np.uint16])
 
 

@@ -1,6 +1,6 @@
 """Change a mask as a recipe asks for."""
 
-from typing import Final, TypeAlias
+from typing import Final
 
 import cv2
 import numpy as np
@@ -11,10 +11,8 @@ from worker.imaging.compose import solid
 from worker.imaging.layers import SOLID
 from worker.imaging.quality import SUBJECT_ABOVE
 from worker.imaging.render.soften import softened
+from worker.imaging.render.types import Region
 from worker.imaging.types import Mask
-
-Region: TypeAlias = tuple[slice, slice]
-"""Rows and columns of the source; empty if nothing of it is inside the source."""
 
 OPTIONS: Final = (
     "roi", "offset_px", "blur_px", "threshold", "invert", "fill_holes", "remove_specks", "solid",
@@ -28,7 +26,10 @@ _SQUARE_SHARE: Final = 2**0.5 - 1
 
 
 def region_of(roi: Roi | None, shape: tuple[int, ...]) -> Region:
-    """Return the rows and columns of *roi* in an image of *shape*; all without one."""
+    """Return the rows and columns of *roi* in an image of *shape*; all without one.
+
+    They are empty if nothing of *roi* is inside the image.
+    """
     height, width = shape[:2]
     if roi is None:
         return slice(0, height), slice(0, width)
@@ -102,7 +103,11 @@ def _without_holes(mask: Mask, share: float) -> Mask:
 def _without_specks(mask: Mask, share: float) -> Mask:
     """Return *mask* without parts up to *share* of the largest part's area."""
     inside = np.asarray(cv2.inRange(mask, SUBJECT_ABOVE + 1, 255), np.uint8)
-    count, labels = cv2.connectedComponents(inside)
+    left, top, width, height = cv2.boundingRect(inside)
+    if not width:
+        return mask
+    at = slice(top, top + height), slice(left, left + width)
+    count, labels = cv2.connectedComponents(np.ascontiguousarray(inside[at]))
     if count <= 2:  # noqa: PLR2004 - label 0 is haze and background; the largest part stays
         return mask
     # Areas by runs of equal labels: OpenCV's statistics take four times as long as the labels.
@@ -113,5 +118,6 @@ def _without_specks(mask: Mask, share: float) -> Mask:
     largest_px = area_px[1:].max()
     kept = ((area_px > share * largest_px) | (area_px == largest_px)).astype(np.uint8)
     kept[0] = 1
-    parts: Mask = np.repeat(kept[of_run], lengths_px).reshape(mask.shape)
-    return mask * parts
+    cleaned = mask.copy()  # haze beyond the parts is kept
+    cleaned[at] *= np.repeat(kept[of_run], lengths_px).reshape(labels.shape)
+    return cleaned

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 
 from worker.imaging.quality import subject_pixels, touched_edges
-from worker.imaging.render.mask_options import Region
-from worker.imaging.render.types import Box, Subject
+from worker.imaging.render.types import Box, Region, Subject
 from worker.imaging.types import Mask
 
 

@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from worker.imaging.render.types import Region
+
 TILE_PX: Final = 64
 """Side of a tile: its colours stay in the processor's cache between two steps."""
 
@@ -30,8 +32,7 @@ class Tile(NamedTuple):
     """A rectangle whose alpha is of one kind."""
 
     kind: Kind
-    at: tuple[slice, slice]
-    """Rows and columns."""
+    at: Region
 
 
 def tiles(alpha: npt.NDArray[np.uint8 | np.uint16]) -> Iterator[Tile]:

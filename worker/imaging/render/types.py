@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from shared.recipes.values import Size
 from worker.imaging.quality import Edge as Side
 from worker.imaging.types import Cutout, Mask, RgbImage
 
-__all__ = ["Box", "Drawn", "Placement", "Side", "Subject"]
+__all__ = ["Box", "Drawn", "Placement", "Region", "Side", "Subject"]
+
+Region: TypeAlias = tuple[slice, slice]
+"""Rows and columns; both slices have a start and a stop."""
 
 
 @dataclass(frozen=True)
