@@ -64,12 +64,15 @@ class Review(Document):
     @property
     def standing(self) -> Decision | None:
         """The decision that stands; None if there is none or it was taken back."""
-        for each in reversed(self.history):
-            if each.decision is Choice.UNDO:
-                return None
+        return self.history[self.decided_by - 1] if self.decided_by else None
+
+    @property
+    def decided_by(self) -> int:
+        """Number of the entry that stands, counted from 1; 0 if none does."""
+        for number, each in reversed(list(enumerate(self.history, 1))):
             if each.decision is not Choice.NOTE:
-                return each
-        return None
+                return 0 if each.decision is Choice.UNDO else number
+        return 0
 
     def followed_by(self, decision: Decision) -> "Review":
         """Return the review with one more decision."""

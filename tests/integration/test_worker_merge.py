@@ -14,6 +14,7 @@ from support.report_page import data_in, rows_in
 from shared.broker.queues import RECOVERY, SUSPECT
 from shared.errors import BucketUnavailable, InvalidKey, StoreUnavailable
 from shared.job import manifest
+from shared.job.doubts import doubts_key, read
 from shared.job.keys import report_key, results_key, shard_key
 from shared.job.notes import ENDED, MERGED
 from shared.job.spec import JobState, Previews
@@ -110,6 +111,16 @@ def test_the_report_shows_the_previews_that_the_job_asked_for(shown_job, preview
     assert len(found) == images_shown(consumer, job_id) == (5 if every else 0)
 
 
+def test_doubtful_images_are_listed_for_review(shown_job):
+    consumer, job_id = shown_job(3)
+
+    consumer.run()
+
+    found = consumer.objects.get("cutouts", doubts_key(job_id))
+    assert [each.index for each in read(found.data.splitlines())] == [0, 1, 2]
+    assert consumer.objects.head("cutouts", doubts_key(job_id)).metadata == {"rmbg-generation": "1"}
+
+
 def test_a_job_of_an_earlier_version_has_previews(shown_job):
     """Its document has no stride; it is computed from the number of items."""
     consumer, job_id = shown_job(3, preview_every=0)
@@ -159,7 +170,7 @@ def test_the_end_of_a_job_is_noted_for_housekeeping(consumer, repeat):
     assert consumer.objects.head("cutouts", results_key(job_id)).metadata == {"rmbg-merged": "1"}
 
 
-@pytest.mark.parametrize("document", ["results.jsonl", "report.html"])
+@pytest.mark.parametrize("document", ["results.jsonl", "review.jsonl", "report.html"])
 def test_a_merge_without_a_lease_does_not_replace_documents_of_a_later_generation(
     consumers, document
 ):

@@ -11,13 +11,14 @@ from typing import IO, Final
 
 from shared.errors import ObjectMissing
 from shared.job import keys
+from shared.job.doubts import Doubts, doubts_key
 from shared.job.notes import ended_key, merged_key
 from shared.job.outputs import assets_of
 from shared.job.shards import Shard, sweep
 from shared.jobstore.store import JobStore
 from shared.jobstore.values import Granted, JobStatus
 from shared.objects import ObjectStore
-from shared.objects.object_metadata import MERGED
+from shared.objects.object_metadata import GENERATION, MERGED
 from shared.webhooks import announce
 from worker.consumer.leases import HeldTicket, Leases
 from worker.consumer.merge_attempts import (
@@ -71,9 +72,10 @@ class Merge:
                 without an answer. The next merge finds out.
         """
         job_id = self.held.lease.ticket.job_id
-        results, report = keys.results_key(job_id), keys.report_key(job_id)
+        results = keys.results_key(job_id)
         # Before the job is read: a worker that writes them later has read at least as much of it.
-        found = {key: self._etag(key) for key in (results, report)}
+        documents = (results, keys.report_key(job_id), doubts_key(job_id))
+        found = {key: self._etag(key) for key in documents}
         status = self.store.queries.status(job_id)
         shards = self.store.queries.accepted_shards(job_id)
         history = self.store.queries.merge_history(job_id)
@@ -88,7 +90,8 @@ class Merge:
                 if not attempts.write(INDEX, index) and found[results] is not None:
                     self._delete_outdated(results)
             file.seek(0)
-            attempts.write(REPORT, partial(self._put_report, report, found[report], status, file))
+            lines = file if has_records else None
+            attempts.write(REPORT, partial(self._put_report, found, status, lines))
         self._note(status, has_records=has_records)
         self._announce(status)
         with self.leases.giving_up(self.held):
@@ -170,17 +173,30 @@ class Merge:
             logger.exception("outdated results not deleted", extra=self.held.named(document=key))
 
     def _put_report(
-        self, key: str, over: str | None, status: JobStatus, lines: Iterable[bytes]
+        self, found: Mapping[str, str | None], status: JobStatus, lines: Iterable[bytes] | None
     ) -> None:
-        """Write the report of the records in *lines*."""
+        """Write the report of the records in *lines*, and the list of doubtful images.
+
+        Without records there is no such list: who wants it reads the shards.
+        """
         spec = self.granted.spec
         every = spec.preview_stride(status.total)
-        contents = Contents.of(lines, total=status.total, every=every, check=self._check)
+        contents = Contents.of(lines or (), total=status.total, every=every, check=self._check)
+        if lines is not None:
+            self._put_doubts(found, status, contents.doubts)
         reader = PreviewReader(self.objects, spec, status.job_id, self._check)
         previews = reader.read(contents.choice.indices())
         now = datetime.now(UTC)
         report = Report(status=status, spec=spec, contents=contents, previews=previews, now=now)
-        self._put(key, render(report), "text/html; charset=utf-8", over=over)
+        key = keys.report_key(status.job_id)
+        self._put(key, render(report), "text/html; charset=utf-8", over=found[key])
+
+    def _put_doubts(
+        self, found: Mapping[str, str | None], status: JobStatus, doubts: Doubts
+    ) -> None:
+        key, body = doubts_key(status.job_id), "".join(doubts.lines()).encode()
+        generation = {GENERATION: str(status.generation)}
+        self._put(key, body, "application/jsonl", over=found[key], metadata=generation)
 
     def _shard(self, shard: Shard) -> bytes:
         """Return a shard; empty for one that was deleted, as it will not come back."""

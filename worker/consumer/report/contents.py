@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Self
 
+from shared.job.doubts import Doubts
+from shared.job.findings import findings
 from shared.job.record import ItemRecord
 from worker.consumer.report.figures import Figures
-from worker.consumer.report.findings import findings
 from worker.consumer.report.previews import Choice
 from worker.consumer.report.rows import Rows
 
@@ -20,6 +21,7 @@ class Contents:
     rows: Rows
     figures: Figures
     choice: Choice
+    doubts: Doubts
 
     @classmethod
     def of(
@@ -41,7 +43,7 @@ class Contents:
         Raises:
             ValueError: If a line is no record.
         """
-        contents = cls(Rows(), Figures(), Choice(total=total, every=every))
+        contents = cls(Rows(), Figures(), Choice(total=total, every=every), Doubts())
         for n, line in enumerate(lines):
             if n % _CHECKED_LINES == 0:
                 check()
@@ -50,4 +52,5 @@ class Contents:
             contents.rows.add(record, found)
             contents.figures.add(record, found)
             contents.choice.add(record, len(found))
+            contents.doubts.add(record)
         return contents

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from shared.job.findings import MAX_TEXT, Finding
 from shared.job.record import ItemRecord
-from worker.consumer.report.findings import MAX_TEXT, Finding
 
 _Name = TypeVar("_Name")
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from shared.job.findings import MAX_TEXT, Finding
 from shared.job.record import ItemRecord
 from shared.job.spec import Json
-from worker.consumer.report.findings import MAX_TEXT, Finding
 
 MAX_BYTES: Final = 4_000_000
 """Of all compressed blocks: 5.4 MB as base64."""
