@@ -56,6 +56,10 @@ say "POST /v1/jobs/{id}/items/{index}/review: decide about it"
 api --header "Content-Type: application/json" --data '{"decision": "accept", "note": "checked"}' \
   "$url/v1/jobs/$job/items/0/review"
 
+say "POST and DELETE /v1/reviews/claim: the most doubtful images, for two minutes; give them back"
+api --header "Content-Type: application/json" --data '{"tab": "t1", "count": 2}' "$url/v1/reviews/claim"
+api --request DELETE "$url/v1/reviews/claim?tab=t1"
+
 say "GET /v1/jobs/{id}/webhooks: who was told of the end; tell again"
 hook=$(api "$url/v1/jobs/$job/webhooks" | json "['webhooks'][0]['webhook_id']")
 api --request POST "$url/v1/jobs/$job/webhooks/$hook/resend"

@@ -19,6 +19,7 @@ from producer.gateway.review_schemas import (
 from producer.results import reviews
 from producer.results.reviews import ReviewConflict, Subject
 from producer.services import Services
+from shared.job.findings import findings
 from shared.job.record import ItemRecord
 from shared.job.review import Decision, StoredReview
 from shared.job.spec import JobSpec
@@ -112,11 +113,11 @@ def reasons_of(record: ItemRecord) -> Iterator[str]:
     """Yield why an item needs a look."""
     if record.error is not None:
         yield record.error.get("reason", "")
-    found = (record.qc or {}).get("reasons")
-    yield from (str(each) for each in found or () if isinstance(found, (list, tuple)))
-    for name, facts in record.outputs.items():
-        for check, (value, limit) in facts.failed.items():
-            yield f"{name}: {check} {value}, limit {limit}"
+    for each in findings(record):
+        if each.is_must:
+            value = "" if each.value is None else f" {each.value}"
+            limit = "" if each.limit is None else f", limit {each.limit}"
+            yield f"{each.output}: {each.check}{value}{limit}"
 
 
 def _files(spec: JobSpec, job_id: str, record: ItemRecord) -> Iterator[ItemFile]:

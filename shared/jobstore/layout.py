@@ -18,7 +18,11 @@ milliseconds. `job|unit` identifies a ticket.
 | `rmbg:job:{job}:attempts` | hash | item index -> attempts, if they differed from the generation when it ended |
 | `rmbg:job:{job}:listened` | string | no meaning: while it exists, ends of items are told |
 | `rmbg:job:{job}:told` | stream | generation-number of an item that has ended -> index, state, verdict, error; expires |
-| `rmbg:job:{job}:reviews` | hash | item index -> number of decisions:review (JSON with the ETag of its object), copies of what is in the bucket; `complete`, no meaning; expires |
+| `rmbg:job:{job}:reviews` | hash | item index -> number of entries:number of the one that stands, or 0:review (JSON with the ETag of its object), copies of what is in the bucket; `complete`, no meaning; expires |
+| `rmbg:job:{job}:doubtful` | sorted set | index of a doubtful item -> its doubt, negative once it is decided; expires |
+| `rmbg:job:{job}:doubts` | hash | index of such an item -> number of entries about an older image;verdict;checks; `generation` of the job for which both were filled; expires |
+| `rmbg:job:{job}:looked` | hash | index of such an item -> end of the lease:holder, who looks at it; expires |
+| `rmbg:looking:{holder}` | set | job, `|` and index of the items that a holder looks at; expires |
 | `rmbg:job:{job}:wanted`, `:scratch` | bitmap | items to open again; exist only while `reopen` runs |
 | `rmbg:job:{job}:rate` | hash | time bucket -> items that ended in it |
 | `rmbg:jobs` | sorted set | job -> its sequence number; for a while also of expired jobs |

@@ -24,7 +24,7 @@ class Reviews(StorePart):
         if _COMPLETE not in found:
             return None
         texts = (to_bytes(text) for name, text in found.items() if name != _COMPLETE)
-        return [StoredReview.model_validate_json(text.partition(b":")[2]) for text in texts]
+        return [StoredReview.model_validate_json(text.split(b":", 2)[2]) for text in texts]
 
     def keep(self, job_id: str, reviews: Sequence[StoredReview]) -> None:
         """Keep copies of all reviews of a job for `KEEP_S`; a newer copy stays."""
@@ -35,9 +35,11 @@ class Reviews(StorePart):
         self._cache(job_id, [review], complete=0)
 
     def _cache(self, job_id: str, reviews: Iterable[StoredReview], *, complete: int) -> None:
-        rows = [
-            (each.review.index, len(each.review.history), each.model_dump_json())
-            for each in reviews
-        ]
+        rows = [_row(each) for each in reviews]
         keep_ms = to_ms(KEEP_S)
         self.connection.run("cache_reviews", rows, job=job_id, keep_ms=keep_ms, complete=complete)
+
+
+def _row(stored: StoredReview) -> tuple[int, int, int, str]:
+    review = stored.review
+    return review.index, len(review.history), review.decided_by, stored.model_dump_json()

@@ -9,6 +9,7 @@ from shared.jobstore.item_events import ItemEvents
 from shared.jobstore.leases import Leases
 from shared.jobstore.light import LightJobs
 from shared.jobstore.queries import Queries
+from shared.jobstore.review_queue import ReviewQueue
 from shared.jobstore.reviews import Reviews
 from shared.jobstore.rules import Rules
 from shared.jobstore.submissions import Submissions
@@ -36,6 +37,7 @@ class JobStore:
         self.light = LightJobs(connection, rules)
         self.item_events = ItemEvents(connection, rules)
         self.reviews = Reviews(connection, rules)
+        self.review_queue = ReviewQueue(connection, rules)
         self.queries = Queries(connection, rules, self.fleet.workers)
 
     @classmethod

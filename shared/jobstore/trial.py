@@ -53,7 +53,10 @@ _VALUES: Final[Mapping[str, loader.Arg]] = {
     "state": "failed",
     "class": "probe",
     "bits": "",
-    "complete": 1,
+    **dict.fromkeys(("complete", "first", "last"), 1),
+    "holder": _JOB,
+    "facts": "0;review;,,",
+    **dict.fromkeys(("verdict", "check"), ""),
     **dict.fromkeys(("bulk_high_water", "interactive_high_water", "suspect_deaths"), 9),
     **dict.fromkeys(("ttl_ms", "keep_ms", "kept_ms", "bucket_ms", "item_deaths"), 1000),
 }
@@ -149,14 +152,14 @@ def _keys() -> list[str]:
         "verdicts",
         "attempts",
         "rate",
-        "reviews",
+        *("reviews", "doubtful", "doubts", "looked"),
     )
     units = [(kind, unit) for kind in ("ticket", "records") for unit in (_UNIT, "merge")]
     named: list[tuple[str, ...]] = [(), ("tickets",), *units, *((part,) for part in parts)]
     own = [layout.job(_JOB, *part).replace("rmbg:", _PREFIX, 1) for part in named]
     names = ("jobs", "sequence", "claimed", "leased", "parked", "workers", "worker_infos")
     more = ("unserved", "totals", "longest", "turn", "events", "numbers")
-    named_job = (f"staged:{_JOB}", f"requests:{_JOB}")
+    named_job = (f"staged:{_JOB}", f"requests:{_JOB}", f"looking:{_JOB}")
     kinds = ("feeding", "queued", "turns", "served")
     queues = [f"{kind}:{queue}" for kind in kinds for queue in _QUEUES]
     return own + [_PREFIX + name for name in (*names, *more, *named_job, *queues)]

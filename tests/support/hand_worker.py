@@ -27,7 +27,10 @@ TTL_S = 30.0
 
 
 class HandWorker:
-    """A worker that a test steps by hand. Keys that contain `bad` fail."""
+    """A worker that a test steps by hand.
+
+    Keys that contain `bad` fail, those with `doubt` and `reject` have that verdict.
+    """
 
     def __init__(self, settings, *, model="RMBG-1.4"):
         self.jobs = JobStore.connect(settings.store_url)
@@ -156,7 +159,7 @@ class HandWorker:
             width=4,
             height=3,
             device="cpu",
-            qc={"verdict": "fine"},
+            qc={"verdict": _verdict(key), "reasons": "coverage 0.01 below 0.02"},
         )
 
     def _finish(self, claim):
@@ -184,3 +187,8 @@ class HandWorker:
 
     def _put(self, claim, key, body):
         self.objects.put(claim.spec.output_bucket, key, body, content_type="application/jsonl")
+
+
+def _verdict(key):
+    kinds = {"doubt": "review", "reject": "reject"}
+    return next((verdict for kind, verdict in kinds.items() if kind in key), "fine")

@@ -18,7 +18,7 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES")  # noqa: TID251 - `make fuzz-http` sets it
 SEED = os.environ.get("SCHEMATHESIS_SEED", "1")  # noqa: TID251 - the same
 PHASES = "examples,coverage,stateful"
-OPERATIONS = 20
+OPERATIONS = 22
 BYTES = ("application/zip", "application/x-ndjson", "text/event-stream", "image/*", "*/*")
 """Media types whose content has no schema of JSON."""
 
