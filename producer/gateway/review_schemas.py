@@ -6,12 +6,23 @@ from typing import Annotated, Self
 from pydantic import BaseModel, Field, computed_field
 
 from producer.gateway.problems import ProblemDocument
-from producer.gateway.schemas import Body, LinkedRecord
+from producer.gateway.schemas import Body, LinkedRecord, ModelName
 from producer.results.reviewed import Reviewed
+from shared.job.options import PictureOptions
 from shared.job.record import ItemRecord
 from shared.job.review import NOTE_CHARS, Choice, Decision, StoredReview
+from shared.job.thresholds import Thresholds
 
 _ETAG_CHARS = 256
+
+
+class Redo(Body):
+    """How to process an image again; what is left out stays as it is."""
+
+    model: ModelName | None = None
+    """Model of `/v1/models`."""
+    options: PictureOptions | None = None
+    thresholds: Thresholds | None = None
 
 
 class ReviewRequest(Body):
@@ -24,6 +35,8 @@ class ReviewRequest(Body):
     output_etag: Annotated[str | None, Field(max_length=_ETAG_CHARS)] = None
     """`output_etag` of the image that was looked at: the decision is refused if the image has been
     replaced since."""
+    redo: Redo = Redo()
+    """How to process the image again, for the decision `redo`."""
 
 
 class ReviewView(BaseModel):
@@ -40,6 +53,8 @@ class ReviewView(BaseModel):
     """Version of the review, for `if_match` of the next decision."""
     stale: bool
     """Whether the image has been replaced since the decision."""
+    child: str | None
+    """ID of the job that processes the image again, if the decision is `redo`."""
     history: list[Decision]
     """All decisions and notes, the latest last."""
 
@@ -54,6 +69,7 @@ class ReviewView(BaseModel):
             at=latest.at,
             etag=stored.etag,
             stale=stale,
+            child=None if standing is None else standing.child,
             history=list(stored.review.history),
         )
 

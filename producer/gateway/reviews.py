@@ -7,6 +7,8 @@ from typing import Final
 
 from fastapi.responses import JSONResponse
 
+from producer.gateway import redo
+from producer.gateway.context import Gateway
 from producer.gateway.files import PREVIEW, SOURCE, record_of
 from producer.gateway.problems import CONTENT_TYPE, TYPE_PREFIX, Problem
 from producer.gateway.review_schemas import (
@@ -19,9 +21,10 @@ from producer.gateway.review_schemas import (
 from producer.results import reviews
 from producer.results.reviews import ReviewConflict, Subject
 from producer.services import Services
+from shared.access import ApiKey
 from shared.job.findings import findings
 from shared.job.record import ItemRecord
-from shared.job.review import Decision, StoredReview
+from shared.job.review import Choice, Decision, StoredReview
 from shared.job.spec import JobSpec
 from shared.job.written import written_objects
 
@@ -50,17 +53,15 @@ def view(services: Services, spec: JobSpec, job_id: str, index: int) -> ItemView
 
 
 def decide(
-    services: Services,
-    who: str,
-    spec: JobSpec,
-    item: tuple[str, int],
-    wanted: ReviewRequest,
+    gateway: Gateway, key: ApiKey, spec: JobSpec, item: tuple[str, int], wanted: ReviewRequest
 ) -> ReviewView:
     """Write a decision, and return the review when it is in the bucket.
 
+    With `redo`, the job that processes the image again is created afterwards.
+
     Args:
-        services: The services that hold the job.
-        who: Name of the API key.
+        gateway: The gateway.
+        key: The API key of the caller.
         spec: The document of the job.
         item: The job and the index of the item.
         wanted: The decision.
@@ -68,9 +69,13 @@ def decide(
     Raises:
         Problem: If the item does not exist or has not ended, or its output has been replaced.
         ReviewConflict: If another decision stands.
+        ConfigError: If the image cannot be redone like this; nothing is decided.
     """
+    services = gateway.services
     job_id, index = item
     record = record_of(services, job_id, index)
+    is_redo = wanted.decision is Choice.REDO
+    planned = redo.check(gateway, spec, job_id, wanted.redo) if is_redo else None
     subject = reviews.subject_of(services, spec, job_id, record)
     if wanted.output_etag is not None and wanted.output_etag != subject.etag:
         raise Problem(
@@ -78,17 +83,21 @@ def decide(
             "output-replaced",
             f"image {index} has been replaced since it was read; look at it again",
         )
+    child = redo.child_id(job_id, index, wanted.if_match) if is_redo else None
     decision = Decision(
         decision=wanted.decision,
         note=wanted.note,
-        who=who,
+        who=key.name,
         at=datetime.now(UTC),
         generation=subject.generation,
         etag=subject.etag,
+        child=child,
     )
     stored = reviews.decide(
         services, spec.output_bucket, job_id, index, decision, if_match=wanted.if_match
     )
+    if planned is not None and child is not None:
+        redo.start(gateway, key, planned, (job_id, record), child)
     return ReviewView.of(stored)
 
 

@@ -39,6 +39,8 @@ class Decision(Document):
     """Generation of the job that wrote what was decided about."""
     etag: str | None
     """ETag of the output that was decided about; None if the item has no output."""
+    child: str | None = None
+    """ID of the job that processes the image again, after `redo`."""
 
     def is_about(self, etag: str | None, generation: int) -> bool:
         """Return whether the output that was decided about is the one with *etag*.

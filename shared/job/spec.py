@@ -133,6 +133,8 @@ class JobSpec(Document):
     """Features that a worker must know to process the job; see `shared.job.features`."""
     version: str = ""
     """Version that submitted the job; it knows all of them."""
+    parent: str = ""
+    """`job/index` of the item that the job processes again; empty for all other jobs."""
     webhook: Webhook | None = None
     """Whom the job tells of its end; it then needs the feature of this name."""
 
@@ -296,6 +298,7 @@ _ADDED: Final = (
     "reuse_masks",
     "tenant",
     "light",
+    "parent",
     "webhook",
 )
 """Fields that version 0.1 refuses."""

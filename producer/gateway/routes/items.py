@@ -45,11 +45,12 @@ def review(
     """Decide about an image; the decision is durable when this answers.
 
     The first decision needs no `if_match`; a later one names the `etag` of the review that it
-    follows. Otherwise the answer is 409 and shows the decision that stands.
+    follows. Otherwise the answer is 409 and shows the decision that stands. `redo` starts a job of
+    one image, `child`, whose outputs replace these.
     """
     spec = own_spec(gateway.services, key, job_id)
     try:
-        return reviews.decide(gateway.services, key.name, spec, (job_id, index), wanted)
+        return reviews.decide(gateway, key, spec, (job_id, index), wanted)
     except ReviewConflict as err:
         return reviews.conflict(err)
 
