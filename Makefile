@@ -101,3 +101,4 @@ compose: install
 constraints:
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 	echo onnxruntime-gpu==1.31.1 >> constraints.txt # never installed beside onnxruntime
+	echo torch-tensorrt==2.13.0 >> constraints.txt # its version is that of torch; gigabytes

@@ -38,7 +38,7 @@ class WorkerSettings(Settings):
     """`auto`, `cpu`, `cuda` or `cuda:N` (`RMBG_DEVICE`); a missing device is an error."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Precision of the network (`RMBG_PRECISION`)."""
-    backend: Literal["auto", "eager", "fused", "graph"] = "auto"
+    backend: Literal["auto", "eager", "fused", "graph", "tensorrt"] = "auto"
     """Way to run the network (`RMBG_BACKEND`); `auto` measures on a GPU."""
     models: Annotated[tuple[str, ...], Names, AfterValidator(_resolved)] = (DEFAULT,)
     """Models loaded at start (`RMBG_MODELS`); others are loaded on demand."""

@@ -32,6 +32,7 @@ PARTS: Final[dict[str, dict[str, float]]] = {
                "launches-fused": 60, "launches-graph": 60},
     "profile": {"profile": 60},
     "compile": {"network-compile": 240},
+    "tensorrt": {"network-export": 90, "network-tensorrt": 900, "launches-tensorrt": 300},
 }  # fmt: skip
 """Checks by part, with their time limits in seconds; the most valuable parts come first."""
 CPU_TIMES: Final = 5
@@ -39,7 +40,7 @@ CPU_TIMES: Final = 5
 WITHOUT_GPU: Final = frozenset({
     "facts", "weights", "masks", "network-eager", "poisoned-image", "hidden-device",
     "engine-source", "engine-estimate", "in-flight", "on-device", "pixels", "launches-eager",
-    "launches-fused", "profile",
+    "launches-fused", "profile", "network-export",
 })  # fmt: skip
 """Checks that `DEV=cpu` can run."""
 

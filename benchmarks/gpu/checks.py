@@ -10,14 +10,16 @@ from typing import Final
 import torch
 
 from benchmarks.gpu import facts, faults, masks, pipeline, pixels
-from benchmarks.gpu.common import DEVICE, weights
+from benchmarks.gpu.common import DEVICE, IS_CUDA, emit, weights
 from benchmarks.gpu.network import network
 from benchmarks.gpu.ways import WAYS
 from shared import logging as log
 from worker.inference.backends import CANDIDATES, BackendName
+from worker.inference.engines import Engines
+from worker.inference.tensorrt import TensorRt
 from worker.runtime.malloc import keep_memory
 
-BEST: Final[BackendName] = CANDIDATES[DEVICE.type][-1]
+BEST: Final[BackendName] = "graph" if IS_CUDA else "fused"
 CHECKS: Final[dict[str, Callable[[], object]]] = {
     "facts": facts.facts,
     "weights": weights,
@@ -42,4 +44,8 @@ if __name__ == "__main__":
     log.configure(sys.stderr, json=True)
     keep_memory({})  # as in a worker
     with torch.inference_mode():
-        CHECKS[sys.argv[1]]()
+        lacking = Engines(None, TensorRt()).missing
+        if lacking is not None and sys.argv[1].endswith("-tensorrt"):
+            emit(sys.argv[1], skipped=lacking)
+        else:
+            CHECKS[sys.argv[1]]()

@@ -26,7 +26,7 @@ from benchmarks.gpu.common import (
 )
 from benchmarks.gpu.ways import WAYS, Run, on_device
 from benchmarks.network import flop_an_image
-from worker.inference.architectures import load_network
+from worker.inference.architectures import FuseFor, load_network
 
 BATCHES = (1, 2, 4, 8, 16, 32) if IS_CUDA else (1,)
 
@@ -38,7 +38,7 @@ def network(way: str) -> None:
         batches = inputs(prepared, size)
         expected = reference(batches[1]).clone()
         begun_s = time.perf_counter()
-        run = WAYS[way](plain(), batches[0])
+        run = WAYS[way](plain(fused=way == "eager"), batches[0])
         run(batches[0])
         synchronize()
         first_s = time.perf_counter() - begun_s
@@ -64,11 +64,10 @@ def network(way: str) -> None:
         )
 
 
-def plain() -> nn.Module:
-    """Return the network in the precision of a worker, on the device."""
-    network = load_network("isnet", weights(), DTYPES[LOW], fuse_for=None if IS_CUDA else "cpu").to(
-        DEVICE
-    )
+def plain(*, fused: bool = True) -> nn.Module:
+    """Return the network in the precision of a worker, on the device; *fused* on a CPU only."""
+    fuse_for: FuseFor | None = "cpu" if fused and not IS_CUDA else None
+    network = load_network("isnet", weights(), DTYPES[LOW], fuse_for=fuse_for).to(DEVICE)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # not in its stub
 
 

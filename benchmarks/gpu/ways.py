@@ -1,4 +1,4 @@
-"""Ways to run the network: plain, with fused convolutions, as a graph, compiled."""
+"""Ways to run the network: plain, with fused convolutions, as a graph, compiled, by TensorRT."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from benchmarks.gpu.common import DEVICE, IS_CUDA
+from benchmarks.gpu.common import DEVICE, IS_CUDA, weights
+from shared.models.weights import file_sha256
 from worker.inference.architectures.isnet.fuse_cuda import fuse_cuda
 from worker.inference.architectures.isnet.network import Network
+from worker.inference.devices import hardware_of
+from worker.inference.engines import Engine, Engines, NetworkKey, exported
 from worker.inference.graphs import Graphs
+from worker.inference.tensorrt import TensorRt
 
 Run = Callable[[Tensor], Tensor]
 
@@ -48,6 +52,18 @@ def compiled(network: nn.Module, _like: Tensor) -> Run:
     return cast("Run", run)
 
 
+def export(network: nn.Module, like: Tensor) -> Run:
+    """Run the exported network, which TensorRT compiles, with torch's operators."""
+    example = like.new_zeros((2, *like.shape[1:]))
+    return Engine(exported(network, example).module())
+
+
+def tensorrt(network: nn.Module, like: Tensor) -> Run:
+    """Compile the network with TensorRT; keep the engine in the folder of results."""
+    key = NetworkKey(file_sha256(weights()), "isnet", hardware_of(DEVICE).name)
+    return Engines(weights().parent, TensorRt()).build(network, key, like)
+
+
 WAYS: dict[str, Callable[[nn.Module, Tensor], Run]] = (
     {
         "eager": eager,
@@ -56,9 +72,11 @@ WAYS: dict[str, Callable[[nn.Module, Tensor], Run]] = (
         "graph": graph,
         "fused+graph": fused_graph,
         "compile": compiled,
+        "export": export,
+        "tensorrt": tensorrt,
     }
     if IS_CUDA
-    else {"eager": eager}
+    else {"eager": eager, "export": export}
 )
 
 

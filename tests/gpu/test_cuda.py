@@ -12,8 +12,10 @@ from support.random_weights import write_random_weights
 from worker.inference.architectures.isnet.fold import build
 from worker.inference.architectures.isnet.tensors import load_state_dict
 from worker.inference.backends import LEVELS
+from worker.inference.engines import Engines
 from worker.inference.pixels import preprocess
 from worker.inference.segmenter import Segmenter
+from worker.inference.tensorrt import TensorRt
 from worker.monitoring.gpu import GpuFigures, load_nvml
 
 pytestmark = [
@@ -38,6 +40,11 @@ def on_cpu(weights):
     return Segmenter.load(weights, device="cpu", precision="fp32")
 
 
+NEEDS_TENSORRT = pytest.mark.skipif(
+    Engines(None, TensorRt()).missing is not None, reason="TensorRT is not installed"
+)
+
+
 def outputs_of(segmenter, images):
     """Return the outputs for images that a CPU prepares: devices round a few pixels otherwise."""
     outputs = segmenter.forward([preprocess.prepare(image) for image in images])
@@ -56,7 +63,9 @@ def test_outputs_equal_those_of_a_cpu(weights, on_cpu, precision):
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16", "fp32"])
-@pytest.mark.parametrize("backend", ["fused", "graph"])
+@pytest.mark.parametrize(
+    "backend", ["fused", "graph", pytest.param("tensorrt", marks=NEEDS_TENSORRT)]
+)
 def test_a_back_end_has_the_outputs_of_the_plain_one(weights, backend, precision):
     """For any batch size, and when buffers are used again."""
     plain = Segmenter.load(weights, device="cuda", precision=precision, backend="eager")

@@ -11,7 +11,7 @@ import pytest
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
-PARTS = ["facts", "masks", "in-flight"]
+PARTS = ["facts", "masks", "in-flight", "tensorrt"]
 """Those that say most in the least time; `make gpu DEV=cpu` runs all that need no GPU."""
 
 
@@ -34,7 +34,7 @@ def test_the_checks_pass_without_a_gpu(tmp_path):
     code, lines, _ = run(tmp_path, *PARTS)
 
     steps = {line["step"]: line["rc"] for line in lines if "step" in line}
-    assert steps == dict.fromkeys(("facts", "weights", "masks", "in-flight"), 0)
+    assert steps == dict.fromkeys(("facts", "weights", "masks", "in-flight", "network-export"), 0)
     assert code == 0
     assert [line for line in lines if not line.get("ok", True)] == []
     kept = (tmp_path / "results.jsonl").read_text().splitlines()

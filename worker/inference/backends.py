@@ -15,12 +15,13 @@ from worker.inference.stored import one_at_a_time, read_results, write_results
 
 logger = logging.getLogger(__name__)
 
-BackendName: TypeAlias = Literal["eager", "fused", "graph"]
+BackendName: TypeAlias = Literal["eager", "fused", "graph", "tensorrt"]
 """`eager`: torch's operators as they are. `fused`: convolution, bias and ReLU in one. `graph`:
-`fused`, recorded and replayed (see `worker.inference.graphs`)."""
+`fused`, recorded and replayed (see `worker.inference.graphs`). `tensorrt`: compiled by TensorRT
+(see `worker.inference.engines`)."""
 CANDIDATES: Final[dict[str, tuple[BackendName, ...]]] = {
     "cpu": ("eager", "fused"),
-    "cuda": ("eager", "fused", "graph"),
+    "cuda": ("eager", "fused", "graph", "tensorrt"),
 }
 """Back ends by type of device."""
 UNMEASURED: Final[BackendName] = "fused"
@@ -54,9 +55,23 @@ def pick_backend(name: BackendName | Literal["auto"], device: str) -> BackendNam
     return name
 
 
+def measured_backends(device: str, *, lacks_tensorrt: str | None) -> tuple[BackendName, ...]:
+    """Return the back ends to measure on this type of device.
+
+    Args:
+        device: `cpu` or `cuda`.
+        lacks_tensorrt: What is missing for TensorRT; None: nothing is.
+    """
+    if lacks_tensorrt is None or "tensorrt" not in CANDIDATES[device]:
+        return CANDIDATES[device]
+    facts = {"backend": "tensorrt", "cause": lacks_tensorrt}
+    logger.info("back end not measured", extra=facts)
+    return tuple(name for name in CANDIDATES[device] if name != "tensorrt")
+
+
 def fuses_for(backend: BackendName, device: str) -> FuseFor | None:
     """Return the device for which *backend* fuses operators."""
-    if backend == "eager":
+    if backend in ("eager", "tensorrt"):
         return None
     return "cpu" if device == "cpu" else "cuda"
 
@@ -111,7 +126,7 @@ def fastest_backend(
             run = load(name)
             apart = _levels_apart(run(batch), expected)
             taken_s = _seconds(run, batch, clock)
-        except RuntimeError as err:
+        except (RuntimeError, InvalidOption) as err:
             logger.warning("back end does not run", extra={"backend": name, "cause": str(err)})
             continue
         if not apart <= levels:  # also if it is not a number

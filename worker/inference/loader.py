@@ -1,5 +1,6 @@
 """Load models, and report which ones this worker cannot serve."""
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from shared.errors import LicenceRefused, WeightsInvalid
+from shared.errors import InvalidOption, LicenceRefused, WeightsInvalid
 from shared.models import registry as models
 from shared.models import weights
 from shared.models.card import Card
@@ -26,7 +27,10 @@ from worker.settings import WorkerSettings
 if TYPE_CHECKING:
     from worker.inference.architectures.onnx.segmenter import OnnxSegmenter
     from worker.inference.backends import BackendName
+    from worker.inference.engines import Engines
     from worker.inference.segmenter import Segmenter
+
+logger = logging.getLogger(__name__)
 
 NOISE_PX: Final = 1024
 """Side of the image that back ends are compared with."""
@@ -86,9 +90,12 @@ class Loader:
         return Model(name=card.name, licence=card.licence, segmenter=segmenter)
 
     def _load_torch(self, card: Card) -> Model:
+        from worker.inference.engines import Engines  # noqa: PLC0415 - imports torch
         from worker.inference.segmenter import Segmenter  # noqa: PLC0415 - imports torch
+        from worker.inference.tensorrt import TensorRt  # noqa: PLC0415 - imports torch
 
         path, sha256 = self._weights(card)
+        engines = Engines(self._settings.services.home, TensorRt())
         load = partial(
             Segmenter.load,
             path,
@@ -98,11 +105,11 @@ class Loader:
             threads=allowed_cores(),
             batch_size=self._settings.batch_size,
             weights_sha256=sha256,
+            engines=engines,
         )
         segmenter = load(backend=self._settings.backend)
         if segmenter.device != "cpu" and self._settings.backend == "auto":
-            found = self._backend(segmenter, load)
-            segmenter = segmenter if found == segmenter.backend else load(backend=found)
+            segmenter = self._fastest(segmenter, load, engines)
         self._try(segmenter)
         if segmenter.device == "cpu":
             segmenter.set_parallel_images(self._parallel_images(segmenter))
@@ -132,24 +139,35 @@ class Loader:
             ),
         )
 
-    def _backend(self, segmenter: "Segmenter", load: Callable[..., "Segmenter"]) -> "BackendName":
-        """Return the back end of a GPU: as stored, else measured if it may be."""
+    def _fastest(
+        self, segmenter: "Segmenter", load: Callable[..., "Segmenter"], engines: "Engines"
+    ) -> "Segmenter":
+        """Return *segmenter*, or one with the fastest back end of a GPU, as stored or measured."""
         from worker.inference import backends  # noqa: PLC0415 - imports torch
 
         def measure() -> "BackendName":
             noise = np.random.default_rng(0).integers(0, 256, (NOISE_PX, NOISE_PX, 3), np.uint8)
             return backends.fastest_backend(
-                backends.CANDIDATES["cuda"],
+                backends.measured_backends("cuda", lacks_tensorrt=engines.missing),
                 lambda name: load(backend=name).run_once,
                 [segmenter.prepare(noise)] * segmenter.batch_size,
                 levels=backends.LEVELS[segmenter.precision],
             )
 
-        return backends.stored_backend(
+        found = backends.stored_backend(
             self._settings.services.home,
-            f"{segmenter.circumstances}, rmbg-queue {version('rmbg-queue')}",
+            f"{segmenter.circumstances}, {engines.compiler.version or 'no TensorRT'},"
+            f" rmbg-queue {version('rmbg-queue')}",
             measure if self._settings.measure else None,
         )
+        if found == segmenter.backend:
+            return segmenter
+        try:
+            return load(backend=found)
+        except InvalidOption as err:
+            facts = {"backend": found, "cause": str(err)}
+            logger.warning("back end does not run", extra=facts)
+            return segmenter
 
     def refused(self) -> dict[str, str]:
         """Return the registered models that this worker cannot serve, with reasons; load none."""

@@ -27,11 +27,13 @@ from worker.inference.devices import (
     precision_name,
 )
 from worker.inference.diagnosis import Diagnosis
+from worker.inference.engines import Engines, NetworkKey
 from worker.inference.forward import Forward
 from worker.inference.graphs import Graphs
 from worker.inference.pixels import postprocess, preprocess
 from worker.inference.pixels.on_device import OnDevice
 from worker.inference.streams import Streams
+from worker.inference.tensorrt import TensorRt
 from worker.inference.torch_errors import PassFailed, translated
 
 logger = logging.getLogger(__name__)
@@ -130,6 +132,7 @@ class Segmenter:
         batch_size: int | None = None,
         weights_sha256: str | None = None,
         backend: BackendName | Literal["auto"] = "auto",
+        engines: Engines | None = None,
     ) -> Self:
         """Load weights onto a device.
 
@@ -142,6 +145,7 @@ class Segmenter:
             batch_size: Maximum batch size; by default the device's.
             weights_sha256: SHA-256 of the weights' source, for records; None: that of *path*.
             backend: See `pick_backend`.
+            engines: Engines for the back end `tensorrt`; None: they are compiled and not kept.
 
         Raises:
             WeightsInvalid: If the file does not hold weights of this network.
@@ -150,7 +154,7 @@ class Segmenter:
             DeviceLost: If the device cannot be used.
             DeviceFull: If the device has no memory for the weights.
             InvalidOption: If the name of the device or precision is unknown, or the device does
-                not have the back end.
+                not have the back end, or it cannot be used.
         """
         where = pick_device(device)
         dtype = pick_dtype(precision, where)
@@ -166,6 +170,12 @@ class Segmenter:
         )
         sha256 = weights_sha256 or file_sha256(path)
         try:
+            if backend == "tensorrt":
+                like = torch.zeros((1, 3, SIDE_PX, SIDE_PX), dtype=dtype)
+                with translated(str(where), "loading the weights", fault=DeviceLost):
+                    network, like = network.to(where), like.to(where)
+                    key = NetworkKey(sha256, architecture, device=hardware_of(where).name)
+                network = (engines or Engines(None, TensorRt())).build(network, key, like)
             with translated(str(where), "loading the weights", fault=DeviceLost):
                 return cls(
                     Graphs(network) if backend == "graph" else network,

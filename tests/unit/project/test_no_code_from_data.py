@@ -23,6 +23,9 @@ UNPICKLERS = {
 }
 HARMLESS = {"pickle.UnpicklingError"}
 """The error raised for a refused file, which is harmless."""
+PROGRAMS = {"torch.export.load", "torch.jit.load"}
+PROGRAM_LOADERS = {"worker/inference/tensorrt.py"}
+"""Load programs that this process has compiled; see `engines._check`."""
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 
 
@@ -74,6 +77,16 @@ def test_code_that_executes_data_is_found(text):
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_source_executes_data(path):
     assert unpickles(path.read_text()) == []
+
+
+def test_programs_are_loaded_in_one_place_only():
+    found = {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if PROGRAMS & {name for name, _ in calls(ast.parse(path.read_text()))}
+    }
+
+    assert found == PROGRAM_LOADERS
 
 
 def test_only_json_messages_are_accepted():

@@ -12,6 +12,7 @@ from worker.inference.backends import (
     FILE_NAME,
     fastest_backend,
     fuses_for,
+    measured_backends,
     pick_backend,
     stored_backend,
 )
@@ -43,8 +44,8 @@ class Device:
 
         return run
 
-    def fastest(self, levels=2.5):
-        return fastest_backend(NAMES, self.load, BATCH, levels=levels, clock=lambda: self.now_s)
+    def fastest(self, levels=2.5, names=NAMES):
+        return fastest_backend(names, self.load, BATCH, levels=levels, clock=lambda: self.now_s)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,31 @@ def test_a_back_end_that_is_refused_is_named_in_the_log(caplog):
     (refusal,) = [each for each in caplog.records if each.message == "back end refused"]
     assert refusal.backend == "fused"
     assert refusal.cause == "masks differ by 3.0 levels from those of eager"
+
+
+@pytest.mark.parametrize(("error", "best"), [(1.0, "tensorrt"), (3.0, "eager")])
+def test_a_fast_engine_is_refused_if_its_masks_differ(error, best):
+    device = Device(eager=(1.0, 0.0), tensorrt=(0.1, error))
+
+    assert device.fastest(names=("eager", "tensorrt")) == best
+
+
+def test_a_back_end_that_cannot_be_used_is_left_out():
+    def load(name):
+        if name == "tensorrt":
+            raise InvalidOption("not compiled")
+        return lambda batch: [torch.zeros(8, 8) for _ in batch]
+
+    assert fastest_backend(("eager", "tensorrt"), load, BATCH, levels=2.5) == "eager"
+
+
+def test_a_back_end_that_is_not_installed_is_not_measured(caplog):
+    caplog.set_level("INFO")
+
+    assert measured_backends("cuda", lacks_tensorrt=None)[-1] == "tensorrt"
+    assert caplog.records == []
+    assert measured_backends("cuda", lacks_tensorrt="install it") == NAMES
+    assert [record.cause for record in caplog.records] == ["install it"]
 
 
 def test_an_error_of_the_plain_back_end_is_no_choice():
@@ -118,9 +144,14 @@ def test_a_back_end_that_the_device_lacks_is_refused():
 
 @pytest.mark.parametrize(
     ("backend", "device", "fused"),
-    [("eager", "cpu", None), ("fused", "cpu", "cpu"), ("graph", "cuda", "cuda")],
+    [
+        ("eager", "cpu", None),
+        ("fused", "cpu", "cpu"),
+        ("graph", "cuda", "cuda"),
+        ("tensorrt", "cuda", None),
+    ],
 )
-def test_all_back_ends_but_the_plain_one_fuse_operators(backend, device, fused):
+def test_back_ends_fuse_operators_unless_they_take_plain_ones(backend, device, fused):
     assert fuses_for(backend, device) == fused
 
 
