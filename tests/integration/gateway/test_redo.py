@@ -70,14 +70,18 @@ def test_a_second_redo_follows_the_first(shop, job_of):
 
 
 def test_what_cannot_be_redone_is_not_decided(shop, job_of, hand, new_key, client_of):
-    running = shop.post("/v1/jobs", json={"keys": ["shop/a.jpg", "shop/c.jpg"]}).json()["job_id"]
     job = job_of()
+    wanted = {"keys": ["shop/a.jpg", "shop/c.jpg"], "model": "RMBG-1.4"}
+    running = shop.post("/v1/jobs", json=wanted).json()["job_id"]
+    hand.begin(1)  # the first image has a record, and the job goes on
     other, reader = (
         client_of(new_key("other")),
         client_of(new_key("reader", tenant="shop", scopes=frozenset({Scope.READ}))),
     )
 
-    assert redo(shop, running, 0).status_code == 404
+    early = redo(shop, running, 0)
+    assert (early.status_code, early.json()["title"]) == (409, "Job not done")
+    assert shop.get(f"/v1/jobs/{running}/items/0").json()["review"] is None
     assert redo(shop, job, 0, redo={"model": "unknown"}).status_code == 422
     assert redo(other, job, 0).status_code == 404
     assert redo(reader, job, 0).status_code == 403
