@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 ANSWER_S: Final = 6.0
 """Longest wait for Redis's first answer, in seconds: a command fails in less than 10 s."""
+REDIS_CONNECTIONS: Final = 12
+"""Connections of a producer to the job store. A gateway has many threads, but the server executes
+one command after the other, and every connection costs it memory."""
 PERSIST_S: Final = 5.0
 """Longest wait for Redis to write to disk, in seconds; the job exists without it too."""
 
@@ -32,7 +35,7 @@ def connect(url: str, rules: Rules) -> JobStore:
         RedisUnavailable: If it does not answer within `ANSWER_S`; names the address without
             password.
     """
-    store = JobStore.connect(url, rules=rules)
+    store = JobStore.connect(url, rules=rules, most=REDIS_CONNECTIONS)
     late = f"{store.connection.where()} did not answer within {ANSWER_S:.0f} s"
     advice = "check RMBG_REDIS_URL and that Redis is running"
     within(ANSWER_S, store.ping, late=RedisUnavailable(f"{late}; {advice}"))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from producer.services import Services
-from shared.errors import InvalidOption, UnknownJob
+from shared.errors import InvalidOption
 from shared.job.output_keys import numbered_names
 from shared.job.spec import TERMINAL_STATES, ImageOutput, JobSpec, Naming, Priority
 
@@ -46,15 +46,11 @@ def _running(services: Services, spec: JobSpec) -> Iterator[tuple[str, JobSpec]]
     """Yield the running jobs that write to the bucket of *spec*."""
     if _is_apart(spec) or spec.priority is Priority.INTERACTIVE:  # few images, awaited
         return
-    for status in services.jobs.queries.jobs():
-        if status.state in TERMINAL_STATES:
-            continue
-        try:
-            other = services.jobs.queries.spec(status.job_id)
-        except (UnknownJob, InvalidOption):  # gone, or of another version
-            continue
+    queries = services.jobs.queries
+    running = [each.job_id for each in queries.jobs() if each.state not in TERMINAL_STATES]
+    for job_id, other in queries.readable_specs(running):
         if other.output_bucket == spec.output_bucket and not _is_apart(other):
-            yield status.job_id, other
+            yield job_id, other
 
 
 def _is_apart(spec: JobSpec) -> bool:

@@ -15,12 +15,20 @@ from shared.errors import UnknownJob
 from shared.jobstore import loader
 from shared.jobstore.faults import fault_of
 from shared.jobstore.rules import Rules
+from shared.jobstore.shared_wait import SharedWait
 
 ANSWER_S: Final = 6.0
 """Longest wait for a reply, in seconds. A server that never replies is asked twice, so a call
 fails after 12 s: a heartbeat missed for that reason does not cost a lease of 30 s."""
 CONNECT_S: Final = 3.0
 """Longest wait for a connection, in seconds."""
+MOST_CONNECTIONS: Final = 100
+"""Connections of one process that are open at once, where nobody names fewer."""
+_POOL_WAITS: Final = 3
+"""Longest wait for a connection that is in use, in waits for a reply: a busy process needs more
+time to give one back than the server needs to answer."""
+_DISK_WAITS: Final = 2
+"""Connections that wait for the server's disk at once; each may take a second."""
 _AGAIN_S: Final = 0.1
 KEEPALIVE: Final = {
     getattr(socket, name): value
@@ -60,29 +68,40 @@ class Connection:
     def __init__(self, client: redis.Redis) -> None:
         """Use *client*, which must not decode replies: a manifest is bytes."""
         self.client = client
+        self.disk_waits: Final = SharedWait(_DISK_WAITS)
         self._scripts = {
             each.name: (each, client.register_script(each.source))
             for each in map(loader.load, loader.names())
         }
 
     @classmethod
-    def connect(cls, url: str, *, answer_s: float = ANSWER_S) -> Self:
+    def connect(cls, url: str, *, answer_s: float = ANSWER_S, most: int = MOST_CONNECTIONS) -> Self:
         """Return a connection to the server at *url*; the first command opens it.
 
         It sets timeouts and keepalive because a half-open connection would otherwise never be
         noticed, and retries once because all pooled connections are dead after a restart. It
         sends no pings before commands: repeating a command is harmless.
+
+        Args:
+            url: Address of the server.
+            answer_s: Longest wait for a reply, in seconds.
+            most: Connections that are open at once; a thread that needs one more waits, at most
+                three times as long.
         """
         return cls(
-            redis.Redis.from_url(
-                url,
-                socket_timeout=answer_s,
-                socket_connect_timeout=min(CONNECT_S, answer_s),
-                socket_keepalive=True,
-                socket_keepalive_options=KEEPALIVE,
-                retry=_OutermostRetry(ConstantBackoff(_AGAIN_S), 1),
-                client_name="rmbg-store",
-                protocol=2,  # saves a round trip before the first command
+            redis.Redis.from_pool(
+                redis.BlockingConnectionPool.from_url(
+                    url,
+                    max_connections=most,
+                    timeout=_POOL_WAITS * answer_s,
+                    socket_timeout=answer_s,
+                    socket_connect_timeout=min(CONNECT_S, answer_s),
+                    socket_keepalive=True,
+                    socket_keepalive_options=KEEPALIVE,
+                    retry=_OutermostRetry(ConstantBackoff(_AGAIN_S), 1),
+                    client_name="rmbg-store",
+                    protocol=2,  # saves a round trip before the first command
+                )
             )
         )
 

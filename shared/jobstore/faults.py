@@ -62,6 +62,13 @@ _TABLE: Final = (
         "n + 1: choose a lower n or raise `databases` in redis.conf; no Redis Cluster",
     ),
     _Meaning(
+        (),
+        r"^No connection available",
+        RedisUnavailable,
+        "all connections that this process may open are in use, because Redis answers slowly or "
+        "not at all; try again later",
+    ),
+    _Meaning(
         (exceptions.ConnectionError, exceptions.TimeoutError),
         r"^LOADING\b|^MASTERDOWN\b",
         RedisUnavailable,

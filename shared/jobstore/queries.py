@@ -1,8 +1,10 @@
 """Read jobs without changing them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from shared.errors import InvalidOption
 from shared.job.spec import JobSpec
 from shared.job.ticket import MERGE
 from shared.jobstore import layout
@@ -71,6 +73,20 @@ class Queries(StorePart):
         """
         spec, added = self._fields(job_id, "spec", "added")
         return JobSpec.from_json(self._known(job_id, spec), added or b"{}")
+
+    def readable_specs(self, job_ids: Sequence[str]) -> Iterator[tuple[str, JobSpec]]:
+        """Yield jobs and their documents, read in one round trip.
+
+        Jobs that are not in Redis any more, or whose document is of another version, are left out.
+        """
+        with self.connection.commands() as client, client.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.hmget(layout.job(job_id), "spec", "added")
+            found = pipe.execute()
+        for job_id, (spec, added) in zip(job_ids, found, strict=True):
+            if spec is not None:
+                with suppress(InvalidOption):
+                    yield job_id, JobSpec.from_json(to_bytes(spec), added or b"{}")
 
     def sequence(self, job_id: str) -> int:
         """Return the job's position among all jobs; see `Granted.sequence`.

@@ -3,7 +3,7 @@
 from typing import Self
 
 from shared.jobstore.api_keys import ApiKeys
-from shared.jobstore.connection import ANSWER_S, Connection
+from shared.jobstore.connection import ANSWER_S, MOST_CONNECTIONS, Connection
 from shared.jobstore.fleet import Fleet
 from shared.jobstore.item_events import ItemEvents
 from shared.jobstore.leases import Leases
@@ -41,9 +41,19 @@ class JobStore:
         self.queries = Queries(connection, rules, self.fleet.workers)
 
     @classmethod
-    def connect(cls, url: str, *, rules: Rules | None = None, answer_s: float = ANSWER_S) -> Self:
-        """Return a store over the server at *url*; the first call opens the connection."""
-        return cls(Connection.connect(url, answer_s=answer_s), rules=rules)
+    def connect(
+        cls,
+        url: str,
+        *,
+        rules: Rules | None = None,
+        answer_s: float = ANSWER_S,
+        most: int = MOST_CONNECTIONS,
+    ) -> Self:
+        """Return a store over the server at *url*; the first call opens the connection.
+
+        See `Connection.connect` for the arguments.
+        """
+        return cls(Connection.connect(url, answer_s=answer_s, most=most), rules=rules)
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""

@@ -221,9 +221,11 @@ class Submissions(StorePart):
         """Wait until all writes so far are on the server's disk; return whether they are.
 
         False after *timeout_s* seconds, and if the server has no append-only file or no `WAITAOF`
-        (Redis before 7.2).
+        (Redis before 7.2). Threads that wait at the same time share a connection.
         """
-        timeout_s = min(timeout_s, ANSWER_S / 2)
+        return self.connection.disk_waits.ask(lambda: self._durable(min(timeout_s, ANSWER_S / 2)))
+
+    def _durable(self, timeout_s: float) -> bool:
         with self.connection.commands() as client, client.pipeline(transaction=False) as pipe:
             # WAITAOF waits for the writes of its own connection, so this writes on that
             # connection; earlier writes of others reach the disk first.

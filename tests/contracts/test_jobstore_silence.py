@@ -73,3 +73,15 @@ def test_a_dead_connection_is_replaced_within_the_call(redis_server, redis_clien
 
         assert first_lease(store)
         store.close()
+
+
+def test_a_thread_waits_for_a_connection_and_then_gets_a_clear_error(redis_server):
+    store = JobStore.connect(redis_server.url, answer_s=ANSWER_HERE_S, most=1)
+
+    with store.connection.client.pubsub() as subscription:  # holds the only connection
+        subscription.subscribe("somewhere")
+        with pytest.raises(RedisUnavailable, match="all connections that this process may open"):
+            store.ping()
+
+    store.ping()
+    store.close()

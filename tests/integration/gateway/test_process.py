@@ -5,14 +5,23 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
+import redis
 from support.until import until
 
 pytestmark = pytest.mark.integration
 COMMAND = str(Path(sys.executable).with_name("rmbg-gateway"))
+
+STREAMS, CALLS = 300, 600
+MOST_CONNECTIONS = 20
+"""Connections to Redis that a gateway may have: job store and queues together."""
 
 
 def free_port():
@@ -110,3 +119,40 @@ def test_a_port_in_use_is_refused_in_one_line(service_env):
 
     assert done.returncode == 2
     assert f"RMBG_GATEWAY_PORT: 127.0.0.1:{port} cannot be bound" in done.stderr
+
+
+def test_neither_streams_nor_calls_open_more_connections_to_redis(
+    process, new_key, service_settings
+):
+    here, _, _, running = process
+    headers = {"Authorization": f"Bearer {new_key(rate_per_minute=60_000)}"}
+    limits = httpx.Limits(max_connections=None)
+    with (
+        httpx.Client(base_url=here, headers=headers, limits=limits, timeout=120) as client,
+        ThreadPoolExecutor(STREAMS) as threads,
+        ExitStack() as streams,
+        redis.Redis.from_url(service_settings.store_url) as server,
+    ):
+        job = client.post("/v1/jobs", json={"keys": ["a.jpg"]}).json()["job_id"]
+
+        def listen(_number):
+            stream = streams.enter_context(client.stream("GET", f"/v1/jobs/{job}/events"))
+            return next(stream.iter_lines())
+
+        def call(number):
+            if number % 6:
+                return client.get(f"/v1/jobs/{job}").status_code
+            return client.post("/v1/jobs", json={"keys": [f"{number}.jpg"]}).status_code
+
+        assert list(threads.map(listen, range(STREAMS))) == ["id: 1.0"] * STREAMS
+        assert set(threads.map(call, range(CALLS))) == {200, 201}
+        opened = connections_of(running, server)
+
+    assert len(opened) <= MOST_CONNECTIONS, Counter(each["name"] for each in opened)
+
+
+def connections_of(process, server):
+    """Return the clients of a Redis server that belong to *process*."""
+    own = [each.laddr for each in psutil.Process(process.pid).net_connections()]
+    addresses = {f"{host}:{port}" for host, port in own}
+    return [each for each in server.client_list() if each["addr"] in addresses]

@@ -33,6 +33,11 @@ from shared.jobstore.faults import fault_of, sentence
         ),
         (exceptions.ResponseError("unknown command 'SELECT', with"), RedisRefused, "the primary"),
         (exceptions.BusyLoadingError("loading"), RedisUnavailable, "that Redis is running"),
+        (
+            exceptions.ConnectionError("No connection available."),
+            RedisUnavailable,
+            "all connections that this process may open are in use",
+        ),
         (exceptions.ConnectionError("refused"), RedisUnavailable, "check RMBG_REDIS_URL"),
         (exceptions.TimeoutError("timeout"), RedisUnavailable, "check RMBG_REDIS_URL"),
         (exceptions.ResponseError("something else"), RedisUnavailable, "something else"),
