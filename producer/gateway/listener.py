@@ -15,7 +15,10 @@ _numbers: Final = count()
 
 
 class Listener:
-    """What waits for one caller; used from the event loop only."""
+    """What waits for one caller; used from the event loop only.
+
+    A change reaches the caller with the next `wake`.
+    """
 
     def __init__(self, key: ApiKey) -> None:
         self.key = key
@@ -30,11 +33,18 @@ class Listener:
         if len(self._waiting) > BEHIND_MOST:
             self._waiting.clear()
             self._is_over = True
-        self._changed.set()
 
     def end(self) -> None:
         """End the stream after what waits."""
         self._is_over = True
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something waits for the caller."""
+        return bool(self._waiting) or self._is_over
+
+    def wake(self) -> None:
+        """Let the caller have what waits."""
         self._changed.set()
 
     async def messages(self, at: Position) -> AsyncIterator[bytes]:

@@ -35,6 +35,8 @@ RENEW_POLLS: Final = 20
 """Polls after which the interest in items is renewed, and API keys are checked again."""
 KEEP_ALIVE_POLLS: Final = 30
 """Polls after which a stream gets a comment."""
+WOKEN_AT_ONCE: Final = 32
+"""Callers that are written to before other requests go on."""
 _JOBS_AT_ONCE: Final = 200
 """Jobs whose status one script reads, which blocks Redis."""
 RETRY_S: Final = 10
@@ -84,6 +86,8 @@ class Streams:
         self._is_leaving = True
         for watch in self._watched.values():
             watch.end()
+        for listener in self._listeners():
+            listener.wake()
 
     async def open(self, job_id: str, key: ApiKey, after: Position | None) -> Stream | None:
         """Return a new stream of a job; None if the caller has seen its end.
@@ -99,7 +103,10 @@ class Streams:
             Problem: If as many callers listen as may.
             UnknownJob: If Redis does not know the job.
         """
-        if self._is_leaving or sum(map(len, self._listeners())) >= self._most:
+        if (
+            self._is_leaving
+            or sum(len(each.listeners) for each in self._watched.values()) >= self._most
+        ):
             raise _too_many(self._most)
         listener, watch = Listener(key), self._watched.setdefault(job_id, Watch())
         watch.listeners.add(listener)  # before the status is read, so that nothing is missed
@@ -125,8 +132,8 @@ class Streams:
             if not watch.listeners:
                 del self._watched[job_id]
 
-    def _listeners(self) -> list[set[Listener]]:
-        return [watch.listeners for watch in self._watched.values()]
+    def _listeners(self) -> list[Listener]:
+        return [each for watch in self._watched.values() for each in watch.listeners]
 
     def _begin(
         self, job_id: str, after: Position | None
@@ -153,9 +160,18 @@ class Streams:
             statuses, events = await run_in_threadpool(self._read, at)
             for job_id, watch in batch.items():
                 watch.tell(statuses.get(job_id), events.get(job_id, []))
-        for listener in (each for listeners in self._listeners() for each in listeners):
+        for listener in self._listeners():
             if (listener.number - self._polls) % KEEP_ALIVE_POLLS == 0:
                 listener.put(messages.COMMENT)
+        await self._wake()
+
+    async def _wake(self) -> None:
+        """Let callers have what waits for them, a few at a time: other requests go on between."""
+        waking = iter([each for each in self._listeners() if each.has_news])
+        while batch := list(islice(waking, WOKEN_AT_ONCE)):
+            for listener in batch:
+                listener.wake()
+            await asyncio.sleep(0)
 
     def _read(
         self, at: Mapping[str, Position]
@@ -166,9 +182,9 @@ class Streams:
 
     async def _renew(self) -> None:
         """Renew the interest in items, and end the streams whose key is no longer valid."""
-        keys = {each.key.name: each.key for listeners in self._listeners() for each in listeners}
+        keys = {each.key.name: each.key for each in self._listeners()}
         valid = await run_in_threadpool(self._renewed, list(self._watched), keys)
-        for listener in (each for listeners in self._listeners() for each in listeners):
+        for listener in self._listeners():
             if listener.key.name in keys and listener.key.sha256 not in valid:
                 listener.end()
 

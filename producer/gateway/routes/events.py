@@ -1,15 +1,17 @@
 """`/v1/jobs/{id}/events`: how a job goes on, as server-sent events."""
 
+import asyncio
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Response
-from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from producer.gateway.access import Reader
 from producer.gateway.context import Here
+from producer.gateway.listener import Listener
 from producer.gateway.routes.jobs import JobId
 from producer.gateway.streams import Stream, Streams
 from producer.gateway.tenancy import own_spec
@@ -31,20 +33,39 @@ _NOWHERE: Final = Position(0, 0)
 """A position that no job has."""
 
 
-class _Events(StreamingResponse):
-    """A stream, which is closed with the connection."""
+class _Events(Response):
+    """A stream, which is closed with the connection.
+
+    It costs two tasks less than a `StreamingResponse`, and their memory for every caller.
+    """
+
+    media_type = MEDIA_TYPE
 
     def __init__(self, streams: Streams, job_id: str, stream: Stream) -> None:
-        super().__init__(stream.body(), media_type=MEDIA_TYPE, headers={"X-Accel-Buffering": "no"})
-        self._closing = (job_id, stream.listener)
-        self._streams = streams
+        super().__init__(headers={"X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+        self._stream = stream
+        self._close = partial(streams.close, job_id, stream.listener)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the stream."""
+        leaving = asyncio.create_task(_end_with_connection(receive, self._stream.listener))
         try:
-            await super().__call__(scope, receive, send)
+            start = {"status": self.status_code, "headers": self.raw_headers}
+            await send({"type": "http.response.start", **start})
+            async for data in self._stream.body():
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
         finally:
-            self._streams.close(*self._closing)
+            leaving.cancel()
+            self._close()
+
+
+async def _end_with_connection(receive: Receive, listener: Listener) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    listener.end()
+    listener.wake()
 
 
 @router.get(

@@ -55,6 +55,7 @@ def told(watch, at=START):
         return "".join([data.decode() async for data in listener.messages(at)])
 
     listener.end()
+    listener.wake()
     texts = asyncio.run(read()).split("\n\n")[:-1]
     fields = [dict(line.split(": ", 1) for line in text.splitlines()) for text in texts]
     return [f"{each['event']} {each.get('id', '')}".strip() for each in fields]
@@ -117,6 +118,7 @@ def test_a_listener_that_does_not_read_is_ended_and_holds_nothing():
     slow = Listener(KEY)
     for _ in range(BEHIND_MOST + 1):
         slow.put(COMMENT)
+    slow.wake()
 
     async def read():
         return [data async for data in slow.messages(Position(1, 0))]
