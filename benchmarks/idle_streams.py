@@ -88,7 +88,7 @@ def _measured(env: dict[str, str], streams: int) -> dict[str, float]:
         "streams": opened,
         "rss_idle_mib": idle_mib,
         "rss_mib": busy_mib,
-        "redis_connections": names.count("rmbg-store") - 1,  # one is ours
+        "redis_connections": sum(each.startswith("rmbg") for each in names) - 1,  # one is ours
         "post_p95_idle_ms": idle_s,
         "post_p95_ms": busy_s,
         "post_p95_after_ms": after_s,
